@@ -1,4 +1,5 @@
 //! What is stored: creation, upsert per field, names and values of every kind, deletion.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

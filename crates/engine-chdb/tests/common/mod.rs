@@ -1,5 +1,5 @@
 //! Helpers of the engine's tests: tables, batches and scans by hand.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::sync::Arc;
 
