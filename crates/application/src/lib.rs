@@ -1,5 +1,10 @@
 //! The services of HyperbyteDB, between the interfaces that drive them and the ports they use.
 
 pub mod api;
+pub mod commands;
+pub mod flush;
+pub mod ingestion;
+pub mod memtable;
+pub mod recovery;
 
 pub use api::{Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness};

@@ -86,7 +86,7 @@ pub trait SeriesIndexPort: Send + Sync {
         &self,
         table: &Table,
         series: &[(SeriesId, &Tags)],
-    ) -> Result<Vec<Result<(), SeriesRefusal>>, StorageError>;
+    ) -> Result<Vec<Result<bool, SeriesRefusal>>, StorageError>;
 
     /// Series of a table, exact.
     fn series_count(&self, table: TableId) -> Result<u64, StorageError>;
