@@ -5,6 +5,8 @@ pub mod commands;
 pub mod flush;
 pub mod ingestion;
 pub mod memtable;
+mod passwords;
 pub mod recovery;
+pub mod statements;
 
 pub use api::{Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness};

@@ -13,7 +13,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use hyperbytedb_domain::EngineError;
-use hyperbytedb_domain::catalog::TableId;
+use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::ports::{FlushPort, MetadataPort, PointsSinkPort, TIME_COLUMN, WalPort};
 use hyperbytedb_domain::wal::Sequence;
 use parking_lot::Mutex;
@@ -168,12 +168,14 @@ impl FlushService {
             return Ok(());
         }
         let _flush = buffer.lock_flush();
-        // A sealed memtable left by a failed flush comes first, then the one that has grown meanwhile.
-        for _ in 0..2 {
-            let Some(memtable) = buffer.seal() else { break };
+        // A memtable left by a failed flush comes first.
+        if let Some(memtable) = buffer.left_over() {
             self.flush_memtable(&buffer, &memtable)?;
         }
-        Ok(())
+        match buffer.seal() {
+            Some(memtable) => self.flush_memtable(&buffer, &memtable),
+            None => Ok(()),
+        }
     }
 
     fn flush_memtable(&self, buffer: &TableBuffer, memtable: &Memtable) -> Result<(), EngineError> {
@@ -219,6 +221,11 @@ impl FlushService {
         self.wal.truncate_before(keep_from).map_err(|e| EngineError::failed("truncate log", e))?;
         *last = Instant::now();
         Ok(())
+    }
+
+    /// Makes the table exist in the engine: one whose points are all in memory, or that has none yet, may not.
+    pub fn ensure_table(&self, table: &Table) -> Result<(), EngineError> {
+        self.sink.ensure_table(table)
     }
 
     /// Forgets everything about dropped tables.

@@ -60,12 +60,15 @@ impl TableBuffer {
         self.flushing.lock()
     }
 
-    /// The memtable to flush next, now sealed; the one of a failed flush comes again. Call with the flush lock held.
+    /// The sealed memtable of a flush that failed. Call with the flush lock held.
+    pub fn left_over(&self) -> Option<Arc<Memtable>> {
+        self.state.lock().sealed.clone()
+    }
+
+    /// Seals the active memtable. Call with the flush lock held and nothing left over.
     pub fn seal(&self) -> Option<Arc<Memtable>> {
         let mut state = self.state.lock();
-        if state.sealed.is_none() {
-            state.sealed = state.active.take().map(Arc::new);
-        }
+        state.sealed = state.active.take().map(Arc::new);
         state.sealed.clone()
     }
 

@@ -77,6 +77,10 @@ impl Catalog {
             Command::CreateContinuousQuery { database, name, query } => {
                 self.create_continuous_query(database, name, query)
             }
+            // Dropping what does not exist succeeds, as in InfluxDB.
+            Command::DropContinuousQuery { database, .. } if !self.databases.contains_key(database) => {
+                Ok(Effects::default())
+            }
             Command::DropContinuousQuery { database, name } => {
                 self.change_database(database, |db| db.continuous_queries.retain(|cq| &cq.name != name))
             }
