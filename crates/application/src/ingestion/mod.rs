@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use hyperbytedb_domain::points::PointsBatch;
 use hyperbytedb_domain::ports::{IngestionPort, MetadataPort, SeriesIndexPort, WriteError, WriteRequest};
 use hyperbytedb_domain::wal::{Sequence, WriteEntry};
 use hyperbytedb_domain::{Precision, StorageError};
-use hyperbytedb_line_protocol::{ParseOptions, Parsed, parse};
+use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse};
 
 use self::committer::{CommitError, Committer};
 use self::schema::{Resolved, SchemaResolver, Target, find_target};
@@ -44,28 +45,36 @@ impl IngestionService {
         }
         self.wait_for_room()?;
         let now = now_ns();
-        let default_time = now - now.rem_euclid(request.precision.nanoseconds());
-        let mut parsed = self.parse(&request.body, request.precision, default_time);
-        if parsed.batches.is_empty() {
-            return parsed.errors_text().map_or(Ok(()), |text| Err(WriteError::Unparsable(text)));
+        let mut parsed = self.parse(&request.body, request.precision, now);
+        let batches = std::mem::take(&mut parsed.batches);
+        let mut drops = parsed.drops();
+        if !batches.is_empty() {
+            let resolved = self.store(request, now, &parsed, batches)?;
+            for &line in &resolved.dropped_lines {
+                let first = resolved.reasons.iter().find(|(l, _)| *l == line);
+                let start = parsed.lines.get(line as usize).map_or(usize::MAX, |span| span.start);
+                drops.add(start, first.map_or("", |(_, reason)| reason));
+            }
         }
-        let (resolved, policy) = {
-            let _no_drops = self.commands.enter_write();
-            let catalog = self.metadata.catalog();
-            let (database, policy) = find_target(&catalog, &request.database, &request.retention_policy)?;
-            let target = Target { database, policy, now: Some(now) };
-            let batches = std::mem::take(&mut parsed.batches);
-            let mut resolved = self.resolver().resolve(&target, batches).map_err(internal)?;
-            self.commit(request, &policy.name, default_time, &parsed, &mut resolved)?;
-            (resolved, policy.name.clone())
-        };
-        tracing::trace!(
-            database = request.database,
-            policy,
-            dropped = resolved.dropped_lines.len(),
-            "written"
-        );
-        outcome(&parsed, &resolved)
+        parsed.error_text(&drops).map_or(Ok(()), |text| Err(WriteError::Rejected(text)))
+    }
+
+    /// Makes the points durable and visible, but for those that break a rule of the schema.
+    fn store(
+        &self,
+        request: &WriteRequest,
+        now: i64,
+        parsed: &Parsed,
+        batches: Vec<PointsBatch>,
+    ) -> Result<Resolved, WriteError> {
+        let _no_drops = self.commands.enter_write();
+        let catalog = self.metadata.catalog();
+        let (database, policy) = find_target(&catalog, &request.database, &request.retention_policy)?;
+        let target = Target { database, policy, now: Some(now) };
+        let mut resolved = self.resolver().resolve(&target, batches).map_err(internal)?;
+        resolved.dropped_lines.sort_unstable();
+        self.commit(request, &policy.name, now, parsed, &mut resolved)?;
+        Ok(resolved)
     }
 
     fn parse(&self, body: &[u8], precision: Precision, default_time: i64) -> Parsed {
@@ -158,27 +167,9 @@ fn overloaded(reason: String) -> WriteError {
 
 /// The request's body without the lines that were refused.
 fn accepted_body(body: &Bytes, parsed: &Parsed, dropped_lines: &[u32]) -> Bytes {
-    if parsed.is_complete() && dropped_lines.is_empty() {
+    let complete = parsed.errors.is_empty() && parsed.errors_left_out == 0 && parsed.dropped.is_empty();
+    if complete && dropped_lines.is_empty() {
         return body.clone();
     }
-    let dropped: hashbrown::HashSet<u32> = dropped_lines.iter().copied().collect();
-    let mut kept = Vec::with_capacity(body.len());
-    for (line, span) in parsed.lines.iter().enumerate() {
-        if !dropped.contains(&(line as u32)) {
-            kept.extend_from_slice(body.get(span.start..span.end).unwrap_or_default());
-            kept.push(b'\n');
-        }
-    }
-    kept.into()
-}
-
-/// InfluxDB reports points that were dropped before lines that could not be read.
-fn outcome(parsed: &Parsed, resolved: &Resolved) -> Result<(), WriteError> {
-    let dropped = parsed.dropped() + resolved.dropped_lines.len();
-    let reason = parsed.dropped_reason().or_else(|| resolved.reason.clone());
-    match (reason, parsed.errors_text()) {
-        (Some(reason), _) => Err(WriteError::Partial { reason, dropped }),
-        (None, Some(reason)) => Err(WriteError::Partial { reason, dropped: 0 }),
-        (None, None) => Ok(()),
-    }
+    body_without(body, &parsed.lines, dropped_lines).into()
 }

@@ -20,10 +20,10 @@ use crate::memtable::ResolvedBatch;
 #[derive(Debug, Default)]
 pub struct Resolved {
     pub batches: Vec<ResolvedBatch>,
-    /// Lines whose points were left out, ascending within a batch.
+    /// Lines whose points were left out.
     pub dropped_lines: Vec<u32>,
-    /// Why the first of them was.
-    pub reason: Option<String>,
+    /// Of each measurement with dropped points, the line of the first and why it was.
+    pub reasons: Vec<(u32, String)>,
 }
 
 /// Where a request writes to.
@@ -226,7 +226,8 @@ struct RowFilter {
     dropped: Option<Vec<bool>>,
     rows: usize,
     kept: usize,
-    reason: Option<String>,
+    /// The first dropped row and why it was.
+    reason: Option<(usize, String)>,
 }
 
 impl RowFilter {
@@ -239,7 +240,9 @@ impl RowFilter {
         if let Some(slot) = dropped.get_mut(row).filter(|slot| !**slot) {
             *slot = true;
             self.kept -= 1;
-            self.reason.get_or_insert_with(reason);
+            if self.reason.as_ref().is_none_or(|(first, _)| row < *first) {
+                self.reason = Some((row, reason()));
+            }
         }
     }
 
@@ -259,9 +262,8 @@ impl RowFilter {
         let dropped = self.dropped?;
         let lines = batch.line_of_row.iter().zip(&dropped).filter(|(_, d)| **d).map(|(line, _)| *line);
         resolved.dropped_lines.extend(lines);
-        if resolved.reason.is_none() {
-            resolved.reason = self.reason;
-        }
+        let line_of = |row: usize| batch.line_of_row.get(row).copied().unwrap_or_default();
+        resolved.reasons.extend(self.reason.map(|(row, reason)| (line_of(row), reason)));
         Some(dropped.into_iter().map(|d| !d).collect())
     }
 }
