@@ -74,11 +74,7 @@ impl<'a> Lexer<'a> {
             '0'..='9' => return self.scan_number(),
             '\'' => return self.scan_string(),
             '$' => return self.scan_parameter(position),
-            '.' => {
-                if self.next_is(|c| c.is_ascii_digit()) {
-                    return self.scan_number();
-                }
-            }
+            '.' if self.next_is(|c| c.is_ascii_digit()) => return self.scan_number(),
             _ => {}
         }
         match self.symbol(first) {
