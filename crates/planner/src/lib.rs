@@ -1,0 +1,10 @@
+//! From TimeseriesQL statements to rows.
+//!
+//! [`prepare`](mod@prepare) turns a parsed SELECT and a snapshot of the catalogue into a [`PreparedSelect`]: every name
+//! resolved, every type known, every rule of the language checked.
+
+pub mod prepare;
+pub mod prepared;
+
+pub use prepare::{PrepareContext, PrepareError, PrepareLimits};
+pub use prepared::{Fill, Interval, IntoTarget, PreparedField, PreparedSelect, PreparedSource, TimeBounds};
