@@ -1,0 +1,8 @@
+//! TimeseriesQL, our InfluxQL 1.x: lexer, syntax tree, parser and printer.
+//!
+//! Text in, tree out, and back: no I/O and no knowledge of a schema. Errors read as InfluxDB's do,
+//! to the character they point at. What needs a schema or a clock is left to the planner, but for
+//! the pure helpers over expressions (constant folding, extraction of time bounds) kept here.
+
+pub mod ast;
+pub mod regex;
