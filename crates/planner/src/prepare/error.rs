@@ -9,10 +9,23 @@ pub enum PrepareError {
     DatabaseNotFound(String),
     #[error("retention policy not found: {0}")]
     RetentionPolicyNotFound(String),
-    /// A bound of the server.
-    #[error("{name} limit exceeded: ({value}/{limit})")]
-    LimitExceeded { name: &'static str, value: u64, limit: u64 },
+    #[error("max-select-buckets limit exceeded: ({buckets}/{limit})")]
+    TooManyBuckets { buckets: i64, limit: usize },
     /// A rule of the language.
     #[error("{0}")]
     Invalid(String),
 }
+
+impl PrepareError {
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid(message.into())
+    }
+}
+
+/// Refuses the statement with a formatted message.
+macro_rules! refuse {
+    ($($message:tt)*) => {
+        return Err($crate::prepare::PrepareError::Invalid(format!($($message)*)))
+    };
+}
+pub(super) use refuse;
