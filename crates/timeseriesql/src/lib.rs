@@ -5,4 +5,18 @@
 //! the pure helpers over expressions (constant folding, extraction of time bounds) kept here.
 
 pub mod ast;
+pub mod duration;
+mod error;
+mod lexer;
+mod params;
+pub mod parser;
+mod print;
+pub mod quote;
 pub mod regex;
+pub mod time;
+pub mod walk;
+
+pub use error::{PARSE_ERROR_PREFIX, ParseError};
+pub use lexer::Position;
+pub use params::{BindValue, Params};
+pub use parser::{parse_expr, parse_query, parse_query_with_params, parse_statement};

@@ -4,11 +4,13 @@
 //! vocabulary (field, dimension, source, target), so that its documentation reads on.
 
 mod admin;
+mod derived;
 mod expr;
 mod select;
 mod show;
 
 pub use admin::*;
+pub use derived::DimensionError;
 pub use expr::*;
 pub use select::*;
 pub use show::*;
