@@ -78,7 +78,13 @@ fn parse_clock(text: &str, _rfc3339: bool) -> Option<civil::Time> {
         Some(fraction) => parse_fraction(fraction)?,
         None => 0,
     };
-    civil::Time::new(hour_digits(hour)?, digits(minute)?, digits(second)?, nanosecond).ok()
+    civil::Time::new(
+        hour_digits(hour)?,
+        digits(minute)?,
+        digits(second)?,
+        nanosecond,
+    )
+    .ok()
 }
 
 /// One or two digits.
@@ -91,7 +97,11 @@ fn hour_digits(text: &str) -> Option<i8> {
 
 /// Exactly two digits.
 fn digits(text: &str) -> Option<i8> {
-    if text.len() == 2 { digits_of(text) } else { None }
+    if text.len() == 2 {
+        digits_of(text)
+    } else {
+        None
+    }
 }
 
 fn digits_of(text: &str) -> Option<i8> {
@@ -125,7 +135,10 @@ fn split_offset(text: &str) -> Option<(&str, i32)> {
     if hours > 24 || minutes > 60 {
         return None;
     }
-    Some((clock, sign * (i32::from(hours) * 3_600 + i32::from(minutes) * 60)))
+    Some((
+        clock,
+        sign * (i32::from(hours) * 3_600 + i32::from(minutes) * 60),
+    ))
 }
 
 /// RFC 3339 in UTC, with as many decimals as needed.
