@@ -12,6 +12,7 @@ mod params;
 pub mod parser;
 mod print;
 pub mod quote;
+pub mod reduce;
 pub mod regex;
 pub mod time;
 pub mod walk;

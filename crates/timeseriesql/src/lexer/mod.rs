@@ -21,11 +21,19 @@ pub struct Lexeme {
 
 impl Lexeme {
     fn bare(token: Token, position: Position) -> Self {
-        Self { token, position, text: Cow::Borrowed("") }
+        Self {
+            token,
+            position,
+            text: Cow::Borrowed(""),
+        }
     }
 
     fn with_text(token: Token, position: Position, text: String) -> Self {
-        Self { token, position, text: Cow::Owned(text) }
+        Self {
+            token,
+            position,
+            text: Cow::Owned(text),
+        }
     }
 }
 
@@ -44,7 +52,9 @@ enum QuoteError {
 
 impl<'a> Lexer<'a> {
     pub fn new(text: &'a str) -> Self {
-        Self { reader: Reader::new(text) }
+        Self {
+            reader: Reader::new(text),
+        }
     }
 
     /// The next character of the text; at its end the end is consumed.
@@ -113,7 +123,11 @@ impl<'a> Lexer<'a> {
             '-' => Token::Sub,
             '*' => Token::Mul,
             '/' if self.take('*') => {
-                if self.skip_block_comment() { Token::Comment } else { Token::Illegal }
+                if self.skip_block_comment() {
+                    Token::Comment
+                } else {
+                    Token::Illegal
+                }
             }
             '/' => Token::Div,
             '%' => Token::Mod,
@@ -199,7 +213,11 @@ impl<'a> Lexer<'a> {
 
     fn scan_parameter(&mut self, position: Position) -> Lexeme {
         let name = self.scan_ident(false);
-        let token = if name.token == Token::Ident { Token::BoundParam } else { name.token };
+        let token = if name.token == Token::Ident {
+            Token::BoundParam
+        } else {
+            name.token
+        };
         Lexeme::with_text(token, position, format!("${}", name.text))
     }
 
@@ -214,7 +232,11 @@ impl<'a> Lexer<'a> {
                 '"' => {
                     let quoted = self.scan_string();
                     return match quoted.token {
-                        Token::String => Lexeme { token: Token::Ident, position, ..quoted },
+                        Token::String => Lexeme {
+                            token: Token::Ident,
+                            position,
+                            ..quoted
+                        },
                         _ => quoted,
                     };
                 }

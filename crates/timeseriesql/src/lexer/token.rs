@@ -76,6 +76,10 @@ impl Token {
 
     /// What an error calls a token read as `text`.
     pub fn found(self, text: &str) -> String {
-        if text.is_empty() { self.name().to_owned() } else { text.to_owned() }
+        if text.is_empty() {
+            self.name().to_owned()
+        } else {
+            text.to_owned()
+        }
     }
 }

@@ -6,7 +6,10 @@ use crate::{ast::*, error::ParseError, lexer::Token};
 impl Parser<'_> {
     pub(super) fn delete(&mut self) -> Result<Statement, ParseError> {
         let (sources, condition) = self.from_or_where(|source| {
-            source.database.is_some().then_some("database not supported")
+            source
+                .database
+                .is_some()
+                .then_some("database not supported")
         })?;
         Ok(Statement::Delete(DeleteStatement { sources, condition }))
     }
@@ -16,10 +19,16 @@ impl Parser<'_> {
             if source.retention_policy.is_some() {
                 Some("retention policy not supported")
             } else {
-                source.database.is_some().then_some("database not supported")
+                source
+                    .database
+                    .is_some()
+                    .then_some("database not supported")
             }
         })?;
-        Ok(Statement::DropSeries(DropSeriesStatement { sources, condition }))
+        Ok(Statement::DropSeries(DropSeriesStatement {
+            sources,
+            condition,
+        }))
     }
 
     /// `[FROM …] [WHERE …]`, at least one of them; `objection` judges each source.

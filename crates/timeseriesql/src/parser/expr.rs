@@ -1,13 +1,7 @@
 //! Expressions.
 
 use super::{MAX_EXPRESSION_DEPTH, Parser, Scanned};
-use crate::{
-    ast::*,
-    duration::parse_duration,
-    error::ParseError,
-    lexer::Token,
-    regex::Regex,
-};
+use crate::{ast::*, duration::parse_duration, error::ParseError, lexer::Token, regex::Regex};
 
 /// An expression and a bound on the depth of its tree.
 type Measured = (Expr, usize);
@@ -174,11 +168,15 @@ impl Parser<'_> {
                 "boolean" => Ok(DataType::Boolean),
                 _ => Err(self.unexpected(
                     next,
-                    &["float", "integer", "unsigned", "string", "boolean", "field", "tag"],
+                    &[
+                        "float", "integer", "unsigned", "string", "boolean", "field", "tag",
+                    ],
                 )),
             },
-            _ => Err(self
-                .unexpected(next, &["float", "integer", "string", "boolean", "field", "tag"])),
+            _ => Err(self.unexpected(
+                next,
+                &["float", "integer", "string", "boolean", "field", "tag"],
+            )),
         }
     }
 
@@ -241,7 +239,9 @@ impl Parser<'_> {
         let text = self.text();
         let invalid = |message: String| ParseError::invalid(message, next.position);
         match next.token {
-            Token::Regex => Regex::new(text).map(Some).map_err(|e| invalid(e.to_string())),
+            Token::Regex => Regex::new(text)
+                .map(Some)
+                .map_err(|e| invalid(e.to_string())),
             Token::BadEscape => Err(invalid(format!("bad escape: {text}"))),
             Token::BadRegex => Err(invalid(format!("bad regex: {text}"))),
             _ => Err(self.unexpected(next, &["regex"])),

@@ -67,7 +67,11 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str, params: &'a Params) -> Self {
-        let none = Lexeme { token: Token::Illegal, position: Position::default(), text: "".into() };
+        let none = Lexeme {
+            token: Token::Illegal,
+            position: Position::default(),
+            text: "".into(),
+        };
         Self {
             lexer: Lexer::new(text),
             params,
@@ -123,7 +127,9 @@ impl<'a> Parser<'a> {
             self.last = (self.last + 1) % HISTORY;
             self.history[self.last] = self.bind(lexeme);
         }
-        let Lexeme { token, position, .. } = *self.current();
+        let Lexeme {
+            token, position, ..
+        } = *self.current();
         Scanned { token, position }
     }
 
@@ -135,7 +141,11 @@ impl<'a> Parser<'a> {
         match self.params.get(lexeme.text.trim_start_matches('$')) {
             Some(value) => {
                 let (token, text) = value.token();
-                Lexeme { token, text: text.into(), ..lexeme }
+                Lexeme {
+                    token,
+                    text: text.into(),
+                    ..lexeme
+                }
             }
             None => lexeme,
         }
@@ -180,7 +190,11 @@ impl<'a> Parser<'a> {
     /// Consumes the next token, which must be `token`.
     fn expect(&mut self, token: Token) -> Result<(), ParseError> {
         let next = self.scan();
-        if next.token == token { Ok(()) } else { Err(self.unexpected(next, &[token.name()])) }
+        if next.token == token {
+            Ok(())
+        } else {
+            Err(self.unexpected(next, &[token.name()]))
+        }
     }
 
     /// The error for the token last read.
