@@ -1,7 +1,8 @@
 //! Password hashes: Argon2id, as PHC strings.
 
 use argon2::Argon2;
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier};
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 
 use crate::statements::StatementError;
 
