@@ -39,7 +39,11 @@ fn parse(content: &str) -> Vec<Block> {
         } else if let Some(expected) = line.strip_prefix("= ") {
             blocks.last_mut().expect("answer before a command").expected = Some(expected.to_owned());
         } else if line.starts_with("write") || line.starts_with("query") {
-            blocks.push(Block { head: std::mem::take(&mut head), command: line.to_owned(), ..Block::default() });
+            blocks.push(Block {
+                head: std::mem::take(&mut head),
+                command: line.to_owned(),
+                ..Block::default()
+            });
         } else {
             head.push(line.to_owned());
         }
@@ -150,8 +154,12 @@ fn cases() {
             if !passes {
                 let name = file.file_name().unwrap_or_default().to_string_lossy();
                 let none = "nothing".to_owned();
-                let (expected, actual) = (block.expected.as_ref().unwrap_or(&none), actual.as_ref().unwrap_or(&none));
-                failures.push(format!("{name}: {}\n  expected {expected}\n  got      {actual}", block.text.join("\n")));
+                let (expected, actual) =
+                    (block.expected.as_ref().unwrap_or(&none), actual.as_ref().unwrap_or(&none));
+                failures.push(format!(
+                    "{name}: {}\n  expected {expected}\n  got      {actual}",
+                    block.text.join("\n")
+                ));
             }
         }
     }

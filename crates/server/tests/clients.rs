@@ -8,7 +8,8 @@ use std::process::Command;
 use support::Server;
 
 fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e} (scripts/setup-test.sh installs it)"));
+    let output =
+        command.output().unwrap_or_else(|e| panic!("{command:?}: {e} (scripts/setup-test.sh installs it)"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{command:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
     text
@@ -19,7 +20,16 @@ fn the_influx_shell_works() {
     let server = Server::start();
     let port = server.port.to_string();
     let influx = |statement: &str| {
-        run(Command::new("influx").args(["-host", "127.0.0.1", "-port", &port, "-database", "shell", "-execute", statement]))
+        run(Command::new("influx").args([
+            "-host",
+            "127.0.0.1",
+            "-port",
+            &port,
+            "-database",
+            "shell",
+            "-execute",
+            statement,
+        ]))
     };
     influx("CREATE DATABASE shell");
     influx("INSERT cpu,host=a value=1.5,text=\"x y\" 1000000000");
@@ -29,7 +39,16 @@ fn the_influx_shell_works() {
     let databases = influx("SHOW DATABASES");
     assert!(databases.contains("shell"), "{databases}");
     let csv = run(Command::new("influx").args([
-        "-host", "127.0.0.1", "-port", &port, "-database", "shell", "-format", "csv", "-execute", "SELECT mean(value) FROM cpu",
+        "-host",
+        "127.0.0.1",
+        "-port",
+        &port,
+        "-database",
+        "shell",
+        "-format",
+        "csv",
+        "-execute",
+        "SELECT mean(value) FROM cpu",
     ]));
     assert!(csv.contains("cpu,0,1.75"), "{csv}");
 }

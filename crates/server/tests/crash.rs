@@ -50,7 +50,10 @@ fn check(server: &Server, writers: &[Writer]) {
         let count = rows.first().map_or(0, |r| r[1].as_u64().unwrap_or_default() as usize);
         let texts = rows.first().map_or(0, |r| r[2].as_u64().unwrap_or_default() as usize);
         assert!(count >= least, "writer {writer}: {count} points of {least} acknowledged ones");
-        assert!(count <= least + POINTS_PER_WRITE && count % POINTS_PER_WRITE == 0, "writer {writer}: torn: {count}");
+        assert!(
+            count <= least + POINTS_PER_WRITE && count % POINTS_PER_WRITE == 0,
+            "writer {writer}: torn: {count}"
+        );
         assert_eq!(count, texts, "writer {writer}: fields of a point apart");
         let rows = client.rows("db0", &format!("SELECT sum(v) FROM load WHERE {condition}"));
         let sum = rows.first().map_or(0, |r| r[1].as_u64().unwrap_or_default() as usize);
@@ -62,8 +65,11 @@ fn check(server: &Server, writers: &[Writer]) {
 fn acknowledged_points_survive_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     // Small memtables and a quick checkpoint, so that kills hit flushes and truncations too.
-    let settings =
-        [("FLUSH__INTERVAL_SECS", "1"), ("FLUSH__MAX_ROWS", "5000"), ("FLUSH__CHECKPOINT_INTERVAL_SECS", "1")];
+    let settings = [
+        ("FLUSH__INTERVAL_SECS", "1"),
+        ("FLUSH__MAX_ROWS", "5000"),
+        ("FLUSH__CHECKPOINT_INTERVAL_SECS", "1"),
+    ];
     let mut writers = [Writer::default(); WRITERS];
     let mut server = Server::start_in(dir.path(), &settings);
     server.client().query("", "CREATE DATABASE db0");

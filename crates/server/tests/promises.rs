@@ -122,7 +122,8 @@ fn hostile_bodies_get_errors_and_the_server_lives() {
     expect(b"m,time=x v=1 1", 400, "time");
     expect(b"m time=1 1", 400, "time");
     let many_tags: String = (0..10_000).map(|i| format!(",t{i}=v")).collect();
-    let answer = client.post("/write", &[("db", "db0")], format!("tags{many_tags} v=1 1").as_bytes()).unwrap();
+    let answer =
+        client.post("/write", &[("db", "db0")], format!("tags{many_tags} v=1 1").as_bytes()).unwrap();
     assert!(answer.status == 204 || answer.status == 400, "{}", answer.status);
     let huge = vec![b'x'; 100_000_000];
     let status = client.post("/write", &[("db", "db0")], &huge).map(|a| a.status);
@@ -136,7 +137,16 @@ fn hostile_bodies_get_errors_and_the_server_lives() {
 #[test]
 fn names_are_only_names() {
     let (_server, client) = server_with_db();
-    let names = ["'; DROP TABLE x; --", "back`tick", "quo\"te", "new\nline", "per%cent {x:String}", "\\", "time()", "日本"];
+    let names = [
+        "'; DROP TABLE x; --",
+        "back`tick",
+        "quo\"te",
+        "new\nline",
+        "per%cent {x:String}",
+        "\\",
+        "time()",
+        "日本",
+    ];
     for (i, name) in names.iter().enumerate() {
         let escaped: String = name
             .chars()

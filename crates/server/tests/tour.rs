@@ -11,8 +11,13 @@ use support::Server;
 fn the_readme_tour_runs() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
     let text = std::fs::read_to_string(readme).expect("README.md");
-    let tour = text.split("<!-- tour: begin -->").nth(1).and_then(|t| t.split("<!-- tour: end -->").next()).expect("tour");
-    let commands: String = tour.lines().filter(|line| !line.starts_with("```")).map(|line| format!("{line}\n")).collect();
+    let tour = text
+        .split("<!-- tour: begin -->")
+        .nth(1)
+        .and_then(|t| t.split("<!-- tour: end -->").next())
+        .expect("tour");
+    let commands: String =
+        tour.lines().filter(|line| !line.starts_with("```")).map(|line| format!("{line}\n")).collect();
     let server = Server::start();
     let commands = commands.replace("127.0.0.1:8086", &format!("127.0.0.1:{}", server.port));
     let output = Command::new("bash").args(["-euo", "pipefail", "-c", &commands]).output().expect("bash");

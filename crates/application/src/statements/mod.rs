@@ -44,6 +44,8 @@ pub struct QueryOptions {
     pub max_select_series: usize,
     /// InfluxDB's max-select-point.
     pub max_select_points: usize,
+    /// Points that the operators of one SELECT may hold back.
+    pub max_buffered_points: usize,
     /// Rows of one result block.
     pub block_rows: usize,
 }
@@ -59,6 +61,7 @@ impl Default for QueryOptions {
             max_select_buckets: 0,
             max_select_series: 0,
             max_select_points: 0,
+            max_buffered_points: 20_000_000,
             block_rows: 10_000,
         }
     }

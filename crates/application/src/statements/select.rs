@@ -82,7 +82,8 @@ impl StatementService {
             chunk_rows: execution.request.chunk_rows.unwrap_or(self.options.block_rows).max(1),
             max_points: self.options.max_select_points as u64,
             max_series: self.options.max_select_series,
-            ..ExecOptions::default()
+            max_buffered_points: self.options.max_buffered_points,
+            pushdown: true,
         }
     }
 

@@ -54,7 +54,8 @@ impl Server {
     /// A server on an existing data folder.
     pub fn start_in(dir: &Path, settings: &[(&str, &str)]) -> Self {
         let port = free_port();
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("server.log")).expect("log");
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(dir.join("server.log")).expect("log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_hyperbytedb"));
         command
             .arg("serve")
