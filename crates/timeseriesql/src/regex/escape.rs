@@ -56,21 +56,41 @@ fn octal(text: &str) -> Result<(char, &str), RegexError> {
 
 /// `\x7f` or `\x{10ffff}`.
 fn hexadecimal(text: &str) -> Result<(char, &str), RegexError> {
-    let digits = &text[2..];
-    let (value, len) = match digits.strip_prefix('{') {
-        Some(braced) => match braced.find('}') {
-            Some(len) => (braced.get(..len), 2 + 1 + len + 1),
-            None => (None, text.len()),
+    let mut digits = text[2..].chars();
+    let consumed = |rest: &str| &text[..text.len() - rest.len()];
+    let value = match text[2..].strip_prefix('{') {
+        Some(braced) => {
+            digits = braced.chars();
+            braced_hex(&mut digits)
+        }
+        None => match (digits.next(), digits.next()) {
+            (Some(high), Some(low)) => hex_pair(high, low),
+            _ => None,
         },
-        None => (digits.get(..2), 4),
     };
-    let hex = value.filter(|v| !v.is_empty() && v.bytes().all(|b| b.is_ascii_hexdigit()));
-    let c = hex
-        .and_then(|v| u32::from_str_radix(v, 16).ok())
-        .and_then(char::from_u32);
-    match c {
-        Some(c) => Ok((c, &text[len..])),
-        None => Err(invalid(text.get(..len).unwrap_or(text))),
+    let rest = digits.as_str();
+    match value.and_then(char::from_u32) {
+        Some(c) => Ok((c, rest)),
+        None => Err(invalid(consumed(rest))),
+    }
+}
+
+fn hex_pair(high: char, low: char) -> Option<u32> {
+    Some(high.to_digit(16)? * 16 + low.to_digit(16)?)
+}
+
+/// Digits up to `}`; it stops at the character that makes it fail.
+fn braced_hex(digits: &mut std::str::Chars<'_>) -> Option<u32> {
+    let mut value = None;
+    loop {
+        match digits.next()? {
+            '}' => return value,
+            digit => {
+                let longer = value.unwrap_or(0) * 16 + digit.to_digit(16)?;
+                value = Some(longer).filter(|&v| v <= char::MAX.into());
+                value?;
+            }
+        }
     }
 }
 

@@ -127,7 +127,7 @@ impl<'a> Translator<'a> {
                 self.verbatim(1);
                 true
             }
-            Some(rest) if rest.starts_with("P<") => {
+            Some(rest) if rest.len() > 2 && rest.starts_with("P<") => {
                 self.named_group(2 + 2)?;
                 true
             }
