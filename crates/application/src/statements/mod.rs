@@ -163,22 +163,28 @@ impl QueryApi for StatementService {
                 Err(error) => Some(error.to_string()),
             };
             let failed = error.is_some();
-            if sink.emit(ResultEvent::End { statement_id, messages, error }).is_err() {
-                return Ok(());
-            }
-            // The statement after a failed one is named, those after it are not.
-            if failed {
-                if statement_id + 1 < count {
-                    let error = Some("not executed".to_owned());
-                    let event =
-                        ResultEvent::End { statement_id: statement_id + 1, messages: Vec::new(), error };
-                    // Nothing is left to do when the client is gone.
-                    let _ = sink.emit(event);
+            for error in reported_errors(error, statement_id + 1 < count, request.chunk_rows.is_some()) {
+                let messages = messages.clone();
+                if sink.emit(ResultEvent::End { statement_id, messages, error }).is_err() {
+                    return Ok(());
                 }
+            }
+            if failed {
                 return Ok(());
             }
         }
         Ok(())
+    }
+}
+
+/// The ends of a statement's results. InfluxDB names no statement after a failed one, but reports the failed one again as
+/// not executed when others follow; without chunks the second report takes the place of the first.
+fn reported_errors(error: Option<String>, others_follow: bool, chunked: bool) -> Vec<Option<String>> {
+    let not_executed = Some("not executed".to_owned());
+    match (error, others_follow) {
+        (Some(error), true) if chunked => vec![Some(error), not_executed],
+        (Some(_), true) => vec![not_executed],
+        (error, _) => vec![error],
     }
 }
 
