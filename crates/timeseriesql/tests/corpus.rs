@@ -109,10 +109,12 @@ fn bind_value(value: &Value) -> BindValue {
             Some(n) => BindValue::Integer(n),
             None => BindValue::Number(n.as_f64().expect("a number")),
         },
-        Value::Object(object) => {
-            let (kind, value) = object.iter().next().expect("one entry");
-            BindValue::of_kind(kind, bind_value(value))
-        }
-        other => BindValue::Error(format!("unable to bind {other}")),
+        Value::Object(object) => BindValue::of_object(
+            object
+                .iter()
+                .map(|(kind, value)| (kind.as_str(), bind_value(value))),
+        ),
+        Value::Null => BindValue::unsupported("<nil>"),
+        Value::Array(_) => BindValue::unsupported("[]interface {}"),
     }
 }

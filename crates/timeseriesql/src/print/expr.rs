@@ -117,7 +117,11 @@ impl Display for VarRef {
 
 impl Display for Call {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}(", quote_ident(&self.name))?;
+        // The one keyword that may be called bare.
+        match self.name.as_str() {
+            "distinct" => f.write_str("distinct(")?,
+            name => write!(f, "{}(", quote_ident(name))?,
+        }
         list(f, &self.args)?;
         f.write_str(")")
     }
