@@ -1,7 +1,8 @@
 /* Declarations of the libchdb 26.7.3 entry points that chdb-rust 2.0.0 binds.
  *
- * The npm package that carries libchdb.so has no header, so this file is ours. chdb_version and
- * chdb_insert_arrow_* are left out on purpose: chdb-rust switches features on when it sees them.
+ * The npm package that carries libchdb.so has no header, so this file is ours. The version and the direct
+ * Arrow insert functions are left out on purpose, even in comments: chdb-rust switches features on when
+ * it sees their names here.
  */
 #pragma once
 
@@ -10,7 +11,7 @@
 #include <stdint.h>
 
 typedef struct chdb_result_ chdb_result;
-typedef struct chdb_insert_stream_ chdb_insert_stream;
+typedef struct chdb_insert_stream_ *chdb_insert_stream;
 typedef struct chdb_connection_ *chdb_connection;
 
 typedef struct chdb_arrow_stream_ *chdb_arrow_stream;
@@ -61,17 +62,17 @@ chdb_state chdb_stream_fetch_arrow(chdb_connection conn, chdb_result *result,
                                    chdb_arrow_stream out_stream);
 void chdb_stream_cancel_query(chdb_connection conn, chdb_result *result);
 
-chdb_insert_stream *chdb_stream_insert_n(chdb_connection conn, const char *query, size_t query_len,
+chdb_insert_stream chdb_stream_insert_n(chdb_connection conn, const char *query, size_t query_len,
                                          const char *format, size_t format_len);
-chdb_insert_stream *chdb_stream_insert_with_params_n(
+chdb_insert_stream chdb_stream_insert_with_params_n(
     chdb_connection conn, const char *query, size_t query_len, const char *format,
     size_t format_len, const char *const *param_names, const size_t *param_name_lens,
     const char *const *param_values, const size_t *param_value_lens, size_t param_count);
-chdb_state chdb_stream_append(chdb_insert_stream *stream, const void *data, size_t size);
-chdb_result *chdb_stream_done(chdb_insert_stream *stream);
-void chdb_stream_cancel_insert(chdb_insert_stream *stream);
-const char *chdb_stream_insert_error(chdb_insert_stream *stream);
-void chdb_destroy_insert_stream(chdb_insert_stream *stream);
+chdb_state chdb_stream_append(chdb_insert_stream stream, const void *data, size_t size);
+chdb_result *chdb_stream_done(chdb_insert_stream stream);
+void chdb_stream_cancel_insert(chdb_insert_stream stream);
+const char *chdb_stream_insert_error(chdb_insert_stream stream);
+void chdb_destroy_insert_stream(chdb_insert_stream stream);
 
 chdb_state chdb_arrow_scan(chdb_connection conn, const char *table_name,
                            chdb_arrow_stream arrow_stream);

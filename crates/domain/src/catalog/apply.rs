@@ -1,0 +1,633 @@
+//! Applying commands: pure and deterministic, so that every node that applies the same commands has the same catalogue.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::command::{Command, RetentionPolicySpec};
+use super::error::CatalogError;
+use super::model::{
+    Catalog, ContinuousQuery, Database, FieldDef, MaterializedView, Privilege, RetentionPolicy, ShardGroup,
+    Subscription, Table, TableId, User,
+};
+
+const HOUR: i64 = 3_600_000_000_000;
+const DAY: i64 = 24 * HOUR;
+/// Nanoseconds from 0001-01-01 to 1970-01-01, modulo a shard duration, place the shard groups as InfluxDB does.
+const ZERO_TIME_SECONDS: i128 = 62_135_596_800;
+const MIN_RETENTION: i64 = HOUR;
+const DEFAULT_POLICY: &str = "autogen";
+const NAME_BYTES_MAX: usize = 255;
+
+/// What else must happen because of a command.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Effects {
+    /// Tables that are gone from the catalogue: engine and series index must drop them.
+    pub dropped_tables: Vec<Arc<Table>>,
+    /// Time slices to drop from tables: (table, start, end excluded).
+    pub dropped_slices: Vec<(Arc<Table>, i64, i64)>,
+    /// The table made or extended.
+    pub table: Option<Arc<Table>>,
+    /// Databases whose stored form changed or that are gone.
+    pub changed_databases: Vec<String>,
+    /// Users whose stored form changed or that are gone.
+    pub changed_users: Vec<String>,
+}
+
+impl Catalog {
+    /// Applies a command to this catalogue, or leaves it as it was and says why.
+    pub fn apply(&mut self, command: &Command) -> Result<Effects, CatalogError> {
+        match command {
+            Command::CreateDatabase { name, policy } => self.create_database(name, policy.as_ref()),
+            Command::DropDatabase { name } => Ok(self.drop_database(name)),
+            Command::CreateRetentionPolicy { database, spec, default } => {
+                self.create_policy(database, spec, *default)
+            }
+            Command::AlterRetentionPolicy { database, spec, default } => {
+                self.alter_policy(database, spec, *default)
+            }
+            Command::DropRetentionPolicy { database, name } => Ok(self.drop_policy(database, name)),
+            Command::ExtendTable { database, retention_policy, measurement, tags, fields } => {
+                self.extend_table(database, retention_policy, measurement, tags, fields)
+            }
+            Command::EnsureShardGroups { database, retention_policy, times } => {
+                self.ensure_shard_groups(database, retention_policy, times)
+            }
+            Command::DropMeasurement { database, name } => self.drop_measurement(database, name),
+            Command::DropTable { database, retention_policy, measurement } => {
+                let dropped = self.policy_mut(database, retention_policy)?.tables.remove(measurement);
+                Ok(Effects {
+                    dropped_tables: dropped.into_iter().collect(),
+                    changed_databases: vec![database.clone()],
+                    ..Effects::default()
+                })
+            }
+            Command::DeletePoints { database, .. } => self.require(database).map(|_| Effects::default()),
+            Command::DropShard { id } => Ok(self.drop_shard(*id)),
+            Command::CreateUser { name, password_hash, admin } => {
+                self.create_user(name, password_hash, *admin)
+            }
+            Command::DropUser { name } => self.drop_user(name),
+            Command::SetPassword { name, password_hash } => {
+                self.change_user(name, |user| user.password_hash.clone_from(password_hash))
+            }
+            Command::SetAdmin { user, admin } => self.change_user(user, |u| u.admin = *admin),
+            Command::SetPrivilege { user, database, privilege } => {
+                self.set_privilege(user, database, *privilege)
+            }
+            Command::CreateContinuousQuery { database, name, query } => {
+                self.create_continuous_query(database, name, query)
+            }
+            // Dropping what does not exist succeeds, as in InfluxDB.
+            Command::DropContinuousQuery { database, .. } if !self.databases.contains_key(database) => {
+                Ok(Effects::default())
+            }
+            Command::DropContinuousQuery { database, name } => {
+                self.change_database(database, |db| db.continuous_queries.retain(|cq| &cq.name != name))
+            }
+            Command::CreateSubscription { database, retention_policy, name, mode, destinations } => {
+                let subscription = Subscription {
+                    name: name.clone(),
+                    mode: mode.clone(),
+                    destinations: destinations.clone(),
+                };
+                self.create_subscription(database, retention_policy, subscription)
+            }
+            Command::DropSubscription { database, retention_policy, name } => {
+                self.drop_subscription(database, retention_policy, name)
+            }
+            Command::CreateMaterializedView { database, name, query } => {
+                if self.require(database)?.materialized_views.iter().any(|v| &v.name == name) {
+                    return Err(CatalogError::MaterializedViewExists);
+                }
+                let view = MaterializedView { name: name.clone(), query: query.clone() };
+                self.change_database(database, |db| db.materialized_views.push(view))
+            }
+            Command::DropMaterializedView { database, name } => {
+                if !self.require(database)?.materialized_views.iter().any(|v| &v.name == name) {
+                    return Err(CatalogError::MaterializedViewNotFound(name.clone()));
+                }
+                self.change_database(database, |db| db.materialized_views.retain(|v| &v.name != name))
+            }
+        }
+    }
+
+    fn require(&self, database: &str) -> Result<&Arc<Database>, CatalogError> {
+        self.databases.get(database).ok_or_else(|| CatalogError::DatabaseNotFound(database.to_owned()))
+    }
+
+    fn database_mut(&mut self, name: &str) -> Result<&mut Database, CatalogError> {
+        match self.databases.get_mut(name) {
+            Some(database) => Ok(Arc::make_mut(database)),
+            None => Err(CatalogError::DatabaseNotFound(name.to_owned())),
+        }
+    }
+
+    fn policy_mut(&mut self, database: &str, name: &str) -> Result<&mut RetentionPolicy, CatalogError> {
+        let db = self.database_mut(database)?;
+        let name = if name.is_empty() { db.default_retention_policy.clone() } else { name.to_owned() };
+        match db.retention_policies.get_mut(&name) {
+            Some(policy) => Ok(Arc::make_mut(policy)),
+            None => Err(CatalogError::RetentionPolicyNotFound(name)),
+        }
+    }
+
+    fn change_database(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&mut Database),
+    ) -> Result<Effects, CatalogError> {
+        change(self.database_mut(name)?);
+        Ok(Effects { changed_databases: vec![name.to_owned()], ..Effects::default() })
+    }
+
+    fn create_database(
+        &mut self,
+        name: &str,
+        spec: Option<&RetentionPolicySpec>,
+    ) -> Result<Effects, CatalogError> {
+        valid_name(name)?;
+        let policy = new_policy(spec.unwrap_or(&RetentionPolicySpec::default()), 0)?;
+        if let Some(existing) = self.databases.get(name) {
+            return match spec {
+                None => Ok(Effects::default()),
+                Some(_) => match existing.retention_policies.get(&policy.name) {
+                    Some(old) if same_policy(old, &policy) => {
+                        if existing.default_retention_policy == policy.name {
+                            Ok(Effects::default())
+                        } else {
+                            Err(CatalogError::RetentionPolicyConflict)
+                        }
+                    }
+                    _ => Err(CatalogError::RetentionPolicyConflict),
+                },
+            };
+        }
+        let database = Database {
+            name: name.to_owned(),
+            default_retention_policy: policy.name.clone(),
+            retention_policies: BTreeMap::from([(policy.name.clone(), Arc::new(policy))]),
+            ..Database::default()
+        };
+        self.databases.insert(name.to_owned(), Arc::new(database));
+        Ok(Effects { changed_databases: vec![name.to_owned()], ..Effects::default() })
+    }
+
+    fn drop_database(&mut self, name: &str) -> Effects {
+        let Some(database) = self.databases.remove(name) else { return Effects::default() };
+        let dropped_tables =
+            database.retention_policies.values().flat_map(|rp| rp.tables.values()).cloned().collect();
+        let mut changed_users = Vec::new();
+        for (user, entry) in &mut self.users {
+            if entry.privileges.contains_key(name) {
+                Arc::make_mut(entry).privileges.remove(name);
+                changed_users.push(user.clone());
+            }
+        }
+        Effects {
+            dropped_tables,
+            changed_databases: vec![name.to_owned()],
+            changed_users,
+            ..Effects::default()
+        }
+    }
+
+    fn create_policy(
+        &mut self,
+        database: &str,
+        spec: &RetentionPolicySpec,
+        default: bool,
+    ) -> Result<Effects, CatalogError> {
+        let db = self.require(database)?;
+        if spec.name.as_deref().unwrap_or_default().is_empty() {
+            return Err(CatalogError::RetentionPolicyNameRequired);
+        }
+        let ordinal = db.retention_policies.values().map(|rp| rp.ordinal + 1).max().unwrap_or(0);
+        let policy = new_policy(spec, ordinal)?;
+        if let Some(old) = db.retention_policies.get(&policy.name) {
+            if !same_policy(old, &policy) {
+                return Err(CatalogError::RetentionPolicyExists);
+            }
+            if default && db.default_retention_policy != policy.name {
+                return Err(CatalogError::RetentionPolicyConflict);
+            }
+            return Ok(Effects::default());
+        }
+        self.change_database(database, |db| {
+            if default {
+                db.default_retention_policy.clone_from(&policy.name);
+            }
+            db.retention_policies.insert(policy.name.clone(), Arc::new(policy));
+        })
+    }
+
+    fn alter_policy(
+        &mut self,
+        database: &str,
+        spec: &RetentionPolicySpec,
+        default: bool,
+    ) -> Result<Effects, CatalogError> {
+        let name = spec.name.clone().unwrap_or_default();
+        let db = self.require(database)?;
+        let old = db
+            .retention_policies
+            .get(&name)
+            .ok_or_else(|| CatalogError::RetentionPolicyNotFound(name.clone()))?;
+        let mut policy = RetentionPolicy::clone(old);
+        if let Some(duration) = spec.duration {
+            if duration != 0 && duration < MIN_RETENTION {
+                return Err(CatalogError::RetentionPolicyDurationTooLow);
+            }
+            policy.duration = duration;
+        }
+        if let Some(shard_duration) = spec.shard_duration {
+            policy.shard_duration = normalised_shard_duration(shard_duration, policy.duration);
+        }
+        if policy.duration != 0 && policy.duration < policy.shard_duration {
+            return Err(CatalogError::IncompatibleDurations);
+        }
+        if let Some(replication) = spec.replication {
+            policy.replication = replication;
+        }
+        policy.future_write_limit = spec.future_write_limit.unwrap_or(policy.future_write_limit);
+        policy.past_write_limit = spec.past_write_limit.unwrap_or(policy.past_write_limit);
+        self.change_database(database, |db| {
+            if default {
+                db.default_retention_policy.clone_from(&name);
+            }
+            db.retention_policies.insert(name, Arc::new(policy));
+        })
+    }
+
+    fn drop_policy(&mut self, database: &str, name: &str) -> Effects {
+        let Ok(db) = self.database_mut(database) else { return Effects::default() };
+        let Some(policy) = db.retention_policies.remove(name) else { return Effects::default() };
+        if db.default_retention_policy == name {
+            db.default_retention_policy.clear();
+        }
+        Effects {
+            dropped_tables: policy.tables.values().cloned().collect(),
+            changed_databases: vec![database.to_owned()],
+            ..Effects::default()
+        }
+    }
+
+    fn extend_table(
+        &mut self,
+        database: &str,
+        retention_policy: &str,
+        measurement: &str,
+        tags: &[String],
+        fields: &[FieldDef],
+    ) -> Result<Effects, CatalogError> {
+        let id = self.next_table_id + 1;
+        let policy = self.policy_mut(database, retention_policy)?;
+        let mut table = match policy.tables.get(measurement) {
+            Some(table) => Table::clone(table),
+            None => Table {
+                id: TableId(id),
+                database: database.to_owned(),
+                retention_policy: policy.name.clone(),
+                measurement: measurement.to_owned(),
+                partition_duration: policy.shard_duration,
+                tags: Vec::new(),
+                fields: Vec::new(),
+            },
+        };
+        for field in fields {
+            match table.field(&field.name) {
+                Some((_, existing)) if existing != field.field_type => {
+                    return Err(CatalogError::FieldTypeConflict {
+                        measurement: measurement.to_owned(),
+                        field: field.name.clone(),
+                        input: field.field_type,
+                        existing,
+                    });
+                }
+                Some(_) => {}
+                None => table.fields.push(field.clone()),
+            }
+        }
+        for tag in tags {
+            if table.tag(tag).is_none() {
+                table.tags.push(tag.clone());
+            }
+        }
+        let table = Arc::new(table);
+        policy.tables.insert(measurement.to_owned(), table.clone());
+        self.next_table_id = self.next_table_id.max(table.id.0);
+        Ok(Effects { table: Some(table), changed_databases: vec![database.to_owned()], ..Effects::default() })
+    }
+
+    fn ensure_shard_groups(
+        &mut self,
+        database: &str,
+        retention_policy: &str,
+        times: &[i64],
+    ) -> Result<Effects, CatalogError> {
+        let mut next = self.next_shard_id;
+        let policy = self.policy_mut(database, retention_policy)?;
+        for &time in times {
+            if policy.shard_group_of(time).is_none() {
+                next += 1;
+                let (start, end) = shard_bounds(time, policy.shard_duration);
+                policy.shard_groups.insert(start, ShardGroup { id: next, start, end });
+            }
+        }
+        let changed = next != self.next_shard_id;
+        self.next_shard_id = next;
+        Ok(Effects {
+            changed_databases: if changed { vec![database.to_owned()] } else { Vec::new() },
+            ..Effects::default()
+        })
+    }
+
+    fn drop_measurement(&mut self, database: &str, name: &str) -> Result<Effects, CatalogError> {
+        let mut dropped_tables = Vec::new();
+        let db = self.database_mut(database)?;
+        for policy in db.retention_policies.values_mut().filter(|rp| rp.tables.contains_key(name)) {
+            dropped_tables.extend(Arc::make_mut(policy).tables.remove(name));
+        }
+        Ok(Effects { dropped_tables, changed_databases: vec![database.to_owned()], ..Effects::default() })
+    }
+
+    fn drop_shard(&mut self, id: u64) -> Effects {
+        let mut effects = Effects::default();
+        for (name, database) in &mut self.databases {
+            let holder = database.retention_policies.iter().find_map(|(rp, policy)| {
+                let group = policy.shard_groups.values().find(|g| g.id == id)?;
+                Some((rp.clone(), group.clone()))
+            });
+            let Some((rp, group)) = holder else { continue };
+            if let Some(policy) = Arc::make_mut(database).retention_policies.get_mut(&rp) {
+                let policy = Arc::make_mut(policy);
+                policy.shard_groups.remove(&group.start);
+                effects.dropped_slices =
+                    policy.tables.values().map(|t| (t.clone(), group.start, group.end)).collect();
+                effects.changed_databases.push(name.clone());
+            }
+        }
+        effects
+    }
+
+    fn create_user(&mut self, name: &str, password_hash: &str, admin: bool) -> Result<Effects, CatalogError> {
+        if name.is_empty() {
+            return Err(CatalogError::UsernameRequired);
+        }
+        if self.users.contains_key(name) {
+            return Err(CatalogError::UserExists);
+        }
+        let user = User {
+            name: name.to_owned(),
+            password_hash: password_hash.to_owned(),
+            admin,
+            privileges: BTreeMap::new(),
+        };
+        self.users.insert(name.to_owned(), Arc::new(user));
+        Ok(Effects { changed_users: vec![name.to_owned()], ..Effects::default() })
+    }
+
+    fn drop_user(&mut self, name: &str) -> Result<Effects, CatalogError> {
+        self.users.remove(name).ok_or(CatalogError::UserNotFound)?;
+        Ok(Effects { changed_users: vec![name.to_owned()], ..Effects::default() })
+    }
+
+    fn change_user(&mut self, name: &str, change: impl FnOnce(&mut User)) -> Result<Effects, CatalogError> {
+        change(Arc::make_mut(self.users.get_mut(name).ok_or(CatalogError::UserNotFound)?));
+        Ok(Effects { changed_users: vec![name.to_owned()], ..Effects::default() })
+    }
+
+    fn set_privilege(
+        &mut self,
+        user: &str,
+        database: &str,
+        privilege: Privilege,
+    ) -> Result<Effects, CatalogError> {
+        if !self.users.contains_key(user) {
+            return Err(CatalogError::UserNotFound);
+        }
+        self.require(database)?;
+        self.change_user(user, |u| {
+            u.privileges.insert(database.to_owned(), privilege);
+        })
+    }
+
+    fn create_continuous_query(
+        &mut self,
+        database: &str,
+        name: &str,
+        query: &str,
+    ) -> Result<Effects, CatalogError> {
+        let db = self.require(database)?;
+        if let Some(existing) = db.continuous_queries.iter().find(|cq| cq.name == name) {
+            if existing.query.eq_ignore_ascii_case(query) {
+                return Ok(Effects::default());
+            }
+            return Err(CatalogError::ContinuousQueryExists);
+        }
+        let query = ContinuousQuery { name: name.to_owned(), query: query.to_owned() };
+        self.change_database(database, |db| db.continuous_queries.push(query))
+    }
+
+    fn create_subscription(
+        &mut self,
+        database: &str,
+        retention_policy: &str,
+        subscription: Subscription,
+    ) -> Result<Effects, CatalogError> {
+        let policy = self.policy_mut(database, retention_policy)?;
+        if policy.subscriptions.iter().any(|s| s.name == subscription.name) {
+            return Err(CatalogError::SubscriptionExists);
+        }
+        policy.subscriptions.push(subscription);
+        Ok(Effects { changed_databases: vec![database.to_owned()], ..Effects::default() })
+    }
+
+    fn drop_subscription(
+        &mut self,
+        database: &str,
+        retention_policy: &str,
+        name: &str,
+    ) -> Result<Effects, CatalogError> {
+        let policy = self.policy_mut(database, retention_policy)?;
+        let at = policy
+            .subscriptions
+            .iter()
+            .position(|s| s.name == name)
+            .ok_or(CatalogError::SubscriptionNotFound)?;
+        policy.subscriptions.remove(at);
+        Ok(Effects { changed_databases: vec![database.to_owned()], ..Effects::default() })
+    }
+}
+
+impl RetentionPolicy {
+    /// The shard group that holds `time`, if it exists.
+    pub fn shard_group_of(&self, time: i64) -> Option<&ShardGroup> {
+        self.shard_groups.range(..=time).next_back().map(|(_, g)| g).filter(|g| time < g.end)
+    }
+}
+
+fn valid_name(name: &str) -> Result<(), CatalogError> {
+    let forbidden = |c: char| c == '/' || c == '\\' || c.is_control();
+    if name.is_empty()
+        || name == "."
+        || name == ".."
+        || name.len() > NAME_BYTES_MAX
+        || name.contains(forbidden)
+    {
+        return Err(CatalogError::InvalidName);
+    }
+    Ok(())
+}
+
+fn new_policy(spec: &RetentionPolicySpec, ordinal: u32) -> Result<RetentionPolicy, CatalogError> {
+    let name = spec.name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| DEFAULT_POLICY.to_owned());
+    valid_name(&name)?;
+    let duration = spec.duration.unwrap_or(0);
+    if duration != 0 && duration < MIN_RETENTION {
+        return Err(CatalogError::RetentionPolicyDurationTooLow);
+    }
+    let replication = spec.replication.unwrap_or(1);
+    if replication < 1 {
+        return Err(CatalogError::ReplicationFactorTooLow);
+    }
+    let shard_duration = normalised_shard_duration(spec.shard_duration.unwrap_or(0), duration);
+    if duration != 0 && duration < shard_duration {
+        return Err(CatalogError::IncompatibleDurations);
+    }
+    Ok(RetentionPolicy {
+        name,
+        duration,
+        shard_duration,
+        replication,
+        future_write_limit: spec.future_write_limit.unwrap_or(0),
+        past_write_limit: spec.past_write_limit.unwrap_or(0),
+        ordinal,
+        ..RetentionPolicy::default()
+    })
+}
+
+/// InfluxDB's default for a retention duration, and its floor of one hour for explicit ones.
+fn normalised_shard_duration(requested: i64, duration: i64) -> i64 {
+    match requested {
+        0 if duration == 0 || duration >= 180 * DAY => 7 * DAY,
+        0 if duration >= 2 * DAY => DAY,
+        0 => HOUR,
+        requested => requested.max(HOUR),
+    }
+}
+
+fn same_policy(a: &RetentionPolicy, b: &RetentionPolicy) -> bool {
+    (a.duration, a.shard_duration, a.replication) == (b.duration, b.shard_duration, b.replication)
+        && (a.future_write_limit, a.past_write_limit) == (b.future_write_limit, b.past_write_limit)
+}
+
+/// The slice of `duration` that holds `time`, counted from year 1 as InfluxDB does.
+fn shard_bounds(time: i64, duration: i64) -> (i64, i64) {
+    let width = i128::from(duration.max(1));
+    let shifted = i128::from(time) + ZERO_TIME_SECONDS * 1_000_000_000;
+    let start = shifted.div_euclid(width) * width - ZERO_TIME_SECONDS * 1_000_000_000;
+    let clamp =
+        |t: i128| i64::try_from(t.clamp(i128::from(i64::MIN), i128::from(i64::MAX))).unwrap_or_default();
+    (clamp(start), clamp(start + width))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog() -> Catalog {
+        let mut catalog = Catalog::default();
+        catalog.apply(&Command::CreateDatabase { name: "db".into(), policy: None }).unwrap();
+        catalog
+    }
+
+    fn extend(
+        catalog: &mut Catalog,
+        tags: &[&str],
+        fields: &[(&str, FieldType)],
+    ) -> Result<Effects, CatalogError> {
+        catalog.apply(&Command::ExtendTable {
+            database: "db".into(),
+            retention_policy: String::new(),
+            measurement: "m".into(),
+            tags: tags.iter().map(|t| t.to_string()).collect(),
+            fields: fields.iter().map(|(n, t)| FieldDef { name: n.to_string(), field_type: *t }).collect(),
+        })
+    }
+
+    use crate::field::FieldType;
+
+    #[test]
+    fn a_new_database_has_autogen() {
+        let catalog = catalog();
+        let policy = catalog.databases["db"].retention_policy("").unwrap();
+        assert_eq!((policy.name.as_str(), policy.duration, policy.shard_duration), ("autogen", 0, 7 * DAY));
+    }
+
+    #[test]
+    fn tables_grow_and_keep_positions() {
+        let mut catalog = catalog();
+        extend(&mut catalog, &["host"], &[("v", FieldType::Float)]).unwrap();
+        extend(&mut catalog, &["dc", "host"], &[("w", FieldType::Integer), ("v", FieldType::Float)]).unwrap();
+        let table = catalog.table("db", "", "m").unwrap();
+        assert_eq!(table.tags, ["host", "dc"]);
+        assert_eq!(table.field("w"), Some((FieldId(1), FieldType::Integer)));
+        let error = extend(&mut catalog, &[], &[("v", FieldType::Integer)]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "field type conflict: input field \"v\" on measurement \"m\" is type integer, already exists as type float"
+        );
+    }
+
+    use crate::scan::FieldId;
+
+    #[test]
+    fn a_recreated_measurement_is_another_table() {
+        let mut catalog = catalog();
+        extend(&mut catalog, &[], &[("v", FieldType::Float)]).unwrap();
+        let first = catalog.table("db", "", "m").unwrap().id;
+        let effects =
+            catalog.apply(&Command::DropMeasurement { database: "db".into(), name: "m".into() }).unwrap();
+        assert_eq!(effects.dropped_tables[0].id, first);
+        extend(&mut catalog, &[], &[("v", FieldType::Integer)]).unwrap();
+        assert_ne!(catalog.table("db", "", "m").unwrap().id, first);
+    }
+
+    #[test]
+    fn shard_groups_start_on_mondays() {
+        let mut catalog = catalog();
+        catalog
+            .apply(&Command::EnsureShardGroups {
+                database: "db".into(),
+                retention_policy: String::new(),
+                times: vec![0, 1, -1, 7 * DAY],
+            })
+            .unwrap();
+        let groups: Vec<_> =
+            catalog.databases["db"].retention_policy("").unwrap().shard_groups.values().collect();
+        assert_eq!(groups.len(), 2);
+        assert_eq!((groups[0].start, groups[0].end), (-3 * DAY, 4 * DAY));
+    }
+
+    #[test]
+    fn policies_are_validated() {
+        let mut catalog = catalog();
+        let mut create = |duration, shard| {
+            catalog.apply(&Command::CreateRetentionPolicy {
+                database: "db".into(),
+                spec: RetentionPolicySpec {
+                    name: Some("rp".into()),
+                    duration: Some(duration),
+                    shard_duration: Some(shard),
+                    ..RetentionPolicySpec::default()
+                },
+                default: false,
+            })
+        };
+        assert_eq!(create(HOUR / 2, 0), Err(CatalogError::RetentionPolicyDurationTooLow));
+        assert_eq!(create(HOUR, 2 * HOUR), Err(CatalogError::IncompatibleDurations));
+        assert!(create(DAY, 0).is_ok());
+        assert!(create(DAY, HOUR).is_ok());
+        assert_eq!(create(2 * DAY, 0), Err(CatalogError::RetentionPolicyExists));
+    }
+}

@@ -1,0 +1,188 @@
+//! The catalogue's data.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::field::FieldType;
+use crate::scan::{FieldId, TagId};
+
+/// Numbers tables for all time: a dropped and re-created measurement gets a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TableId(pub u64);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub struct Catalog {
+    pub databases: BTreeMap<String, Arc<Database>>,
+    pub users: BTreeMap<String, Arc<User>>,
+    pub next_table_id: u64,
+    pub next_shard_id: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub struct Database {
+    pub name: String,
+    pub default_retention_policy: String,
+    pub retention_policies: BTreeMap<String, Arc<RetentionPolicy>>,
+    /// In order of creation, as SHOW CONTINUOUS QUERIES prints them.
+    pub continuous_queries: Vec<ContinuousQuery>,
+    pub materialized_views: Vec<MaterializedView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub struct RetentionPolicy {
+    pub name: String,
+    /// Nanoseconds; 0 = for ever.
+    pub duration: i64,
+    /// Nanoseconds.
+    pub shard_duration: i64,
+    pub replication: u32,
+    /// Nanoseconds; 0 = none.
+    pub future_write_limit: i64,
+    /// Nanoseconds; 0 = none.
+    pub past_write_limit: i64,
+    /// By measurement.
+    pub tables: BTreeMap<String, Arc<Table>>,
+    /// By start time.
+    pub shard_groups: BTreeMap<i64, ShardGroup>,
+    pub subscriptions: Vec<Subscription>,
+    /// Position in SHOW RETENTION POLICIES (order of creation).
+    pub ordinal: u32,
+}
+
+/// The storage of one measurement in one retention policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    pub id: TableId,
+    pub database: String,
+    pub retention_policy: String,
+    pub measurement: String,
+    /// Width of the engine's partitions in nanoseconds: the policy's shard duration when the table was made.
+    pub partition_duration: i64,
+    /// Tag keys in order of registration: a [`TagId`] is a position here. Only grows.
+    pub tags: Vec<String>,
+    /// Fields in order of registration: a [`FieldId`] is a position here. Only grows.
+    pub fields: Vec<FieldDef>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldDef {
+    pub name: String,
+    pub field_type: FieldType,
+}
+
+impl Table {
+    pub fn tag(&self, key: &str) -> Option<TagId> {
+        self.tags.iter().position(|t| t == key).map(|i| TagId(i as u32))
+    }
+
+    pub fn field(&self, name: &str) -> Option<(FieldId, FieldType)> {
+        let i = self.fields.iter().position(|f| f.name == name)?;
+        Some((FieldId(i as u32), self.fields[i].field_type))
+    }
+
+    /// The partition that holds `time`.
+    pub fn partition_of(&self, time: i64) -> i64 {
+        time.div_euclid(self.partition_duration.max(1))
+    }
+}
+
+/// A time slice of a retention policy, as SHOW SHARDS prints it. One shard a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardGroup {
+    pub id: u64,
+    /// Nanoseconds since 1970, included.
+    pub start: i64,
+    /// Nanoseconds since 1970, excluded.
+    pub end: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContinuousQuery {
+    pub name: String,
+    /// The statement as InfluxDB prints it.
+    pub query: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaterializedView {
+    pub name: String,
+    pub query: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    pub name: String,
+    /// `ALL` or `ANY`.
+    pub mode: String,
+    pub destinations: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub name: String,
+    /// Argon2id, PHC string.
+    pub password_hash: String,
+    pub admin: bool,
+    /// By database.
+    pub privileges: BTreeMap<String, Privilege>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Privilege {
+    None,
+    Read,
+    Write,
+    All,
+}
+
+impl Privilege {
+    /// As SHOW GRANTS prints it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "NO PRIVILEGES",
+            Self::Read => "READ",
+            Self::Write => "WRITE",
+            Self::All => "ALL PRIVILEGES",
+        }
+    }
+}
+
+impl Catalog {
+    pub fn database(&self, name: &str) -> Option<&Arc<Database>> {
+        self.databases.get(name)
+    }
+
+    /// The table of a measurement; `retention_policy` empty means the default one.
+    pub fn table(&self, database: &str, retention_policy: &str, measurement: &str) -> Option<&Arc<Table>> {
+        self.database(database)?.retention_policy(retention_policy)?.tables.get(measurement)
+    }
+
+    /// All tables, in no particular order of importance.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.databases.values().flat_map(|d| d.retention_policies.values()).flat_map(|rp| rp.tables.values())
+    }
+}
+
+impl Database {
+    /// `name` empty means the default one.
+    pub fn retention_policy(&self, name: &str) -> Option<&Arc<RetentionPolicy>> {
+        let name = if name.is_empty() { &self.default_retention_policy } else { name };
+        self.retention_policies.get(name)
+    }
+
+    /// The tables of a measurement in all retention policies.
+    pub fn measurement_tables<'a>(&'a self, measurement: &'a str) -> impl Iterator<Item = &'a Arc<Table>> {
+        self.retention_policies.values().filter_map(move |rp| rp.tables.get(measurement))
+    }
+
+    /// Names of the measurements in any retention policy, sorted, each once.
+    pub fn measurements(&self) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.retention_policies.values().flat_map(|rp| rp.tables.keys()).map(String::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}

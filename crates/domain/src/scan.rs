@@ -1,0 +1,145 @@
+//! What an engine is asked to read: one table, one pass, typed from end to end.
+//!
+//! A scan names columns by their position in the table's schema, so no name and no value that a user chose
+//! reaches the engine's SQL as anything but a quoted literal.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::Table;
+use crate::field::FieldValue;
+use crate::time::TimeRange;
+
+/// Position of a tag in [`Table::tags`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TagId(pub u32);
+
+/// Position of a field in [`Table::fields`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FieldId(pub u32);
+
+/// One pass over one table.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    pub table: Arc<Table>,
+    pub time: TimeRange,
+    pub filter: Option<Predicate>,
+    /// Whether rows of one series and time may be stored apart and must be merged while reading.
+    pub merge_duplicates: bool,
+    pub output: ScanOutput,
+}
+
+#[derive(Debug, Clone)]
+pub enum ScanOutput {
+    Rows(RowScan),
+    Aggregates(AggregateScan),
+}
+
+/// Rows as stored. Batches have the columns `tags…` (Utf8, or Dictionary of Utf8; a missing tag is the empty
+/// string), `time` (Int64), `fields…` (Float64, Int64, UInt64, Utf8 or Boolean, nullable), in this order.
+///
+/// Order of rows: the `group_by` tags ascending (bytewise; descending when `descending`), then time, then all
+/// other tags in the order of their names.
+#[derive(Debug, Clone, Default)]
+pub struct RowScan {
+    pub group_by: Vec<TagId>,
+    pub tags: Vec<TagId>,
+    pub fields: Vec<FieldId>,
+    /// Leave out rows in which none of these fields has a value (empty: keep all rows).
+    pub any_of: Vec<FieldId>,
+    pub descending: bool,
+    /// Rows per combination of the `group_by` tags; 0 = all.
+    pub limit_per_group: u64,
+}
+
+/// Aggregated rows, one per combination of the `group_by` tags and window. Batches have the columns
+/// `group_by…` (as above), `time` (Int64: the window's start, 0 without a window), then for each aggregate its
+/// value and, when asked for, the time of the selected point (Int64). An aggregate without values is NULL.
+/// Ordered by `group_by` tags, then time; both descending when `descending`.
+#[derive(Debug, Clone, Default)]
+pub struct AggregateScan {
+    pub group_by: Vec<TagId>,
+    pub window: Option<Window>,
+    pub aggregates: Vec<Aggregate>,
+    pub descending: bool,
+}
+
+/// Windows of `every` nanoseconds: a window starts where `(start - offset)` is a multiple of `every`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub every: i64,
+    pub offset: i64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aggregate {
+    pub function: AggregateFunction,
+    pub field: FieldId,
+    /// Selectors only: also return the selected point's time.
+    pub with_time: bool,
+}
+
+/// InfluxQL's definitions, not the engine's: NULLs are skipped everywhere.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AggregateFunction {
+    /// Int64; NULL where no value.
+    Count,
+    /// Of the field's type; integers wrap.
+    Sum,
+    /// Float64; integers are summed as integers first.
+    Mean,
+    /// Ties: the earliest time.
+    Min,
+    /// Ties: the earliest time.
+    Max,
+    /// Smallest time; ties: the greatest value.
+    First,
+    /// Greatest time; ties: the greatest value.
+    Last,
+    /// Maximum less minimum, of the field's type.
+    Spread,
+    /// Sample standard deviation; NULL below two values.
+    Stddev,
+    /// Mean of the two middle values when even, Float64.
+    Median,
+    /// Nearest rank, of the field's type: the value at `floor(n * p / 100 + 0.5) - 1` of the sorted values, NULL outside.
+    Percentile(f64),
+}
+
+/// A condition on rows. Comparisons with NULL or between incomparable types are false, never NULL.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Predicate {
+    Constant(bool),
+    And(Vec<Predicate>),
+    Or(Vec<Predicate>),
+    Compare {
+        left: Operand,
+        op: CompareOp,
+        right: Operand,
+    },
+    /// RE2 pattern, found anywhere in the text.
+    Regex {
+        operand: Operand,
+        pattern: String,
+        negated: bool,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Operand {
+    /// A missing tag is the empty string.
+    Tag(TagId),
+    Field(FieldId),
+    Literal(FieldValue),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CompareOp {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}

@@ -1,0 +1,53 @@
+//! What the write-ahead log keeps.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::Command;
+use crate::time::Precision;
+
+/// Position of a record in the log; the first is 1.
+pub type Sequence = u64;
+
+/// One record. `origin` and `clock` let a cluster ship records, recognise those that come twice, and settle
+/// conflicts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WalRecord {
+    /// The node that accepted it.
+    pub origin: u64,
+    /// Hybrid logical clock of that node: milliseconds since 1970 << 16 | counter.
+    pub clock: u64,
+    pub entry: WalEntry,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum WalEntry {
+    Write(WriteEntry),
+    /// A drop, delete or other catalogue command, ordered with the writes.
+    Command(Command),
+}
+
+/// An accepted write: line protocol without the lines that were refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WriteEntry {
+    pub database: String,
+    pub retention_policy: String,
+    pub precision: Precision,
+    /// Time of the points that have none, in nanoseconds.
+    pub default_time: i64,
+    #[serde(with = "body_bytes")]
+    pub body: Bytes,
+}
+
+mod body_bytes {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(body: &Bytes, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_bytes(body)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Bytes, D::Error> {
+        Vec::<u8>::deserialize(d).map(Bytes::from)
+    }
+}
