@@ -108,10 +108,7 @@ mod tests {
             (BindValue::Unsigned(u64::MAX), "x > 18446744073709551615"),
             (BindValue::Number(1.5), "x > 1.500"),
             (BindValue::Boolean(true), "x > true"),
-            (
-                string("a'; DROP DATABASE d; --"),
-                r"x > 'a\'; DROP DATABASE d; --'",
-            ),
+            (string("a'; DROP DATABASE d; --"), r"x > 'a\'; DROP DATABASE d; --'"),
             (object("identifier", string("a\" b")), r#"x > "a\" b""#),
             (object("ident", string("select")), r#"x > "select""#),
             (object("regex", string("a/b")), r"x > /a\/b/"),
@@ -125,10 +122,7 @@ mod tests {
         for (value, expected) in cases {
             let params = Params::from([("p".to_owned(), value)]);
             let query = parse_query_with_params("SELECT v FROM m WHERE x > $p", &params).unwrap();
-            assert_eq!(
-                query.to_string(),
-                format!("SELECT v FROM m WHERE {expected}")
-            );
+            assert_eq!(query.to_string(), format!("SELECT v FROM m WHERE {expected}"));
         }
     }
 
@@ -142,7 +136,8 @@ mod tests {
             ("odd name", BindValue::String("x".to_owned())),
         ];
         let params = values.map(|(name, value)| (name.to_owned(), value)).into();
-        let text = r#"SELECT mean($re) FROM $m WHERE h =~ $re AND g = $"odd name" GROUP BY time($d), $re LIMIT $n"#;
+        let text =
+            r#"SELECT mean($re) FROM $m WHERE h =~ $re AND g = $"odd name" GROUP BY time($d), $re LIMIT $n"#;
         let query = parse_query_with_params(text, &params).unwrap();
         let expected = "SELECT mean(/^a/) FROM \"cpu load\" WHERE h =~ /^a/ AND g = 'x' \
                         GROUP BY time(1m), /^a/ LIMIT 7";
@@ -153,31 +148,18 @@ mod tests {
     fn values_that_do_not_fit_are_errors() {
         let nothing: [(&str, BindValue); 0] = [];
         let cases = [
-            (
-                BindValue::unsupported("<nil>"),
-                "unable to bind parameter with type <nil>",
-            ),
-            (
-                BindValue::of_object(nothing),
-                "bound object parameter value must have exactly one entry",
-            ),
-            (
-                BindValue::of_object([("foo", BindValue::Integer(1))]),
-                "unknown bind object type: foo",
-            ),
+            (BindValue::unsupported("<nil>"), "unable to bind parameter with type <nil>"),
+            (BindValue::of_object(nothing), "bound object parameter value must have exactly one entry"),
+            (BindValue::of_object([("foo", BindValue::Integer(1))]), "unknown bind object type: foo"),
             (
                 BindValue::of_object([("integer", BindValue::Number(1.5))]),
                 "integer literal must be an integer value",
             ),
-            (
-                BindValue::of_object([("duration", BindValue::String("5q".to_owned()))]),
-                "invalid duration",
-            ),
+            (BindValue::of_object([("duration", BindValue::String("5q".to_owned()))]), "invalid duration"),
         ];
         for (value, expected) in cases {
             let params = Params::from([("p".to_owned(), value)]);
-            let error =
-                parse_query_with_params("SELECT v FROM m WHERE x > $p", &params).unwrap_err();
+            let error = parse_query_with_params("SELECT v FROM m WHERE x > $p", &params).unwrap_err();
             assert_eq!(error.to_string(), format!("missing parameter: {expected}"));
         }
         let limit = Params::from([("p".to_owned(), BindValue::Integer(-1))]);
