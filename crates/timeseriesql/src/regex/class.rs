@@ -6,8 +6,8 @@ use super::{
 };
 
 const POSIX_CLASSES: [&str; 14] = [
-    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
-    "space", "upper", "word", "xdigit",
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
+    "upper", "word", "xdigit",
 ];
 
 /// `\d` and the like as a class of ASCII characters.
@@ -24,14 +24,8 @@ pub(super) fn perl_class(escape: &str) -> Option<&'static str> {
 }
 
 /// Copies `\pN`, `\p{Name}`, `\p{^Name}` or their `\P`; the rest of the text, if it begins so.
-pub(super) fn take_unicode_class<'a>(
-    text: &'a str,
-    out: &mut String,
-) -> Result<Option<&'a str>, RegexError> {
-    let Some(name) = text
-        .strip_prefix(r"\p")
-        .or_else(|| text.strip_prefix(r"\P"))
-    else {
+pub(super) fn take_unicode_class<'a>(text: &'a str, out: &mut String) -> Result<Option<&'a str>, RegexError> {
+    let Some(name) = text.strip_prefix(r"\p").or_else(|| text.strip_prefix(r"\P")) else {
         return Ok(None);
     };
     let invalid = |at| RegexError::syntax("invalid character class range", at);
@@ -49,11 +43,7 @@ pub(super) fn take_unicode_class<'a>(
         Some(name) => (true, name),
         None => (false, name),
     };
-    let escape = if text.starts_with(r"\P") != negated {
-        'P'
-    } else {
-        'p'
-    };
+    let escape = if text.starts_with(r"\P") != negated { 'P' } else { 'p' };
     let class = format!("\\{escape}{{{name}}}");
     let whole = &text[..2 + len];
     // Go knows categories and scripts by their names alone, without spaces, `=` or other properties.
@@ -115,9 +105,7 @@ fn take_range<'a>(text: &'a str, out: &mut String) -> Result<Option<&'a str>, Re
         return Ok(None);
     };
     push_literal(out, low);
-    let range = rest
-        .strip_prefix('-')
-        .filter(|after| !after.is_empty() && !after.starts_with(']'));
+    let range = rest.strip_prefix('-').filter(|after| !after.is_empty() && !after.starts_with(']'));
     let Some(after) = range else {
         return Ok(Some(rest));
     };

@@ -14,10 +14,7 @@ pub(super) fn push_literal(out: &mut String, c: char) {
 pub(super) fn take_escape(text: &str) -> Result<(char, &str), RegexError> {
     let mut rest = text[1..].chars();
     let Some(c) = rest.next() else {
-        return Err(RegexError::syntax(
-            "trailing backslash at end of expression",
-            "",
-        ));
+        return Err(RegexError::syntax("trailing backslash at end of expression", ""));
     };
     let after = rest.as_str();
     let simple = match c {
@@ -38,20 +35,13 @@ pub(super) fn take_escape(text: &str) -> Result<(char, &str), RegexError> {
 /// `\0`, `\012`: up to three digits; a single other digit would refer back to a group.
 fn octal(text: &str) -> Result<(char, &str), RegexError> {
     let is_octal = |b: &u8| (b'0'..=b'7').contains(b);
-    let len = text
-        .bytes()
-        .skip(1)
-        .take(3)
-        .take_while(|b| is_octal(b))
-        .count();
+    let len = text.bytes().skip(1).take(3).take_while(|b| is_octal(b)).count();
     let digits = &text[1..1 + len];
     if len == 1 && digits != "0" {
         return Err(invalid(&text[..2]));
     }
     let value = u32::from_str_radix(digits, 8).ok().and_then(char::from_u32);
-    value
-        .map(|c| (c, &text[1 + len..]))
-        .ok_or_else(|| invalid(&text[..1 + len]))
+    value.map(|c| (c, &text[1 + len..])).ok_or_else(|| invalid(&text[..1 + len]))
 }
 
 /// `\x7f` or `\x{10ffff}`.

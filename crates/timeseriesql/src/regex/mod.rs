@@ -27,10 +27,7 @@ pub enum RegexError {
 
 impl RegexError {
     fn syntax(reason: &'static str, at: &str) -> Self {
-        Self::Syntax {
-            reason,
-            at: at.to_owned(),
-        }
+        Self::Syntax { reason, at: at.to_owned() }
     }
 }
 
@@ -42,10 +39,7 @@ impl Regex {
             let reason = text.lines().last().unwrap_or_default();
             RegexError::Unsupported(reason.trim_start_matches("error: ").to_owned())
         })?;
-        Ok(Self {
-            source: source.to_owned(),
-            compiled,
-        })
+        Ok(Self { source: source.to_owned(), compiled })
     }
 
     /// The expression as the statement has it, without delimiters.
@@ -122,12 +116,7 @@ mod tests {
         ];
         for (source, text, expected) in cases {
             let regex = Regex::new(source).unwrap_or_else(|e| panic!("{source}: {e}"));
-            assert_eq!(
-                regex.is_match(text),
-                expected,
-                "/{source}/ on {text:?}: {}",
-                regex.pattern()
-            );
+            assert_eq!(regex.is_match(text), expected, "/{source}/ on {text:?}: {}", regex.pattern());
         }
     }
 
@@ -162,11 +151,7 @@ mod tests {
         ];
         for (source, expected) in cases {
             let error = Regex::new(source).expect_err(source).to_string();
-            assert_eq!(
-                error,
-                format!("error parsing regexp: {expected}"),
-                "{source}"
-            );
+            assert_eq!(error, format!("error parsing regexp: {expected}"), "{source}");
         }
     }
 }

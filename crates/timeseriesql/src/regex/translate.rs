@@ -107,10 +107,7 @@ impl<'a> Translator<'a> {
         let after = before.len() - len;
         if let Some(last) = self.last_repeat {
             let stacked = &last[..last.len() - after];
-            return Err(RegexError::syntax(
-                "invalid nested repetition operator",
-                stacked,
-            ));
+            return Err(RegexError::syntax("invalid nested repetition operator", stacked));
         }
         if !self.repeatable {
             let reason = "missing argument to repetition operator";
