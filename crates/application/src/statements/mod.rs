@@ -16,12 +16,13 @@ use hyperbytedb_domain::ports::{IngestionPort, MetadataPort, QueryPort, SeriesIn
 use hyperbytedb_domain::result::{Message, ResultEvent, ResultSink, SeriesBlock, SinkClosed};
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
 use hyperbytedb_timeseriesql::ast::Statement;
-use hyperbytedb_timeseriesql::{Params, parse_query_with_params};
+use hyperbytedb_timeseriesql::duration::parse_duration;
+use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
 use thiserror::Error;
 
 use self::running::RunningQueries;
 use self::show::server::Statistics;
-use crate::api::{QueryApi, QueryError, QueryRequest};
+use crate::api::{Parameter, QueryApi, QueryError, QueryRequest};
 use crate::commands::{CommandError, CommandService};
 use crate::flush::FlushService;
 
@@ -133,7 +134,7 @@ impl Execution<'_> {
 
 impl QueryApi for StatementService {
     fn query(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
-        let params: Params = request.parameters.clone().into_iter().collect();
+        let params: Params = request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
         let query =
             parse_query_with_params(&request.text, &params).map_err(|e| QueryError::Parse(e.to_string()))?;
         let Some(_ticket) = self.running.enter(&request.text, &request.database, request.cancel.clone())
@@ -286,6 +287,22 @@ impl StatementService {
             wal_bytes: self.wal.size_bytes(),
             wal_sequence: self.wal.last_sequence(),
         }
+    }
+}
+
+fn bind_value(parameter: &Parameter) -> BindValue {
+    match parameter {
+        Parameter::String(text) => BindValue::String(text.clone()),
+        Parameter::Float(value) => BindValue::Number(*value),
+        Parameter::Integer(value) => BindValue::Integer(*value),
+        Parameter::Unsigned(value) => BindValue::Unsigned(*value),
+        Parameter::Boolean(value) => BindValue::Boolean(*value),
+        Parameter::Identifier(name) => BindValue::Identifier(name.clone()),
+        Parameter::Regex(source) => BindValue::Regex(source.clone()),
+        Parameter::Duration(text) => match parse_duration(text) {
+            Ok(ns) => BindValue::Duration(ns),
+            Err(error) => BindValue::Error(error.to_string()),
+        },
     }
 }
 

@@ -104,7 +104,7 @@ impl SeriesIndexPort for RocksSeriesIndex {
         &self,
         table: &Table,
         series: &[(SeriesId, &Tags)],
-    ) -> Result<Vec<Result<(), SeriesRefusal>>, StorageError> {
+    ) -> Result<Vec<Result<bool, SeriesRefusal>>, StorageError> {
         register::register(self, table, series)
     }
 

@@ -19,7 +19,8 @@ const CHUNK_SERIES_MAX: usize = 8192;
 /// Makes the second hash another function than the one behind series ids.
 const SECOND_HASH_SEED: u64 = 0x7365_7269_6573;
 
-type Answers = Vec<Result<(), SeriesRefusal>>;
+/// Whether each series is new.
+type Answers = Vec<Result<bool, SeriesRefusal>>;
 
 /// A series that the cache does not know.
 struct Candidate<'a> {
@@ -46,7 +47,7 @@ pub(super) fn register(
     table: &Table,
     series: &[(SeriesId, &Tags)],
 ) -> Result<Answers, StorageError> {
-    let mut answers: Answers = vec![Ok(()); series.len()];
+    let mut answers: Answers = vec![Ok(false); series.len()];
     let mut unknown = Vec::new();
     let mut encoded = Vec::new();
     for (position, &(id, tags)) in series.iter().enumerate() {
@@ -88,6 +89,7 @@ fn register_unknown(
         counts.set(table.id, Some(changed));
         for series in &new {
             index.known.insert((table.id, series.id), second_hash(&series.encoded));
+            answers[series.position] = Ok(true);
         }
     }
     for twin in twins {
