@@ -17,13 +17,11 @@ pub struct Point {
     pub value: FieldValue,
     /// The other columns of the row. Only selectors hand them on.
     pub aux: Aux,
-    /// How many points an aggregate was made of; 0 for a point as stored.
-    pub aggregated: u32,
 }
 
 impl Point {
     pub fn new(time: i64, value: FieldValue) -> Self {
-        Self { time, value, aux: Aux::new(), aggregated: 0 }
+        Self { time, value, aux: Aux::new() }
     }
 
     pub fn is_nil(&self) -> bool {
