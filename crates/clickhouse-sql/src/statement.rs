@@ -16,15 +16,39 @@ use crate::select::{Select, Settings, Source, TableName};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {
     CreateDatabase,
-    CreateTable { table: TableName, columns: Vec<ColumnDef>, partition_by: Expr, settings: Settings },
-    AddColumns { table: TableName, columns: Vec<ColumnDef> },
+    CreateTable {
+        table: TableName,
+        columns: Vec<ColumnDef>,
+        partition_by: Expr,
+        settings: Settings,
+    },
+    AddColumns {
+        table: TableName,
+        columns: Vec<ColumnDef>,
+    },
     /// Waits until the rows are gone. `partition`: only there.
-    Delete { table: TableName, partition: Option<i64>, conditions: Vec<Expr>, settings: Settings },
-    DropPartition { table: TableName, partition: i64 },
-    Optimize { table: TableName, partition: i64, settings: Settings },
-    DropTable { table: TableName },
+    Delete {
+        table: TableName,
+        partition: Option<i64>,
+        conditions: Vec<Expr>,
+        settings: Settings,
+    },
+    DropPartition {
+        table: TableName,
+        partition: i64,
+    },
+    Optimize {
+        table: TableName,
+        partition: i64,
+        settings: Settings,
+    },
+    DropTable {
+        table: TableName,
+    },
     /// Stops the statements that run with this `log_comment`.
-    Kill { log_comment: String },
+    Kill {
+        log_comment: String,
+    },
 }
 
 /// Creates the table with all its columns. `settings`: beside those that the storage needs.

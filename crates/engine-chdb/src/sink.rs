@@ -42,8 +42,7 @@ impl PointsSinkPort for ChdbEngine {
         if time.is_empty() || !self.complete_table(table)? {
             return Ok(());
         }
-        let mut partitions: Vec<i64> =
-            self.partitions(table.id)?.into_iter().map(|p| p.partition).collect();
+        let mut partitions: Vec<i64> = self.partitions(table.id)?.into_iter().map(|p| p.partition).collect();
         partitions.retain(|p| (table.partition_of(time.min)..=table.partition_of(time.max)).contains(p));
         if filter.is_some_and(predicate::reads_fields) {
             // An earlier value of a field must not decide.
