@@ -83,13 +83,7 @@ fn parse_clock(text: &str) -> Option<civil::Time> {
         Some(fraction) => parse_fraction(fraction)?,
         None => 0,
     };
-    civil::Time::new(
-        hour_digits(hour)?,
-        digits(minute)?,
-        digits(second)?,
-        nanosecond,
-    )
-    .ok()
+    civil::Time::new(hour_digits(hour)?, digits(minute)?, digits(second)?, nanosecond).ok()
 }
 
 /// One or two digits.
@@ -102,11 +96,7 @@ fn hour_digits(text: &str) -> Option<i8> {
 
 /// Exactly two digits.
 fn digits(text: &str) -> Option<i8> {
-    if text.len() == 2 {
-        digits_of(text)
-    } else {
-        None
-    }
+    if text.len() == 2 { digits_of(text) } else { None }
 }
 
 fn digits_of(text: &str) -> Option<i8> {
@@ -140,10 +130,7 @@ fn split_offset(text: &str) -> Option<(&str, i32)> {
     if hours > 24 || minutes > 60 {
         return None;
     }
-    Some((
-        clock,
-        sign * (i32::from(hours) * 3_600 + i32::from(minutes) * 60),
-    ))
+    Some((clock, sign * (i32::from(hours) * 3_600 + i32::from(minutes) * 60)))
 }
 
 /// RFC 3339 in UTC, with as many decimals as needed.
@@ -154,11 +141,7 @@ pub fn format_utc(ns: i128) -> String {
         return seconds;
     }
     let digits = format!("{fraction:09}");
-    format!(
-        "{}.{}Z",
-        seconds.trim_end_matches('Z'),
-        digits.trim_end_matches('0')
-    )
+    format!("{}.{}Z", seconds.trim_end_matches('Z'), digits.trim_end_matches('0'))
 }
 
 /// RFC 3339 in the zone, without decimals.
@@ -168,13 +151,7 @@ pub(crate) fn format_seconds(ns: i128, zone: &TimeZone) -> String {
     };
     let zoned = timestamp.to_zoned(zone.clone());
     let utc = zoned.offset().seconds() == 0;
-    zoned
-        .strftime(if utc {
-            "%Y-%m-%dT%H:%M:%SZ"
-        } else {
-            "%Y-%m-%dT%H:%M:%S%:z"
-        })
-        .to_string()
+    zoned.strftime(if utc { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S%:z" }).to_string()
 }
 
 #[cfg(test)]
@@ -187,19 +164,10 @@ mod tests {
             ("2000-01-01", Some("2000-01-01T00:00:00Z")),
             ("2000-01-01 12:34:56", Some("2000-01-01T12:34:56Z")),
             ("2000-01-01 1:02:03.5", Some("2000-01-01T01:02:03.5Z")),
-            (
-                "2000-01-01 00:00:00.123456789",
-                Some("2000-01-01T00:00:00.123456789Z"),
-            ),
+            ("2000-01-01 00:00:00.123456789", Some("2000-01-01T00:00:00.123456789Z")),
             ("2000-01-01T00:00:00Z", Some("2000-01-01T00:00:00Z")),
-            (
-                "2000-01-01T00:00:00.000000001+02:30",
-                Some("1999-12-31T21:30:00.000000001Z"),
-            ),
-            (
-                "1677-09-21T00:12:43.145224194Z",
-                Some("1677-09-21T00:12:43.145224194Z"),
-            ),
+            ("2000-01-01T00:00:00.000000001+02:30", Some("1999-12-31T21:30:00.000000001Z")),
+            ("1677-09-21T00:12:43.145224194Z", Some("1677-09-21T00:12:43.145224194Z")),
             ("2000-01-01 00:00", None),
             ("2000-01-01 00:00:00Z", None),
             ("2000-01-01T00:00:00", None),
@@ -227,10 +195,7 @@ mod tests {
             ("2019-11-03 02:00:00", "2019-11-03T10:00:00Z"),
         ];
         for (text, expected) in cases {
-            assert_eq!(
-                parse_time_literal(text, &zone).map(format_utc).as_deref(),
-                Some(expected)
-            );
+            assert_eq!(parse_time_literal(text, &zone).map(format_utc).as_deref(), Some(expected));
         }
     }
 }

@@ -31,9 +31,7 @@ impl SelectStatement {
 
     /// Whether a field is, or takes, a wildcard or a regex.
     pub fn has_field_wildcard(&self) -> bool {
-        self.fields
-            .iter()
-            .any(|field| any_expr(&field.expr, is_wildcard))
+        self.fields.iter().any(|field| any_expr(&field.expr, is_wildcard))
     }
 
     /// Whether a dimension is a wildcard or a regex.
@@ -43,12 +41,10 @@ impl SelectStatement {
 
     /// The `time(…)` dimension.
     fn time_dimension(&self) -> Option<&Call> {
-        self.dimensions
-            .iter()
-            .find_map(|dimension| match dimension {
-                Expr::Call(call) if call.name == "time" => Some(call),
-                _ => None,
-            })
+        self.dimensions.iter().find_map(|dimension| match dimension {
+            Expr::Call(call) if call.name == "time" => Some(call),
+            _ => None,
+        })
     }
 
     /// The interval of `GROUP BY time(interval)`, in nanoseconds, as written: it may be 0 or negative.
@@ -132,10 +128,7 @@ impl Expr {
     /// Whether this is a literal.
     pub fn is_literal(&self) -> bool {
         use Expr::*;
-        !matches!(
-            self,
-            VarRef(_) | Call(_) | Binary(_) | Paren(_) | Distinct(_) | Wildcard(_)
-        )
+        !matches!(self, VarRef(_) | Call(_) | Binary(_) | Paren(_) | Distinct(_) | Wildcard(_))
     }
 
     /// Whether this is a reference to `time`, in any case.

@@ -103,9 +103,7 @@ impl Parser<'_> {
 
     fn number(&self, next: Scanned) -> Result<Expr, ParseError> {
         let parsed = self.text().parse().ok().filter(|n: &f64| n.is_finite());
-        parsed
-            .map(Expr::Number)
-            .ok_or_else(|| ParseError::invalid("unable to parse number", next.position))
+        parsed.map(Expr::Number).ok_or_else(|| ParseError::invalid("unable to parse number", next.position))
     }
 
     fn integer(&self, next: Scanned) -> Result<Expr, ParseError> {
@@ -168,15 +166,10 @@ impl Parser<'_> {
                 "boolean" => Ok(DataType::Boolean),
                 _ => Err(self.unexpected(
                     next,
-                    &[
-                        "float", "integer", "unsigned", "string", "boolean", "field", "tag",
-                    ],
+                    &["float", "integer", "unsigned", "string", "boolean", "field", "tag"],
                 )),
             },
-            _ => Err(self.unexpected(
-                next,
-                &["float", "integer", "string", "boolean", "field", "tag"],
-            )),
+            _ => Err(self.unexpected(next, &["float", "integer", "string", "boolean", "field", "tag"])),
         }
     }
 
@@ -239,9 +232,7 @@ impl Parser<'_> {
         let text = self.text();
         let invalid = |message: String| ParseError::invalid(message, next.position);
         match next.token {
-            Token::Regex => Regex::new(text)
-                .map(Some)
-                .map_err(|e| invalid(e.to_string())),
+            Token::Regex => Regex::new(text).map(Some).map_err(|e| invalid(e.to_string())),
             Token::BadEscape => Err(invalid(format!("bad escape: {text}"))),
             Token::BadRegex => Err(invalid(format!("bad regex: {text}"))),
             _ => Err(self.unexpected(next, &["regex"])),

@@ -22,10 +22,7 @@ impl TimeRange {
             (Some(a), Some(b)) => Some(pick(a, b)),
             (a, b) => a.or(b),
         };
-        Self {
-            min: tighter(self.min, other.min, i64::max),
-            max: tighter(self.max, other.max, i64::min),
-        }
+        Self { min: tighter(self.min, other.min, i64::max), max: tighter(self.max, other.max, i64::min) }
     }
 
     /// The lower bound, or the earliest time there is.
@@ -84,8 +81,7 @@ fn split(condition: Expr, now_ns: Option<i64>, zone: &TimeZone) -> Result<Split,
         Expr::Binary(binary) => split_comparison(binary, now_ns, zone),
         Expr::Paren(inner) => {
             let (expr, range) = split(*inner, now_ns, zone)?;
-            let expr =
-                expr.map(|expr| reduce_inner(Expr::Paren(Box::new(expr)), None, &TimeZone::UTC));
+            let expr = expr.map(|expr| reduce_inner(Expr::Paren(Box::new(expr)), None, &TimeZone::UTC));
             Ok((expr, range))
         }
         Expr::Boolean(_) => Ok((Some(condition), TimeRange::default())),
@@ -94,11 +90,7 @@ fn split(condition: Expr, now_ns: Option<i64>, zone: &TimeZone) -> Result<Split,
 }
 
 /// Walks the left operands of `AND` and `OR` in a loop: the chains are long there.
-fn split_chain(
-    binary: BinaryExpr,
-    now_ns: Option<i64>,
-    zone: &TimeZone,
-) -> Result<Split, ConditionError> {
+fn split_chain(binary: BinaryExpr, now_ns: Option<i64>, zone: &TimeZone) -> Result<Split, ConditionError> {
     let mut chain = Vec::new();
     let mut first = Expr::Binary(binary);
     while let Expr::Binary(binary) = first {
@@ -134,10 +126,7 @@ fn split_comparison(
         let range = time_range(mirrored(binary.op), *binary.lhs, now_ns, zone)?;
         return Ok((None, range));
     }
-    Ok((
-        Some(reduce_inner(Expr::Binary(binary), now_ns, zone)),
-        TimeRange::default(),
-    ))
+    Ok((Some(reduce_inner(Expr::Binary(binary), now_ns, zone)), TimeRange::default()))
 }
 
 /// The operator that says the same with its sides exchanged.
@@ -244,18 +233,8 @@ mod tests {
             ),
             ("time > 1 OR host = 'a'", "host = 'a'", Some(2), None),
             ("time < 1 OR time > 9", "", Some(10), Some(0)),
-            (
-                "(time > 1) AND (host = 'a' OR host = 'b')",
-                "host = 'a' OR host = 'b'",
-                Some(2),
-                None,
-            ),
-            (
-                "(host = 'a' OR host = 'b') AND x = 1",
-                "(host = 'a' OR host = 'b') AND x = 1",
-                None,
-                None,
-            ),
+            ("(time > 1) AND (host = 'a' OR host = 'b')", "host = 'a' OR host = 'b'", Some(2), None),
+            ("(host = 'a' OR host = 'b') AND x = 1", "(host = 'a' OR host = 'b') AND x = 1", None, None),
             ("time > 1 AND time > 5", "", Some(6), None),
             ("true", "", None, None),
             ("1 = 2", "false", None, None),
@@ -271,36 +250,17 @@ mod tests {
     fn refuses_in_influxdb_words() {
         let cases = [
             ("time != 5", "invalid time comparison operator: !="),
-            (
-                "time =~ /x/",
-                "invalid operation: time and *influxql.RegexLiteral are not compatible",
-            ),
-            (
-                "time > host",
-                "invalid operation: time and *influxql.VarRef are not compatible",
-            ),
-            (
-                "time > 'x'",
-                "invalid operation: time and *influxql.StringLiteral are not compatible",
-            ),
+            ("time =~ /x/", "invalid operation: time and *influxql.RegexLiteral are not compatible"),
+            ("time > host", "invalid operation: time and *influxql.VarRef are not compatible"),
+            ("time > 'x'", "invalid operation: time and *influxql.StringLiteral are not compatible"),
             ("time > '2000-13-01'", "invalid timestamp string"),
             ("time > '2000-01-01 x'", "invalid timestamp string"),
-            (
-                "time > '2300-01-01'",
-                "time 2300-01-01T00:00:00Z overflows time literal",
-            ),
-            (
-                "time > '1500-01-01'",
-                "time 1500-01-01T00:00:00Z underflows time literal",
-            ),
+            ("time > '2300-01-01'", "time 2300-01-01T00:00:00Z overflows time literal"),
+            ("time > '1500-01-01'", "time 1500-01-01T00:00:00Z underflows time literal"),
             ("host", "invalid condition expression: host"),
         ];
         for (text, expected) in cases {
-            assert_eq!(
-                check(text, &TimeZone::UTC),
-                Err(expected.to_owned()),
-                "{text}"
-            );
+            assert_eq!(check(text, &TimeZone::UTC), Err(expected.to_owned()), "{text}");
         }
     }
 
@@ -314,11 +274,7 @@ mod tests {
             ("time >= '2000-01-01T00:00:00Z'", NOW),
             ("time >= '2000-01-01T00:00:00-01:00'", NOW + hour),
         ] {
-            assert_eq!(
-                check(text, &berlin),
-                Ok((String::new(), Some(min), None)),
-                "{text}"
-            );
+            assert_eq!(check(text, &berlin), Ok((String::new(), Some(min), None)), "{text}");
         }
     }
 }

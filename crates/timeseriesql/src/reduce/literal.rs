@@ -13,11 +13,7 @@ pub(super) fn fold(op: BinaryOp, lhs: &Expr, rhs: &Expr, zone: &TimeZone) -> Opt
             matches!(op, BinaryOp::Eq | BinaryOp::NotEq).then_some(Expr::Boolean(false))
         }
         (
-            Expr::Boolean(_)
-            | Expr::Duration(_)
-            | Expr::Integer(_)
-            | Expr::Number(_)
-            | Expr::Time(_),
+            Expr::Boolean(_) | Expr::Duration(_) | Expr::Integer(_) | Expr::Number(_) | Expr::Time(_),
             Expr::Nil,
         ) => Some(Expr::Boolean(false)),
         (Expr::Boolean(a), Expr::Boolean(b)) => booleans(op, *a, *b),

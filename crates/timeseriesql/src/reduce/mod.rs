@@ -44,9 +44,10 @@ fn reduce_chain(binary: BinaryExpr, now_ns: Option<i64>, zone: &TimeZone) -> Exp
         first = *lhs;
     }
     let first = reduce_inner(first, now_ns, zone);
-    chain.into_iter().rev().fold(first, |lhs, (op, rhs)| {
-        reduce_binary(op, lhs, reduce_inner(rhs, now_ns, zone), zone)
-    })
+    chain
+        .into_iter()
+        .rev()
+        .fold(first, |lhs, (op, rhs)| reduce_binary(op, lhs, reduce_inner(rhs, now_ns, zone), zone))
 }
 
 /// One operation over operands that are already reduced.
@@ -77,15 +78,8 @@ fn reduce_call(call: Call, now_ns: Option<i64>, zone: &TimeZone) -> Expr {
     match now_ns {
         Some(now_ns) if call.name == "now" && call.args.is_empty() => Expr::Time(now_ns.into()),
         _ => {
-            let args = call
-                .args
-                .into_iter()
-                .map(|arg| reduce_inner(arg, now_ns, zone))
-                .collect();
-            Expr::Call(Call {
-                name: call.name,
-                args,
-            })
+            let args = call.args.into_iter().map(|arg| reduce_inner(arg, now_ns, zone)).collect();
+            Expr::Call(Call { name: call.name, args })
         }
     }
 }
@@ -98,9 +92,7 @@ mod tests {
     #[test]
     fn folds_as_influxdb_folds() {
         let now = parse_expr("'2000-01-01T00:00:00Z'").unwrap();
-        let Expr::String(now) = now else {
-            panic!("a string")
-        };
+        let Expr::String(now) = now else { panic!("a string") };
         let now = crate::time::parse_time_literal(&now, &TimeZone::UTC).unwrap();
         let cases = [
             ("1 + 2", "3"),
