@@ -27,7 +27,8 @@ impl Literal {
 impl From<&FieldValue> for Literal {
     fn from(value: &FieldValue) -> Self {
         match value {
-            FieldValue::Null => Self::Null,
+            // Lists are only in results.
+            FieldValue::Null | FieldValue::Strings(_) => Self::Null,
             FieldValue::Float(v) => Self::Float(*v),
             FieldValue::Integer(v) | FieldValue::Time(v) => Self::Int(*v),
             FieldValue::Unsigned(v) => Self::UInt(*v),

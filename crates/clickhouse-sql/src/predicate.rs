@@ -57,7 +57,7 @@ fn kind(table: &Table, operand: &Operand) -> Option<Kind> {
             FieldType::Boolean => Kind::Boolean,
         }),
         Operand::Literal(value) => match value {
-            FieldValue::Null => None,
+            FieldValue::Null | FieldValue::Strings(_) => None,
             FieldValue::Float(_) | FieldValue::Integer(_) | FieldValue::Unsigned(_) | FieldValue::Time(_) => {
                 Some(Kind::Number)
             }
