@@ -145,13 +145,16 @@ impl StatementService {
         let Statement::CreateContinuousQuery(mut cq) = statement else { return Ok(statement) };
         let catalog = self.metadata.catalog();
         let request = execution.request;
+        // Without a database in the request, the query's own.
+        let database = execution.database(None);
+        let default = if database.is_empty() { cq.database.clone() } else { database.to_owned() };
         let mut failed = None;
         for_each_measurement_mut(&mut cq.source, &mut |m: &mut Measurement| {
-            let filled = fill_place(&catalog, request, &mut m.database, &mut m.retention_policy);
+            let filled = fill_place(&catalog, request, &default, &mut m.database, &mut m.retention_policy);
             failed = failed.take().or(filled.err());
         });
         if let Some(target) = &mut cq.source.target {
-            fill_place(&catalog, request, &mut target.database, &mut target.retention_policy)?;
+            fill_place(&catalog, request, &default, &mut target.database, &mut target.retention_policy)?;
         }
         failed.map_or(Ok(Statement::CreateContinuousQuery(cq)), Err)
     }
@@ -160,10 +163,11 @@ impl StatementService {
 fn fill_place(
     catalog: &Catalog,
     request: &crate::api::QueryRequest,
+    default_database: &str,
     database: &mut Option<String>,
     policy: &mut Option<String>,
 ) -> Result<(), StatementError> {
-    let name = database.get_or_insert_with(|| request.database.clone());
+    let name = database.get_or_insert_with(|| default_database.to_owned());
     if name.is_empty() {
         return Err(StatementError::DatabaseRequired);
     }

@@ -5,6 +5,7 @@
 //! calls, limits, subqueries. Rows stream through them; what they hold is bounded by windows and groups, not by rows.
 //!
 //! * [`scan`]: rows of one table; [`subquery`]: of a subquery; [`merge`], [`source`]: of all sources together
+//! * [`ties`]: rows of one time in InfluxDB's order
 //! * [`predicate`]: conditions for the engine; [`pushdown`]: aggregation in the engine
 //! * [`raw`]: statements without calls
 //! * [`call`], [`stage`], [`pipeline`], [`part`], [`aggregate`]: statements with calls
@@ -42,6 +43,7 @@ mod series_limit;
 mod source;
 mod stage;
 mod subquery;
+mod ties;
 
 pub use context::{ExecOptions, ExecStats, NeedsMerge};
 pub use emit::Blocks;

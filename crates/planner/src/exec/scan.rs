@@ -47,6 +47,8 @@ pub(super) struct RowPlan {
     origins: Vec<Origin>,
     inputs: usize,
     residual: Option<Scalar>,
+    /// All tags of the table by name, with their positions among the scanned tags; empty where groups are series.
+    series_tags: Vec<(String, usize)>,
 }
 
 #[derive(Default)]
@@ -114,6 +116,11 @@ impl RowPlan {
             Some(expr) => Some(bind_residual(&expr, table, &mut columns, &mut origins)?),
             None => None,
         };
+        let series_tags = if group_by.iter().flatten().count() < table.tags.len() {
+            series_tags(table, &mut columns)
+        } else {
+            Vec::new()
+        };
         let order: Vec<TagId> =
             level.dimensions.bucket.iter().filter_map(|&i| group_by[i].map(|c| columns.tags[c])).collect();
         let scan = Scan {
@@ -130,7 +137,7 @@ impl RowPlan {
                 limit_per_group: 0,
             }),
         };
-        Ok(Some(Self { scan, group: group_by, origins, inputs: inputs.len(), residual }))
+        Ok(Some(Self { scan, group: group_by, origins, inputs: inputs.len(), residual, series_tags }))
     }
 
     /// The first rows of each group are enough. Has no effect where Rust filters.
@@ -140,9 +147,17 @@ impl RowPlan {
         }
     }
 
-    pub fn filters_in_rust(&self) -> bool {
-        self.residual.is_some()
+    /// Whether a group may have rows of several series.
+    pub fn may_tie(&self) -> bool {
+        !self.series_tags.is_empty()
     }
+}
+
+fn series_tags(table: &Table, columns: &mut Columns) -> Vec<(String, usize)> {
+    let position = |(i, key): (usize, &String)| (key.clone(), columns.tag(TagId(i as u32)));
+    let mut tags: Vec<_> = table.tags.iter().enumerate().map(position).collect();
+    tags.sort_unstable();
+    tags
 }
 
 fn bind_residual(
@@ -213,6 +228,24 @@ impl<'a> TableRows<'a> {
             series: None,
             limit,
         }
+    }
+
+    /// Nanoseconds of one shard of the table.
+    pub fn shard_duration(&self) -> i64 {
+        self.plan.scan.table.partition_duration
+    }
+
+    /// What InfluxDB orders series by, of the row that came last.
+    pub fn series_key(&self) -> String {
+        let mut key = String::new();
+        let row = self.batch.next.saturating_sub(1);
+        for (name, column) in &self.plan.series_tags {
+            let value = self.batch.tags[*column].text(row);
+            if !value.is_empty() {
+                key.extend([",", name.as_str(), "=", value]);
+            }
+        }
+        key
     }
 
     fn next_batch(&mut self) -> Result<bool, ExecError> {

@@ -11,7 +11,11 @@ use super::row::{Empty, RowStream};
 use super::scan::{RowPlan, TableRows, TableSource};
 use super::series_limit::SeriesLimit;
 use super::subquery::SubqueryRows;
+use super::ties::TieOrder;
 use crate::prepared::{PreparedSelect, PreparedSource};
+
+/// Rows read past a limit.
+const TIE_ROWS_AHEAD: u64 = 64;
 
 /// What a level asks of its sources.
 #[derive(Debug, Clone, Copy)]
@@ -82,9 +86,17 @@ fn table_rows<'a>(
     let condition = select.condition.as_ref();
     let plan = RowPlan::new(source, request.level, request.inputs, request.required, condition)?;
     Ok(plan.map(|mut plan| {
-        plan.limit_per_group(request.limit_per_group);
+        let ties = plan.may_tie() && request.level.dimensions.is_flat();
+        let limit = request.limit_per_group;
+        // What follows the limit decides the order of ties before it.
+        plan.limit_per_group(if ties && limit > 0 { limit + TIE_ROWS_AHEAD } else { limit });
         let limit = SeriesLimit::new(source, request.level, condition);
-        Box::new(TableRows::new(runtime, source, plan, limit)) as Box<dyn RowStream>
+        let rows = TableRows::new(runtime, source, plan, limit);
+        if ties {
+            Box::new(TieOrder::new(rows, request.level.ascending)) as Box<dyn RowStream>
+        } else {
+            Box::new(rows)
+        }
     }))
 }
 
