@@ -59,10 +59,7 @@ fn value(
         AggregateFunction::Last if unique_times => Expr::call("argMax", [field(), time()]),
         AggregateFunction::First => Expr::call("argMax", [field(), Expr::tuple([reversed_time(), field()])]),
         AggregateFunction::Last => Expr::call("argMax", [field(), Expr::tuple([time(), field()])]),
-        AggregateFunction::Stddev => {
-            let too_few = call("count").infix("<", Expr::int(2));
-            Expr::call("if", [too_few, Expr::Literal(Literal::Null), call("stddevSampStable")])
-        }
+        AggregateFunction::Stddev => call("stddevSampStable"),
         AggregateFunction::Median => {
             Expr::parametric("quantileExactInclusive", [Literal::Float(0.5)], [field()])
         }

@@ -109,6 +109,10 @@ fn aggregate_select(scan: &Scan, aggregates: &AggregateScan) -> Select {
     select.order_by = select.group_by.iter().cloned().map(order_by).collect();
     if select.group_by.is_empty() {
         select.settings.set("empty_result_for_aggregation_by_empty_set", 1);
+        if aggregates.aggregates.is_empty() {
+            // Nothing makes it an aggregation: one row tells that there are any.
+            select.limit = 1;
+        }
     }
     select
 }

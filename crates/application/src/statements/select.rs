@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{FlushPort, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_planner::exec::{self, ExecOptions};
+use hyperbytedb_planner::exec::{self, ExecOptions, ExecStats};
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
 use hyperbytedb_planner::prepared::{IntoTarget, PreparedSelect};
 use hyperbytedb_timeseriesql::ast::{ExplainStatement, Measurement, SelectStatement, Statement};
@@ -48,12 +49,24 @@ impl StatementService {
         execution: &mut Execution<'_>,
     ) -> Result<(), StatementError> {
         let catalog = self.metadata.catalog();
+        let started = Instant::now();
         let plan = self.prepare(&statement.statement, &catalog, execution)?;
+        let planning = started.elapsed();
         self.flush_for(&plan)?;
         let needs_merge = |table: &_, range| self.flush.dirty.touches(table, range);
         let context = execution.context.clone();
         let options = self.exec_options(execution);
-        let lines: Vec<String> = {let _ = (&needs_merge, &context, &options); plan.referenced_tables().iter().map(|t| format!("TABLE m{}", t.id.0)).collect()};
+        let mut lines = exec::explain(&plan, &*self.engine, &options).map_err(text_error)?;
+        if statement.analyze {
+            let started = Instant::now();
+            let mut run =
+                exec::execute(&plan, &*self.engine, &needs_merge, &context, &options).map_err(text_error)?;
+            let mut rows = 0;
+            for block in run.by_ref() {
+                rows += block.map_err(text_error)?.rows().count();
+            }
+            lines.extend(analysis(&run.stats(), rows, planning, started.elapsed()));
+        }
         let column = if statement.analyze { "EXPLAIN ANALYZE" } else { "QUERY PLAN" };
         let mut rows = Rows::new("", &[column]);
         lines.iter().for_each(|line| rows.row([text(line)]));
@@ -158,6 +171,19 @@ impl StatementService {
         }
         failed.map_or(Ok(Statement::CreateContinuousQuery(cq)), Err)
     }
+}
+
+/// What EXPLAIN ANALYZE adds to the plan.
+fn analysis(stats: &ExecStats, rows: usize, planning: Duration, running: Duration) -> Vec<String> {
+    vec![
+        format!("scans: {}", stats.scans),
+        format!("rows read: {}", stats.rows_read),
+        format!("bytes read: {}", stats.bytes_read),
+        format!("rows returned: {rows}"),
+        format!("time planning: {planning:.1?}"),
+        format!("time in the engine: {:.1?}", stats.engine_time),
+        format!("time in operators: {:.1?}", running.saturating_sub(stats.engine_time)),
+    ]
 }
 
 fn fill_place(

@@ -147,6 +147,11 @@ impl RowPlan {
         }
     }
 
+    /// Whether Rust evaluates a part of the condition.
+    pub fn filters_in_rust(&self) -> bool {
+        self.residual.is_some()
+    }
+
     /// Whether a group may have rows of several series.
     pub fn may_tie(&self) -> bool {
         !self.series_tags.is_empty()

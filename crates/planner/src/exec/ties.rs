@@ -202,7 +202,8 @@ mod tests {
     #[test]
     fn rows_of_one_time_come_as_the_heap_gives_them() {
         // a: 15 45 75, b: 5 25 45: at 45 the heap holds b before a.
-        let rows = vec![tied("b", 5), tied("a", 15), tied("b", 25), tied("a", 45), tied("b", 45), tied("a", 75)];
+        let rows =
+            vec![tied("b", 5), tied("a", 15), tied("b", 25), tied("a", 45), tied("b", 45), tied("a", 75)];
         let times: Vec<i64> = merged(rows, true).iter().map(|row| row.time).collect();
         assert_eq!(times, [5, 15, 25, 45, 45, 75]);
     }
