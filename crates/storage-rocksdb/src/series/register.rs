@@ -93,8 +93,11 @@ fn register_unknown(
         }
     }
     for twin in twins {
-        answers[twin.candidate.position] =
-            if twin.same_tags { answers[twin.first].clone() } else { Err(collision(table, &twin.candidate)) };
+        answers[twin.candidate.position] = if twin.same_tags {
+            answers[twin.first].clone().map(|_| false)
+        } else {
+            Err(collision(table, &twin.candidate))
+        };
     }
     Ok(())
 }

@@ -240,7 +240,8 @@ mod tests {
     #[test]
     fn the_stored_form_does_not_change() {
         let bytes = encode_record(&write("cpu v=1")).unwrap();
-        assert_eq!(bytes.escape_ascii().to_string(), "");
+        let expected = b"\x01\x01uK3\x9f\x03\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\x02db\0\x03\r\0cpu v=1";
+        assert_eq!(bytes, expected);
     }
 
     #[test]
