@@ -9,5 +9,5 @@ pub mod functions;
 pub mod prepare;
 pub mod prepared;
 
-pub use prepare::{PrepareContext, PrepareError, PrepareLimits};
+pub use prepare::{PrepareContext, PrepareError, PrepareLimits, normalize, prepare};
 pub use prepared::{Fill, Interval, IntoTarget, PreparedField, PreparedSelect, PreparedSource, TimeBounds};

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::{FieldType, TimeRange};
-use hyperbytedb_timeseriesql::ast::{Call, DataType, Expr, FillValue};
+use hyperbytedb_timeseriesql::ast::{Call, DataType, Expr, FillValue, VarRef};
 use jiff::tz::TimeZone;
 
 /// A checked SELECT.
 ///
-/// In all expressions a [`VarRef`](hyperbytedb_timeseriesql::ast::VarRef) carries the type it resolved to:
-/// [`DataType::Tag`] for a tag, the type of the field otherwise (after a cast the type asked for, which may differ
-/// from the stored one), `None` when no source knows the name.
+/// In all expressions a [`VarRef`] carries the type it resolved to: [`DataType::Tag`] for a tag, the type of the
+/// field otherwise (after a cast the type asked for, which may differ from the stored one), `None` when no source
+/// knows the name. Where several tables disagree it is the type that all are read as.
+///
+/// A subquery says only what it says itself: the bounds, tags and windows of the statements around it
+/// apply on top.
 #[derive(Debug, Clone)]
 pub struct PreparedSelect {
     /// The columns after time, wildcards and regexes expanded, with the extra columns of `top` and `bottom`.
@@ -20,13 +23,13 @@ pub struct PreparedSelect {
     pub time_column: String,
     /// In order; regexes expanded. Empty when nothing in the catalogue matches: the result is empty.
     pub sources: Vec<PreparedSource>,
-    /// Without time bounds, constants folded. In a subquery's outer statement it refers to the columns of the inner.
+    /// Without time bounds, constants folded. Over a subquery it refers to the columns of that.
     pub condition: Option<Expr>,
     pub time: TimeBounds,
-    /// Tags of GROUP BY in the order of the statement (wildcards and regexes expanded in sorted order), each once.
+    /// Tags of GROUP BY, wildcards and regexes expanded, sorted, each once.
     /// A key no source knows is kept: it is the empty string everywhere.
     pub dimensions: Vec<String>,
-    /// GROUP BY time. In a subquery it may come from the outer statement.
+    /// GROUP BY time.
     pub interval: Option<Interval>,
     pub fill: Fill,
     pub zone: Option<TimeZone>,
@@ -40,16 +43,11 @@ pub struct PreparedSelect {
     /// Distinct outermost calls that make rows (aggregates, selectors and transforms, not mathematics), in the order
     /// of the fields. Each runs on its own; fields are computed from their results.
     pub calls: Vec<Call>,
-    /// Fields and tags that are selected outside of calls: beside a selector they come from the selected point.
-    pub aux: Vec<hyperbytedb_timeseriesql::ast::VarRef>,
+    /// Fields and tags that are selected outside of calls, each once, by name and type: beside a selector they come
+    /// from the selected point.
+    pub aux: Vec<VarRef>,
     /// There is one call and it selects points: rows carry the time of the point (unless there is an interval).
     pub is_selector: bool,
-    /// `top` or `bottom` is the one call.
-    pub top_bottom: bool,
-    /// `DISTINCT f` or `distinct(f)` as a column.
-    pub has_distinct: bool,
-    /// Windows before the range that transforms need to have a value in its first window.
-    pub extra_intervals: usize,
     pub into: Option<IntoTarget>,
 }
 
@@ -57,10 +55,13 @@ pub struct PreparedSelect {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PreparedField {
     pub expr: Expr,
-    /// Made unique as InfluxDB does; aliases are left as written.
+    /// Made unique as InfluxDB does; aliases are left as written. In a subquery the name by which the statement
+    /// around it finds the column: not unique, the first wins.
     pub name: String,
-    /// `None`: always null.
+    /// `None`: always null. See [`expr_type`](crate::prepare::expr_type).
     pub data_type: Option<DataType>,
+    /// Added by `top` or `bottom`, not written in the statement.
+    pub implied: bool,
 }
 
 #[derive(Debug, Clone)]

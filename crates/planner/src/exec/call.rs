@@ -6,6 +6,7 @@ use hyperbytedb_timeseriesql::ast::{Call, Expr, VarRef};
 use super::error::ExecError;
 use super::inputs::{Inputs, value_type};
 use super::level::Level;
+use super::missing::fill_number;
 use crate::functions::{Aggregate, Argument, FillMode, FunctionError, Transformation};
 use crate::prepared::Fill;
 
@@ -162,7 +163,7 @@ fn fill_mode(fill: Fill) -> Option<FillMode> {
     match fill {
         Fill::None => None,
         Fill::Null => Some(FillMode::Null),
-        Fill::Number(number) => Some(FillMode::Number(number.as_f64())),
+        Fill::Number(number) => Some(FillMode::Number(fill_number(number))),
         Fill::Previous => Some(FillMode::Previous),
         Fill::Linear => Some(FillMode::Linear),
     }

@@ -21,7 +21,7 @@ pub struct ExecOptions {
     pub chunk_rows: usize,
     /// `max-select-point`: rows read from the engine; 0 = no limit.
     pub max_points: u64,
-    /// Points that operators may hold back to put them in order.
+    /// `query.max_buffered_points`: points that a call may hold back until rows can be made of them.
     pub max_buffered_points: usize,
     /// Lets the engine aggregate where its answer is the same.
     pub pushdown: bool,
@@ -29,7 +29,7 @@ pub struct ExecOptions {
 
 impl Default for ExecOptions {
     fn default() -> Self {
-        Self { chunk_rows: 10_000, max_points: 0, max_buffered_points: 20_000_000, pushdown: true }
+        Self { chunk_rows: 10_000, max_points: 0, max_buffered_points: 5_000_000, pushdown: true }
     }
 }
 

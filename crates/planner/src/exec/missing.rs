@@ -63,7 +63,7 @@ impl Missing {
     }
 }
 
-const fn fill_number(number: FillValue) -> FieldValue {
+pub(super) const fn fill_number(number: FillValue) -> FieldValue {
     match number {
         FillValue::Integer(n) => FieldValue::Integer(n),
         FillValue::Number(n) => FieldValue::Float(n),

@@ -17,7 +17,6 @@ pub(super) struct Part<'a> {
     feed: Feed<'a>,
     pipelines: Vec<Pipeline>,
     level: Level,
-    max_buffered: usize,
     bucket: Option<Series>,
     /// All input of the bucket is in: what is left can go out.
     bucket_ended: bool,
@@ -98,11 +97,11 @@ impl<'a> Part<'a> {
                 Feed::Rows { stream: source::rows(runtime, select, request)?, row: Row::default() }
             }
         };
+        let max_points = runtime.options.max_buffered_points;
         Ok(Self {
             feed,
-            pipelines: calls.into_iter().map(|call| Pipeline::new(call, level)).collect(),
+            pipelines: calls.into_iter().map(|call| Pipeline::new(call, level, max_points)).collect(),
             level: level.clone(),
-            max_buffered: runtime.options.max_buffered_points,
             bucket: None,
             bucket_ended: false,
             exhausted: false,
@@ -136,24 +135,11 @@ impl<'a> Part<'a> {
                 .as_ref()
                 .is_some_and(|b| self.level.dimensions.compare_buckets(b, self.feed.series()).is_eq());
         if same_bucket {
-            self.feed.push(&mut self.pipelines)?;
-            return self.check_buffer();
+            return self.feed.push(&mut self.pipelines);
         }
         self.pipelines.iter_mut().try_for_each(Pipeline::end_bucket)?;
         self.bucket_ended = true;
         self.exhausted = !more;
-        Ok(())
-    }
-
-    fn check_buffer(&mut self) -> Result<(), ExecError> {
-        let held: usize = self.pipelines.iter_mut().map(|p| p.output().len()).sum();
-        if held > self.max_buffered {
-            return Err(ExecError::LimitExceeded {
-                name: "query.max_buffered_points",
-                value: held as u64,
-                limit: self.max_buffered as u64,
-            });
-        }
         Ok(())
     }
 
@@ -168,7 +154,7 @@ impl<'a> Part<'a> {
         }
         let points = self.pipelines.iter_mut().map(|pipeline| {
             let is_next = pipeline.peek().is_some_and(|(s, p)| p.time == time && *s == series);
-            if is_next { pipeline.output().pop_front().map(|(_, point)| point) } else { None }
+            if is_next { pipeline.take().map(|(_, point)| point) } else { None }
         });
         let points = points.collect();
         Some(PartRow { series, time, points })

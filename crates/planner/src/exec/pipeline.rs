@@ -1,6 +1,7 @@
 //! A call at work: rows in, points out, bucket by bucket.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
 use hyperbytedb_domain::FieldValue;
 
@@ -23,17 +24,40 @@ enum Stage {
 pub(super) struct Pipeline {
     plan: CallPlan,
     stages: Vec<Stage>,
-    limit: RowLimit,
     /// The time of the latest input of the bucket.
     input_time: Option<i64>,
-    output: VecDeque<(Series, Point)>,
+    output: Output,
+}
+
+/// Points within LIMIT and OFFSET that nobody has taken yet.
+struct Output {
+    points: VecDeque<(Series, Point)>,
+    limit: RowLimit,
+    max_points: usize,
+}
+
+impl Output {
+    fn push(&mut self, series: &Series, point: Point) -> Result<(), ExecError> {
+        if self.limit.admits(series) {
+            self.points.push_back((series.clone(), point));
+        }
+        if self.points.len() > self.max_points {
+            return Err(ExecError::LimitExceeded {
+                name: "query.max_buffered_points",
+                value: self.points.len() as u64,
+                limit: self.max_points as u64,
+            });
+        }
+        Ok(())
+    }
 }
 
 impl Pipeline {
     /// `level`: the level of the statement, for LIMIT and OFFSET.
-    pub fn new(plan: CallPlan, level: &Level) -> Self {
+    pub fn new(plan: CallPlan, level: &Level, max_points: usize) -> Self {
         let stages = plan.stages.iter().map(|stage| Stage::new(stage, &plan.level)).collect();
-        Self { stages, limit: RowLimit::new(level), input_time: None, output: VecDeque::new(), plan }
+        let output = Output { points: VecDeque::new(), limit: RowLimit::new(level), max_points };
+        Self { plan, stages, input_time: None, output }
     }
 
     /// Feeds the call's columns of a row.
@@ -47,37 +71,27 @@ impl Pipeline {
         if !point.is_nil() {
             point.aux.extend(self.plan.aux.iter().map(|&i| row.values[i].clone()));
         }
-        self.push(&row.series, point)
-    }
-
-    fn push(&mut self, series: &Series, point: Point) -> Result<(), ExecError> {
         self.input_time = Some(point.time);
-        feed(&mut self.stages, series, point, &mut self.limit, &mut self.output)
+        feed(&mut self.stages, &row.series, point, &mut self.output)
     }
 
     /// Feeds a point that the engine has reduced already.
     pub fn push_reduced(&mut self, series: &Series, point: Point) -> Result<(), ExecError> {
         self.input_time = Some(point.time);
         let (_, rest) = self.stages.split_at_mut(1);
-        feed(rest, series, point, &mut self.limit, &mut self.output)
+        feed(rest, series, point, &mut self.output)
     }
 
     /// The bucket has no more points.
     pub fn end_bucket(&mut self) -> Result<(), ExecError> {
         for position in 0..self.stages.len() {
             let (stage, rest) = self.stages[position..].split_at_mut(1);
-            let mut result = Ok(());
-            let mut emit = |series: &Series, point: Point| {
-                if result.is_ok() {
-                    result = feed(rest, series, point, &mut self.limit, &mut self.output);
-                }
-            };
+            let output = &mut self.output;
             match &mut stage[0] {
-                Stage::Reduce(reduce) => reduce.end_bucket(&mut emit),
-                Stage::Transform(transform) => transform.end_bucket(&mut emit),
-                Stage::Fill(fill) => fill.end_bucket(&mut emit),
+                Stage::Reduce(reduce) => collect(rest, output, |emit| Ok(reduce.end_bucket(emit)))?,
+                Stage::Transform(transform) => collect(rest, output, |emit| transform.end_bucket(emit))?,
+                Stage::Fill(fill) => collect(rest, output, |emit| Ok(fill.end_bucket(emit)))?,
             }
-            result?;
         }
         self.input_time = None;
         Ok(())
@@ -92,12 +106,12 @@ impl Pipeline {
         })
     }
 
-    pub fn output(&mut self) -> &mut VecDeque<(Series, Point)> {
-        &mut self.output
+    pub fn peek(&self) -> Option<&(Series, Point)> {
+        self.output.points.front()
     }
 
-    pub fn peek(&self) -> Option<&(Series, Point)> {
-        self.output.front()
+    pub fn take(&mut self) -> Option<(Series, Point)> {
+        self.output.points.pop_front()
     }
 }
 
@@ -108,7 +122,7 @@ impl Stage {
             StagePlan::Transform { transformation, input } => {
                 Self::Transform(Transforming::new(transformation, *input, level))
             }
-            StagePlan::Fill { mode, value_type } => Self::Fill(Filling::new(*mode, *value_type, level)),
+            StagePlan::Fill { mode, value_type } => Self::Fill(Filling::new(mode, *value_type, level)),
         }
     }
 }
@@ -118,25 +132,28 @@ fn feed(
     stages: &mut [Stage],
     series: &Series,
     point: Point,
-    limit: &mut RowLimit,
-    output: &mut VecDeque<(Series, Point)>,
+    output: &mut Output,
 ) -> Result<(), ExecError> {
-    let Some((stage, rest)) = stages.split_first_mut() else {
-        if limit.admits(series) {
-            output.push_back((series.clone(), point));
-        }
-        return Ok(());
-    };
-    let mut result = Ok(());
-    let mut emit = |series: &Series, point: Point| {
-        if result.is_ok() {
-            result = feed(rest, series, point, limit, output);
-        }
-    };
+    let Some((stage, rest)) = stages.split_first_mut() else { return output.push(series, point) };
     match stage {
-        Stage::Reduce(reduce) => reduce.push(series, &point, &mut emit)?,
-        Stage::Transform(transform) => transform.push(series, &point, &mut emit)?,
-        Stage::Fill(fill) => fill.push(series, point, &mut emit),
+        Stage::Reduce(reduce) => collect(rest, output, |emit| reduce.push(series, &point, emit)),
+        Stage::Transform(transform) => collect(rest, output, |emit| transform.push(series, &point, emit)),
+        Stage::Fill(fill) => collect(rest, output, |emit| Ok(fill.push(series, point, emit))),
     }
+}
+
+/// Runs an operator and passes what it emits through the stages after it. The first error stops it.
+fn collect(
+    rest: &mut [Stage],
+    output: &mut Output,
+    operator: impl FnOnce(&mut dyn FnMut(&Series, Point) -> ControlFlow<()>) -> Result<(), ExecError>,
+) -> Result<(), ExecError> {
+    let mut result = Ok(());
+    operator(&mut |series, point| {
+        if result.is_ok() {
+            result = feed(rest, series, point, output);
+        }
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
     result
 }

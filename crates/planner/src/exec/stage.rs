@@ -1,5 +1,7 @@
 //! Operators over the points of a bucket, one group beside the other.
 
+use std::ops::ControlFlow;
+
 use hashbrown::HashMap;
 use hyperbytedb_domain::FieldType;
 
@@ -11,8 +13,8 @@ use crate::functions::{
     Fill, FillMode, Point, Reducer, Transform, Transformation, Window, Windows, ZERO_TIME,
 };
 
-/// Receives the points of an operator with their groups.
-pub(super) type Emit<'e> = dyn FnMut(&Series, Point) + 'e;
+/// Receives the points of an operator with their groups; may break off.
+pub(super) type Emit<'e> = dyn FnMut(&Series, Point) -> ControlFlow<()> + 'e;
 
 /// One operator of each group, made when the group is first seen.
 struct Groups<T> {
@@ -134,7 +136,9 @@ impl Reduce {
             self.emitted.sort_by(|a, b| self.level.directed(a.1.time.cmp(&b.1.time)));
         }
         for (series, point) in self.emitted.drain(..) {
-            emit(&series, point);
+            if emit(&series, point).is_break() {
+                break;
+            }
         }
     }
 
@@ -186,19 +190,24 @@ impl Transforming {
         let make = || Ok(self.transformation.transform(self.input, &self.windows, self.level.ascending)?);
         let (_, transform) = self.groups.get(series, make)?;
         let start = shown_start(self.windows.range.min);
-        transform.push(point, &mut |point| emit(series, point.at_window(start)));
+        transform.push(point, &mut |point| {
+            let _ = emit(series, point.at_window(start));
+        });
         Ok(())
     }
 
-    pub fn end_bucket(&mut self, emit: &mut Emit<'_>) {
+    pub fn end_bucket(&mut self, emit: &mut Emit<'_>) -> Result<(), ExecError> {
         let mut positions: Vec<usize> = (0..self.groups.members.len()).collect();
         self.groups.sort(&mut positions, &self.level);
         let start = shown_start(self.windows.range.min);
         for position in positions {
             let (series, transform) = &mut self.groups.members[position];
-            transform.finish(&mut |point| emit(series, point.at_window(start)));
+            transform.finish(&mut |point| {
+                let _ = emit(series, point.at_window(start));
+            })?;
         }
         self.groups.clear();
+        Ok(())
     }
 
     pub fn bound(&self, input: Option<i64>) -> Option<i64> {
@@ -217,8 +226,8 @@ pub(super) struct Filling {
 }
 
 impl Filling {
-    pub fn new(mode: FillMode, value_type: FieldType, level: &Level) -> Self {
-        let fill = Fill::new(mode, value_type, &level.windows(), level.ascending);
+    pub fn new(mode: &FillMode, value_type: FieldType, level: &Level) -> Self {
+        let fill = Fill::new(mode.clone(), value_type, &level.windows(), level.ascending);
         Self { fill, group: None, latest: None }
     }
 
@@ -228,15 +237,15 @@ impl Filling {
             self.group = Some(series.clone());
         }
         let latest = &mut self.latest;
-        self.fill.push(point, &mut |point| {
+        let _ = self.fill.push(point, &mut |point| {
             *latest = Some(point.time);
-            emit(series, point);
+            emit(series, point)
         });
     }
 
     fn end_group(&mut self, emit: &mut Emit<'_>) {
         if let Some(series) = self.group.take() {
-            self.fill.finish(&mut |point| emit(&series, point));
+            let _ = self.fill.finish(&mut |point| emit(&series, point));
         }
         self.latest = None;
     }

@@ -11,8 +11,8 @@ use super::types::go_type;
 /// How many arguments a mathematical function takes; `None` for other functions.
 pub(super) fn math_arity(name: &str) -> Option<usize> {
     match name {
-        "abs" | "sin" | "cos" | "tan" | "asin" | "acos" | "atan" | "exp" | "ln" | "log2" | "log10" | "sqrt"
-        | "floor" | "ceil" | "round" => Some(1),
+        "abs" | "sin" | "cos" | "tan" | "asin" | "acos" | "atan" | "exp" | "ln" | "log2" | "log10"
+        | "sqrt" | "floor" | "ceil" | "round" => Some(1),
         "atan2" | "log" | "pow" => Some(2),
         _ => None,
     }
@@ -40,8 +40,7 @@ impl FieldCheck<'_> {
         self.rules.calls += 1;
         match name {
             "max" | "min" | "first" | "last" => self.aggregate(name, args),
-            "count" | "sum" | "mean" | "median" | "mode" | "stddev" | "spread" | "sum_hll"
-            | "merge_hll" => {
+            "count" | "sum" | "mean" | "median" | "mode" | "stddev" | "spread" | "sum_hll" | "merge_hll" => {
                 self.rules.has_aggregates = true;
                 self.aggregate(name, args)
             }

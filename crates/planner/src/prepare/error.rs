@@ -10,7 +10,7 @@ pub enum PrepareError {
     #[error("retention policy not found: {0}")]
     RetentionPolicyNotFound(String),
     #[error("max-select-buckets limit exceeded: ({buckets}/{limit})")]
-    TooManyBuckets { buckets: i64, limit: usize },
+    TooManyBuckets { buckets: i128, limit: usize },
     /// A rule of the language.
     #[error("{0}")]
     Invalid(String),

@@ -60,7 +60,8 @@ fn binary_type(binary: &BinaryExpr) -> Result<Option<DataType>, PrepareError> {
     let (Some(left), Some(right)) = (lhs, rhs) else { return Ok(lhs.or(rhs)) };
     check_signs(binary, left, right)?;
     let result = operation_type(binary.op, left, right);
-    let result = result.ok_or_else(|| type_error(binary, format!("incompatible types: {left} and {right}")))?;
+    let result =
+        result.ok_or_else(|| type_error(binary, format!("incompatible types: {left} and {right}")))?;
     Ok(Some(result))
 }
 
