@@ -24,6 +24,7 @@ mod columns;
 mod context;
 mod emit;
 mod error;
+mod explain;
 mod inputs;
 mod level;
 mod limit;
@@ -46,6 +47,7 @@ mod subquery;
 pub use context::{ExecOptions, ExecStats, NeedsMerge};
 pub use emit::Blocks;
 pub use error::ExecError;
+pub use explain::explain;
 
 /// Starts a SELECT. The points it is to see must be in the engine; scans begin with the first block asked for.
 ///

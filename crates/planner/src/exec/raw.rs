@@ -20,16 +20,20 @@ struct RawRows<'a> {
     input: Row,
 }
 
+/// The columns that the fields are made of.
+pub(super) fn inputs(select: &PreparedSelect) -> Inputs {
+    let mut inputs = Inputs::default();
+    select.fields.iter().for_each(|field| inputs.add_all(&field.expr));
+    inputs
+}
+
 /// The rows of a raw SELECT.
 pub(super) fn rows<'a>(
     runtime: &Runtime<'a>,
     select: &'a PreparedSelect,
     level: &Level,
 ) -> Result<Box<dyn RowStream + 'a>, ExecError> {
-    let mut inputs = Inputs::default();
-    for field in &select.fields {
-        inputs.add_all(&field.expr);
-    }
+    let inputs = inputs(select);
     if inputs.refs.iter().all(|r| r.data_type.is_none()) {
         return Ok(Box::new(Empty));
     }
@@ -41,7 +45,7 @@ pub(super) fn rows<'a>(
         limit => (limit + level.offset) as u64,
     };
     let request = Request { level, inputs: &inputs, required: &required, limit_per_group };
-    let fields = select.fields.iter().map(|f| Scalar::bind(&f.expr, &inputs)).collect::<Result<_, _>>()?;
+    let fields = select.fields.iter().map(|f| Scalar::field(&f.expr, &inputs)).collect::<Result<_, _>>()?;
     Ok(Box::new(RawRows {
         rows: source::rows(runtime, select, request)?,
         limit: RowLimit::new(level),

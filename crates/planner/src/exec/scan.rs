@@ -161,7 +161,7 @@ fn bind_residual(
         };
         origins.push(origin);
     }
-    Scalar::bind(expr, &Offset { inputs: &inputs, base })
+    Scalar::condition(expr, &Offset { inputs: &inputs, base })
 }
 
 struct Offset<'a> {
