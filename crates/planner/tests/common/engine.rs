@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
-use hyperbytedb_domain::catalog::{Table, TableId};
+use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
 use hyperbytedb_domain::scan::{
     Aggregate, AggregateFunction, AggregateScan, CompareOp, FieldId, Operand, Predicate, RowScan, Scan,
@@ -70,10 +70,6 @@ impl QueryPort for MemoryEngine {
     }
 }
 
-/// The key of a table's rows.
-pub fn key(id: TableId) -> u64 {
-    id.0
-}
 
 fn tag(row: &StoredRow, id: TagId) -> FieldValue {
     FieldValue::String(row.tags[id.0 as usize].clone())
