@@ -12,7 +12,7 @@ use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_planner::exec::{self, ExecOptions, ExecStats};
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
 use hyperbytedb_planner::prepared::{IntoTarget, PreparedSelect};
-use hyperbytedb_timeseriesql::ast::{ExplainStatement, Measurement, SelectStatement, Statement};
+use hyperbytedb_timeseriesql::ast::{DataType, ExplainStatement, Measurement, SelectStatement, Statement};
 use hyperbytedb_timeseriesql::walk::for_each_measurement_mut;
 
 use super::rows::{Rows, integer, text};
@@ -37,7 +37,9 @@ impl StatementService {
         let run =
             exec::execute(&plan, &*self.engine, &needs_merge, &context, &options).map_err(text_error)?;
         match &plan.into {
-            Some(target) => self.write_into(target, run.map(|block| block.map_err(text_error)), execution),
+            Some(target) => {
+                self.write_into(&plan, target, run.map(|block| block.map_err(text_error)), execution)
+            }
             None => run.into_iter().try_for_each(|block| execution.emit(block.map_err(text_error)?)),
         }
     }
@@ -111,6 +113,7 @@ impl StatementService {
     /// Writes the rows to the target and answers with their number.
     fn write_into(
         &self,
+        plan: &PreparedSelect,
         target: &IntoTarget,
         blocks: impl Iterator<Item = Result<SeriesBlock, StatementError>>,
         execution: &mut Execution<'_>,
@@ -120,7 +123,7 @@ impl StatementService {
         for block in blocks {
             let block = block?;
             for row in block.rows() {
-                if let Some(line) = line_of(target, &block, row) {
+                if let Some(line) = line_of(plan, target, &block, row) {
                     lines.push_str(&line);
                     pending += 1;
                 }
@@ -214,19 +217,34 @@ fn text_error(error: impl std::fmt::Display) -> StatementError {
 }
 
 /// A result row as line protocol; `None` when it has no value besides its time.
-fn line_of(target: &IntoTarget, block: &SeriesBlock, row: &[FieldValue]) -> Option<String> {
+fn line_of(
+    plan: &PreparedSelect,
+    target: &IntoTarget,
+    block: &SeriesBlock,
+    row: &[FieldValue],
+) -> Option<String> {
     let mut line = String::new();
     escape_into(&mut line, target.measurement.as_deref().unwrap_or(&block.name), &[',', ' ']);
     let tags: Option<&Arc<[(String, String)]>> = block.tags.as_ref();
     for (key, value) in tags.into_iter().flat_map(|t| t.iter()).filter(|(_, value)| !value.is_empty()) {
-        line.push(',');
-        escape_into(&mut line, key, &[',', ' ', '=']);
-        line.push('=');
-        escape_into(&mut line, value, &[',', ' ', '=']);
+        push_tag(&mut line, key, value);
+    }
+    // The tags that top() and bottom() name stay tags.
+    let is_tag = |column: usize| {
+        let field = column.checked_sub(1).and_then(|i| plan.fields.get(i));
+        plan.top_bottom && field.is_some_and(|f| f.data_type == Some(DataType::Tag))
+    };
+    for (column, value) in row.iter().enumerate().filter(|(column, _)| is_tag(*column)) {
+        if let (FieldValue::String(value), Some(key)) = (value, block.columns.get(column)) {
+            push_tag(&mut line, key, value);
+        }
     }
     let mut time = 0;
     let mut separator = ' ';
-    for (column, value) in block.columns.iter().zip(row) {
+    for (position, (column, value)) in block.columns.iter().zip(row).enumerate() {
+        if is_tag(position) {
+            continue;
+        }
         if let FieldValue::Time(t) = value {
             time = *t;
             continue;
@@ -241,6 +259,13 @@ fn line_of(target: &IntoTarget, block: &SeriesBlock, row: &[FieldValue]) -> Opti
     // Writing to a string cannot fail.
     let _ = writeln!(line, " {time}");
     (separator == ',').then_some(line)
+}
+
+fn push_tag(line: &mut String, key: &str, value: &str) {
+    line.push(',');
+    escape_into(line, key, &[',', ' ', '=']);
+    line.push('=');
+    escape_into(line, value, &[',', ' ', '=']);
 }
 
 fn field_text(value: &FieldValue) -> Option<String> {

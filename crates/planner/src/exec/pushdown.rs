@@ -90,6 +90,10 @@ impl AggregatePlan {
                 Some(field) => {
                     let function = function_of(&reduce.aggregate, call.driver_type)?;
                     let with_time = reduce.keeps_time;
+                    // Which of several equal values is the point of a rank depends on InfluxDB's sort.
+                    if with_time && matches!(function, AggregateFunction::Percentile(_)) {
+                        return None;
+                    }
                     let aggregate = ScanAggregate { function, field, with_time };
                     Some(aggregates.iter().position(|a| *a == aggregate).unwrap_or_else(|| {
                         aggregates.push(aggregate);

@@ -70,7 +70,6 @@ impl QueryPort for MemoryEngine {
     }
 }
 
-
 fn tag(row: &StoredRow, id: TagId) -> FieldValue {
     FieldValue::String(row.tags[id.0 as usize].clone())
 }
