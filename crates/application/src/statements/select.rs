@@ -230,9 +230,10 @@ fn line_of(
         push_tag(&mut line, key, value);
     }
     // The tags that top() and bottom() name stay tags.
+    let selects_extremes = plan.calls.iter().any(|call| matches!(call.name.as_str(), "top" | "bottom"));
     let is_tag = |column: usize| {
         let field = column.checked_sub(1).and_then(|i| plan.fields.get(i));
-        plan.top_bottom && field.is_some_and(|f| f.data_type == Some(DataType::Tag))
+        selects_extremes && field.is_some_and(|f| f.data_type == Some(DataType::Tag))
     };
     for (column, value) in row.iter().enumerate().filter(|(column, _)| is_tag(*column)) {
         if let (FieldValue::String(value), Some(key)) = (value, block.columns.get(column)) {
