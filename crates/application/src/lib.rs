@@ -1,0 +1,12 @@
+//! The services of HyperbyteDB, between the interfaces that drive them and the ports they use.
+
+pub mod api;
+pub mod commands;
+pub mod flush;
+pub mod ingestion;
+pub mod memtable;
+mod passwords;
+pub mod recovery;
+pub mod statements;
+
+pub use api::{Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness};

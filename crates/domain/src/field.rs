@@ -46,4 +46,6 @@ pub enum FieldValue {
     Boolean(bool),
     /// Nanoseconds since 1970; only in the time column of a result.
     Time(i64),
+    /// A list of strings; only in results of SHOW SUBSCRIPTIONS.
+    Strings(Arc<[String]>),
 }

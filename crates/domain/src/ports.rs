@@ -82,11 +82,12 @@ pub enum SeriesRefusal {
 /// The index of series, by table.
 pub trait SeriesIndexPort: Send + Sync {
     /// Makes the series known; one answer per input, in order. Known ones cost a cache look-up.
+    /// `true`: the series was not known before.
     fn register(
         &self,
         table: &Table,
         series: &[(SeriesId, &Tags)],
-    ) -> Result<Vec<Result<(), SeriesRefusal>>, StorageError>;
+    ) -> Result<Vec<Result<bool, SeriesRefusal>>, StorageError>;
 
     /// Series of a table, exact.
     fn series_count(&self, table: TableId) -> Result<u64, StorageError>;
@@ -223,12 +224,9 @@ pub enum WriteError {
     DatabaseNotFound(String),
     #[error("retention policy not found: {0}")]
     RetentionPolicyNotFound(String),
-    /// No point of the request could be read.
+    /// Some or all points were not accepted; the text says which and why. What could be kept is kept.
     #[error("{0}")]
-    Unparsable(String),
-    /// Some points were kept; the text says which were not.
-    #[error("partial write: {reason} dropped={dropped}")]
-    Partial { reason: String, dropped: usize },
+    Rejected(String),
     /// A bound is reached: nothing was kept, the client should come again after the given seconds.
     #[error("{reason}")]
     Overloaded { reason: String, retry_after_secs: u64 },

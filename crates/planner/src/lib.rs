@@ -1,3 +1,13 @@
-//! TimeseriesQL statements to engine scans and the operators that shape their rows.
+//! From TimeseriesQL statements to rows.
+//!
+//! [`prepare`](mod@prepare) turns a parsed SELECT and a snapshot of the catalogue into a [`PreparedSelect`]: every name
+//! resolved, every type known, every rule of the language checked. [`functions`] holds the operators over points,
+//! [`exec`] runs a prepared SELECT against the engine.
 
+pub mod exec;
 pub mod functions;
+pub mod prepare;
+pub mod prepared;
+
+pub use prepare::{PrepareContext, PrepareError, PrepareLimits, normalize, prepare};
+pub use prepared::{Fill, Interval, IntoTarget, PreparedField, PreparedSelect, PreparedSource, TimeBounds};

@@ -32,9 +32,7 @@ pub fn parse_duration(text: &str) -> Result<i64, DurationError> {
     let mut total: i64 = 0;
     let mut last = "";
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .ok_or(DurationError::Invalid)?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or(DurationError::Invalid)?;
         let count: i64 = rest[..digits].parse().map_err(|_| DurationError::Invalid)?;
         let (unit_len, unit) = split_unit(&rest[digits..]).ok_or(DurationError::Invalid)?;
         let end = digits + unit_len;
@@ -43,21 +41,12 @@ pub fn parse_duration(text: &str) -> Result<i64, DurationError> {
         rest = &rest[end..];
     }
     if total < 0 && !negative {
-        let digits = last
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(last.len());
+        let digits = last.find(|c: char| !c.is_ascii_digit()).unwrap_or(last.len());
         let count = last[..digits].trim_start_matches('0');
         let count = if count.is_empty() { "0" } else { count };
-        return Err(DurationError::Overflow(format!(
-            "{count}{}",
-            &last[digits..]
-        )));
+        return Err(DurationError::Overflow(format!("{count}{}", &last[digits..])));
     }
-    Ok(if negative {
-        total.wrapping_neg()
-    } else {
-        total
-    })
+    Ok(if negative { total.wrapping_neg() } else { total })
 }
 
 /// Length and nanoseconds of the unit that `text` begins with.
@@ -120,10 +109,7 @@ mod tests {
             ("ms", Err(DurationError::Invalid)),
             ("1.2w", Err(DurationError::Invalid)),
             ("10x", Err(DurationError::Invalid)),
-            (
-                "10000000h",
-                Err(DurationError::Overflow("10000000h".into())),
-            ),
+            ("10000000h", Err(DurationError::Overflow("10000000h".into()))),
         ];
         for (text, expected) in cases {
             assert_eq!(parse_duration(text), expected, "{text}");

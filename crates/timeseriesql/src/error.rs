@@ -10,11 +10,7 @@ pub const PARSE_ERROR_PREFIX: &str = "error parsing query: ";
 pub enum ParseError {
     /// A token that does not fit.
     #[error("found {found}, expected {} at {position}", .expected.join(", "))]
-    Unexpected {
-        found: String,
-        expected: Vec<String>,
-        position: Position,
-    },
+    Unexpected { found: String, expected: Vec<String>, position: Position },
     /// A token that fits, with a value that does not.
     #[error("{message} at {position}")]
     Invalid { message: String, position: Position },
@@ -29,9 +25,6 @@ impl ParseError {
     }
 
     pub(crate) fn invalid(message: impl Into<String>, position: Position) -> Self {
-        Self::Invalid {
-            message: message.into(),
-            position,
-        }
+        Self::Invalid { message: message.into(), position }
     }
 }

@@ -4,6 +4,8 @@
 //! to the character they point at. What needs a schema or a clock is left to the planner, but for
 //! the pure helpers over expressions (constant folding, extraction of time bounds) kept here.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod ast;
 pub mod duration;
 mod error;
@@ -12,6 +14,7 @@ mod params;
 pub mod parser;
 mod print;
 pub mod quote;
+pub mod reduce;
 pub mod regex;
 pub mod time;
 pub mod walk;

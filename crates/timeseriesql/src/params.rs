@@ -31,11 +31,25 @@ pub enum BindValue {
 }
 
 impl BindValue {
-    /// The value of `{"kind": scalar}`, where the scalar is as it would be bound alone.
+    /// The value of an object `{"kind": scalar}`, the scalars as they would be bound alone.
     ///
     /// Kinds: `ident`, `identifier`, `regex`, `string`, `float`, `number`, `int`, `integer`,
     /// `unsigned`, `duration`.
-    pub fn of_kind(kind: &str, scalar: BindValue) -> BindValue {
+    pub fn of_object<'a>(entries: impl IntoIterator<Item = (&'a str, BindValue)>) -> BindValue {
+        let mut entries = entries.into_iter();
+        match (entries.next(), entries.next()) {
+            (Some((kind, scalar)), None) => Self::of_kind(kind, scalar),
+            _ => Self::Error("bound object parameter value must have exactly one entry".to_owned()),
+        }
+    }
+
+    /// The value of a JSON `null` or array, named as Go names their types: `<nil>`,
+    /// `[]interface {}`.
+    pub fn unsupported(go_type: &str) -> BindValue {
+        Self::Error(format!("unable to bind parameter with type {go_type}"))
+    }
+
+    fn of_kind(kind: &str, scalar: BindValue) -> BindValue {
         let wrong = |text: &str| Self::Error(text.to_owned());
         match (kind, scalar) {
             ("ident" | "identifier", Self::String(name)) => Self::Identifier(name),
@@ -47,10 +61,9 @@ impl BindValue {
             ("float" | "number", Self::Number(n)) => Self::Number(n),
             ("float" | "number", Self::Integer(n)) => Self::Number(n as f64),
             ("float" | "number", _) => wrong("number literal must be a float value"),
-            ("int" | "integer", Self::Number(n)) => Self::Integer(n as i64),
             ("int" | "integer", Self::Integer(n)) => Self::Integer(n),
             ("int" | "integer", _) => wrong("integer literal must be an integer value"),
-            ("unsigned", Self::Integer(n)) if n >= 0 => Self::Unsigned(n as u64),
+            ("unsigned", Self::Integer(n)) if n >= 0 => Self::Unsigned(n.unsigned_abs()),
             ("unsigned", Self::Unsigned(n)) => Self::Unsigned(n),
             ("unsigned", _) => wrong("unsigned literal must be an unsigned value"),
             ("duration", Self::Integer(ns)) => Self::Duration(ns),
@@ -77,5 +90,80 @@ impl BindValue {
             Self::Duration(ns) => (Token::DurationVal, format_duration(*ns)),
             Self::Error(message) => (Token::BoundParam, message.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parser::parse_query_with_params;
+
+    #[test]
+    fn values_take_the_place_of_tokens() {
+        let string = |text: &str| BindValue::String(text.to_owned());
+        let object = |kind, value| BindValue::of_object([(kind, value)]);
+        let cases = [
+            (BindValue::Integer(5), "x > 5"),
+            (BindValue::Integer(-5), "x > -5"),
+            (BindValue::Unsigned(u64::MAX), "x > 18446744073709551615"),
+            (BindValue::Number(1.5), "x > 1.500"),
+            (BindValue::Boolean(true), "x > true"),
+            (string("a'; DROP DATABASE d; --"), r"x > 'a\'; DROP DATABASE d; --'"),
+            (object("identifier", string("a\" b")), r#"x > "a\" b""#),
+            (object("ident", string("select")), r#"x > "select""#),
+            (object("regex", string("a/b")), r"x > /a\/b/"),
+            (object("duration", string("90m")), "x > 90m"),
+            (object("duration", BindValue::Integer(1_000)), "x > 1u"),
+            (object("number", BindValue::Integer(2)), "x > 2.000"),
+            (object("integer", BindValue::Integer(2)), "x > 2"),
+            (object("unsigned", BindValue::Integer(2)), "x > 2"),
+            (object("string", string("s")), "x > 's'"),
+        ];
+        for (value, expected) in cases {
+            let params = Params::from([("p".to_owned(), value)]);
+            let query = parse_query_with_params("SELECT v FROM m WHERE x > $p", &params).unwrap();
+            assert_eq!(query.to_string(), format!("SELECT v FROM m WHERE {expected}"));
+        }
+    }
+
+    #[test]
+    fn parameters_stand_wherever_their_token_may() {
+        let values = [
+            ("m", BindValue::Identifier("cpu load".to_owned())),
+            ("re", BindValue::Regex("^a".to_owned())),
+            ("n", BindValue::Integer(7)),
+            ("d", BindValue::Duration(60_000_000_000)),
+            ("odd name", BindValue::String("x".to_owned())),
+        ];
+        let params = values.map(|(name, value)| (name.to_owned(), value)).into();
+        let text =
+            r#"SELECT mean($re) FROM $m WHERE h =~ $re AND g = $"odd name" GROUP BY time($d), $re LIMIT $n"#;
+        let query = parse_query_with_params(text, &params).unwrap();
+        let expected = "SELECT mean(/^a/) FROM \"cpu load\" WHERE h =~ /^a/ AND g = 'x' \
+                        GROUP BY time(1m), /^a/ LIMIT 7";
+        assert_eq!(query.to_string(), expected);
+    }
+
+    #[test]
+    fn values_that_do_not_fit_are_errors() {
+        let nothing: [(&str, BindValue); 0] = [];
+        let cases = [
+            (BindValue::unsupported("<nil>"), "unable to bind parameter with type <nil>"),
+            (BindValue::of_object(nothing), "bound object parameter value must have exactly one entry"),
+            (BindValue::of_object([("foo", BindValue::Integer(1))]), "unknown bind object type: foo"),
+            (
+                BindValue::of_object([("integer", BindValue::Number(1.5))]),
+                "integer literal must be an integer value",
+            ),
+            (BindValue::of_object([("duration", BindValue::String("5q".to_owned()))]), "invalid duration"),
+        ];
+        for (value, expected) in cases {
+            let params = Params::from([("p".to_owned(), value)]);
+            let error = parse_query_with_params("SELECT v FROM m WHERE x > $p", &params).unwrap_err();
+            assert_eq!(error.to_string(), format!("missing parameter: {expected}"));
+        }
+        let limit = Params::from([("p".to_owned(), BindValue::Integer(-1))]);
+        let error = parse_query_with_params("SELECT v FROM m LIMIT $p", &limit).unwrap_err();
+        assert_eq!(error.to_string(), "LIMIT must be >= 0 at line 1, char 23");
     }
 }

@@ -4,11 +4,7 @@ use crate::lexer::{Token, is_ident_char};
 
 /// The name, in double quotes where it needs them.
 pub fn quote_ident(name: &str) -> String {
-    if ident_needs_quotes(name) {
-        quoted(name, '"')
-    } else {
-        name.to_owned()
-    }
+    if ident_needs_quotes(name) { quoted(name, '"') } else { name.to_owned() }
 }
 
 /// The text in single quotes.

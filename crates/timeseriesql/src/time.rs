@@ -1,7 +1,5 @@
 //! Instants as InfluxQL writes them. All are nanoseconds since the Unix epoch.
 
-use std::fmt::Write;
-
 use jiff::{Timestamp, civil, tz::TimeZone};
 
 /// The earliest time a statement may name.
@@ -9,6 +7,8 @@ pub const MIN_TIME: i64 = i64::MIN + 2;
 
 /// The latest time a statement may name.
 pub const MAX_TIME: i64 = i64::MAX - 1;
+
+const SECOND_NS: i128 = 1_000_000_000;
 
 /// Whether a string has the shape of a time: it begins with a date, `2006-01-02`.
 pub fn is_time_literal(text: &str) -> bool {
@@ -34,28 +34,33 @@ pub fn parse_time_literal(text: &str, zone: &TimeZone) -> Option<i128> {
     if rest.is_empty() {
         return in_zone(date.at(0, 0, 0, 0), zone);
     }
-    let (clock, offset) = match rest.split_at(1) {
-        (" ", clock) => (clock, None),
+    match rest.split_at_checked(1)? {
+        (" ", clock) => in_zone(date.to_datetime(parse_clock(clock)?), zone),
         ("T", rest) => {
-            let (clock, offset) = split_offset(rest)?;
-            (clock, Some(offset))
+            let (clock, offset_s) = split_offset(rest)?;
+            let utc_ns = as_utc(date.to_datetime(parse_clock(clock)?))?;
+            Some(utc_ns - i128::from(offset_s) * SECOND_NS)
         }
-        _ => return None,
-    };
-    let (clock, leniency) = (parse_clock(clock, offset.is_some())?, offset);
-    let local = date.to_datetime(clock);
-    match leniency {
-        None => in_zone(local, zone),
-        Some(offset_s) => {
-            let utc = in_zone(local, &TimeZone::UTC)?;
-            Some(utc - i128::from(offset_s) * 1_000_000_000)
-        }
+        _ => None,
     }
 }
 
+fn as_utc(local: civil::DateTime) -> Option<i128> {
+    Some(TimeZone::UTC.to_timestamp(local).ok()?.as_nanosecond())
+}
+
+/// The instant of a local time. Where clocks jump, the choice is that of Go's `time.Date`: the
+/// offset in force at the instant found with the offset in force at the local time taken as UTC.
 fn in_zone(local: civil::DateTime, zone: &TimeZone) -> Option<i128> {
-    let zoned = zone.to_ambiguous_timestamp(local).compatible().ok()?;
-    Some(zoned.as_nanosecond())
+    let local_ns = as_utc(local)?;
+    let offset_ns = |ns: i128| {
+        let at = Timestamp::from_nanosecond(ns).ok()?;
+        Some(i128::from(zone.to_offset(at).seconds()) * SECOND_NS)
+    };
+    match offset_ns(local_ns)? {
+        0 => Some(local_ns),
+        guess => Some(local_ns - offset_ns(local_ns - guess)?),
+    }
 }
 
 fn parse_date(text: &str) -> Option<civil::Date> {
@@ -64,7 +69,7 @@ fn parse_date(text: &str) -> Option<civil::Date> {
 }
 
 /// `15:04:05` with an optional fraction.
-fn parse_clock(text: &str, _rfc3339: bool) -> Option<civil::Time> {
+fn parse_clock(text: &str) -> Option<civil::Time> {
     let (clock, fraction) = match text.split_once('.') {
         Some((clock, fraction)) => (clock, Some(fraction)),
         None => (text, None),
@@ -78,13 +83,7 @@ fn parse_clock(text: &str, _rfc3339: bool) -> Option<civil::Time> {
         Some(fraction) => parse_fraction(fraction)?,
         None => 0,
     };
-    civil::Time::new(
-        hour_digits(hour)?,
-        digits(minute)?,
-        digits(second)?,
-        nanosecond,
-    )
-    .ok()
+    civil::Time::new(hour_digits(hour)?, digits(minute)?, digits(second)?, nanosecond).ok()
 }
 
 /// One or two digits.
@@ -97,11 +96,7 @@ fn hour_digits(text: &str) -> Option<i8> {
 
 /// Exactly two digits.
 fn digits(text: &str) -> Option<i8> {
-    if text.len() == 2 {
-        digits_of(text)
-    } else {
-        None
-    }
+    if text.len() == 2 { digits_of(text) } else { None }
 }
 
 fn digits_of(text: &str) -> Option<i8> {
@@ -135,23 +130,72 @@ fn split_offset(text: &str) -> Option<(&str, i32)> {
     if hours > 24 || minutes > 60 {
         return None;
     }
-    Some((
-        clock,
-        sign * (i32::from(hours) * 3_600 + i32::from(minutes) * 60),
-    ))
+    Some((clock, sign * (i32::from(hours) * 3_600 + i32::from(minutes) * 60)))
 }
 
 /// RFC 3339 in UTC, with as many decimals as needed.
 pub fn format_utc(ns: i128) -> String {
-    let Ok(timestamp) = Timestamp::from_nanosecond(ns) else {
+    let seconds = format_seconds(ns, &TimeZone::UTC);
+    let fraction = ns.rem_euclid(SECOND_NS);
+    if fraction == 0 {
+        return seconds;
+    }
+    let digits = format!("{fraction:09}");
+    format!("{}.{}Z", seconds.trim_end_matches('Z'), digits.trim_end_matches('0'))
+}
+
+/// RFC 3339 in the zone, without decimals.
+pub(crate) fn format_seconds(ns: i128, zone: &TimeZone) -> String {
+    let Ok(timestamp) = Timestamp::from_nanosecond(ns - ns.rem_euclid(SECOND_NS)) else {
         return format!("{ns}ns");
     };
-    let mut text = timestamp.strftime("%Y-%m-%dT%H:%M:%S").to_string();
-    let fraction = timestamp.as_nanosecond().rem_euclid(1_000_000_000);
-    if fraction > 0 {
-        let digits = format!("{fraction:09}");
-        let _ = write!(text, ".{}", digits.trim_end_matches('0'));
+    let zoned = timestamp.to_zoned(zone.clone());
+    let utc = zoned.offset().seconds() == 0;
+    zoned.strftime(if utc { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S%:z" }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_writes_times() {
+        let cases = [
+            ("2000-01-01", Some("2000-01-01T00:00:00Z")),
+            ("2000-01-01 12:34:56", Some("2000-01-01T12:34:56Z")),
+            ("2000-01-01 1:02:03.5", Some("2000-01-01T01:02:03.5Z")),
+            ("2000-01-01 00:00:00.123456789", Some("2000-01-01T00:00:00.123456789Z")),
+            ("2000-01-01T00:00:00Z", Some("2000-01-01T00:00:00Z")),
+            ("2000-01-01T00:00:00.000000001+02:30", Some("1999-12-31T21:30:00.000000001Z")),
+            ("1677-09-21T00:12:43.145224194Z", Some("1677-09-21T00:12:43.145224194Z")),
+            ("2000-01-01 00:00", None),
+            ("2000-01-01 00:00:00Z", None),
+            ("2000-01-01T00:00:00", None),
+            ("2000-02-30", None),
+            ("2000-1-1", None),
+            ("2000-01-01 24:00:00", None),
+            ("2000-01-01 00:00:60", None),
+            ("2000-01-01ü", None),
+            ("x", None),
+        ];
+        for (text, expected) in cases {
+            let time = parse_time_literal(text, &TimeZone::UTC);
+            assert_eq!(time.map(format_utc).as_deref(), expected, "{text}");
+        }
     }
-    text.push('Z');
-    text
+
+    #[test]
+    fn local_times_around_clock_changes() {
+        let zone = TimeZone::get("America/Los_Angeles").unwrap();
+        let cases = [
+            ("2019-03-10 01:59:59", "2019-03-10T09:59:59Z"),
+            ("2019-03-10 02:30:00", "2019-03-10T09:30:00Z"),
+            ("2019-03-10 03:00:00", "2019-03-10T10:00:00Z"),
+            ("2019-11-03 01:30:00", "2019-11-03T08:30:00Z"),
+            ("2019-11-03 02:00:00", "2019-11-03T10:00:00Z"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_time_literal(text, &zone).map(format_utc).as_deref(), Some(expected));
+        }
+    }
 }

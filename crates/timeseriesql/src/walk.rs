@@ -43,10 +43,7 @@ pub fn measurements(sources: &[Source]) -> Vec<&Measurement> {
 }
 
 /// Calls `change` for every measurement among the statement's sources, those of subqueries included.
-pub fn for_each_measurement_mut(
-    statement: &mut SelectStatement,
-    change: &mut impl FnMut(&mut Measurement),
-) {
+pub fn for_each_measurement_mut(statement: &mut SelectStatement, change: &mut impl FnMut(&mut Measurement)) {
     for source in &mut statement.sources {
         match source {
             Source::Measurement(measurement) => change(measurement),

@@ -42,12 +42,7 @@ fn corpus_parses_as_influxdb_parses_it() {
         }
     }
     let failures: Vec<_> = failures.into_iter().collect();
-    assert!(
-        failures.is_empty(),
-        "{} failures:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
     println!("{statements} statements of the corpus parsed as expected");
 }
 
@@ -70,9 +65,9 @@ fn check(command: &str, query: &Value) -> Option<String> {
         }
         (Err(error), Some(expected)) if without_new_options(error) == *expected => None,
         (Err(error), None) => Some(format!("{command}\n    does not parse: {error}")),
-        (Err(error), Some(expected)) => Some(format!(
-            "{command}\n    got:      {error}\n    expected: {expected}"
-        )),
+        (Err(error), Some(expected)) => {
+            Some(format!("{command}\n    got:      {error}\n    expected: {expected}"))
+        }
         (Ok(_), Some(expected)) => Some(format!("{command}\n    should fail: {expected}")),
     }
 }
@@ -95,10 +90,7 @@ fn bind(params: Option<&str>) -> Params {
     let Ok(Value::Object(values)) = serde_json::from_str(text) else {
         return Params::new();
     };
-    values
-        .into_iter()
-        .map(|(name, value)| (name, bind_value(&value)))
-        .collect()
+    values.into_iter().map(|(name, value)| (name, bind_value(&value))).collect()
 }
 
 fn bind_value(value: &Value) -> BindValue {
@@ -110,9 +102,9 @@ fn bind_value(value: &Value) -> BindValue {
             None => BindValue::Number(n.as_f64().expect("a number")),
         },
         Value::Object(object) => {
-            let (kind, value) = object.iter().next().expect("one entry");
-            BindValue::of_kind(kind, bind_value(value))
+            BindValue::of_object(object.iter().map(|(kind, value)| (kind.as_str(), bind_value(value))))
         }
-        other => BindValue::Error(format!("unable to bind {other}")),
+        Value::Null => BindValue::unsupported("<nil>"),
+        Value::Array(_) => BindValue::unsupported("[]interface {}"),
     }
 }

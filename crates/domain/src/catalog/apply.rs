@@ -53,6 +53,14 @@ impl Catalog {
                 self.ensure_shard_groups(database, retention_policy, times)
             }
             Command::DropMeasurement { database, name } => self.drop_measurement(database, name),
+            Command::DropTable { database, retention_policy, measurement } => {
+                let dropped = self.policy_mut(database, retention_policy)?.tables.remove(measurement);
+                Ok(Effects {
+                    dropped_tables: dropped.into_iter().collect(),
+                    changed_databases: vec![database.clone()],
+                    ..Effects::default()
+                })
+            }
             Command::DeletePoints { database, .. } => self.require(database).map(|_| Effects::default()),
             Command::DropShard { id } => Ok(self.drop_shard(*id)),
             Command::CreateUser { name, password_hash, admin } => {
@@ -68,6 +76,10 @@ impl Catalog {
             }
             Command::CreateContinuousQuery { database, name, query } => {
                 self.create_continuous_query(database, name, query)
+            }
+            // Dropping what does not exist succeeds, as in InfluxDB.
+            Command::DropContinuousQuery { database, .. } if !self.databases.contains_key(database) => {
+                Ok(Effects::default())
             }
             Command::DropContinuousQuery { database, name } => {
                 self.change_database(database, |db| db.continuous_queries.retain(|cq| &cq.name != name))

@@ -68,6 +68,12 @@ pub enum Command {
         database: String,
         name: String,
     },
+    /// A measurement of one retention policy whose last series is gone.
+    DropTable {
+        database: String,
+        retention_policy: String,
+        measurement: String,
+    },
     /// Removes points; the catalogue itself does not change.
     DeletePoints {
         database: String,

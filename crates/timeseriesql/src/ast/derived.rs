@@ -31,9 +31,7 @@ impl SelectStatement {
 
     /// Whether a field is, or takes, a wildcard or a regex.
     pub fn has_field_wildcard(&self) -> bool {
-        self.fields
-            .iter()
-            .any(|field| any_expr(&field.expr, is_wildcard))
+        self.fields.iter().any(|field| any_expr(&field.expr, is_wildcard))
     }
 
     /// Whether a dimension is a wildcard or a regex.
@@ -43,12 +41,10 @@ impl SelectStatement {
 
     /// The `time(…)` dimension.
     fn time_dimension(&self) -> Option<&Call> {
-        self.dimensions
-            .iter()
-            .find_map(|dimension| match dimension {
-                Expr::Call(call) if call.name == "time" => Some(call),
-                _ => None,
-            })
+        self.dimensions.iter().find_map(|dimension| match dimension {
+            Expr::Call(call) if call.name == "time" => Some(call),
+            _ => None,
+        })
     }
 
     /// The interval of `GROUP BY time(interval)`, in nanoseconds, as written: it may be 0 or negative.
@@ -132,14 +128,33 @@ impl Expr {
     /// Whether this is a literal.
     pub fn is_literal(&self) -> bool {
         use Expr::*;
-        !matches!(
-            self,
-            VarRef(_) | Call(_) | Binary(_) | Paren(_) | Distinct(_) | Wildcard(_)
-        )
+        !matches!(self, VarRef(_) | Call(_) | Binary(_) | Paren(_) | Distinct(_) | Wildcard(_))
     }
 
     /// Whether this is a reference to `time`, in any case.
     pub fn is_time_ref(&self) -> bool {
         matches!(self, Self::VarRef(reference) if reference.name.eq_ignore_ascii_case("time"))
+    }
+
+    /// What InfluxDB, written in Go, calls the kind of an expression in its errors.
+    pub fn go_type(&self) -> &'static str {
+        match self {
+            Self::VarRef(_) => "*influxql.VarRef",
+            Self::Call(_) => "*influxql.Call",
+            Self::Binary(_) => "*influxql.BinaryExpr",
+            Self::Paren(_) => "*influxql.ParenExpr",
+            Self::Distinct(_) => "*influxql.Distinct",
+            Self::Wildcard(_) => "*influxql.Wildcard",
+            Self::Number(_) => "*influxql.NumberLiteral",
+            Self::Integer(_) => "*influxql.IntegerLiteral",
+            Self::Unsigned(_) => "*influxql.UnsignedLiteral",
+            Self::String(_) => "*influxql.StringLiteral",
+            Self::Boolean(_) => "*influxql.BooleanLiteral",
+            Self::Duration(_) => "*influxql.DurationLiteral",
+            Self::Time(_) => "*influxql.TimeLiteral",
+            Self::Regex(_) => "*influxql.RegexLiteral",
+            Self::List(_) => "*influxql.ListLiteral",
+            Self::Nil => "*influxql.NilLiteral",
+        }
     }
 }

@@ -46,10 +46,7 @@ pub struct VarRef {
 impl VarRef {
     /// A reference without a cast.
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            data_type: None,
-        }
+        Self { name: name.into(), data_type: None }
     }
 }
 
@@ -70,11 +67,7 @@ pub struct BinaryExpr {
 
 impl BinaryExpr {
     pub fn new(op: BinaryOp, lhs: Expr, rhs: Expr) -> Self {
-        Self {
-            op,
-            lhs: Box::new(lhs),
-            rhs: Box::new(rhs),
-        }
+        Self { op, lhs: Box::new(lhs), rhs: Box::new(rhs) }
     }
 }
 

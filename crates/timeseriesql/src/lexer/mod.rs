@@ -21,19 +21,11 @@ pub struct Lexeme {
 
 impl Lexeme {
     fn bare(token: Token, position: Position) -> Self {
-        Self {
-            token,
-            position,
-            text: Cow::Borrowed(""),
-        }
+        Self { token, position, text: Cow::Borrowed("") }
     }
 
     fn with_text(token: Token, position: Position, text: String) -> Self {
-        Self {
-            token,
-            position,
-            text: Cow::Owned(text),
-        }
+        Self { token, position, text: Cow::Owned(text) }
     }
 }
 
@@ -52,9 +44,7 @@ enum QuoteError {
 
 impl<'a> Lexer<'a> {
     pub fn new(text: &'a str) -> Self {
-        Self {
-            reader: Reader::new(text),
-        }
+        Self { reader: Reader::new(text) }
     }
 
     /// The next character of the text; at its end the end is consumed.
@@ -74,11 +64,7 @@ impl<'a> Lexer<'a> {
             '0'..='9' => return self.scan_number(),
             '\'' => return self.scan_string(),
             '$' => return self.scan_parameter(position),
-            '.' => {
-                if self.next_is(|c| c.is_ascii_digit()) {
-                    return self.scan_number();
-                }
-            }
+            '.' if self.next_is(|c| c.is_ascii_digit()) => return self.scan_number(),
             _ => {}
         }
         match self.symbol(first) {
@@ -213,11 +199,7 @@ impl<'a> Lexer<'a> {
 
     fn scan_parameter(&mut self, position: Position) -> Lexeme {
         let name = self.scan_ident(false);
-        let token = if name.token == Token::Ident {
-            Token::BoundParam
-        } else {
-            name.token
-        };
+        let token = if name.token == Token::Ident { Token::BoundParam } else { name.token };
         Lexeme::with_text(token, position, format!("${}", name.text))
     }
 
@@ -232,11 +214,7 @@ impl<'a> Lexer<'a> {
                 '"' => {
                     let quoted = self.scan_string();
                     return match quoted.token {
-                        Token::String => Lexeme {
-                            token: Token::Ident,
-                            position,
-                            ..quoted
-                        },
+                        Token::String => Lexeme { token: Token::Ident, position, ..quoted },
                         _ => quoted,
                     };
                 }
@@ -273,9 +251,7 @@ impl<'a> Lexer<'a> {
         let (_, position) = self.reader.current();
         match self.read_quoted() {
             Ok(text) => Lexeme::with_text(Token::String, position, text),
-            Err(QuoteError::Unterminated(text)) => {
-                Lexeme::with_text(Token::BadString, position, text)
-            }
+            Err(QuoteError::Unterminated(text)) => Lexeme::with_text(Token::BadString, position, text),
             Err(QuoteError::Escape(text)) => {
                 let (_, position) = self.reader.current();
                 Lexeme::with_text(Token::BadEscape, position, text)

@@ -68,18 +68,11 @@ tokens! {
 impl Token {
     /// The keyword that `word` spells in any case, if it is one.
     pub fn keyword(word: &str) -> Option<Self> {
-        KEYWORDS
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(word))
-            .map(|&(_, token)| token)
+        KEYWORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|&(_, token)| token)
     }
 
     /// What an error calls a token read as `text`.
     pub fn found(self, text: &str) -> String {
-        if text.is_empty() {
-            self.name().to_owned()
-        } else {
-            text.to_owned()
-        }
+        if text.is_empty() { self.name().to_owned() } else { text.to_owned() }
     }
 }

@@ -10,27 +10,16 @@ impl Parser<'_> {
             true => Some(self.database_retention_policy()?),
             false => None,
         };
-        Ok(Statement::CreateDatabase(CreateDatabaseStatement {
-            name,
-            retention_policy,
-        }))
+        Ok(Statement::CreateDatabase(CreateDatabaseStatement { name, retention_policy }))
     }
 
     fn database_retention_policy(&mut self) -> Result<DatabaseRetentionPolicy, ParseError> {
         let next = self.scan();
         if !matches!(
             next.token,
-            Token::Duration
-                | Token::Name
-                | Token::Replication
-                | Token::Shard
-                | Token::Future
-                | Token::Past
+            Token::Duration | Token::Name | Token::Replication | Token::Shard | Token::Future | Token::Past
         ) {
-            return Err(self.unexpected(
-                next,
-                &["DURATION", "NAME", "REPLICATION", "SHARD", "FUTURE", "PAST"],
-            ));
+            return Err(self.unexpected(next, &["DURATION", "NAME", "REPLICATION", "SHARD"]));
         }
         self.unscan();
         let mut policy = DatabaseRetentionPolicy::default();
@@ -63,18 +52,16 @@ impl Parser<'_> {
             true => Some(self.shard_duration()?),
             false => None,
         };
-        Ok(Statement::CreateRetentionPolicy(
-            CreateRetentionPolicyStatement {
-                name,
-                database,
-                duration_ns,
-                replication,
-                shard_duration_ns,
-                default: self.accept(Token::Default),
-                future_write_limit_ns: self.write_limit(Token::Future)?,
-                past_write_limit_ns: self.write_limit(Token::Past)?,
-            },
-        ))
+        Ok(Statement::CreateRetentionPolicy(CreateRetentionPolicyStatement {
+            name,
+            database,
+            duration_ns,
+            replication,
+            shard_duration_ns,
+            default: self.accept(Token::Default),
+            future_write_limit_ns: self.write_limit(Token::Future)?,
+            past_write_limit_ns: self.write_limit(Token::Past)?,
+        }))
     }
 
     /// What follows `SHARD`; unlike other durations it must be finite.
@@ -110,11 +97,7 @@ impl Parser<'_> {
             _ => return Err(self.unexpected(next, &["identifier"])),
         };
         let database = self.required_on_database()?;
-        let mut statement = AlterRetentionPolicyStatement {
-            name,
-            database,
-            ..Default::default()
-        };
+        let mut statement = AlterRetentionPolicyStatement { name, database, ..Default::default() };
         let mut seen = Vec::new();
         loop {
             let next = self.scan();
@@ -124,17 +107,7 @@ impl Parser<'_> {
             }
             if !self.alter_option(&mut statement, next)? {
                 if seen.is_empty() {
-                    return Err(self.unexpected(
-                        next,
-                        &[
-                            "DURATION",
-                            "REPLICATION",
-                            "SHARD",
-                            "DEFAULT",
-                            "FUTURE",
-                            "PAST",
-                        ],
-                    ));
+                    return Err(self.unexpected(next, &["DURATION", "REPLICATION", "SHARD", "DEFAULT"]));
                 }
                 self.unscan();
                 return Ok(Statement::AlterRetentionPolicy(statement));
@@ -166,9 +139,7 @@ impl Parser<'_> {
     pub(super) fn drop_retention_policy(&mut self) -> Result<Statement, ParseError> {
         let name = self.ident()?;
         let database = self.required_on_database()?;
-        Ok(Statement::DropRetentionPolicy(
-            DropRetentionPolicyStatement { name, database },
-        ))
+        Ok(Statement::DropRetentionPolicy(DropRetentionPolicyStatement { name, database }))
     }
 
     pub(super) fn create_user(&mut self) -> Result<Statement, ParseError> {
@@ -181,53 +152,34 @@ impl Parser<'_> {
             self.expect(Token::All)?;
             self.expect(Token::Privileges)?;
         }
-        Ok(Statement::CreateUser(CreateUserStatement {
-            name,
-            password,
-            admin,
-        }))
+        Ok(Statement::CreateUser(CreateUserStatement { name, password, admin }))
     }
 
     pub(super) fn set_password(&mut self) -> Result<Statement, ParseError> {
         let name = self.ident()?;
         self.expect(Token::Eq)?;
         let password = self.string()?;
-        Ok(Statement::SetPassword(SetPasswordStatement {
-            name,
-            password,
-        }))
+        Ok(Statement::SetPassword(SetPasswordStatement { name, password }))
     }
 
     pub(super) fn grant(&mut self) -> Result<Statement, ParseError> {
         let privilege = self.privilege()?;
         let Some(database) = self.privilege_database(privilege, Token::To)? else {
-            return Ok(Statement::GrantAdmin(GrantAdminStatement {
-                user: self.ident()?,
-            }));
+            return Ok(Statement::GrantAdmin(GrantAdminStatement { user: self.ident()? }));
         };
         self.expect(Token::To)?;
         let user = self.ident()?;
-        Ok(Statement::Grant(GrantStatement {
-            privilege,
-            database,
-            user,
-        }))
+        Ok(Statement::Grant(GrantStatement { privilege, database, user }))
     }
 
     pub(super) fn revoke(&mut self) -> Result<Statement, ParseError> {
         let privilege = self.privilege()?;
         let Some(database) = self.privilege_database(privilege, Token::From)? else {
-            return Ok(Statement::RevokeAdmin(RevokeAdminStatement {
-                user: self.ident()?,
-            }));
+            return Ok(Statement::RevokeAdmin(RevokeAdminStatement { user: self.ident()? }));
         };
         self.expect(Token::From)?;
         let user = self.ident()?;
-        Ok(Statement::Revoke(RevokeStatement {
-            privilege,
-            database,
-            user,
-        }))
+        Ok(Statement::Revoke(RevokeStatement { privilege, database, user }))
     }
 
     fn privilege(&mut self) -> Result<Privilege, ParseError> {

@@ -51,10 +51,7 @@ impl Parser<'_> {
         }
         if idents.len() > 3 {
             let name = quote_segments(&idents);
-            return Err(ParseError::invalid(
-                format!("too many segments in {name}"),
-                Default::default(),
-            ));
+            return Err(ParseError::invalid(format!("too many segments in {name}"), Default::default()));
         }
         Ok(idents)
     }
@@ -85,11 +82,7 @@ impl Parser<'_> {
         }
         let text = self.text();
         text.parse().map_err(|_| {
-            let reason = if text.starts_with('-') {
-                "invalid syntax"
-            } else {
-                "value out of range"
-            };
+            let reason = if text.starts_with('-') { "invalid syntax" } else { "value out of range" };
             let message = format!("strconv.ParseUint: parsing \"{text}\": {reason}");
             ParseError::invalid(message, next.position)
         })
@@ -109,8 +102,7 @@ impl Parser<'_> {
         if next.token != Token::DurationVal {
             return Err(self.unexpected(next, &["duration"]));
         }
-        parse_duration(self.text())
-            .map_err(|error| ParseError::invalid(error.to_string(), next.position))
+        parse_duration(self.text()).map_err(|error| ParseError::invalid(error.to_string(), next.position))
     }
 
     /// `keyword n`, or 0.
@@ -132,11 +124,7 @@ impl Parser<'_> {
 
     /// `ON db`.
     pub(super) fn on_database(&mut self) -> Result<Option<String>, ParseError> {
-        if self.accept(Token::On) {
-            Ok(non_empty(self.ident()?))
-        } else {
-            Ok(None)
-        }
+        if self.accept(Token::On) { Ok(non_empty(self.ident()?)) } else { Ok(None) }
     }
 
     /// `ON db`, where it is required.
@@ -147,11 +135,7 @@ impl Parser<'_> {
 
     /// `WHERE expr`.
     pub(super) fn condition(&mut self) -> Result<Option<Expr>, ParseError> {
-        if self.accept(Token::Where) {
-            Ok(Some(self.expr()?))
-        } else {
-            Ok(None)
-        }
+        if self.accept(Token::Where) { Ok(Some(self.expr()?)) } else { Ok(None) }
     }
 
     /// `GROUP BY dimension, …`.
@@ -186,10 +170,7 @@ impl Parser<'_> {
         let first = self.scan();
         let mut fields = match first.token {
             Token::Asc | Token::Desc => {
-                vec![SortField {
-                    name: None,
-                    ascending: first.token == Token::Asc,
-                }]
+                vec![SortField { name: None, ascending: first.token == Token::Asc }]
             }
             Token::Ident => {
                 self.unscan();
@@ -204,11 +185,7 @@ impl Parser<'_> {
         while self.accept(Token::Comma) {
             fields.push(self.sort_field()?);
         }
-        if fields.len() > 1 {
-            Err(unsupported())
-        } else {
-            Ok(fields)
-        }
+        if fields.len() > 1 { Err(unsupported()) } else { Ok(fields) }
     }
 
     fn sort_field(&mut self) -> Result<SortField, ParseError> {
@@ -217,10 +194,7 @@ impl Parser<'_> {
         if !descending {
             self.accept(Token::Asc);
         }
-        Ok(SortField {
-            name,
-            ascending: !descending,
-        })
+        Ok(SortField { name, ascending: !descending })
     }
 
     /// `WITH KEY = a | != a | =~ /r/ | !~ /r/ | IN (a, b)`.
@@ -253,20 +227,13 @@ pub(super) fn non_empty(name: String) -> Option<String> {
 /// The segments as a dotted name; all but the last are quoted.
 fn quote_segments(segments: &[String]) -> String {
     let last = segments.len() - 1;
-    let quoted = segments
-        .iter()
-        .enumerate()
-        .map(|(i, segment)| match segment.as_str() {
-            "" if i > 0 && i < last => String::new(),
-            _ if i < last => {
-                let inner = quote_ident(segment);
-                if inner.starts_with('"') {
-                    inner
-                } else {
-                    format!("\"{inner}\"")
-                }
-            }
-            _ => quote_ident(segment),
-        });
+    let quoted = segments.iter().enumerate().map(|(i, segment)| match segment.as_str() {
+        "" if i > 0 && i < last => String::new(),
+        _ if i < last => {
+            let inner = quote_ident(segment);
+            if inner.starts_with('"') { inner } else { format!("\"{inner}\"") }
+        }
+        _ => quote_ident(segment),
+    });
     quoted.collect::<Vec<_>>().join(".")
 }

@@ -5,34 +5,24 @@ use crate::{ast::*, error::ParseError, lexer::Token};
 
 impl Parser<'_> {
     pub(super) fn delete(&mut self) -> Result<Statement, ParseError> {
-        let (sources, condition) = self.from_or_where(|source| {
-            source
-                .database
-                .is_some()
-                .then_some("database not supported")
-        })?;
+        let (sources, condition) = self
+            .sources_or_condition(|source| source.database.is_some().then_some("database not supported"))?;
         Ok(Statement::Delete(DeleteStatement { sources, condition }))
     }
 
     pub(super) fn drop_series(&mut self) -> Result<Statement, ParseError> {
-        let (sources, condition) = self.from_or_where(|source| {
+        let (sources, condition) = self.sources_or_condition(|source| {
             if source.retention_policy.is_some() {
                 Some("retention policy not supported")
             } else {
-                source
-                    .database
-                    .is_some()
-                    .then_some("database not supported")
+                source.database.is_some().then_some("database not supported")
             }
         })?;
-        Ok(Statement::DropSeries(DropSeriesStatement {
-            sources,
-            condition,
-        }))
+        Ok(Statement::DropSeries(DropSeriesStatement { sources, condition }))
     }
 
     /// `[FROM …] [WHERE …]`, at least one of them; `objection` judges each source.
-    fn from_or_where(
+    fn sources_or_condition(
         &mut self,
         objection: impl Fn(&Measurement) -> Option<&'static str>,
     ) -> Result<(Vec<Source>, Option<Expr>), ParseError> {

@@ -67,11 +67,7 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str, params: &'a Params) -> Self {
-        let none = Lexeme {
-            token: Token::Illegal,
-            position: Position::default(),
-            text: "".into(),
-        };
+        let none = Lexeme { token: Token::Illegal, position: Position::default(), text: "".into() };
         Self {
             lexer: Lexer::new(text),
             params,
@@ -127,9 +123,7 @@ impl<'a> Parser<'a> {
             self.last = (self.last + 1) % HISTORY;
             self.history[self.last] = self.bind(lexeme);
         }
-        let Lexeme {
-            token, position, ..
-        } = *self.current();
+        let Lexeme { token, position, .. } = *self.current();
         Scanned { token, position }
     }
 
@@ -141,11 +135,7 @@ impl<'a> Parser<'a> {
         match self.params.get(lexeme.text.trim_start_matches('$')) {
             Some(value) => {
                 let (token, text) = value.token();
-                Lexeme {
-                    token,
-                    text: text.into(),
-                    ..lexeme
-                }
+                Lexeme { token, text: text.into(), ..lexeme }
             }
             None => lexeme,
         }
@@ -190,11 +180,7 @@ impl<'a> Parser<'a> {
     /// Consumes the next token, which must be `token`.
     fn expect(&mut self, token: Token) -> Result<(), ParseError> {
         let next = self.scan();
-        if next.token == token {
-            Ok(())
-        } else {
-            Err(self.unexpected(next, &[token.name()]))
-        }
+        if next.token == token { Ok(()) } else { Err(self.unexpected(next, &[token.name()])) }
     }
 
     /// The error for the token last read.
@@ -207,14 +193,9 @@ impl<'a> Parser<'a> {
     }
 
     /// Runs `parse` one level deeper.
-    fn nested<T>(
-        &mut self,
-        parse: impl FnOnce(&mut Self) -> Result<T, ParseError>,
-    ) -> Result<T, ParseError> {
+    fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T, ParseError>) -> Result<T, ParseError> {
         if self.nesting == MAX_NESTING {
-            return Err(ParseError::other(format!(
-                "statement nests deeper than {MAX_NESTING} levels"
-            )));
+            return Err(ParseError::other(format!("statement nests deeper than {MAX_NESTING} levels")));
         }
         self.nesting += 1;
         let parsed = parse(self);

@@ -21,15 +21,13 @@ impl Parser<'_> {
         self.expect(Token::End)?;
         let interval = interval.map_err(|error| ParseError::other(error.to_string()))?;
         check_resample(interval.unwrap_or(0), resample_every_ns, resample_for_ns)?;
-        Ok(Statement::CreateContinuousQuery(Box::new(
-            CreateContinuousQueryStatement {
-                name,
-                database,
-                source,
-                resample_every_ns,
-                resample_for_ns,
-            },
-        )))
+        Ok(Statement::CreateContinuousQuery(Box::new(CreateContinuousQueryStatement {
+            name,
+            database,
+            source,
+            resample_every_ns,
+            resample_for_ns,
+        })))
     }
 
     /// The error for an aggregate without windows points at the last token of the SELECT.
@@ -65,9 +63,7 @@ impl Parser<'_> {
     pub(super) fn drop_continuous_query(&mut self) -> Result<Statement, ParseError> {
         let name = self.ident()?;
         let database = self.required_on_database()?;
-        Ok(Statement::DropContinuousQuery(
-            DropContinuousQueryStatement { name, database },
-        ))
+        Ok(Statement::DropContinuousQuery(DropContinuousQueryStatement { name, database }))
     }
 
     pub(super) fn create_materialized_view(&mut self) -> Result<Statement, ParseError> {
@@ -76,21 +72,17 @@ impl Parser<'_> {
         self.expect(Token::As)?;
         self.expect(Token::Select)?;
         let source = self.select(Into::Optional)?;
-        Ok(Statement::CreateMaterializedView(Box::new(
-            CreateMaterializedViewStatement {
-                name,
-                database,
-                source,
-            },
-        )))
+        Ok(Statement::CreateMaterializedView(Box::new(CreateMaterializedViewStatement {
+            name,
+            database,
+            source,
+        })))
     }
 
     pub(super) fn drop_materialized_view(&mut self) -> Result<Statement, ParseError> {
         let name = self.ident()?;
         let database = self.required_on_database()?;
-        Ok(Statement::DropMaterializedView(
-            DropMaterializedViewStatement { name, database },
-        ))
+        Ok(Statement::DropMaterializedView(DropMaterializedViewStatement { name, database }))
     }
 
     pub(super) fn create_subscription(&mut self) -> Result<Statement, ParseError> {
@@ -116,11 +108,7 @@ impl Parser<'_> {
     pub(super) fn drop_subscription(&mut self) -> Result<Statement, ParseError> {
         let name = self.ident()?;
         let (database, retention_policy) = self.on_retention_policy()?;
-        Ok(Statement::DropSubscription(DropSubscriptionStatement {
-            name,
-            database,
-            retention_policy,
-        }))
+        Ok(Statement::DropSubscription(DropSubscriptionStatement { name, database, retention_policy }))
     }
 
     /// `ON db.rp`.
@@ -135,11 +123,7 @@ impl Parser<'_> {
 }
 
 /// `FOR` must cover at least one window, and one resampling.
-fn check_resample(
-    interval: i64,
-    every_ns: Option<i64>,
-    for_ns: Option<i64>,
-) -> Result<(), ParseError> {
+fn check_resample(interval: i64, every_ns: Option<i64>, for_ns: Option<i64>) -> Result<(), ParseError> {
     let least = interval.max(every_ns.unwrap_or(interval));
     match for_ns {
         Some(for_ns) if least > for_ns => Err(ParseError::other(format!(

@@ -49,11 +49,7 @@ impl Parser<'_> {
         let verbose = self.accept(Token::Verbose);
         self.expect(Token::Select)?;
         let statement = self.select(Into::Optional)?;
-        Ok(Statement::Explain(Box::new(ExplainStatement {
-            statement,
-            analyze,
-            verbose,
-        })))
+        Ok(Statement::Explain(Box::new(ExplainStatement { statement, analyze, verbose })))
     }
 
     fn fields(&mut self) -> Result<Vec<Field>, ParseError> {
@@ -115,11 +111,7 @@ impl Parser<'_> {
             segments.push(String::new());
         }
         let [database, retention_policy, name] = aligned(segments);
-        Ok(Some(Target {
-            database,
-            retention_policy,
-            name,
-        }))
+        Ok(Some(Target { database, retention_policy, name }))
     }
 
     /// One or more sources; subqueries where they are allowed.
@@ -130,10 +122,7 @@ impl Parser<'_> {
     fn source(&mut self, subqueries: bool) -> Result<Source, ParseError> {
         if let Some(regex) = self.optional_regex()? {
             let name = MeasurementName::Regex(regex);
-            return Ok(Source::Measurement(Measurement {
-                name,
-                ..Measurement::default()
-            }));
+            return Ok(Source::Measurement(Measurement { name, ..Measurement::default() }));
         }
         if subqueries && self.accept(Token::LParen) {
             self.expect(Token::Select)?;
@@ -147,10 +136,7 @@ impl Parser<'_> {
     /// A measurement by name or regex, without a subquery.
     pub(super) fn measurement(&mut self) -> Result<Measurement, ParseError> {
         match self.optional_regex()? {
-            Some(regex) => Ok(Measurement {
-                name: MeasurementName::Regex(regex),
-                ..Measurement::default()
-            }),
+            Some(regex) => Ok(Measurement { name: MeasurementName::Regex(regex), ..Measurement::default() }),
             None => self.named_measurement(),
         }
     }
@@ -169,11 +155,7 @@ impl Parser<'_> {
             Some(regex) => MeasurementName::Regex(regex),
             None => MeasurementName::Name(name.unwrap_or_default()),
         };
-        Ok(Measurement {
-            database,
-            retention_policy,
-            name,
-        })
+        Ok(Measurement { database, retention_policy, name })
     }
 
     fn fill(&mut self) -> Result<Fill, ParseError> {
@@ -189,10 +171,7 @@ impl Parser<'_> {
             ));
         };
         match arg {
-            Expr::VarRef(VarRef {
-                name,
-                data_type: None,
-            }) => match name.as_str() {
+            Expr::VarRef(VarRef { name, data_type: None }) => match name.as_str() {
                 "null" => Ok(Fill::Null),
                 "none" => Ok(Fill::None),
                 "previous" => Ok(Fill::Previous),
@@ -226,21 +205,13 @@ impl Parser<'_> {
         let next = self.scan();
         let found = next.token == Token::Ident && self.text().eq_ignore_ascii_case(name);
         self.unscan();
-        if found {
-            self.expr().map(Some)
-        } else {
-            Ok(None)
-        }
+        if found { self.expr().map(Some) } else { Ok(None) }
     }
 }
 
 /// The zone of an IANA name, in its exact case. The empty name and `Local` are UTC.
 fn load_time_zone(name: &str) -> Result<TimeZone, ParseError> {
-    let iana = if matches!(name, "" | "Local") {
-        "UTC"
-    } else {
-        name
-    };
+    let iana = if matches!(name, "" | "Local") { "UTC" } else { name };
     TimeZone::get(iana)
         .ok()
         .filter(|zone| zone.iana_name() == Some(iana))

@@ -6,11 +6,7 @@ use crate::{ast::*, error::ParseError, lexer::Token};
 impl Parser<'_> {
     /// `[FOR 'module']`.
     pub(super) fn module(&mut self) -> Result<Option<String>, ParseError> {
-        if self.accept(Token::For) {
-            Ok(non_empty(self.string()?))
-        } else {
-            Ok(None)
-        }
+        if self.accept(Token::For) { Ok(non_empty(self.string()?)) } else { Ok(None) }
     }
 
     pub(super) fn show_series(&mut self) -> Result<Statement, ParseError> {
@@ -70,9 +66,7 @@ impl Parser<'_> {
     fn name_or_all(&mut self) -> Result<NameOrAll, ParseError> {
         let next = self.scan();
         match next.token {
-            Token::Ident => {
-                Ok(non_empty(self.take_text()).map_or(NameOrAll::Unset, NameOrAll::Name))
-            }
+            Token::Ident => Ok(non_empty(self.take_text()).map_or(NameOrAll::Unset, NameOrAll::Name)),
             Token::Mul => Ok(NameOrAll::All),
             _ => Err(self.unexpected(next, &["identifier or *"])),
         }
@@ -109,11 +103,7 @@ impl Parser<'_> {
         let sources = self.optional_sources()?;
         let with = self.scan().token == Token::With;
         self.unscan();
-        let key = if with {
-            Some(self.tag_key_filter()?)
-        } else {
-            None
-        };
+        let key = if with { Some(self.tag_key_filter()?) } else { None };
         Ok(Statement::ShowTagKeys(ShowTagKeysStatement {
             database,
             sources,
@@ -210,10 +200,6 @@ impl Parser<'_> {
 
     /// `[FROM measurement, …]`.
     pub(super) fn optional_sources(&mut self) -> Result<Vec<Source>, ParseError> {
-        if self.accept(Token::From) {
-            self.sources(false)
-        } else {
-            Ok(Vec::new())
-        }
+        if self.accept(Token::From) { self.sources(false) } else { Ok(Vec::new()) }
     }
 }

@@ -7,9 +7,7 @@ impl Parser<'_> {
     pub(super) fn statement(&mut self) -> Result<Statement, ParseError> {
         let next = self.scan();
         match next.token {
-            Token::Select => Ok(Statement::Select(Box::new(
-                self.select(super::select::Into::Optional)?,
-            ))),
+            Token::Select => Ok(Statement::Select(Box::new(self.select(super::select::Into::Optional)?))),
             Token::Delete => self.delete(),
             Token::Show => self.show(),
             Token::Create => self.create(),
@@ -34,8 +32,8 @@ impl Parser<'_> {
             _ => Err(self.unexpected(
                 next,
                 &[
-                    "SELECT", "DELETE", "SHOW", "CREATE", "DROP", "EXPLAIN", "GRANT", "REVOKE",
-                    "ALTER", "SET", "KILL",
+                    "SELECT", "DELETE", "SHOW", "CREATE", "DROP", "EXPLAIN", "GRANT", "REVOKE", "ALTER",
+                    "SET", "KILL",
                 ],
             )),
         }
@@ -59,16 +57,7 @@ impl Parser<'_> {
                 self.expect_word("VIEW")?;
                 self.create_materialized_view()
             }
-            _ => Err(self.unexpected(
-                next,
-                &[
-                    "CONTINUOUS",
-                    "DATABASE",
-                    "USER",
-                    "RETENTION",
-                    "SUBSCRIPTION",
-                ],
-            )),
+            _ => Err(self.unexpected(next, &["CONTINUOUS", "DATABASE", "USER", "RETENTION", "SUBSCRIPTION"])),
         }
     }
 
@@ -79,24 +68,18 @@ impl Parser<'_> {
                 self.expect(Token::Query)?;
                 self.drop_continuous_query()
             }
-            Token::Database => Ok(Statement::DropDatabase(DropDatabaseStatement {
-                name: self.ident()?,
-            })),
-            Token::Measurement => Ok(Statement::DropMeasurement(DropMeasurementStatement {
-                name: self.ident()?,
-            })),
+            Token::Database => Ok(Statement::DropDatabase(DropDatabaseStatement { name: self.ident()? })),
+            Token::Measurement => {
+                Ok(Statement::DropMeasurement(DropMeasurementStatement { name: self.ident()? }))
+            }
             Token::Retention => {
                 self.expect(Token::Policy)?;
                 self.drop_retention_policy()
             }
             Token::Series => self.drop_series(),
-            Token::Shard => Ok(Statement::DropShard(DropShardStatement {
-                id: self.uint64()?,
-            })),
+            Token::Shard => Ok(Statement::DropShard(DropShardStatement { id: self.uint64()? })),
             Token::Subscription => self.drop_subscription(),
-            Token::User => Ok(Statement::DropUser(DropUserStatement {
-                name: self.ident()?,
-            })),
+            Token::User => Ok(Statement::DropUser(DropUserStatement { name: self.ident()? })),
             Token::Ident if self.is_word("MATERIALIZED") => {
                 self.expect_word("VIEW")?;
                 self.drop_materialized_view()
@@ -127,16 +110,12 @@ impl Parser<'_> {
             Token::Databases => Ok(Statement::ShowDatabases),
             Token::Diagnostics => {
                 let module = self.module()?;
-                Ok(Statement::ShowDiagnostics(ShowDiagnosticsStatement {
-                    module,
-                }))
+                Ok(Statement::ShowDiagnostics(ShowDiagnosticsStatement { module }))
             }
             Token::Field => self.show_field(),
             Token::Grants => {
                 self.expect(Token::For)?;
-                Ok(Statement::ShowGrants(ShowGrantsStatement {
-                    user: self.ident()?,
-                }))
+                Ok(Statement::ShowGrants(ShowGrantsStatement { user: self.ident()? }))
             }
             Token::Measurement => self.show_measurement(),
             Token::Measurements => self.show_measurements(),
@@ -144,9 +123,7 @@ impl Parser<'_> {
             Token::Retention => {
                 self.expect(Token::Policies)?;
                 let database = self.on_database()?;
-                Ok(Statement::ShowRetentionPolicies(
-                    ShowRetentionPoliciesStatement { database },
-                ))
+                Ok(Statement::ShowRetentionPolicies(ShowRetentionPoliciesStatement { database }))
             }
             Token::Series => self.show_series(),
             Token::Shard => {

@@ -89,11 +89,7 @@ impl Display for AlterRetentionPolicyStatement {
 
 impl Display for CreateUserStatement {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "CREATE USER {} WITH PASSWORD [REDACTED]",
-            quote_ident(&self.name)
-        )?;
+        write!(f, "CREATE USER {} WITH PASSWORD [REDACTED]", quote_ident(&self.name))?;
         if self.admin {
             f.write_str(" WITH ALL PRIVILEGES")?;
         }
@@ -132,10 +128,7 @@ impl Display for CreateContinuousQueryStatement {
         if self.resample_every_ns.is_some() || self.resample_for_ns.is_some() {
             f.write_str("RESAMPLE ")?;
         }
-        for (keyword, ns) in [
-            ("EVERY", self.resample_every_ns),
-            ("FOR", self.resample_for_ns),
-        ] {
+        for (keyword, ns) in [("EVERY", self.resample_every_ns), ("FOR", self.resample_for_ns)] {
             if let Some(ns) = ns {
                 write!(f, "{keyword} {} ", format_duration(ns))?;
             }
@@ -147,11 +140,7 @@ impl Display for CreateContinuousQueryStatement {
 impl Display for CreateMaterializedViewStatement {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (name, database) = (quote_ident(&self.name), quote_ident(&self.database));
-        write!(
-            f,
-            "CREATE MATERIALIZED VIEW {name} ON {database} AS {}",
-            self.source
-        )
+        write!(f, "CREATE MATERIALIZED VIEW {name} ON {database} AS {}", self.source)
     }
 }
 
@@ -174,11 +163,7 @@ impl Display for CreateSubscriptionStatement {
             quote_ident(&self.retention_policy),
             self.mode
         )?;
-        let quoted: Vec<_> = self
-            .destinations
-            .iter()
-            .map(|url| quote_string(url))
-            .collect();
+        let quoted: Vec<_> = self.destinations.iter().map(|url| quote_string(url)).collect();
         list(f, &quoted)
     }
 }

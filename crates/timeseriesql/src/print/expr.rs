@@ -42,11 +42,7 @@ impl Display for Expr {
 /// Three decimals, as InfluxDB prints numbers, or as many as it takes.
 fn format_number(n: f64) -> String {
     let short = format!("{n:.3}");
-    if short.parse() == Ok(n) {
-        short
-    } else {
-        format_float(n)
-    }
+    if short.parse() == Ok(n) { short } else { format_float(n) }
 }
 
 impl Display for BinaryExpr {
@@ -75,11 +71,7 @@ impl Display for BinaryExpr {
 }
 
 fn operand(f: &mut Formatter<'_>, expr: &Expr, parens: bool) -> fmt::Result {
-    if parens {
-        write!(f, "({expr})")
-    } else {
-        expr.fmt(f)
-    }
+    if parens { write!(f, "({expr})") } else { expr.fmt(f) }
 }
 
 impl Display for BinaryOp {
@@ -117,7 +109,11 @@ impl Display for VarRef {
 
 impl Display for Call {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}(", quote_ident(&self.name))?;
+        // The one keyword that may be called bare.
+        match self.name.as_str() {
+            "distinct" => f.write_str("distinct(")?,
+            name => write!(f, "{}(", quote_ident(name))?,
+        }
         list(f, &self.args)?;
         f.write_str(")")
     }

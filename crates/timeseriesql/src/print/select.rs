@@ -91,11 +91,7 @@ impl Display for Source {
 
 impl Display for Measurement {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        prefix(
-            f,
-            self.database.as_deref(),
-            self.retention_policy.as_deref(),
-        )?;
+        prefix(f, self.database.as_deref(), self.retention_policy.as_deref())?;
         match &self.name {
             MeasurementName::Name(name) => f.write_str(&quote_ident(name)),
             MeasurementName::Regex(regex) => regex.fmt(f),
@@ -105,11 +101,7 @@ impl Display for Measurement {
 
 impl Display for Target {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        prefix(
-            f,
-            self.database.as_deref(),
-            self.retention_policy.as_deref(),
-        )?;
+        prefix(f, self.database.as_deref(), self.retention_policy.as_deref())?;
         match &self.name {
             Some(name) => f.write_str(&quote_ident(name)),
             None => f.write_str(":MEASUREMENT"),

@@ -137,12 +137,7 @@ fn on(f: &mut Formatter<'_>, database: Option<&str>) -> fmt::Result {
     optional(f, " ON ", database.map(quote_ident))
 }
 
-fn ordered(
-    f: &mut Formatter<'_>,
-    sort_fields: &[SortField],
-    limit: u64,
-    offset: u64,
-) -> fmt::Result {
+fn ordered(f: &mut Formatter<'_>, sort_fields: &[SortField], limit: u64, offset: u64) -> fmt::Result {
     clause(f, " ORDER BY ", sort_fields)?;
     count(f, " LIMIT ", limit)?;
     count(f, " OFFSET ", offset)

@@ -23,7 +23,7 @@ pub struct SumHll<T> {
 impl<T: Scalar> Reduce for SumHll<T> {
     fn push(&mut self, point: &Point) {
         let sketch = match &point.value {
-            FieldValue::Null | FieldValue::Time(_) => return,
+            FieldValue::Null | FieldValue::Time(_) | FieldValue::Strings(_) => return,
             _ => self.sketch.get_or_insert_default(),
         };
         match &point.value {
@@ -32,7 +32,7 @@ impl<T: Scalar> Reduce for SumHll<T> {
             FieldValue::Unsigned(v) => sketch.add(&v.to_be_bytes()),
             FieldValue::Boolean(v) => sketch.add(&[u8::from(*v)]),
             FieldValue::String(v) => sketch.add(v.as_bytes()),
-            FieldValue::Null | FieldValue::Time(_) => {}
+            FieldValue::Null | FieldValue::Time(_) | FieldValue::Strings(_) => {}
         }
     }
 

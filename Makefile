@@ -1,0 +1,63 @@
+# Every target does its own set-up; the second run of any needs no network.
+
+SHELL := /bin/bash
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+# Evaluated when used: set-up makes the link. Empty lets the bindings find or download the engine themselves.
+export CHDB_LIB_DIR = $(realpath third_party/chdb/lib)
+export CHDB_INCLUDE_DIR = $(if $(CHDB_LIB_DIR),$(CURDIR)/third_party/chdb,)
+BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test build serve test lint unit conformance conformance-update differential bench bench-peers fuzz audit docs clean
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what the build needs (libclang, cargo-nextest, libchdb)
+	@scripts/setup.sh
+
+setup-test: setup
+	@scripts/setup-test.sh
+
+build: setup ## Build the server: target/release/hyperbytedb
+	cargo build --release --locked -p hyperbytedb
+
+serve: build ## Build and start the server on 127.0.0.1:8086, data in ./data
+	$(BIN) serve
+
+test: setup-test lint unit conformance ## Run everything: format, lints, all tests, conformance where ../shared exists
+
+lint: setup ## Check format and lints
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+
+unit: setup-test ## Run all tests of this repository
+	cargo nextest run --release --locked --workspace --no-fail-fast
+
+conformance: build ## Run the InfluxDB corpus of ../shared/conformance, if it is there
+	scripts/conformance.py --server $(BIN)
+
+conformance-update: build ## Run the corpus and add what newly passes to the checked-in list
+	scripts/conformance.py --server $(BIN) --update
+
+differential: build setup-test ## Compare generated queries with a real influxd (fixed seed)
+	scripts/differential.py --server $(BIN)
+
+bench: setup ## Run the micro-benchmarks of this repository
+	cargo bench --locked --workspace
+
+bench-peers: build ## Run the side-by-side benchmark of ../shared/bench, if it is there
+	scripts/bench-peers.sh $(BIN)
+
+fuzz: setup ## Fuzz each parser for FUZZ_SECONDS (default 60)
+	scripts/fuzz.sh
+
+audit: ## Check licences, bans, sources and advisories of the dependencies
+	scripts/audit.sh
+
+docs: build ## Regenerate the configuration reference
+	$(BIN) config --markdown > docs/configuration.md
+
+clean: ## Remove build output
+	cargo clean

@@ -1,0 +1,83 @@
+//! What the application offers to its drivers (the HTTP interface, later the scheduler and the CLI).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use hyperbytedb_domain::CancelToken;
+use hyperbytedb_domain::result::ResultSink;
+use thiserror::Error;
+
+/// A bind parameter, typed: it never becomes part of the statement's text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Parameter {
+    String(String),
+    Float(f64),
+    Integer(i64),
+    Unsigned(u64),
+    Boolean(bool),
+    Identifier(String),
+    Regex(String),
+    /// Duration text such as `10m`.
+    Duration(String),
+}
+
+/// A query request: one or more statements.
+#[derive(Debug, Clone, Default)]
+pub struct QueryRequest {
+    pub text: String,
+    pub database: String,
+    /// Empty: the database's default.
+    pub retention_policy: String,
+    pub parameters: BTreeMap<String, Parameter>,
+    /// Rows of one block of a series; `None`: the server's own block size (the answer is not chunked).
+    pub chunk_rows: Option<usize>,
+    /// A GET request: statements that modify still run, with a warning, as in InfluxDB.
+    pub read_only: bool,
+    /// Shown by SHOW QUERIES.
+    pub user: Option<String>,
+    pub cancel: CancelToken,
+}
+
+/// Why no statement of a request ran.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum QueryError {
+    /// InfluxDB answers HTTP 400.
+    #[error("error parsing query: {0}")]
+    Parse(String),
+    /// Past a bound: HTTP 503 with Retry-After.
+    #[error("{reason}")]
+    Overloaded { reason: String, retry_after_secs: u64 },
+}
+
+/// Running statements.
+pub trait QueryApi: Send + Sync {
+    /// Parses, then runs the statements in order, emitting their results. Errors of a statement are part of its
+    /// results. Blocks. Returns early when the sink is closed or `request.cancel` is set.
+    fn query(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError>;
+}
+
+/// Where the server stands between start and stop.
+#[derive(Debug, Default)]
+pub struct Readiness(AtomicU8);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The log is being replayed; requests wait or get 503.
+    Replaying,
+    Ready,
+    Stopping,
+}
+
+impl Readiness {
+    pub fn set(&self, phase: Phase) {
+        self.0.store(phase as u8, Ordering::Release);
+    }
+
+    pub fn phase(&self) -> Phase {
+        match self.0.load(Ordering::Acquire) {
+            0 => Phase::Replaying,
+            1 => Phase::Ready,
+            _ => Phase::Stopping,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! DELETE and DROP SERIES: which rows of which measurements go.
+
+use hyperbytedb_domain::TimeRange;
+use hyperbytedb_domain::catalog::{Catalog, Command, Database, DeleteScope, RetentionPolicy, Table};
+use hyperbytedb_timeseriesql::ast::{Expr, Source};
+use hyperbytedb_timeseriesql::walk::walk_expr;
+
+use super::StatementError;
+use super::show::{measurements, split_condition};
+use super::tag_filter::TagFilter;
+
+/// The command for `DELETE [FROM …] [WHERE …]`.
+pub fn delete(
+    catalog: &Catalog,
+    database: &str,
+    sources: &[Source],
+    condition: Option<&Expr>,
+) -> Result<Command, StatementError> {
+    let db = catalog.database(database).ok_or_else(|| StatementError::database_not_found(database))?;
+    let condition = split_condition(condition)?;
+    command(db, sources, condition.time, condition.rest.as_ref())
+}
+
+/// The command for `DROP SERIES [FROM …] [WHERE …]`.
+pub fn drop_series(
+    catalog: &Catalog,
+    database: &str,
+    sources: &[Source],
+    condition: Option<&Expr>,
+) -> Result<Command, StatementError> {
+    let db = catalog.database(database).ok_or_else(|| StatementError::database_not_found(database))?;
+    let split = split_condition(condition)?;
+    if !split.time.is_all() {
+        return Err(StatementError::Text("DROP SERIES doesn't support time in WHERE clause".to_owned()));
+    }
+    command(db, sources, TimeRange::ALL, split.rest.as_ref())
+}
+
+fn command(
+    db: &Database,
+    sources: &[Source],
+    time: TimeRange,
+    condition: Option<&Expr>,
+) -> Result<Command, StatementError> {
+    let mut scopes = Vec::new();
+    for table in measurements(db, sources).into_values().flatten() {
+        let filter = condition.map(|c| compile(db, &table, c)).transpose()?;
+        scopes.push(DeleteScope {
+            retention_policy: table.retention_policy.clone(),
+            measurement: table.measurement.clone(),
+            time,
+            filter: filter.map(|f| f.predicate(&table)),
+        });
+    }
+    Ok(Command::DeletePoints { database: db.name.clone(), scopes })
+}
+
+fn compile(db: &Database, table: &Table, condition: &Expr) -> Result<TagFilter, StatementError> {
+    let mut names_field = false;
+    walk_expr(condition, &mut |node| {
+        if let Expr::VarRef(reference) = node {
+            names_field |= table.field(&reference.name).is_some() && table.tag(&reference.name).is_none();
+        }
+        true
+    });
+    if names_field {
+        let shard =
+            db.retention_policies.get(&table.retention_policy).and_then(|rp| first_shard(rp)).unwrap_or(1);
+        let text = format!("shard {shard}: fields not supported in WHERE clause during deletion");
+        return Err(StatementError::Text(text));
+    }
+    TagFilter::compile(condition, table).map_err(StatementError::Text)
+}
+
+fn first_shard(policy: &RetentionPolicy) -> Option<u64> {
+    policy.shard_groups.values().map(|group| group.id).min()
+}

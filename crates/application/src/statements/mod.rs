@@ -1,0 +1,334 @@
+//! Running statements: parse, dispatch, and the rules about several statements in one request.
+
+mod ddl;
+mod delete;
+mod rows;
+pub mod running;
+mod select;
+mod show;
+mod tag_filter;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyperbytedb_domain::catalog::{CatalogError, Database};
+use hyperbytedb_domain::ports::{IngestionPort, MetadataPort, QueryPort, SeriesIndexPort, WalPort};
+use hyperbytedb_domain::result::{Message, ResultEvent, ResultSink, SeriesBlock, SinkClosed};
+use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
+use hyperbytedb_timeseriesql::ast::Statement;
+use hyperbytedb_timeseriesql::duration::parse_duration;
+use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
+use thiserror::Error;
+
+use self::running::RunningQueries;
+use self::show::server::Statistics;
+use crate::api::{Parameter, QueryApi, QueryError, QueryRequest};
+use crate::commands::{CommandError, CommandService};
+use crate::flush::FlushService;
+
+/// Bounds of queries; 0 = none.
+#[derive(Debug, Clone)]
+pub struct QueryOptions {
+    /// Queries that may run at the same time.
+    pub max_concurrent: usize,
+    /// Time of one request's statements together.
+    pub timeout: Option<Duration>,
+    /// Engine memory of one scan, in bytes.
+    pub max_memory_bytes: u64,
+    /// Rows one scan may read.
+    pub max_rows_read: u64,
+    /// Engine threads of one scan.
+    pub max_threads: u32,
+    /// InfluxDB's max-select-buckets.
+    pub max_select_buckets: usize,
+    /// InfluxDB's max-select-series.
+    pub max_select_series: usize,
+    /// InfluxDB's max-select-point.
+    pub max_select_points: usize,
+    /// Points that the operators of one SELECT may hold back.
+    pub max_buffered_points: usize,
+    /// Rows of one result block.
+    pub block_rows: usize,
+}
+
+impl Default for QueryOptions {
+    fn default() -> Self {
+        Self {
+            max_concurrent: 64,
+            timeout: Some(Duration::from_secs(300)),
+            max_memory_bytes: 2 << 30,
+            max_rows_read: 0,
+            max_threads: 0,
+            max_select_buckets: 0,
+            max_select_series: 0,
+            max_select_points: 0,
+            max_buffered_points: 20_000_000,
+            block_rows: 10_000,
+        }
+    }
+}
+
+/// Why a statement failed, in InfluxDB's words.
+#[derive(Debug, Error)]
+pub enum StatementError {
+    #[error("database name required")]
+    DatabaseRequired,
+    #[error("{0}")]
+    Text(String),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Closed(#[from] SinkClosed),
+}
+
+impl StatementError {
+    fn database_not_found(name: &str) -> Self {
+        Self::Catalog(CatalogError::DatabaseNotFound(name.to_owned()))
+    }
+}
+
+/// Runs statements against the services.
+pub struct StatementService {
+    pub metadata: Arc<dyn MetadataPort>,
+    pub series: Arc<dyn SeriesIndexPort>,
+    pub engine: Arc<dyn QueryPort>,
+    pub wal: Arc<dyn WalPort>,
+    pub flush: Arc<FlushService>,
+    pub commands: Arc<CommandService>,
+    /// Where INTO writes.
+    pub ingestion: Arc<dyn IngestionPort>,
+    pub running: Arc<RunningQueries>,
+    pub options: QueryOptions,
+    pub started: Instant,
+}
+
+/// A statement on its way: the request around it, and where its rows go.
+struct Execution<'a> {
+    request: &'a QueryRequest,
+    statement_id: usize,
+    context: QueryContext,
+    sink: &'a mut dyn ResultSink,
+    messages: Vec<Message>,
+}
+
+impl Execution<'_> {
+    fn emit(&mut self, block: SeriesBlock) -> Result<(), StatementError> {
+        Ok(self.sink.emit(ResultEvent::Series { statement_id: self.statement_id, block })?)
+    }
+
+    fn emit_all(&mut self, blocks: Vec<SeriesBlock>) -> Result<(), StatementError> {
+        blocks.into_iter().try_for_each(|block| self.emit(block))
+    }
+
+    /// The database a statement is about: its own, else the request's.
+    fn database<'b>(&'b self, own: Option<&'b str>) -> &'b str {
+        own.filter(|name| !name.is_empty()).unwrap_or(&self.request.database)
+    }
+}
+
+impl QueryApi for StatementService {
+    fn query(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
+        let params: Params =
+            request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
+        let query =
+            parse_query_with_params(&request.text, &params).map_err(|e| QueryError::Parse(e.to_string()))?;
+        let Some(_ticket) = self.running.enter(&request.text, &request.database, request.cancel.clone())
+        else {
+            metrics::counter!("hyperbytedb_queries_refused_total").increment(1);
+            let limit = self.options.max_concurrent;
+            let reason =
+                format!("max-concurrent-queries limit exceeded ({limit}, {limit}) (query.max_concurrent)");
+            return Err(QueryError::Overloaded { reason, retry_after_secs: 1 });
+        };
+        let context = QueryContext {
+            cancel: request.cancel.clone(),
+            deadline: self.options.timeout.map(|t| Instant::now() + t),
+            max_memory_bytes: self.options.max_memory_bytes,
+            max_rows_read: self.options.max_rows_read,
+            max_threads: self.options.max_threads,
+        };
+        let count = query.statements.len();
+        for (statement_id, statement) in query.statements.into_iter().enumerate() {
+            let mut execution =
+                Execution { request, statement_id, context: context.clone(), sink, messages: Vec::new() };
+            let result = self.run(statement, &mut execution);
+            let messages = std::mem::take(&mut execution.messages);
+            let error = match result {
+                Ok(()) => None,
+                Err(StatementError::Closed(_)) => return Ok(()),
+                Err(error) => Some(error.to_string()),
+            };
+            let failed = error.is_some();
+            for error in reported_errors(error, statement_id + 1 < count, request.chunk_rows.is_some()) {
+                let messages = messages.clone();
+                if sink.emit(ResultEvent::End { statement_id, messages, error }).is_err() {
+                    return Ok(());
+                }
+            }
+            if failed {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The ends of a statement's results. InfluxDB names no statement after a failed one, but reports the failed one again as
+/// not executed when others follow; without chunks the second report takes the place of the first.
+fn reported_errors(error: Option<String>, others_follow: bool, chunked: bool) -> Vec<Option<String>> {
+    let not_executed = Some("not executed".to_owned());
+    match (error, others_follow) {
+        (Some(error), true) if chunked => vec![Some(error), not_executed],
+        (Some(_), true) => vec![not_executed],
+        (error, _) => vec![error],
+    }
+}
+
+impl StatementService {
+    fn run(&self, statement: Statement, execution: &mut Execution<'_>) -> Result<(), StatementError> {
+        if execution.request.read_only && !is_read_only(&statement) {
+            let text = format!(
+                "deprecated use of '{statement}' in a read only context, please use a POST request instead"
+            );
+            execution.messages.push(Message { level: "warning", text });
+        }
+        let statement = self.with_defaults(statement, execution)?;
+        match statement {
+            Statement::Select(select) => self.select(&select, execution),
+            Statement::Explain(explain) => self.explain(&explain, execution),
+            Statement::Delete(s) => {
+                let catalog = self.metadata.catalog();
+                let database = execution.database(None);
+                let command = delete::delete(&catalog, database, &s.sources, s.condition.as_ref())?;
+                Ok(self.commands.run(&command)?)
+            }
+            Statement::DropSeries(s) => {
+                let catalog = self.metadata.catalog();
+                let database = execution.database(None);
+                let command = delete::drop_series(&catalog, database, &s.sources, s.condition.as_ref())?;
+                Ok(self.commands.run(&command)?)
+            }
+            Statement::KillQuery(s) if self.running.kill(s.id) => Ok(()),
+            Statement::KillQuery(s) => Err(StatementError::Text(format!("no such query id: {}", s.id))),
+            other => self.catalog_statement(&other, execution),
+        }
+    }
+
+    fn catalog_statement(
+        &self,
+        statement: &Statement,
+        execution: &mut Execution<'_>,
+    ) -> Result<(), StatementError> {
+        let catalog = self.metadata.catalog();
+        if let Some(command) = ddl::command(statement, execution.database(None), &catalog)? {
+            return Ok(self.commands.run(&command)?);
+        }
+        let blocks = self.show(statement, execution)?;
+        execution.emit_all(blocks)
+    }
+
+    fn show(
+        &self,
+        statement: &Statement,
+        execution: &Execution<'_>,
+    ) -> Result<Vec<SeriesBlock>, StatementError> {
+        use show::{cardinality, catalog as from_catalog, index, server};
+        let catalog = self.metadata.catalog();
+        let series = &*self.series;
+        let database = |own: &Option<String>| -> Result<Arc<Database>, StatementError> {
+            let name = execution.database(own.as_deref());
+            if name.is_empty() {
+                return Err(StatementError::DatabaseRequired);
+            }
+            catalog.database(name).cloned().ok_or_else(|| StatementError::database_not_found(name))
+        };
+        match statement {
+            Statement::ShowDatabases => Ok(from_catalog::databases(&catalog)),
+            Statement::ShowRetentionPolicies(s) => {
+                let name = execution.database(s.database.as_deref());
+                if name.is_empty() {
+                    return Err(StatementError::DatabaseRequired);
+                }
+                from_catalog::retention_policies(&catalog, name)
+            }
+            Statement::ShowUsers => Ok(from_catalog::users(&catalog)),
+            Statement::ShowGrants(s) => from_catalog::grants(&catalog, &s.user),
+            Statement::ShowContinuousQueries => Ok(from_catalog::continuous_queries(&catalog)),
+            Statement::ShowMaterializedViews => Ok(from_catalog::materialized_views(&catalog)),
+            Statement::ShowSubscriptions => Ok(from_catalog::subscriptions(&catalog)),
+            Statement::ShowShards => Ok(from_catalog::shards(&catalog)),
+            Statement::ShowShardGroups => Ok(from_catalog::shard_groups(&catalog)),
+            Statement::ShowMeasurements(s) => {
+                index::show_measurements(&catalog, series, s, execution.database(None))
+            }
+            Statement::ShowSeries(s) => index::show_series(&*database(&s.database)?, series, s),
+            Statement::ShowTagKeys(s) => index::show_tag_keys(&*database(&s.database)?, series, s),
+            Statement::ShowTagValues(s) => index::show_tag_values(&*database(&s.database)?, series, s),
+            Statement::ShowFieldKeys(s) => index::show_field_keys(&*database(&s.database)?, series, s),
+            Statement::ShowCardinality(s) => {
+                cardinality::show_cardinality(&*database(&s.database)?, series, s)
+            }
+            Statement::ShowQueries => Ok(server::queries(&self.running.list())),
+            Statement::ShowStats(s) => Ok(server::stats(&catalog, &self.statistics(), s.module.as_deref())),
+            Statement::ShowDiagnostics(s) => Ok(server::diagnostics(self.started, s.module.as_deref())),
+            other => Err(StatementError::Text(format!("unexpected statement: {other}"))),
+        }
+    }
+
+    fn statistics(&self) -> Statistics {
+        Statistics {
+            queries_active: self.running.list().len(),
+            memtable_bytes: self.flush.memtables.bytes(),
+            wal_bytes: self.wal.size_bytes(),
+            wal_sequence: self.wal.last_sequence(),
+        }
+    }
+}
+
+fn bind_value(parameter: &Parameter) -> BindValue {
+    match parameter {
+        Parameter::String(text) => BindValue::String(text.clone()),
+        Parameter::Float(value) => BindValue::Number(*value),
+        Parameter::Integer(value) => BindValue::Integer(*value),
+        Parameter::Unsigned(value) => BindValue::Unsigned(*value),
+        Parameter::Boolean(value) => BindValue::Boolean(*value),
+        Parameter::Identifier(name) => BindValue::Identifier(name.clone()),
+        Parameter::Regex(source) => BindValue::Regex(source.clone()),
+        Parameter::Duration(text) => match parse_duration(text) {
+            Ok(ns) => BindValue::Duration(ns),
+            Err(error) => BindValue::Error(error.to_string()),
+        },
+    }
+}
+
+fn is_read_only(statement: &Statement) -> bool {
+    match statement {
+        Statement::Select(select) => select.target.is_none(),
+        Statement::Explain(_)
+        | Statement::ShowCardinality(_)
+        | Statement::ShowContinuousQueries
+        | Statement::ShowDatabases
+        | Statement::ShowDiagnostics(_)
+        | Statement::ShowFieldKeys(_)
+        | Statement::ShowGrants(_)
+        | Statement::ShowMaterializedViews
+        | Statement::ShowMeasurements(_)
+        | Statement::ShowQueries
+        | Statement::ShowRetentionPolicies(_)
+        | Statement::ShowSeries(_)
+        | Statement::ShowShardGroups
+        | Statement::ShowShards
+        | Statement::ShowStats(_)
+        | Statement::ShowSubscriptions
+        | Statement::ShowTagKeys(_)
+        | Statement::ShowTagValues(_)
+        | Statement::ShowUsers => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,76 @@
+//! The queries that run now: for SHOW QUERIES, KILL QUERY and the bound on their number.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyperbytedb_domain::CancelToken;
+use parking_lot::Mutex;
+
+/// A running query.
+#[derive(Debug, Clone)]
+pub struct RunningQuery {
+    pub id: u64,
+    pub text: String,
+    pub database: String,
+    pub started: Instant,
+    pub cancel: CancelToken,
+}
+
+/// All running queries.
+#[derive(Debug, Default)]
+pub struct RunningQueries {
+    state: Mutex<State>,
+    max: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last_id: u64,
+    queries: BTreeMap<u64, RunningQuery>,
+}
+
+/// A query's place among the running ones; dropping it gives the place up.
+pub struct Ticket {
+    queries: Arc<RunningQueries>,
+    pub id: u64,
+}
+
+impl RunningQueries {
+    /// `max` queries may run at the same time; 0 = no limit.
+    pub fn new(max: usize) -> Self {
+        Self { state: Mutex::default(), max }
+    }
+
+    /// Enters a query; `None` when too many run.
+    pub fn enter(self: &Arc<Self>, text: &str, database: &str, cancel: CancelToken) -> Option<Ticket> {
+        let mut state = self.state.lock();
+        if self.max > 0 && state.queries.len() >= self.max {
+            return None;
+        }
+        state.last_id += 1;
+        let id = state.last_id;
+        let (text, database) = (text.to_owned(), database.to_owned());
+        state.queries.insert(id, RunningQuery { id, text, database, started: Instant::now(), cancel });
+        Some(Ticket { queries: self.clone(), id })
+    }
+
+    /// In order of their ids.
+    pub fn list(&self) -> Vec<RunningQuery> {
+        self.state.lock().queries.values().cloned().collect()
+    }
+
+    /// Cancels a query; false when there is none of this id.
+    pub fn kill(&self, id: u64) -> bool {
+        let state = self.state.lock();
+        let Some(query) = state.queries.get(&id) else { return false };
+        query.cancel.cancel();
+        true
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.queries.state.lock().queries.remove(&self.id);
+    }
+}

@@ -1,0 +1,264 @@
+//! SELECT and EXPLAIN: plan, make the points visible, stream the rows.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyperbytedb_domain::Precision;
+use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::field::FieldValue;
+use hyperbytedb_domain::ports::{FlushPort, WriteRequest};
+use hyperbytedb_domain::result::SeriesBlock;
+use hyperbytedb_planner::exec::{self, ExecOptions, ExecStats};
+use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
+use hyperbytedb_planner::prepared::{IntoTarget, PreparedSelect};
+use hyperbytedb_timeseriesql::ast::{ExplainStatement, Measurement, SelectStatement, Statement};
+use hyperbytedb_timeseriesql::walk::for_each_measurement_mut;
+
+use super::rows::{Rows, integer, text};
+use super::{Execution, StatementError, StatementService};
+use crate::ingestion::now_ns;
+
+/// Rows of one write of INTO.
+const INTO_WRITE_ROWS: usize = 10_000;
+
+impl StatementService {
+    pub(super) fn select(
+        &self,
+        statement: &SelectStatement,
+        execution: &mut Execution<'_>,
+    ) -> Result<(), StatementError> {
+        let catalog = self.metadata.catalog();
+        let plan = self.prepare(statement, &catalog, execution)?;
+        self.flush_for(&plan)?;
+        let needs_merge = |table: &_, range| self.flush.dirty.touches(table, range);
+        let context = execution.context.clone();
+        let options = self.exec_options(execution);
+        let run =
+            exec::execute(&plan, &*self.engine, &needs_merge, &context, &options).map_err(text_error)?;
+        match &plan.into {
+            Some(target) => self.write_into(target, run.map(|block| block.map_err(text_error)), execution),
+            None => run.into_iter().try_for_each(|block| execution.emit(block.map_err(text_error)?)),
+        }
+    }
+
+    /// EXPLAIN prints the plan; EXPLAIN ANALYZE also runs it and prints what that took.
+    pub(super) fn explain(
+        &self,
+        statement: &ExplainStatement,
+        execution: &mut Execution<'_>,
+    ) -> Result<(), StatementError> {
+        let catalog = self.metadata.catalog();
+        let started = Instant::now();
+        let plan = self.prepare(&statement.statement, &catalog, execution)?;
+        let planning = started.elapsed();
+        self.flush_for(&plan)?;
+        let needs_merge = |table: &_, range| self.flush.dirty.touches(table, range);
+        let context = execution.context.clone();
+        let options = self.exec_options(execution);
+        let mut lines = exec::explain(&plan, &*self.engine, &options).map_err(text_error)?;
+        if statement.analyze {
+            let started = Instant::now();
+            let mut run =
+                exec::execute(&plan, &*self.engine, &needs_merge, &context, &options).map_err(text_error)?;
+            let mut rows = 0;
+            for block in run.by_ref() {
+                rows += block.map_err(text_error)?.rows().count();
+            }
+            lines.extend(analysis(&run.stats(), rows, planning, started.elapsed()));
+        }
+        let column = if statement.analyze { "EXPLAIN ANALYZE" } else { "QUERY PLAN" };
+        let mut rows = Rows::new("", &[column]);
+        lines.iter().for_each(|line| rows.row([text(line)]));
+        execution.emit(rows.block())
+    }
+
+    fn prepare(
+        &self,
+        statement: &SelectStatement,
+        catalog: &Catalog,
+        execution: &Execution<'_>,
+    ) -> Result<PreparedSelect, StatementError> {
+        let context = PrepareContext {
+            catalog,
+            database: &execution.request.database,
+            retention_policy: &execution.request.retention_policy,
+            now: now_ns(),
+            limits: PrepareLimits { max_buckets: self.options.max_select_buckets },
+        };
+        prepare(statement, &context).map_err(text_error)
+    }
+
+    fn exec_options(&self, execution: &Execution<'_>) -> ExecOptions {
+        ExecOptions {
+            chunk_rows: execution.request.chunk_rows.unwrap_or(self.options.block_rows).max(1),
+            max_points: self.options.max_select_points as u64,
+            max_buffered_points: self.options.max_buffered_points,
+            pushdown: true,
+        }
+    }
+
+    /// Every point acknowledged before the query is in the engine when this returns.
+    fn flush_for(&self, plan: &PreparedSelect) -> Result<(), StatementError> {
+        let tables = plan.referenced_tables();
+        for table in &tables {
+            self.flush.ensure_table(table)?;
+        }
+        let ids: Vec<_> = tables.iter().map(|t| t.id).collect();
+        Ok(self.flush.flush_tables(&ids)?)
+    }
+
+    /// Writes the rows to the target and answers with their number.
+    fn write_into(
+        &self,
+        target: &IntoTarget,
+        blocks: impl Iterator<Item = Result<SeriesBlock, StatementError>>,
+        execution: &mut Execution<'_>,
+    ) -> Result<(), StatementError> {
+        let mut lines = String::new();
+        let (mut pending, mut written) = (0, 0u64);
+        for block in blocks {
+            let block = block?;
+            for row in block.rows() {
+                if let Some(line) = line_of(target, &block, row) {
+                    lines.push_str(&line);
+                    pending += 1;
+                }
+                if pending >= INTO_WRITE_ROWS {
+                    self.write_lines(target, std::mem::take(&mut lines))?;
+                    written += std::mem::take(&mut pending) as u64;
+                }
+            }
+        }
+        if pending > 0 {
+            self.write_lines(target, lines)?;
+            written += pending as u64;
+        }
+        let mut rows = Rows::new("result", &["time", "written"]);
+        rows.row([FieldValue::Time(0), integer(written)]);
+        execution.emit(rows.block())
+    }
+
+    fn write_lines(&self, target: &IntoTarget, lines: String) -> Result<(), StatementError> {
+        let request = WriteRequest {
+            database: target.database.clone(),
+            retention_policy: target.retention_policy.clone(),
+            precision: Precision::Nanosecond,
+            body: lines.into(),
+        };
+        self.ingestion.write(request).map_err(text_error)
+    }
+
+    /// Fills in the request's database and policy where a stored statement leaves them out.
+    pub(super) fn with_defaults(
+        &self,
+        statement: Statement,
+        execution: &Execution<'_>,
+    ) -> Result<Statement, StatementError> {
+        let Statement::CreateContinuousQuery(mut cq) = statement else { return Ok(statement) };
+        let catalog = self.metadata.catalog();
+        let request = execution.request;
+        // Without a database in the request, the query's own.
+        let database = execution.database(None);
+        let default = if database.is_empty() { cq.database.clone() } else { database.to_owned() };
+        let mut failed = None;
+        for_each_measurement_mut(&mut cq.source, &mut |m: &mut Measurement| {
+            let filled = fill_place(&catalog, request, &default, &mut m.database, &mut m.retention_policy);
+            failed = failed.take().or(filled.err());
+        });
+        if let Some(target) = &mut cq.source.target {
+            fill_place(&catalog, request, &default, &mut target.database, &mut target.retention_policy)?;
+        }
+        failed.map_or(Ok(Statement::CreateContinuousQuery(cq)), Err)
+    }
+}
+
+/// What EXPLAIN ANALYZE adds to the plan.
+fn analysis(stats: &ExecStats, rows: usize, planning: Duration, running: Duration) -> Vec<String> {
+    vec![
+        format!("scans: {}", stats.scans),
+        format!("rows read: {}", stats.rows_read),
+        format!("bytes read: {}", stats.bytes_read),
+        format!("rows returned: {rows}"),
+        format!("time planning: {planning:.1?}"),
+        format!("time in the engine: {:.1?}", stats.engine_time),
+        format!("time in operators: {:.1?}", running.saturating_sub(stats.engine_time)),
+    ]
+}
+
+fn fill_place(
+    catalog: &Catalog,
+    request: &crate::api::QueryRequest,
+    default_database: &str,
+    database: &mut Option<String>,
+    policy: &mut Option<String>,
+) -> Result<(), StatementError> {
+    let name = database.get_or_insert_with(|| default_database.to_owned());
+    if name.is_empty() {
+        return Err(StatementError::DatabaseRequired);
+    }
+    let db = catalog.database(name).ok_or_else(|| StatementError::database_not_found(name))?;
+    if policy.as_deref().unwrap_or_default().is_empty() {
+        let default = if request.retention_policy.is_empty() {
+            db.default_retention_policy.clone()
+        } else {
+            request.retention_policy.clone()
+        };
+        *policy = Some(default);
+    }
+    Ok(())
+}
+
+fn text_error(error: impl std::fmt::Display) -> StatementError {
+    StatementError::Text(error.to_string())
+}
+
+/// A result row as line protocol; `None` when it has no value besides its time.
+fn line_of(target: &IntoTarget, block: &SeriesBlock, row: &[FieldValue]) -> Option<String> {
+    let mut line = String::new();
+    escape_into(&mut line, target.measurement.as_deref().unwrap_or(&block.name), &[',', ' ']);
+    let tags: Option<&Arc<[(String, String)]>> = block.tags.as_ref();
+    for (key, value) in tags.into_iter().flat_map(|t| t.iter()).filter(|(_, value)| !value.is_empty()) {
+        line.push(',');
+        escape_into(&mut line, key, &[',', ' ', '=']);
+        line.push('=');
+        escape_into(&mut line, value, &[',', ' ', '=']);
+    }
+    let mut time = 0;
+    let mut separator = ' ';
+    for (column, value) in block.columns.iter().zip(row) {
+        if let FieldValue::Time(t) = value {
+            time = *t;
+            continue;
+        }
+        let Some(value) = field_text(value) else { continue };
+        line.push(separator);
+        separator = ',';
+        escape_into(&mut line, column, &[',', ' ', '=']);
+        line.push('=');
+        line.push_str(&value);
+    }
+    // Writing to a string cannot fail.
+    let _ = writeln!(line, " {time}");
+    (separator == ',').then_some(line)
+}
+
+fn field_text(value: &FieldValue) -> Option<String> {
+    match value {
+        FieldValue::Float(v) if v.is_finite() => Some(format!("{v:?}")),
+        FieldValue::Integer(v) => Some(format!("{v}i")),
+        FieldValue::Unsigned(v) => Some(format!("{v}u")),
+        FieldValue::Boolean(v) => Some(v.to_string()),
+        FieldValue::String(v) => Some(format!("\"{}\"", v.replace('\\', "\\\\").replace('"', "\\\""))),
+        _ => None,
+    }
+}
+
+fn escape_into(out: &mut String, text: &str, special: &[char]) {
+    for c in text.chars() {
+        if special.contains(&c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+}

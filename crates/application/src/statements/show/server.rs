@@ -1,0 +1,72 @@
+//! SHOW QUERIES, STATS and DIAGNOSTICS: the server about itself.
+
+use std::time::Instant;
+
+use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::result::SeriesBlock;
+use hyperbytedb_timeseriesql::duration::format_duration;
+
+use super::super::rows::{Rows, integer, text};
+use super::super::running::RunningQuery;
+
+pub fn queries(running: &[RunningQuery]) -> Vec<SeriesBlock> {
+    let mut rows = Rows::new("", &["qid", "query", "database", "duration", "status"]);
+    for query in running {
+        let micros = i64::try_from(query.started.elapsed().as_micros()).unwrap_or(i64::MAX / 1_000);
+        let status = if query.cancel.is_cancelled() { "killed" } else { "running" };
+        let duration = format_duration(micros.saturating_mul(1_000));
+        rows.row([integer(query.id), text(&query.text), text(&query.database), text(duration), text(status)]);
+    }
+    vec![rows.block()]
+}
+
+/// What SHOW STATS counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Statistics {
+    pub queries_active: usize,
+    pub memtable_bytes: usize,
+    pub wal_bytes: u64,
+    pub wal_sequence: u64,
+}
+
+/// The modules of SHOW STATS. Names follow InfluxDB where it has the module; `subscriber` is one that tools look for.
+pub fn stats(catalog: &Catalog, statistics: &Statistics, module: Option<&str>) -> Vec<SeriesBlock> {
+    let measurements: usize = catalog.databases.values().map(|db| db.measurements().len()).sum();
+    let mut blocks = Vec::new();
+    let mut add = |name: &str, columns: &[&'static str], values: &[i64]| {
+        if module.is_none_or(|m| m == name) {
+            let mut rows = Rows::new(name, columns);
+            rows.extend(values.iter().map(|v| integer(*v)));
+            blocks.push(rows.block());
+        }
+    };
+    let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    add(
+        "catalog",
+        &["numDatabases", "numMeasurements"],
+        &[number(catalog.databases.len()), number(measurements)],
+    );
+    add("memtable", &["bytes"], &[number(statistics.memtable_bytes)]);
+    add("queryExecutor", &["queriesActive"], &[number(statistics.queries_active)]);
+    add("subscriber", &["createFailures", "pointsWritten", "writeFailures"], &[0, 0, 0]);
+    let wal = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    add("wal", &["bytes", "sequence"], &[wal(statistics.wal_bytes), wal(statistics.wal_sequence)]);
+    blocks
+}
+
+pub fn diagnostics(started: Instant, module: Option<&str>) -> Vec<SeriesBlock> {
+    let wanted = |name: &str| module.is_none_or(|m| m == name);
+    let mut blocks = Vec::new();
+    if wanted("build") {
+        let mut rows = Rows::new("build", &["Branch", "Build Time", "Commit", "Version"]);
+        rows.row([text(""), text(""), text(""), text(env!("CARGO_PKG_VERSION"))]);
+        blocks.push(rows.block());
+    }
+    if wanted("system") {
+        let mut rows = Rows::new("system", &["PID", "uptime"]);
+        let uptime = i64::try_from(started.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        rows.row([integer(std::process::id()), text(super::catalog::go_duration(uptime))]);
+        blocks.push(rows.block());
+    }
+    blocks
+}

@@ -1,0 +1,50 @@
+//! What the caller decides about a write, and the bounds of one request.
+
+use hyperbytedb_domain::Precision;
+
+/// How to read a body. The limits keep one request from costing more than its size suggests.
+#[derive(Debug, Clone)]
+pub struct ParseOptions {
+    /// Unit of the timestamps.
+    pub precision: Precision,
+    /// Time of lines without one, in nanoseconds since 1970. It is cut down to `precision`.
+    pub default_time: i64,
+    /// Longest line, in bytes.
+    pub max_line_bytes: usize,
+    /// Most tags on a line.
+    pub max_tags: usize,
+    /// Most fields on a line.
+    pub max_fields: usize,
+    /// Most empty cells that lines with different fields may cause in the columns of one request.
+    pub max_absent_values: usize,
+    /// Most bytes of line errors, each counted as the line it quotes and 64 bytes: the line that passes
+    /// the bound is cut, and further ones are only counted.
+    pub max_error_bytes: usize,
+}
+
+impl ParseOptions {
+    pub const DEFAULT_MAX_LINE_BYTES: usize = 16 << 20;
+    pub const DEFAULT_MAX_TAGS: usize = 256;
+    pub const DEFAULT_MAX_FIELDS: usize = 4096;
+    pub const DEFAULT_MAX_ABSENT_VALUES: usize = 16 << 20;
+    pub const DEFAULT_MAX_ERROR_BYTES: usize = 1 << 20;
+
+    /// The default limits with the given precision and default time (nanoseconds since 1970).
+    pub const fn new(precision: Precision, default_time: i64) -> Self {
+        Self {
+            precision,
+            default_time,
+            max_line_bytes: Self::DEFAULT_MAX_LINE_BYTES,
+            max_tags: Self::DEFAULT_MAX_TAGS,
+            max_fields: Self::DEFAULT_MAX_FIELDS,
+            max_absent_values: Self::DEFAULT_MAX_ABSENT_VALUES,
+            max_error_bytes: Self::DEFAULT_MAX_ERROR_BYTES,
+        }
+    }
+
+    /// The default time cut down to the precision.
+    pub(crate) const fn rounded_default_time(&self) -> i64 {
+        let unit = self.precision.nanoseconds();
+        self.default_time.saturating_sub(self.default_time.rem_euclid(unit))
+    }
+}

@@ -1,0 +1,163 @@
+//! SELECT with calls: rows computed from the points of all calls.
+
+use hyperbytedb_domain::FieldValue;
+use hyperbytedb_timeseriesql::ast::{Call, VarRef};
+
+use super::call::CallPlan;
+use super::context::Runtime;
+use super::error::ExecError;
+use super::inputs::{Inputs, value_type};
+use super::level::Level;
+use super::missing::Missing;
+use super::part::{Part, PartRow};
+use super::row::{Empty, Row, RowStream, Series};
+use super::scalar::{Scalar, Slots};
+use crate::prepared::PreparedSelect;
+
+/// Joins the points of the calls by series and time and evaluates the fields.
+struct AggregateRows<'a> {
+    parts: Vec<PartInput<'a>>,
+    level: Level,
+    fields: Vec<Scalar>,
+    missing: Missing,
+    /// A value for each call, then for each auxiliary column.
+    slots: Vec<FieldValue>,
+    calls: usize,
+    started: bool,
+}
+
+struct PartInput<'a> {
+    part: Part<'a>,
+    /// Slots of the part's calls.
+    slots: Vec<usize>,
+    head: Option<PartRow>,
+}
+
+struct CallSlots<'s> {
+    calls: &'s [Call],
+    aux: &'s [VarRef],
+}
+
+impl Slots for CallSlots<'_> {
+    fn variable(&self, variable: &VarRef) -> Option<usize> {
+        self.aux.iter().position(|a| a == variable).map(|i| self.calls.len() + i)
+    }
+
+    fn call(&self, call: &Call) -> Option<usize> {
+        self.calls.iter().position(|c| c == call)
+    }
+}
+
+/// The rows of a SELECT with calls.
+pub(super) fn rows<'a>(
+    runtime: &Runtime<'a>,
+    select: &'a PreparedSelect,
+    level: &Level,
+) -> Result<Box<dyn RowStream + 'a>, ExecError> {
+    let mut inputs = Inputs::default();
+    let plans = call_plans(select, level, &mut inputs)?;
+    if plans.iter().all(Option::is_none) {
+        return Ok(Box::new(Empty));
+    }
+    let slots = CallSlots { calls: &select.calls, aux: &select.aux };
+    let fields = select.fields.iter().map(|f| Scalar::field(&f.expr, &slots)).collect::<Result<_, _>>()?;
+    let call_types = plans.iter().map(|plan| plan.as_ref().map(|p| p.output_type));
+    let types = call_types.chain(select.aux.iter().map(|a| value_type(a.data_type)));
+    Ok(Box::new(AggregateRows {
+        missing: Missing::of_types(level.fill, types),
+        parts: parts(runtime, select, level, plans, &inputs)?,
+        level: level.clone(),
+        fields,
+        slots: vec![FieldValue::Null; select.calls.len() + select.aux.len()],
+        calls: select.calls.len(),
+        started: false,
+    }))
+}
+
+pub(super) fn call_plans(
+    select: &PreparedSelect,
+    level: &Level,
+    inputs: &mut Inputs,
+) -> Result<Vec<Option<CallPlan>>, ExecError> {
+    let plan = |call| CallPlan::new(call, level, select.is_selector, &select.aux, inputs);
+    select.calls.iter().map(plan).collect()
+}
+
+/// The calls of a part, and their slots.
+type PartPlan = (Vec<usize>, Vec<CallPlan>);
+
+/// Calls that read the same range of time share a part.
+pub(super) fn part_plans(plans: Vec<Option<CallPlan>>) -> Vec<PartPlan> {
+    let mut parts: Vec<PartPlan> = Vec::new();
+    for (slot, plan) in plans.into_iter().enumerate() {
+        let Some(plan) = plan else { continue };
+        match parts.iter_mut().find(|(_, calls)| calls[0].level.range == plan.level.range) {
+            Some((slots, calls)) => {
+                slots.push(slot);
+                calls.push(plan);
+            }
+            None => parts.push((vec![slot], vec![plan])),
+        }
+    }
+    parts
+}
+
+fn parts<'a>(
+    runtime: &Runtime<'a>,
+    select: &'a PreparedSelect,
+    level: &Level,
+    plans: Vec<Option<CallPlan>>,
+    inputs: &Inputs,
+) -> Result<Vec<PartInput<'a>>, ExecError> {
+    let part = |(slots, calls)| {
+        Ok(PartInput { part: Part::new(runtime, select, level, calls, inputs)?, slots, head: None })
+    };
+    part_plans(plans).into_iter().map(part).collect()
+}
+
+impl AggregateRows<'_> {
+    /// The series and time of the next row.
+    fn next_key(&self) -> Option<(Series, i64)> {
+        let heads = self.parts.iter().filter_map(|p| p.head.as_ref());
+        let first = heads
+            .min_by(|a, b| self.level.directed(a.series.cmp(&b.series).then_with(|| a.time.cmp(&b.time))))?;
+        Some((first.series.clone(), first.time))
+    }
+
+    fn take_points(&mut self, series: &Series, time: i64) -> Result<(), ExecError> {
+        self.slots.fill(FieldValue::Null);
+        for input in &mut self.parts {
+            let Some(row) = input.head.take_if(|row| row.time == time && row.series == *series) else {
+                continue;
+            };
+            for (slot, point) in input.slots.iter().zip(row.points) {
+                let Some(point) = point else { continue };
+                self.slots[*slot] = point.value;
+                for (slot, value) in self.slots[self.calls..].iter_mut().zip(point.aux) {
+                    *slot = value;
+                }
+            }
+            input.head = input.part.next()?;
+        }
+        Ok(())
+    }
+}
+
+impl RowStream for AggregateRows<'_> {
+    fn next_row(&mut self, row: &mut Row) -> Result<bool, ExecError> {
+        if !self.started {
+            self.started = true;
+            for input in &mut self.parts {
+                input.head = input.part.next()?;
+            }
+        }
+        let Some((series, time)) = self.next_key() else { return Ok(false) };
+        self.take_points(&series, time)?;
+        self.missing.replace(&series, &mut self.slots);
+        row.series = series;
+        row.time = time;
+        row.values.clear();
+        row.values.extend(self.fields.iter().map(|field| field.evaluate(&self.slots)));
+        Ok(true)
+    }
+}

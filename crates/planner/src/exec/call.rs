@@ -1,0 +1,181 @@
+//! From a call to the chain of operators that computes it.
+
+use hyperbytedb_domain::FieldType;
+use hyperbytedb_timeseriesql::ast::{Call, Expr, VarRef};
+
+use super::error::ExecError;
+use super::inputs::{Inputs, value_type};
+use super::level::Level;
+use super::missing::fill_number;
+use crate::functions::{Aggregate, Argument, FillMode, FunctionError, Transformation};
+use crate::prepared::Fill;
+
+/// One call of a level, ready to be run.
+#[derive(Debug, Clone)]
+pub(super) struct CallPlan {
+    /// The column it works on.
+    pub driver: VarRef,
+    pub driver_input: usize,
+    pub driver_type: FieldType,
+    /// Inputs carried along by selectors: tags of `top` and `bottom` first.
+    pub aux: Vec<usize>,
+    /// In the order in which points pass them.
+    pub stages: Vec<StagePlan>,
+    pub output_type: FieldType,
+    /// The level with the range of time that the call reads.
+    pub level: Level,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum StagePlan {
+    Reduce(ReducePlan),
+    Transform { transformation: Transformation, input: FieldType },
+    Fill { mode: FillMode, value_type: FieldType },
+}
+
+/// One aggregate or selector over windows.
+#[derive(Debug, Clone)]
+pub(super) struct ReducePlan {
+    pub aggregate: Aggregate,
+    pub input: FieldType,
+    /// Points keep the time of the point they were selected from; else they have the start of their window.
+    pub keeps_time: bool,
+    /// Auxiliary values in front that are only there to group by.
+    pub grouping_aux: usize,
+}
+
+impl CallPlan {
+    /// `aux`: the auxiliary columns of the level. `None`: the type of the column is unknown, the call has no points.
+    pub fn new(
+        call: &Call,
+        level: &Level,
+        is_selector: bool,
+        aux: &[VarRef],
+        inputs: &mut Inputs,
+    ) -> Result<Option<Self>, ExecError> {
+        let mut builder = Builder { level: level.clone(), stages: Vec::new(), grouping: Vec::new() };
+        let Some((driver, output_type)) = builder.call(call, is_selector)? else { return Ok(None) };
+        let Some(driver_type) = value_type(driver.data_type) else { return Ok(None) };
+        Ok(Some(Self {
+            driver_input: inputs.add(&driver),
+            driver,
+            driver_type,
+            aux: builder.grouping.iter().chain(aux).map(|r| inputs.add(r)).collect(),
+            stages: builder.stages,
+            output_type,
+            level: builder.level,
+        }))
+    }
+}
+
+struct Builder {
+    level: Level,
+    stages: Vec<StagePlan>,
+    grouping: Vec<VarRef>,
+}
+
+impl Builder {
+    /// Adds the stages of a call and returns the column it begins with and the type it ends with.
+    fn call(&mut self, call: &Call, is_selector: bool) -> Result<Option<(VarRef, FieldType)>, ExecError> {
+        if let (true, Some(Expr::Call(inner))) = (call.name == "count", call.args.first())
+            && inner.name == "distinct"
+        {
+            return self.aggregate(Aggregate::CountDistinct, inner, is_selector, "count");
+        }
+        let arguments: Vec<Argument> = call.args.iter().skip(1).filter_map(argument).collect();
+        let grouping = self.grouping_tags(call);
+        match Aggregate::new(&call.name, &arguments, grouping) {
+            Ok(aggregate) => self.aggregate(aggregate, call, is_selector, &call.name),
+            Err(FunctionError::Undefined(_)) => self.transformation(call, &arguments),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn grouping_tags(&mut self, call: &Call) -> usize {
+        if !matches!(call.name.as_str(), "top" | "bottom") {
+            return 0;
+        }
+        let tags = call.args.iter().skip(1).filter_map(|a| match a {
+            Expr::VarRef(tag) => Some(tag.clone()),
+            _ => None,
+        });
+        self.grouping = tags.collect();
+        self.grouping.len()
+    }
+
+    fn aggregate(
+        &mut self,
+        aggregate: Aggregate,
+        call: &Call,
+        is_selector: bool,
+        name: &str,
+    ) -> Result<Option<(VarRef, FieldType)>, ExecError> {
+        let Some((driver, input)) = self.argument(call)? else { return Ok(None) };
+        let output = aggregate.result_type(input)?;
+        let windowed = self.level.interval.is_some();
+        let keeps_times = aggregate.keeps_times();
+        let fills = windowed && !keeps_times && !matches!(aggregate, Aggregate::Distinct);
+        self.stages.push(StagePlan::Reduce(ReducePlan {
+            aggregate,
+            input,
+            keeps_time: keeps_times || (is_selector && !windowed),
+            grouping_aux: self.grouping.len(),
+        }));
+        if fills && let Some(mode) = fill_mode(self.level.fill) {
+            self.stages.push(StagePlan::Fill { mode: mode.for_function(name), value_type: output });
+        }
+        Ok(Some((driver, output)))
+    }
+
+    fn transformation(
+        &mut self,
+        call: &Call,
+        arguments: &[Argument],
+    ) -> Result<Option<(VarRef, FieldType)>, ExecError> {
+        let every = self.level.interval.map(|i| i.every);
+        let transformation = Transformation::new(&call.name, arguments, every)?;
+        if !matches!(
+            call.name.as_str(),
+            "cumulative_sum" | "integral" | "holt_winters" | "holt_winters_with_fit"
+        ) {
+            // These need the value before the first window.
+            self.level = self.level.with_leading_window();
+        }
+        let Some((driver, input)) = self.argument(call)? else { return Ok(None) };
+        let output = transformation.result_type(input)?;
+        self.stages.push(StagePlan::Transform { transformation, input });
+        Ok(Some((driver, output)))
+    }
+
+    /// What the first argument yields: a column, or the result of an inner call.
+    fn argument(&mut self, call: &Call) -> Result<Option<(VarRef, FieldType)>, ExecError> {
+        match call.args.first() {
+            Some(Expr::VarRef(driver)) => {
+                Ok(value_type(driver.data_type).map(|field_type| (driver.clone(), field_type)))
+            }
+            Some(Expr::Call(inner)) => self.call(inner, false),
+            other => Err(ExecError::Invalid(format!("argument of {}(): {other:?}", call.name))),
+        }
+    }
+}
+
+fn fill_mode(fill: Fill) -> Option<FillMode> {
+    match fill {
+        Fill::None => None,
+        Fill::Null => Some(FillMode::Null),
+        Fill::Number(number) => Some(FillMode::Number(fill_number(number))),
+        Fill::Previous => Some(FillMode::Previous),
+        Fill::Linear => Some(FillMode::Linear),
+    }
+}
+
+fn argument(expr: &Expr) -> Option<Argument> {
+    Some(match expr {
+        Expr::Number(n) => Argument::Number(*n),
+        Expr::Integer(n) => Argument::Integer(*n),
+        Expr::Duration(n) => Argument::Duration(*n),
+        Expr::String(s) => Argument::Text(s.clone()),
+        Expr::Paren(inner) => return argument(inner),
+        _ => return None,
+    })
+}

@@ -1,0 +1,112 @@
+//! What every operator of a running statement shares.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyperbytedb_domain::catalog::Table;
+use hyperbytedb_domain::ports::{BatchStream, QueryPort};
+use hyperbytedb_domain::scan::Scan;
+use hyperbytedb_domain::{QueryContext, TimeRange};
+
+use super::error::ExecError;
+
+/// Whether rows of a table may be stored apart within a time range ([`Scan::merge_duplicates`]).
+pub type NeedsMerge<'a> = dyn Fn(&Table, TimeRange) -> bool + 'a;
+
+/// How statements are run.
+#[derive(Debug, Clone)]
+pub struct ExecOptions {
+    /// Rows of one block at most.
+    pub chunk_rows: usize,
+    /// `max-select-point`: rows read from the engine; 0 = no limit.
+    pub max_points: u64,
+    /// `query.max_buffered_points`: points that a call may hold back until rows can be made of them.
+    pub max_buffered_points: usize,
+    /// Lets the engine aggregate where its answer is the same.
+    pub pushdown: bool,
+}
+
+impl Default for ExecOptions {
+    fn default() -> Self {
+        Self { chunk_rows: 10_000, max_points: 0, max_buffered_points: 5_000_000, pushdown: true }
+    }
+}
+
+/// What a statement has read so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecStats {
+    pub scans: u64,
+    /// Rows that the engine returned.
+    pub rows_read: u64,
+    /// Bytes of the batches that the engine returned.
+    pub bytes_read: u64,
+    /// Time spent waiting for the engine.
+    pub engine_time: Duration,
+}
+
+/// Shared by the operators of one statement.
+#[derive(Clone)]
+pub(super) struct Runtime<'a> {
+    pub engine: &'a dyn QueryPort,
+    pub needs_merge: &'a NeedsMerge<'a>,
+    pub context: &'a QueryContext,
+    pub options: &'a ExecOptions,
+    pub counters: Rc<Counters>,
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    scans: Cell<u64>,
+    rows: Cell<u64>,
+    bytes: Cell<u64>,
+    engine_time: Cell<Duration>,
+}
+
+impl Counters {
+    pub fn snapshot(&self) -> ExecStats {
+        ExecStats {
+            scans: self.scans.get(),
+            rows_read: self.rows.get(),
+            bytes_read: self.bytes.get(),
+            engine_time: self.engine_time.get(),
+        }
+    }
+}
+
+impl Runtime<'_> {
+    /// Starts a scan.
+    pub fn scan(&self, scan: &Scan) -> Result<Box<dyn BatchStream>, ExecError> {
+        self.context.check()?;
+        let started = std::time::Instant::now();
+        let stream = self.engine.scan(scan, self.context)?;
+        self.counters.scans.set(self.counters.scans.get() + 1);
+        self.add_engine_time(started.elapsed());
+        Ok(stream)
+    }
+
+    /// The next batch of a scan, counted and checked against the limits.
+    pub fn next_batch(
+        &self,
+        stream: &mut dyn BatchStream,
+    ) -> Result<Option<arrow::array::RecordBatch>, ExecError> {
+        self.context.check()?;
+        let started = std::time::Instant::now();
+        let batch = stream.next_batch()?;
+        self.add_engine_time(started.elapsed());
+        if let Some(batch) = &batch {
+            let rows = self.counters.rows.get() + batch.num_rows() as u64;
+            self.counters.rows.set(rows);
+            self.counters.bytes.set(self.counters.bytes.get() + batch.get_array_memory_size() as u64);
+            let limit = self.options.max_points;
+            if limit > 0 && rows > limit {
+                return Err(ExecError::LimitExceeded { name: "max-select-point", value: rows, limit });
+            }
+        }
+        Ok(batch)
+    }
+
+    fn add_engine_time(&self, time: Duration) {
+        self.counters.engine_time.set(self.counters.engine_time.get() + time);
+    }
+}

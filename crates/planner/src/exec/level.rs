@@ -1,0 +1,142 @@
+//! The bounds and groupings under which one level of a statement runs: its own, joined with those of the statements
+//! around it.
+
+use std::cmp::Ordering;
+
+use hyperbytedb_domain::TimeRange;
+use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME};
+use jiff::tz::TimeZone;
+
+use super::row::Series;
+use crate::functions::{self, Windows};
+use crate::prepared::{Fill, Interval, PreparedSelect};
+
+/// The tags that group rows. A subquery groups by its own tags and by those of the statements around it, but its
+/// rows are ordered by the tags of the outermost statement alone: these make up a bucket.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Dimensions {
+    /// Sorted, each once.
+    pub keys: Vec<String>,
+    /// Positions in `keys` of the outermost statement's tags, in their order.
+    pub bucket: Vec<usize>,
+}
+
+impl Dimensions {
+    fn outermost(keys: &[String]) -> Self {
+        let keys = sorted(keys.to_vec());
+        let bucket = (0..keys.len()).collect();
+        Self { keys, bucket }
+    }
+
+    fn inner(&self, own: &[String]) -> Self {
+        let keys = sorted([own, &self.keys].concat());
+        let bucket = self.bucket.iter().filter_map(|&i| keys.binary_search(&self.keys[i]).ok()).collect();
+        Self { keys, bucket }
+    }
+
+    /// Every group is a bucket of its own.
+    pub fn is_flat(&self) -> bool {
+        self.bucket.len() == self.keys.len()
+    }
+
+    pub fn position(&self, key: &str) -> Option<usize> {
+        self.keys.binary_search_by(|k| k.as_str().cmp(key)).ok()
+    }
+
+    pub fn compare_buckets(&self, a: &Series, b: &Series) -> Ordering {
+        if self.is_flat() {
+            return a.cmp(b);
+        }
+        a.name.cmp(&b.name).then_with(|| {
+            self.bucket
+                .iter()
+                .map(|&i| a.tags[i].cmp(&b.tags[i]))
+                .find(|o| o.is_ne())
+                .unwrap_or(Ordering::Equal)
+        })
+    }
+}
+
+fn sorted(mut keys: Vec<String>) -> Vec<String> {
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// How one statement of the nest runs.
+#[derive(Debug, Clone)]
+pub(super) struct Level {
+    pub dimensions: Dimensions,
+    pub range: TimeRange,
+    pub interval: Option<Interval>,
+    pub zone: Option<TimeZone>,
+    pub fill: Fill,
+    pub ascending: bool,
+    pub limit: usize,
+    pub offset: usize,
+    pub slimit: usize,
+    pub soffset: usize,
+}
+
+impl Level {
+    pub fn outermost(select: &PreparedSelect) -> Self {
+        // Nulls are not written, so INTO needs no windows filled with them.
+        let fill = if select.into.is_some() && select.fill == Fill::Null { Fill::None } else { select.fill };
+        Self {
+            dimensions: Dimensions::outermost(&select.dimensions),
+            range: select.time.range,
+            interval: select.interval,
+            zone: select.zone.clone(),
+            fill,
+            ascending: select.ascending,
+            limit: select.limit,
+            offset: select.offset,
+            slimit: select.slimit,
+            soffset: select.soffset,
+        }
+    }
+
+    /// The level of a subquery within this one.
+    pub fn inner(&self, select: &PreparedSelect) -> Self {
+        let own = select.time.range;
+        Self {
+            dimensions: self.dimensions.inner(&select.dimensions),
+            range: TimeRange { min: own.min.max(self.range.min), max: own.max.min(self.range.max) },
+            interval: select.interval.or(self.interval),
+            zone: select.zone.clone(),
+            // The statement around it would skip the nulls.
+            fill: if select.fill == Fill::Null { Fill::None } else { select.fill },
+            ascending: self.ascending,
+            limit: select.limit,
+            offset: select.offset,
+            slimit: select.slimit + self.slimit,
+            soffset: select.soffset + self.soffset,
+        }
+    }
+
+    /// The same level reading one window more at the end where it begins.
+    pub fn with_leading_window(&self) -> Self {
+        let mut level = self.clone();
+        if let Some(interval) = self.interval {
+            if self.ascending {
+                level.range.min = self.range.min.saturating_sub(interval.every).max(MIN_TIME);
+            } else {
+                level.range.max = self.range.max.saturating_add(interval.every).min(MAX_TIME);
+            }
+        }
+        level
+    }
+
+    pub fn windows(&self) -> Windows {
+        Windows {
+            interval: self.interval.map(|i| functions::Interval { every: i.every, offset: i.offset }),
+            range: self.range,
+            zone: self.zone.clone(),
+        }
+    }
+
+    /// Orders as the statement does.
+    pub fn directed(&self, ordering: Ordering) -> Ordering {
+        if self.ascending { ordering } else { ordering.reverse() }
+    }
+}

@@ -1,0 +1,67 @@
+//! Runs a [`PreparedSelect`] against a [`QueryPort`].
+//!
+//! The engine scans, filters, orders and, where its answer is InfluxDB's, aggregates. The operators here do what
+//! InfluxQL defines a series at a time: windows, selectors, transformations, fill, joining the results of several
+//! calls, limits, subqueries. Rows stream through them; what they hold is bounded by windows and groups, not by rows.
+//!
+//! * [`scan`]: rows of one table; [`subquery`]: of a subquery; [`merge`], [`source`]: of all sources together
+//! * [`ties`]: rows of one time in InfluxDB's order
+//! * [`predicate`]: conditions for the engine; [`pushdown`]: aggregation in the engine
+//! * [`raw`]: statements without calls
+//! * [`call`], [`stage`], [`pipeline`], [`part`], [`aggregate`]: statements with calls
+//! * [`limit`], [`series_limit`], [`missing`], [`scalar`]: what rows go through
+//! * [`emit`]: blocks for the client
+
+use std::rc::Rc;
+
+use hyperbytedb_domain::QueryContext;
+use hyperbytedb_domain::ports::QueryPort;
+
+use crate::prepared::PreparedSelect;
+
+mod aggregate;
+mod call;
+mod columns;
+mod context;
+mod emit;
+mod error;
+mod explain;
+mod inputs;
+mod level;
+mod limit;
+mod merge;
+mod missing;
+mod part;
+mod pipeline;
+mod predicate;
+mod pushdown;
+mod raw;
+mod row;
+mod scalar;
+mod scan;
+mod select;
+mod series_limit;
+mod source;
+mod stage;
+mod subquery;
+mod ties;
+
+pub use context::{ExecOptions, ExecStats, NeedsMerge};
+pub use emit::Blocks;
+pub use error::ExecError;
+pub use explain::explain;
+
+/// Starts a SELECT. The points it is to see must be in the engine; scans begin with the first block asked for.
+///
+/// `needs_merge` tells whether rows of a table may be stored apart within a time range.
+pub fn execute<'a>(
+    plan: &'a PreparedSelect,
+    engine: &'a dyn QueryPort,
+    needs_merge: &'a NeedsMerge<'a>,
+    context: &'a QueryContext,
+    options: &'a ExecOptions,
+) -> Result<Blocks<'a>, ExecError> {
+    let counters = Rc::new(context::Counters::default());
+    let runtime = context::Runtime { engine, needs_merge, context, options, counters };
+    Blocks::new(&runtime, plan)
+}

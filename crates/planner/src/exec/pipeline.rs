@@ -1,0 +1,154 @@
+//! A call at work: rows in, points out, bucket by bucket.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+use hyperbytedb_domain::FieldValue;
+
+use super::call::{CallPlan, StagePlan};
+use super::error::ExecError;
+use super::inputs::{cast, has_type};
+use super::level::Level;
+use super::limit::RowLimit;
+use super::row::{Row, Series};
+use super::stage::{Filling, Reduce, Transforming};
+use crate::functions::Point;
+
+enum Stage {
+    Reduce(Reduce),
+    Transform(Transforming),
+    Fill(Filling),
+}
+
+/// The operators of one call and the points they have produced.
+pub(super) struct Pipeline {
+    plan: CallPlan,
+    stages: Vec<Stage>,
+    /// The time of the latest input of the bucket.
+    input_time: Option<i64>,
+    output: Output,
+}
+
+/// Points within LIMIT and OFFSET that nobody has taken yet.
+struct Output {
+    points: VecDeque<(Series, Point)>,
+    limit: RowLimit,
+    max_points: usize,
+}
+
+impl Output {
+    fn push(&mut self, series: &Series, point: Point) -> Result<(), ExecError> {
+        if self.limit.admits(series) {
+            self.points.push_back((series.clone(), point));
+        }
+        if self.points.len() > self.max_points {
+            return Err(ExecError::LimitExceeded {
+                name: "query.max_buffered_points",
+                value: self.points.len() as u64,
+                limit: self.max_points as u64,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Pipeline {
+    /// `level`: the level of the statement, for LIMIT and OFFSET.
+    pub fn new(plan: CallPlan, level: &Level, max_points: usize) -> Self {
+        let stages = plan.stages.iter().map(|stage| Stage::new(stage, &plan.level)).collect();
+        let output = Output { points: VecDeque::new(), limit: RowLimit::new(level), max_points };
+        Self { plan, stages, input_time: None, output }
+    }
+
+    /// Feeds the call's columns of a row.
+    pub fn push_row(&mut self, row: &Row) -> Result<(), ExecError> {
+        let value = match &row.values[self.plan.driver_input] {
+            FieldValue::Null => FieldValue::Null,
+            value => cast(value.clone(), self.plan.driver_type),
+        };
+        let value = if has_type(&value, self.plan.driver_type) { value } else { FieldValue::Null };
+        let mut point = Point::new(row.time, value);
+        if !point.is_nil() {
+            point.aux.extend(self.plan.aux.iter().map(|&i| row.values[i].clone()));
+        }
+        self.input_time = Some(point.time);
+        feed(&mut self.stages, &row.series, point, &mut self.output)
+    }
+
+    /// Feeds a point that the engine has reduced already.
+    pub fn push_reduced(&mut self, series: &Series, point: Point) -> Result<(), ExecError> {
+        self.input_time = Some(point.time);
+        let (_, rest) = self.stages.split_at_mut(1);
+        feed(rest, series, point, &mut self.output)
+    }
+
+    /// The bucket has no more points.
+    pub fn end_bucket(&mut self) -> Result<(), ExecError> {
+        for position in 0..self.stages.len() {
+            let (stage, rest) = self.stages[position..].split_at_mut(1);
+            let output = &mut self.output;
+            match &mut stage[0] {
+                Stage::Reduce(reduce) => collect(rest, output, |emit| Ok(reduce.end_bucket(emit)))?,
+                Stage::Transform(transform) => collect(rest, output, |emit| transform.end_bucket(emit))?,
+                Stage::Fill(fill) => collect(rest, output, |emit| Ok(fill.end_bucket(emit)))?,
+            }
+        }
+        self.input_time = None;
+        Ok(())
+    }
+
+    /// No output comes before this time any more (after it, when descending).
+    pub fn bound(&self) -> Option<i64> {
+        self.stages.iter().fold(self.input_time, |input, stage| match stage {
+            Stage::Reduce(reduce) => reduce.bound(input),
+            Stage::Transform(transform) => transform.bound(input),
+            Stage::Fill(fill) => fill.bound(),
+        })
+    }
+
+    pub fn peek(&self) -> Option<&(Series, Point)> {
+        self.output.points.front()
+    }
+
+    pub fn take(&mut self) -> Option<(Series, Point)> {
+        self.output.points.pop_front()
+    }
+}
+
+impl Stage {
+    fn new(plan: &StagePlan, level: &Level) -> Self {
+        match plan {
+            StagePlan::Reduce(reduce) => Self::Reduce(Reduce::new(reduce, level)),
+            StagePlan::Transform { transformation, input } => {
+                Self::Transform(Transforming::new(transformation, *input, level))
+            }
+            StagePlan::Fill { mode, value_type } => Self::Fill(Filling::new(mode, *value_type, level)),
+        }
+    }
+}
+
+/// Passes a point through the stages.
+fn feed(stages: &mut [Stage], series: &Series, point: Point, output: &mut Output) -> Result<(), ExecError> {
+    let Some((stage, rest)) = stages.split_first_mut() else { return output.push(series, point) };
+    match stage {
+        Stage::Reduce(reduce) => collect(rest, output, |emit| reduce.push(series, &point, emit)),
+        Stage::Transform(transform) => collect(rest, output, |emit| transform.push(series, &point, emit)),
+        Stage::Fill(fill) => collect(rest, output, |emit| Ok(fill.push(series, point, emit))),
+    }
+}
+
+/// Runs an operator and passes what it emits through the stages after it. The first error stops it.
+fn collect(
+    rest: &mut [Stage],
+    output: &mut Output,
+    operator: impl FnOnce(&mut dyn FnMut(&Series, Point) -> ControlFlow<()>) -> Result<(), ExecError>,
+) -> Result<(), ExecError> {
+    let mut result = Ok(());
+    operator(&mut |series, point| {
+        if result.is_ok() {
+            result = feed(rest, series, point, output);
+        }
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    result
+}

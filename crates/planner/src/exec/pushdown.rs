@@ -1,0 +1,293 @@
+//! Letting the engine aggregate, where its answer is the same.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hyperbytedb_domain::catalog::Table;
+use hyperbytedb_domain::ports::BatchStream;
+use hyperbytedb_domain::scan::{
+    Aggregate as ScanAggregate, AggregateFunction, AggregateScan, FieldId, Scan, ScanOutput, TagId, Window,
+};
+use hyperbytedb_domain::{EngineError, FieldType, TimeRange};
+use hyperbytedb_timeseriesql::ast::Expr;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::call::{CallPlan, ReducePlan, StagePlan};
+use super::columns::Column;
+use super::context::Runtime;
+use super::error::ExecError;
+use super::level::Level;
+use super::predicate;
+use super::row::Series;
+use super::scan::TableSource;
+use super::series_limit::SeriesLimit;
+use super::source;
+use super::stage::shown_start;
+use crate::functions::{Aggregate, Point};
+use crate::prepared::{Interval, PreparedSelect};
+
+/// The aggregation of one table.
+#[derive(Debug)]
+pub(super) struct AggregatePlan {
+    pub scan: Scan,
+    name: Arc<str>,
+    /// For each GROUP BY key whether the table has it; the scanned tags are those it has.
+    group: Vec<bool>,
+    /// For each call the column of its value, and of its time.
+    calls: Vec<Option<(usize, Option<usize>)>>,
+    limit: Option<SeriesLimit>,
+}
+
+/// The aggregations that answer these calls, one a measurement, in order; `None` where Rust has to reduce rows.
+pub(super) fn plan(select: &PreparedSelect, calls: &[CallPlan]) -> Option<Vec<AggregatePlan>> {
+    let level = &calls.first()?.level;
+    let measurements = source::tables_by_name(select, level)?;
+    let reduces = calls.iter().map(reduce_of).collect::<Option<Vec<_>>>()?;
+    if !level.dimensions.is_flat() || level.range.is_empty() {
+        return None;
+    }
+    let window = match level.interval {
+        None => None,
+        Some(interval) => Some(uniform_window(interval, level.zone.as_ref(), level.range)?),
+    };
+    let condition = select.condition.as_ref();
+    let mut plans = Vec::with_capacity(measurements.len());
+    for measurement in &measurements {
+        let [source] = measurement.as_slice() else { return None };
+        plans.push(AggregatePlan::new(source, level, calls, &reduces, window, condition)?);
+    }
+    Some(plans)
+}
+
+/// The first stage, if points come to it without anything the engine cannot return.
+fn reduce_of(call: &CallPlan) -> Option<&ReducePlan> {
+    match call.stages.first() {
+        Some(StagePlan::Reduce(reduce)) if call.aux.is_empty() => Some(reduce),
+        _ => None,
+    }
+}
+
+impl AggregatePlan {
+    fn new(
+        source: &TableSource,
+        level: &Level,
+        calls: &[CallPlan],
+        reduces: &[&ReducePlan],
+        window: Option<Window>,
+        condition: Option<&Expr>,
+    ) -> Option<Self> {
+        let table = &source.table;
+        let split = condition.map(|c| predicate::split(c, table)).unwrap_or_default();
+        if split.residual.is_some() {
+            return None;
+        }
+        let mut aggregates: Vec<ScanAggregate> = Vec::new();
+        let mut positions = Vec::with_capacity(calls.len());
+        for (call, reduce) in calls.iter().zip(reduces) {
+            let position = match field_of(call, table)? {
+                None => None,
+                Some(field) => {
+                    let function = function_of(&reduce.aggregate, call.driver_type)?;
+                    let with_time = reduce.keeps_time;
+                    let aggregate = ScanAggregate { function, field, with_time };
+                    Some(aggregates.iter().position(|a| *a == aggregate).unwrap_or_else(|| {
+                        aggregates.push(aggregate);
+                        aggregates.len() - 1
+                    }))
+                }
+            };
+            positions.push(position);
+        }
+        let keys: Vec<Option<TagId>> = level.dimensions.keys.iter().map(|key| table.tag(key)).collect();
+        let group_by: Vec<TagId> = keys.iter().flatten().copied().collect();
+        let columns = value_columns(&aggregates, group_by.len() + 1);
+        Some(Self {
+            calls: positions.into_iter().map(|p| p.map(|p| columns[p])).collect(),
+            group: keys.iter().map(Option::is_some).collect(),
+            name: Arc::clone(&source.name),
+            limit: SeriesLimit::new(source, level, condition),
+            scan: Scan {
+                table: Arc::clone(table),
+                time: level.range,
+                filter: split.pushed,
+                merge_duplicates: false,
+                output: ScanOutput::Aggregates(AggregateScan {
+                    group_by,
+                    window,
+                    aggregates,
+                    descending: !level.ascending,
+                }),
+            },
+        })
+    }
+
+    fn has_values(&self) -> bool {
+        self.calls.iter().any(Option::is_some)
+    }
+}
+
+/// `Some(None)`: the table has no such field. `None`: it has one that is read as another type.
+fn field_of(call: &CallPlan, table: &Table) -> Option<Option<FieldId>> {
+    use hyperbytedb_timeseriesql::ast::DataType;
+    match table.field(&call.driver.name) {
+        _ if call.driver.data_type == Some(DataType::Tag) => Some(None),
+        None => Some(None),
+        Some((id, stored)) => (stored == call.driver_type).then_some(Some(id)),
+    }
+}
+
+fn function_of(aggregate: &Aggregate, input: FieldType) -> Option<AggregateFunction> {
+    let function = match aggregate {
+        Aggregate::Count => return Some(AggregateFunction::Count),
+        Aggregate::First => return Some(AggregateFunction::First),
+        Aggregate::Last => return Some(AggregateFunction::Last),
+        Aggregate::Sum => AggregateFunction::Sum,
+        Aggregate::Mean => AggregateFunction::Mean,
+        Aggregate::Min => AggregateFunction::Min,
+        Aggregate::Max => AggregateFunction::Max,
+        Aggregate::Spread => AggregateFunction::Spread,
+        Aggregate::Stddev => AggregateFunction::Stddev,
+        Aggregate::Median => AggregateFunction::Median,
+        // A selector: its time is that of the point with this rank.
+        Aggregate::Percentile(rank) => AggregateFunction::Percentile(*rank),
+        _ => return None,
+    };
+    matches!(input, FieldType::Float | FieldType::Integer | FieldType::Unsigned).then_some(function)
+}
+
+/// Columns of the values and times, after the first `next` columns.
+fn value_columns(aggregates: &[ScanAggregate], mut next: usize) -> Vec<(usize, Option<usize>)> {
+    let mut columns = Vec::with_capacity(aggregates.len());
+    for aggregate in aggregates {
+        columns.push((next, aggregate.with_time.then_some(next + 1)));
+        next += 1 + usize::from(aggregate.with_time);
+    }
+    columns
+}
+
+/// The windows as the engine knows them, if the zone's offset is the same all over the range.
+fn uniform_window(interval: Interval, zone: Option<&TimeZone>, range: TimeRange) -> Option<Window> {
+    let Interval { every, offset } = interval;
+    let Some(zone) = zone else { return Some(Window { every, offset }) };
+    // The windows at the ends may reach beyond the range.
+    let first = timestamp(range.min.checked_sub(every.checked_mul(2)?)?)?;
+    let last = timestamp(range.max.checked_add(every.checked_mul(2)?)?)?;
+    if zone.following(first).next().is_some_and(|t| t.timestamp() <= last) {
+        return None;
+    }
+    let shift = i64::from(zone.to_offset(first).seconds()) * 1_000_000_000;
+    Some(Window { every, offset: (offset - shift).rem_euclid(every) })
+}
+
+fn timestamp(nanoseconds: i64) -> Option<Timestamp> {
+    Timestamp::from_nanosecond(i128::from(nanoseconds)).ok()
+}
+
+/// Reduced points of all measurements.
+pub(super) struct AggregatePoints<'a> {
+    runtime: Runtime<'a>,
+    plans: VecDeque<AggregatePlan>,
+    level: Level,
+    stream: Option<Box<dyn BatchStream>>,
+    columns: Vec<Column>,
+    rows: usize,
+    next: usize,
+    series: Option<Series>,
+}
+
+impl<'a> AggregatePoints<'a> {
+    pub fn new(runtime: &Runtime<'a>, plans: Vec<AggregatePlan>, level: &Level) -> Self {
+        let mut plans: VecDeque<AggregatePlan> =
+            plans.into_iter().filter(AggregatePlan::has_values).collect();
+        for plan in &mut plans {
+            plan.scan.merge_duplicates = (runtime.needs_merge)(&plan.scan.table, plan.scan.time);
+        }
+        Self {
+            runtime: runtime.clone(),
+            plans,
+            level: level.clone(),
+            stream: None,
+            columns: Vec::new(),
+            rows: 0,
+            next: 0,
+            series: None,
+        }
+    }
+
+    /// The next group and window, with the point of each call that has one.
+    pub fn next(&mut self, points: &mut Vec<Option<Point>>) -> Result<Option<Series>, ExecError> {
+        loop {
+            let Some(plan) = self.plans.front_mut() else { return Ok(None) };
+            let stream = match &mut self.stream {
+                Some(stream) => stream,
+                empty => {
+                    if let Some(limit) = &mut plan.limit {
+                        limit.prepare(&self.runtime)?;
+                    }
+                    empty.insert(self.runtime.scan(&plan.scan)?)
+                }
+            };
+            if self.next < self.rows {
+                let row = self.next;
+                self.next += 1;
+                let series = self.series_at(row);
+                if self.points_at(row, &series, points) {
+                    return Ok(Some(series));
+                }
+                continue;
+            }
+            match self.runtime.next_batch(stream.as_mut())? {
+                Some(batch) => {
+                    self.columns = batch.columns().iter().map(Column::new).collect::<Result<_, _>>()?;
+                    let needed = plan.calls.iter().flatten().map(|(v, t)| t.unwrap_or(*v)).max();
+                    if needed.is_some_and(|n| n >= self.columns.len()) {
+                        return Err(EngineError::failed("scan", "unexpected number of columns").into());
+                    }
+                    (self.rows, self.next) = (batch.num_rows(), 0);
+                }
+                None => {
+                    (self.stream, self.rows, self.next, self.series) = (None, 0, 0, None);
+                    self.plans.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Whether any call has a point in this row.
+    fn points_at(&self, row: usize, series: &Series, points: &mut Vec<Option<Point>>) -> bool {
+        let Some(plan) = self.plans.front() else { return false };
+        if plan.limit.as_ref().is_some_and(|limit| !limit.admits(series)) {
+            return false;
+        }
+        let time = match self.level.interval {
+            Some(_) => self.columns[plan.group.iter().filter(|g| **g).count()].integer(row),
+            None => shown_start(self.level.range.min),
+        };
+        points.clear();
+        points.extend(plan.calls.iter().map(|call| {
+            let (value, own_time) = (*call)?;
+            let time = own_time.map_or(time, |column| self.columns[column].integer(row));
+            Some(Point::new(time, self.columns[value].value(row))).filter(|point| !point.is_nil())
+        }));
+        points.iter().any(Option::is_some)
+    }
+
+    fn series_at(&mut self, row: usize) -> Series {
+        let Some(plan) = self.plans.front() else { return Series::default() };
+        let mut columns = self.columns.iter();
+        let mut tag = |present: &bool| if *present { columns.next() } else { None };
+        let tags: Vec<Option<&Column>> = plan.group.iter().map(&mut tag).collect();
+        let text = |column: &Option<&Column>| column.map_or(String::new(), |c| c.text(row).to_owned());
+        match &self.series {
+            Some(series) if tags.iter().zip(series.tags.iter()).all(|(c, v)| *text(c) == **v) => {
+                series.clone()
+            }
+            _ => {
+                let shared = |c: &Option<&Column>| c.map_or_else(|| Arc::from(""), |c| c.shared_text(row));
+                let series = Series::new(Arc::clone(&plan.name), tags.iter().map(shared).collect());
+                self.series.insert(series).clone()
+            }
+        }
+    }
+}

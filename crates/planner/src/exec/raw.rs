@@ -1,0 +1,73 @@
+//! SELECT without calls: a row for each row of the sources.
+
+use super::context::Runtime;
+use super::error::ExecError;
+use super::inputs::Inputs;
+use super::level::Level;
+use super::limit::RowLimit;
+use super::missing::Missing;
+use super::row::{Empty, Row, RowStream};
+use super::scalar::Scalar;
+use super::source::{self, Request};
+use crate::prepared::{PreparedSelect, PreparedSource};
+
+/// Evaluates the fields of each row.
+struct RawRows<'a> {
+    rows: Box<dyn RowStream + 'a>,
+    limit: RowLimit,
+    fields: Vec<Scalar>,
+    missing: Missing,
+    input: Row,
+}
+
+/// The columns that the fields are made of.
+pub(super) fn inputs(select: &PreparedSelect) -> Inputs {
+    let mut inputs = Inputs::default();
+    select.fields.iter().for_each(|field| inputs.add_all(&field.expr));
+    inputs
+}
+
+/// The rows of a raw SELECT.
+pub(super) fn rows<'a>(
+    runtime: &Runtime<'a>,
+    select: &'a PreparedSelect,
+    level: &Level,
+) -> Result<Box<dyn RowStream + 'a>, ExecError> {
+    let inputs = inputs(select);
+    if inputs.refs.iter().all(|r| r.data_type.is_none()) {
+        return Ok(Box::new(Empty));
+    }
+    let required: Vec<usize> = (0..inputs.len()).collect();
+    let has_subquery = select.sources.iter().any(|s| matches!(s, PreparedSource::Subquery(_)));
+    let limit_per_group = match level.limit {
+        0 => 0,
+        _ if has_subquery || !level.dimensions.is_flat() => 0,
+        limit => (limit + level.offset) as u64,
+    };
+    let request = Request { level, inputs: &inputs, required: &required, limit_per_group };
+    let fields = select.fields.iter().map(|f| Scalar::field(&f.expr, &inputs)).collect::<Result<_, _>>()?;
+    Ok(Box::new(RawRows {
+        rows: source::rows(runtime, select, request)?,
+        limit: RowLimit::new(level),
+        fields,
+        missing: Missing::new(level.fill, &inputs.refs),
+        input: Row::default(),
+    }))
+}
+
+impl RowStream for RawRows<'_> {
+    fn next_row(&mut self, row: &mut Row) -> Result<bool, ExecError> {
+        while self.rows.next_row(&mut self.input)? {
+            if !self.limit.admits(&self.input.series) {
+                continue;
+            }
+            self.missing.replace(&self.input.series, &mut self.input.values);
+            row.time = self.input.time;
+            row.series = self.input.series.clone();
+            row.values.clear();
+            row.values.extend(self.fields.iter().map(|field| field.evaluate(&self.input.values)));
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,111 @@
+//! Expressions computed once a row.
+
+use hyperbytedb_domain::FieldValue;
+use hyperbytedb_timeseriesql::ast::{BinaryOp, Call, Expr, VarRef};
+use hyperbytedb_timeseriesql::regex::Regex;
+
+use super::error::ExecError;
+use crate::functions::MathFunction;
+use crate::functions::value::{self, IntegerDivision};
+
+/// An expression whose names are positions in a row.
+#[derive(Debug, Clone)]
+pub(super) enum Scalar {
+    Slot(usize),
+    Literal(FieldValue),
+    Binary { op: BinaryOp, left: Box<Scalar>, right: Box<Scalar>, division: IntegerDivision },
+    Matches { text: Box<Scalar>, regex: Regex, negated: bool },
+    Math { function: MathFunction, arguments: Vec<Scalar> },
+}
+
+/// Where the names of an expression are found.
+pub(super) trait Slots {
+    /// `None`: the name is null in every row.
+    fn variable(&self, variable: &VarRef) -> Option<usize>;
+
+    /// The result of a call that is no mathematical function; `None`: null in every row.
+    fn call(&self, _call: &Call) -> Option<usize> {
+        None
+    }
+}
+
+impl Scalar {
+    pub const NULL: Self = Self::Literal(FieldValue::Null);
+
+    /// Binds a field to the slots of a row.
+    pub fn field(expr: &Expr, slots: &dyn Slots) -> Result<Self, ExecError> {
+        Self::bind(expr, slots, IntegerDivision::Float)
+    }
+
+    /// Binds a condition to the slots of a row.
+    pub fn condition(expr: &Expr, slots: &dyn Slots) -> Result<Self, ExecError> {
+        Self::bind(expr, slots, IntegerDivision::Integer)
+    }
+
+    fn bind(expr: &Expr, slots: &dyn Slots, division: IntegerDivision) -> Result<Self, ExecError> {
+        let bind = |expr| Self::bind(expr, slots, division);
+        Ok(match expr {
+            Expr::Paren(inner) => bind(inner)?,
+            Expr::VarRef(variable) => slots.variable(variable).map_or(Self::NULL, Self::Slot),
+            Expr::Call(call) => match MathFunction::parse(&call.name) {
+                Some(function) => {
+                    let arguments = call.args.iter().map(bind).collect::<Result<_, _>>()?;
+                    Self::Math { function, arguments }
+                }
+                None => slots.call(call).map_or(Self::NULL, Self::Slot),
+            },
+            Expr::Binary(binary) if binary.op.is_regex() => match binary.rhs.as_ref() {
+                Expr::Regex(regex) => Self::Matches {
+                    text: Box::new(bind(&binary.lhs)?),
+                    regex: regex.clone(),
+                    negated: binary.op == BinaryOp::NotEqRegex,
+                },
+                other => return Err(ExecError::Invalid(format!("{other:?} is no regular expression"))),
+            },
+            Expr::Binary(binary) => Self::Binary {
+                op: binary.op,
+                left: Box::new(bind(&binary.lhs)?),
+                right: Box::new(bind(&binary.rhs)?),
+                division,
+            },
+            other => Self::Literal(literal(other).ok_or_else(|| ExecError::Invalid(format!("{other:?}")))?),
+        })
+    }
+
+    /// The value for a row.
+    pub fn evaluate(&self, row: &[FieldValue]) -> FieldValue {
+        match self {
+            Self::Slot(i) => row.get(*i).cloned().unwrap_or_default(),
+            Self::Literal(value) => value.clone(),
+            Self::Binary { op, left, right, division } => {
+                value::evaluate(*op, &left.evaluate(row), &right.evaluate(row), *division)
+            }
+            Self::Matches { text, regex, negated } => match text.evaluate(row) {
+                FieldValue::String(text) => FieldValue::Boolean(regex.is_match(&text) != *negated),
+                _ => FieldValue::Boolean(false),
+            },
+            Self::Math { function, arguments } => {
+                let values: Vec<FieldValue> = arguments.iter().map(|a| a.evaluate(row)).collect();
+                function.apply(&values)
+            }
+        }
+    }
+
+    /// The value as a condition.
+    pub fn holds(&self, row: &[FieldValue]) -> bool {
+        value::is_true(&self.evaluate(row))
+    }
+}
+
+/// The value of a literal, `None` for anything else.
+pub(super) fn literal(expr: &Expr) -> Option<FieldValue> {
+    Some(match expr {
+        Expr::Number(n) => FieldValue::Float(*n),
+        Expr::Integer(n) | Expr::Duration(n) => FieldValue::Integer(*n),
+        Expr::Unsigned(n) => FieldValue::Unsigned(*n),
+        Expr::String(s) => FieldValue::String(s.as_str().into()),
+        Expr::Boolean(b) => FieldValue::Boolean(*b),
+        Expr::Nil => FieldValue::Null,
+        _ => return None,
+    })
+}

@@ -1,0 +1,340 @@
+//! Rows of one table.
+
+use std::sync::Arc;
+
+use hyperbytedb_domain::catalog::Table;
+use hyperbytedb_domain::ports::BatchStream;
+use hyperbytedb_domain::scan::{FieldId, RowScan, Scan, ScanOutput, TagId};
+use hyperbytedb_domain::{FieldType, FieldValue};
+use hyperbytedb_timeseriesql::ast::{DataType, Expr, VarRef};
+
+use super::columns::Column;
+use super::context::Runtime;
+use super::error::ExecError;
+use super::inputs::{Inputs, can_cast, cast, value_type};
+use super::level::Level;
+use super::predicate::{self, Split};
+use super::row::{Row, RowStream, Series};
+use super::scalar::Scalar;
+use super::series_limit::SeriesLimit;
+
+/// What one level reads from one table.
+#[derive(Debug, Clone)]
+pub(super) struct TableSource {
+    pub name: Arc<str>,
+    pub table: Arc<Table>,
+}
+
+/// Where a value of a row comes from.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    /// Position among the scanned fields, and the type it is read as.
+    Field(usize, Option<FieldType>),
+    /// Position among the scanned tags; null when empty.
+    Tag(usize),
+    /// The same; the empty string stays.
+    TagText(usize),
+    Null,
+}
+
+/// A row scan and how its columns become values.
+#[derive(Debug)]
+pub(super) struct RowPlan {
+    pub scan: Scan,
+    /// For each GROUP BY key its position among the scanned tags.
+    group: Vec<Option<usize>>,
+    /// The level's inputs, then those of the residual condition.
+    origins: Vec<Origin>,
+    inputs: usize,
+    residual: Option<Scalar>,
+    /// All tags of the table by name, with their positions among the scanned tags; empty where groups are series.
+    series_tags: Vec<(String, usize)>,
+}
+
+#[derive(Default)]
+struct Columns {
+    tags: Vec<TagId>,
+    fields: Vec<FieldId>,
+}
+
+impl Columns {
+    fn tag(&mut self, id: TagId) -> usize {
+        position_or_push(&mut self.tags, id)
+    }
+
+    fn origin(&mut self, variable: &VarRef, table: &Table) -> Origin {
+        let field = table.field(&variable.name);
+        let wanted = value_type(variable.data_type);
+        match (variable.data_type, field) {
+            (Some(DataType::Tag) | None, _) => {
+                table.tag(&variable.name).map_or(Origin::Null, |tag| Origin::Tag(self.tag(tag)))
+            }
+            (_, Some((id, stored))) if wanted.is_none_or(|wanted| can_cast(stored, wanted)) => {
+                let cast = wanted.filter(|&wanted| wanted != stored);
+                Origin::Field(position_or_push(&mut self.fields, id), cast)
+            }
+            _ => Origin::Null,
+        }
+    }
+}
+
+fn position_or_push<T: PartialEq>(items: &mut Vec<T>, item: T) -> usize {
+    items.iter().position(|i| *i == item).unwrap_or_else(|| {
+        items.push(item);
+        items.len() - 1
+    })
+}
+
+impl RowPlan {
+    /// Plans the scan of a table. `None`: nothing of what is asked for is stored in it.
+    ///
+    /// `required`: rows without any of these inputs are left out.
+    pub fn new(
+        source: &TableSource,
+        level: &Level,
+        inputs: &Inputs,
+        required: &[usize],
+        condition: Option<&Expr>,
+    ) -> Result<Option<Self>, ExecError> {
+        let table = &source.table;
+        let mut columns = Columns::default();
+        let group_by: Vec<Option<usize>> =
+            level.dimensions.keys.iter().map(|key| table.tag(key).map(|tag| columns.tag(tag))).collect();
+        let mut origins: Vec<Origin> = inputs.refs.iter().map(|r| columns.origin(r, table)).collect();
+        let any_of: Vec<FieldId> = required
+            .iter()
+            .filter_map(|&i| match origins[i] {
+                Origin::Field(column, _) => Some(columns.fields[column]),
+                _ => None,
+            })
+            .collect();
+        if any_of.is_empty() || level.range.is_empty() {
+            return Ok(None);
+        }
+        let Split { pushed, residual } = condition.map(|c| predicate::split(c, table)).unwrap_or_default();
+        let residual = match residual {
+            Some(expr) => Some(bind_residual(&expr, table, &mut columns, &mut origins)?),
+            None => None,
+        };
+        let series_tags = if group_by.iter().flatten().count() < table.tags.len() {
+            series_tags(table, &mut columns)
+        } else {
+            Vec::new()
+        };
+        let order: Vec<TagId> =
+            level.dimensions.bucket.iter().filter_map(|&i| group_by[i].map(|c| columns.tags[c])).collect();
+        let scan = Scan {
+            table: Arc::clone(table),
+            time: level.range,
+            filter: pushed,
+            merge_duplicates: false,
+            output: ScanOutput::Rows(RowScan {
+                group_by: order,
+                tags: columns.tags,
+                fields: columns.fields,
+                any_of,
+                descending: !level.ascending,
+                limit_per_group: 0,
+            }),
+        };
+        Ok(Some(Self { scan, group: group_by, origins, inputs: inputs.len(), residual, series_tags }))
+    }
+
+    /// The first rows of each group are enough. Has no effect where Rust filters.
+    pub fn limit_per_group(&mut self, limit: u64) {
+        if let (ScanOutput::Rows(rows), None) = (&mut self.scan.output, &self.residual) {
+            rows.limit_per_group = limit;
+        }
+    }
+
+    /// Whether Rust evaluates a part of the condition.
+    pub fn filters_in_rust(&self) -> bool {
+        self.residual.is_some()
+    }
+
+    /// Whether a group may have rows of several series.
+    pub fn may_tie(&self) -> bool {
+        !self.series_tags.is_empty()
+    }
+}
+
+fn series_tags(table: &Table, columns: &mut Columns) -> Vec<(String, usize)> {
+    let position = |(i, key): (usize, &String)| (key.clone(), columns.tag(TagId(i as u32)));
+    let mut tags: Vec<_> = table.tags.iter().enumerate().map(position).collect();
+    tags.sort_unstable();
+    tags
+}
+
+fn bind_residual(
+    expr: &Expr,
+    table: &Table,
+    columns: &mut Columns,
+    origins: &mut Vec<Origin>,
+) -> Result<Scalar, ExecError> {
+    let mut inputs = Inputs::default();
+    inputs.add_all(expr);
+    let base = origins.len();
+    for variable in &inputs.refs {
+        let origin = match columns.origin(variable, table) {
+            Origin::Tag(column) => Origin::TagText(column),
+            other => other,
+        };
+        origins.push(origin);
+    }
+    Scalar::condition(expr, &Offset { inputs: &inputs, base })
+}
+
+struct Offset<'a> {
+    inputs: &'a Inputs,
+    base: usize,
+}
+
+impl super::scalar::Slots for Offset<'_> {
+    fn variable(&self, variable: &VarRef) -> Option<usize> {
+        Some(self.base + self.inputs.position(variable)?)
+    }
+}
+
+/// The rows of a [`RowPlan`], as the engine streams them.
+pub(super) struct TableRows<'a> {
+    runtime: Runtime<'a>,
+    name: Arc<str>,
+    plan: RowPlan,
+    stream: Option<Box<dyn BatchStream>>,
+    batch: Batch,
+    series: Option<Series>,
+    limit: Option<SeriesLimit>,
+}
+
+#[derive(Default)]
+struct Batch {
+    tags: Vec<Column>,
+    times: Option<Column>,
+    fields: Vec<Column>,
+    rows: usize,
+    next: usize,
+}
+
+impl<'a> TableRows<'a> {
+    /// The scan starts with the first row that is asked for.
+    pub fn new(
+        runtime: &Runtime<'a>,
+        source: &TableSource,
+        mut plan: RowPlan,
+        limit: Option<SeriesLimit>,
+    ) -> Self {
+        plan.scan.merge_duplicates = (runtime.needs_merge)(&source.table, plan.scan.time);
+        Self {
+            runtime: runtime.clone(),
+            name: Arc::clone(&source.name),
+            plan,
+            stream: None,
+            batch: Batch::default(),
+            series: None,
+            limit,
+        }
+    }
+
+    /// Nanoseconds of one shard of the table.
+    pub fn shard_duration(&self) -> i64 {
+        self.plan.scan.table.partition_duration
+    }
+
+    /// What InfluxDB orders series by, of the row that came last.
+    pub fn series_key(&self) -> String {
+        let mut key = String::new();
+        let row = self.batch.next.saturating_sub(1);
+        for (name, column) in &self.plan.series_tags {
+            let value = self.batch.tags[*column].text(row);
+            if !value.is_empty() {
+                key.extend([",", name.as_str(), "=", value]);
+            }
+        }
+        key
+    }
+
+    fn next_batch(&mut self) -> Result<bool, ExecError> {
+        if let Some(limit) = self.limit.as_mut().filter(|limit| !limit.is_prepared()) {
+            limit.prepare(&self.runtime)?;
+        }
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            empty => empty.insert(self.runtime.scan(&self.plan.scan)?),
+        };
+        let Some(batch) = self.runtime.next_batch(stream.as_mut())? else { return Ok(false) };
+        let ScanOutput::Rows(rows) = &self.plan.scan.output else { return Ok(false) };
+        let columns = batch.columns().iter().map(Column::new).collect::<Result<Vec<_>, _>>()?;
+        if columns.len() != rows.tags.len() + 1 + rows.fields.len() {
+            return Err(
+                hyperbytedb_domain::EngineError::failed("scan", "unexpected number of columns").into()
+            );
+        }
+        let mut columns = columns.into_iter();
+        self.batch = Batch {
+            tags: columns.by_ref().take(rows.tags.len()).collect(),
+            times: columns.next(),
+            fields: columns.collect(),
+            rows: batch.num_rows(),
+            next: 0,
+        };
+        Ok(true)
+    }
+
+    /// The series of a row, shared with the row before where it is the same.
+    fn series_at(&mut self, index: usize) -> &Series {
+        let (group, tags) = (&self.plan.group, &self.batch.tags);
+        let text = |column: &Option<usize>| column.map_or("", |c| tags[c].text(index));
+        let same = self
+            .series
+            .as_ref()
+            .is_some_and(|s| group.iter().zip(s.tags.iter()).all(|(c, v)| text(c) == &**v));
+        if !same {
+            self.series = None;
+        }
+        let name = &self.name;
+        self.series.get_or_insert_with(|| {
+            let shared = |c: &Option<usize>| c.map_or_else(|| Arc::from(""), |c| tags[c].shared_text(index));
+            Series::new(Arc::clone(name), group.iter().map(shared).collect())
+        })
+    }
+}
+
+impl Batch {
+    fn value(&self, origin: Origin, row: usize) -> FieldValue {
+        match origin {
+            Origin::Field(column, None) => self.fields[column].value(row),
+            Origin::Field(column, Some(to)) => cast(self.fields[column].value(row), to),
+            Origin::Tag(column) if self.tags[column].text(row).is_empty() => FieldValue::Null,
+            Origin::Tag(column) | Origin::TagText(column) => {
+                FieldValue::String(self.tags[column].shared_text(row))
+            }
+            Origin::Null => FieldValue::Null,
+        }
+    }
+}
+
+impl RowStream for TableRows<'_> {
+    fn next_row(&mut self, row: &mut Row) -> Result<bool, ExecError> {
+        loop {
+            while self.batch.next >= self.batch.rows {
+                if !self.next_batch()? {
+                    return Ok(false);
+                }
+            }
+            let index = self.batch.next;
+            self.batch.next += 1;
+            row.values.clear();
+            row.values.extend(self.plan.origins.iter().map(|&origin| self.batch.value(origin, index)));
+            if self.plan.residual.as_ref().is_some_and(|condition| !condition.holds(&row.values)) {
+                continue;
+            }
+            row.values.truncate(self.plan.inputs);
+            row.time = self.batch.times.as_ref().map_or(0, |times| times.integer(index));
+            let series = self.series_at(index).clone();
+            if self.limit.as_ref().is_none_or(|limit| limit.admits(&series)) {
+                row.series = series;
+                return Ok(true);
+            }
+        }
+    }
+}

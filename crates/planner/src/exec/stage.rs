@@ -1,0 +1,260 @@
+//! Operators over the points of a bucket, one group beside the other.
+
+use std::ops::ControlFlow;
+
+use hashbrown::HashMap;
+use hyperbytedb_domain::FieldType;
+
+use super::call::ReducePlan;
+use super::error::ExecError;
+use super::level::Level;
+use super::row::Series;
+use crate::functions::{
+    Fill, FillMode, Point, Reducer, Transform, Transformation, Window, Windows, ZERO_TIME,
+};
+
+/// Receives the points of an operator with their groups; may break off.
+pub(super) type Emit<'e> = dyn FnMut(&Series, Point) -> ControlFlow<()> + 'e;
+
+/// One operator of each group, made when the group is first seen.
+struct Groups<T> {
+    members: Vec<(Series, T)>,
+    index: HashMap<Series, usize>,
+    latest: usize,
+}
+
+impl<T> Groups<T> {
+    fn new() -> Self {
+        Self { members: Vec::new(), index: HashMap::new(), latest: 0 }
+    }
+
+    fn get(
+        &mut self,
+        series: &Series,
+        make: impl FnOnce() -> Result<T, ExecError>,
+    ) -> Result<(usize, &mut T), ExecError> {
+        let known = match self.members.get(self.latest) {
+            Some((latest, _)) if latest == series => Some(self.latest),
+            _ => self.index.get(series).copied(),
+        };
+        self.latest = match known {
+            Some(position) => position,
+            None => {
+                self.members.push((series.clone(), make()?));
+                self.index.insert(series.clone(), self.members.len() - 1);
+                self.members.len() - 1
+            }
+        };
+        Ok((self.latest, &mut self.members[self.latest].1))
+    }
+
+    /// Positions in the order of the groups.
+    fn sort(&self, positions: &mut [usize], level: &Level) {
+        positions.sort_by(|&a, &b| level.directed(self.members[a].0.cmp(&self.members[b].0)));
+    }
+
+    fn clear(&mut self) {
+        self.members.clear();
+        self.index.clear();
+        self.latest = 0;
+    }
+}
+
+struct Member {
+    reducer: Reducer,
+    is_active: bool,
+}
+
+/// Aggregates and selectors: the points of a window in, few points out when the window ends.
+pub(super) struct Reduce {
+    plan: ReducePlan,
+    level: Level,
+    windows: Windows,
+    window: Option<Window>,
+    groups: Groups<Member>,
+    /// Groups with points in the window.
+    active: Vec<usize>,
+    emitted: Vec<(Series, Point)>,
+}
+
+impl Reduce {
+    pub fn new(plan: &ReducePlan, level: &Level) -> Self {
+        Self {
+            plan: plan.clone(),
+            level: level.clone(),
+            windows: level.windows(),
+            window: None,
+            groups: Groups::new(),
+            active: Vec::new(),
+            emitted: Vec::new(),
+        }
+    }
+
+    pub fn push(&mut self, series: &Series, point: &Point, emit: &mut Emit<'_>) -> Result<(), ExecError> {
+        let time = point.time;
+        if self.window.is_some_and(|w| time < w.start || time >= w.end) {
+            self.end_window(emit);
+        }
+        if point.is_nil() {
+            return Ok(());
+        }
+        if self.window.is_none() {
+            self.window = Some(self.windows.window(time));
+        }
+        let plan = &self.plan;
+        let make = || Ok(Member { reducer: plan.aggregate.reducer(plan.input)?, is_active: false });
+        let (position, member) = self.groups.get(series, make)?;
+        if !member.is_active {
+            member.is_active = true;
+            self.active.push(position);
+        }
+        member.reducer.push(point);
+        Ok(())
+    }
+
+    /// Emits what the window holds, groups in order; points that keep their times in order of time.
+    fn end_window(&mut self, emit: &mut Emit<'_>) {
+        let Some(window) = self.window.take() else { return };
+        let mut active = std::mem::take(&mut self.active);
+        self.groups.sort(&mut active, &self.level);
+        let start = shown_start(window.start);
+        for position in active.drain(..) {
+            let (series, member) = &mut self.groups.members[position];
+            member.is_active = false;
+            member.reducer.finish(&mut |mut point| {
+                if !self.plan.keeps_time {
+                    point.time = start;
+                } else if point.time == ZERO_TIME {
+                    point = point.at_window(window.start);
+                }
+                point.aux.drain(..self.plan.grouping_aux.min(point.aux.len()));
+                self.emitted.push((series.clone(), point));
+            });
+        }
+        self.active = active;
+        if self.plan.keeps_time && self.emitted.len() > 1 {
+            self.emitted.sort_by(|a, b| self.level.directed(a.1.time.cmp(&b.1.time)));
+        }
+        for (series, point) in self.emitted.drain(..) {
+            if emit(&series, point).is_break() {
+                break;
+            }
+        }
+    }
+
+    pub fn end_bucket(&mut self, emit: &mut Emit<'_>) {
+        self.end_window(emit);
+        self.groups.clear();
+    }
+
+    /// No point comes before this time any more; `input` is the time of the latest point.
+    pub fn bound(&self, input: Option<i64>) -> Option<i64> {
+        self.level.interval?;
+        let window = match self.window {
+            Some(window) => window,
+            None => self.windows.window(input?),
+        };
+        Some(if self.plan.keeps_time && !self.level.ascending { window.end } else { window.start })
+    }
+}
+
+/// A start without a lower bound is shown as 1970.
+pub(super) fn shown_start(start: i64) -> i64 {
+    if start <= hyperbytedb_domain::time::MIN_TIME { 0 } else { start }
+}
+
+/// Transformations: each group's points through an operator of its own.
+pub(super) struct Transforming {
+    transformation: Transformation,
+    input: FieldType,
+    level: Level,
+    windows: Windows,
+    groups: Groups<Transform>,
+}
+
+impl Transforming {
+    pub fn new(transformation: &Transformation, input: FieldType, level: &Level) -> Self {
+        Self {
+            transformation: transformation.clone(),
+            input,
+            level: level.clone(),
+            windows: level.windows(),
+            groups: Groups::new(),
+        }
+    }
+
+    pub fn push(&mut self, series: &Series, point: &Point, emit: &mut Emit<'_>) -> Result<(), ExecError> {
+        if point.is_nil() {
+            return Ok(());
+        }
+        let make = || Ok(self.transformation.transform(self.input, &self.windows, self.level.ascending)?);
+        let (_, transform) = self.groups.get(series, make)?;
+        let start = shown_start(self.windows.range.min);
+        transform.push(point, &mut |point| {
+            let _ = emit(series, point.at_window(start));
+        });
+        Ok(())
+    }
+
+    pub fn end_bucket(&mut self, emit: &mut Emit<'_>) -> Result<(), ExecError> {
+        let mut positions: Vec<usize> = (0..self.groups.members.len()).collect();
+        self.groups.sort(&mut positions, &self.level);
+        let start = shown_start(self.windows.range.min);
+        for position in positions {
+            let (series, transform) = &mut self.groups.members[position];
+            transform.finish(&mut |point| {
+                let _ = emit(series, point.at_window(start));
+            })?;
+        }
+        self.groups.clear();
+        Ok(())
+    }
+
+    pub fn bound(&self, input: Option<i64>) -> Option<i64> {
+        match self.transformation {
+            Transformation::HoltWinters { .. } | Transformation::Integral { .. } => None,
+            _ => input,
+        }
+    }
+}
+
+/// Fill. Like InfluxDB's, it ends a group whenever another one comes.
+pub(super) struct Filling {
+    fill: Fill,
+    group: Option<Series>,
+    latest: Option<i64>,
+}
+
+impl Filling {
+    pub fn new(mode: &FillMode, value_type: FieldType, level: &Level) -> Self {
+        let fill = Fill::new(mode.clone(), value_type, &level.windows(), level.ascending);
+        Self { fill, group: None, latest: None }
+    }
+
+    pub fn push(&mut self, series: &Series, point: Point, emit: &mut Emit<'_>) {
+        if self.group.as_ref() != Some(series) {
+            self.end_group(emit);
+            self.group = Some(series.clone());
+        }
+        let latest = &mut self.latest;
+        let _ = self.fill.push(point, &mut |point| {
+            *latest = Some(point.time);
+            emit(series, point)
+        });
+    }
+
+    fn end_group(&mut self, emit: &mut Emit<'_>) {
+        if let Some(series) = self.group.take() {
+            let _ = self.fill.finish(&mut |point| emit(&series, point));
+        }
+        self.latest = None;
+    }
+
+    pub fn end_bucket(&mut self, emit: &mut Emit<'_>) {
+        self.end_group(emit);
+    }
+
+    pub fn bound(&self) -> Option<i64> {
+        self.latest
+    }
+}

@@ -1,0 +1,62 @@
+//! Statements against points in memory.
+
+pub mod engine;
+pub mod influx;
+pub mod json;
+pub mod points;
+
+use hyperbytedb_domain::QueryContext;
+use hyperbytedb_planner::exec::{self, ExecOptions};
+use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
+use hyperbytedb_timeseriesql::ast::Statement;
+use serde_json::Value;
+
+use points::Store;
+
+/// How a statement is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Mode {
+    pub pushdown: bool,
+    pub chunk_rows: usize,
+}
+
+/// The answer of a SELECT as InfluxDB's JSON: the `series`, or the error.
+pub fn answer(store: &Store, statement: &str, now: i64, mode: Mode) -> Result<Vec<Value>, String> {
+    answer_in(store, statement, now, mode, "db0", "", "")
+}
+
+/// The same with the parameters `db`, `rp` and `epoch` of a request.
+pub fn answer_in(
+    store: &Store,
+    statement: &str,
+    now: i64,
+    mode: Mode,
+    database: &str,
+    retention_policy: &str,
+    epoch: &str,
+) -> Result<Vec<Value>, String> {
+    let query = hyperbytedb_timeseriesql::parse_query(statement).map_err(|e| e.to_string())?;
+    let [Statement::Select(select)] = query.statements.as_slice() else {
+        return Err(format!("not one SELECT: {statement}"));
+    };
+    let catalog = store.catalog();
+    let context = PrepareContext {
+        catalog: &catalog,
+        database,
+        retention_policy,
+        now,
+        limits: PrepareLimits::default(),
+    };
+    let plan = prepare(select, &context).map_err(|e| e.to_string())?;
+    let engine = store.engine();
+    let bounds = QueryContext::unbounded();
+    let options =
+        ExecOptions { pushdown: mode.pushdown, chunk_rows: mode.chunk_rows, ..ExecOptions::default() };
+    let blocks =
+        exec::execute(&plan, &engine, &|_, _| false, &bounds, &options).map_err(|e| e.to_string())?;
+    let mut series = json::SeriesWriter::new(epoch);
+    for block in blocks {
+        series.push(&block.map_err(|e| e.to_string())?);
+    }
+    Ok(series.finish())
+}

@@ -1,0 +1,245 @@
+//! The composition root: adapters into ports, ports into services.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use hyperbytedb_application::commands::{CommandError, CommandPorts, CommandService};
+use hyperbytedb_application::flush::{FlushOptions, FlushService};
+use hyperbytedb_application::ingestion::IngestionService;
+use hyperbytedb_application::ingestion::committer::{CommitOptions, Committer};
+use hyperbytedb_application::memtable::set::SealLimits;
+use hyperbytedb_application::statements::running::RunningQueries;
+use hyperbytedb_application::statements::{QueryOptions, StatementService};
+use hyperbytedb_application::{Phase, Readiness, recovery};
+use hyperbytedb_domain::ports::{
+    FlushPort, MetadataPort, PointsSinkPort, QueryPort, SeriesIndexPort, WalPort,
+};
+use hyperbytedb_domain::{Precision, StorageError};
+use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
+use hyperbytedb_http_api::{HttpOptions, HttpState};
+use hyperbytedb_line_protocol::ParseOptions;
+use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use parking_lot::Mutex;
+
+use crate::config::Config;
+
+/// All services of a server.
+pub struct Application {
+    pub readiness: Arc<Readiness>,
+    wal: Arc<dyn WalPort>,
+    flush: Arc<FlushService>,
+    commands: Arc<CommandService>,
+    ingestion: Arc<IngestionService>,
+    statements: Arc<StatementService>,
+    metrics: PrometheusHandle,
+    flusher: Mutex<Option<Flusher>>,
+}
+
+/// The flush thread; dropping `stop` ends it.
+struct Flusher {
+    stop: crossbeam_channel::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Application {
+    /// Opens the stores and starts the threads. Nothing is replayed yet.
+    pub fn open(config: &Config) -> Result<Self, Box<dyn Error>> {
+        std::fs::create_dir_all(&config.storage.data_dir)
+            .map_err(|e| format!("data folder {}: {e}", config.storage.data_dir))?;
+        let metrics = PrometheusBuilder::new().install_recorder()?;
+        let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
+        let (wal, metadata, series): (Arc<dyn WalPort>, Arc<dyn MetadataPort>, Arc<dyn SeriesIndexPort>) =
+            (storage.wal, storage.metadata, storage.series);
+        let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
+        let (sink, reader): (Arc<dyn PointsSinkPort>, Arc<dyn QueryPort>) = (engine.clone(), engine);
+
+        let flush =
+            Arc::new(FlushService::new(flush_options(config), sink.clone(), metadata.clone(), wal.clone())?);
+        let ports = CommandPorts {
+            metadata: metadata.clone(),
+            series: series.clone(),
+            sink,
+            engine: reader.clone(),
+            wal: wal.clone(),
+        };
+        let node = config.server.node_id;
+        let commands = Arc::new(CommandService::new(node, ports, flush.clone()));
+        let ingestion = Arc::new(IngestionService {
+            metadata: metadata.clone(),
+            series: series.clone(),
+            flush: flush.clone(),
+            commands: commands.clone(),
+            committer: Committer::start(commit_options(config), node, wal.clone(), flush.clone(), None)?,
+            parse_limits: parse_limits(config),
+        });
+        let options = query_options(config);
+        let statements = Arc::new(StatementService {
+            metadata,
+            series,
+            engine: reader,
+            wal: wal.clone(),
+            flush: flush.clone(),
+            commands: commands.clone(),
+            ingestion: ingestion.clone(),
+            running: Arc::new(RunningQueries::new(options.max_concurrent)),
+            options,
+            started: Instant::now(),
+        });
+        let readiness = Arc::new(Readiness::default());
+        let flusher = Mutex::new(None);
+        Ok(Self { readiness, wal, flush, commands, ingestion, statements, metrics, flusher })
+    }
+
+    /// Brings back what the log holds, then lets requests in.
+    pub fn replay(&self) -> Result<(), CommandError> {
+        recovery::replay(&self.wal, &self.ingestion, &self.commands, &self.flush)?;
+        let (stop, stopped) = crossbeam_channel::bounded(1);
+        let flush = self.flush.clone();
+        let thread = std::thread::Builder::new()
+            .name("flusher".into())
+            .spawn(move || flush.run(&stopped))
+            .map_err(|e| StorageError::failed("start the flush thread", e))?;
+        *self.flusher.lock() = Some(Flusher { stop, thread });
+        self.readiness.set(Phase::Ready);
+        Ok(())
+    }
+
+    /// Ends the threads and flushes everything.
+    pub fn stop(&self) -> Result<(), Box<dyn Error>> {
+        if let Some(Flusher { stop, thread }) = self.flusher.lock().take() {
+            drop(stop);
+            thread.join().map_err(|_| "the flush thread ended abnormally")?;
+        }
+        Ok(self.flush.flush_all()?)
+    }
+
+    pub fn http_state(&self, config: &Config) -> Result<HttpState, Box<dyn Error>> {
+        Ok(HttpState {
+            ingestion: self.ingestion.clone(),
+            queries: self.statements.clone(),
+            readiness: self.readiness.clone(),
+            auth: None,
+            metrics: self.metrics.clone(),
+            options: http_options(config),
+        })
+    }
+}
+
+/// The usual reason why a store does not open.
+fn locked(error: StorageError, dir: &Path) -> String {
+    if error.to_string().contains("LOCK") || error.to_string().contains("lock") {
+        return format!("{error}\nis another hyperbytedb running on {}?", dir.display());
+    }
+    error.to_string()
+}
+
+fn storage_options(config: &Config) -> StorageOptions {
+    StorageOptions {
+        wal_dir: config.wal_dir(),
+        meta_dir: config.meta_dir(),
+        wal_sync: match config.wal.sync.as_str() {
+            "interval" => WalSync::Interval(Duration::from_millis(config.wal.sync_interval_ms)),
+            "off" => WalSync::Off,
+            _ => WalSync::Always,
+        },
+        wal_write_buffer_bytes: config.storage.wal_write_buffer_bytes,
+        meta_write_buffer_bytes: config.storage.meta_write_buffer_bytes,
+        meta_cache_bytes: config.storage.meta_cache_bytes,
+        series_cache_entries: config.storage.series_cache_entries,
+        max_series_per_database: config.limits.max_series_per_database,
+        max_values_per_tag: config.limits.max_values_per_tag,
+        max_open_files: config.storage.max_open_files,
+    }
+}
+
+fn chdb_options(config: &Config) -> ChdbOptions {
+    let chdb = &config.chdb;
+    ChdbOptions {
+        query_connections: chdb.query_connections,
+        write_connections: chdb.write_connections,
+        connection_wait: Duration::from_secs(chdb.connection_wait_secs),
+        max_server_memory_bytes: chdb.max_server_memory_bytes,
+        max_query_memory_bytes: config.query.max_memory_bytes,
+        max_merge_memory_bytes: chdb.max_merge_memory_bytes,
+        max_query_threads: chdb.max_query_threads,
+        mark_cache_bytes: chdb.mark_cache_bytes,
+        merge_threads: chdb.merge_threads,
+        ..ChdbOptions::new(config.engine_dir())
+    }
+}
+
+fn flush_options(config: &Config) -> FlushOptions {
+    let flush = &config.flush;
+    FlushOptions {
+        limits: SealLimits {
+            rows: flush.max_rows,
+            bytes: flush.max_bytes,
+            age: Duration::from_secs(flush.interval_secs),
+            small_rows: flush.small_rows,
+            small_age: Duration::from_secs(flush.small_interval_secs.max(flush.interval_secs)),
+        },
+        memory_limit_bytes: flush.memory_limit_bytes,
+        checkpoint_interval: Duration::from_secs(flush.checkpoint_interval_secs),
+        wal_size_bytes: flush.wal_size_bytes,
+        merge_quiet: Duration::from_secs(flush.merge_quiet_secs),
+        overlap_series_max: flush.overlap_series_max,
+    }
+}
+
+fn commit_options(config: &Config) -> CommitOptions {
+    CommitOptions {
+        queue_length: config.wal.queue_length,
+        group_writes_max: config.wal.group_writes_max,
+        group_bytes_max: config.wal.group_bytes_max,
+        ..CommitOptions::default()
+    }
+}
+
+fn parse_limits(config: &Config) -> ParseOptions {
+    ParseOptions {
+        max_line_bytes: config.write.max_line_bytes,
+        max_tags: config.write.max_tags,
+        max_fields: config.write.max_fields,
+        max_absent_values: config.write.max_absent_values,
+        ..ParseOptions::new(Precision::Nanosecond, 0)
+    }
+}
+
+fn query_options(config: &Config) -> QueryOptions {
+    let query = &config.query;
+    QueryOptions {
+        max_concurrent: query.max_concurrent,
+        timeout: (query.timeout_secs > 0).then(|| Duration::from_secs(query.timeout_secs)),
+        max_memory_bytes: query.max_memory_bytes,
+        max_rows_read: query.max_rows_read,
+        max_threads: config.chdb.max_query_threads,
+        max_select_buckets: query.max_select_buckets,
+        max_select_series: query.max_select_series,
+        max_select_points: query.max_select_points,
+        max_buffered_points: query.max_buffered_points,
+        block_rows: query.block_rows,
+    }
+}
+
+fn http_options(config: &Config) -> HttpOptions {
+    let http = &config.http;
+    HttpOptions {
+        max_body_bytes: http.max_body_bytes,
+        max_inflated_body_bytes: http.max_inflated_body_bytes,
+        max_inflight_body_bytes: http.max_inflight_body_bytes,
+        body_timeout: Duration::from_secs(http.body_timeout_secs),
+        max_concurrent_writes: http.max_concurrent_writes,
+        max_queued_writes: http.max_queued_writes,
+        max_concurrent_queries: http.max_concurrent_queries,
+        max_queued_queries: http.max_queued_queries,
+        queue_timeout: Duration::from_secs(http.queue_timeout_secs),
+        replay_timeout: Duration::from_secs(http.replay_timeout_secs),
+        max_chunk_rows: http.max_chunk_rows,
+        max_row_limit: http.max_row_limit,
+        max_buffered_answer_bytes: http.max_buffered_answer_bytes,
+    }
+}

@@ -1,0 +1,227 @@
+//! The settings: one declaration a section.
+
+use serde::{Deserialize, Serialize};
+
+/// A key of a section, for the printed configuration.
+pub struct KeyDoc {
+    pub key: &'static str,
+    pub text: &'static str,
+}
+
+/// Declares a section: a struct with defaults, and the texts of its keys.
+macro_rules! section {
+    ($(#[doc = $about:literal])* $name:ident { $($(#[doc = $text:literal])+ $key:ident: $type:ty = $default:expr,)* }) => {
+        $(#[doc = $about])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            $($(#[doc = $text])+ pub $key: $type,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+
+        impl $name {
+            pub const ABOUT: &'static str = concat!($($about),*);
+            pub const KEYS: &'static [KeyDoc] =
+                &[$(KeyDoc { key: stringify!($key), text: concat!($($text),+) }),*];
+        }
+    };
+}
+
+section! {
+    /// Where the server listens.
+    ServerConfig {
+        /// Address to listen on.
+        bind_address: String = "127.0.0.1".to_owned(),
+        /// Port to listen on; 0 lets the system choose one, which the start-up line names.
+        port: u16 = 8086,
+        /// Connections at one time; more wait in the system's backlog.
+        max_connections: usize = 4096,
+        /// Seconds that running requests get at a stop before they are cut off.
+        shutdown_timeout_secs: u64 = 30,
+        /// Number of this node in log records; matters once there are several.
+        node_id: u64 = 1,
+    }
+}
+
+section! {
+    /// Where the data lives.
+    StorageConfig {
+        /// Folder of all data.
+        data_dir: String = "./data".to_owned(),
+        /// Folder of the write-ahead log; empty: `wal` in the data folder.
+        wal_dir: String = String::new(),
+        /// Folder of the catalogue and the series index; empty: `meta` in the data folder.
+        meta_dir: String = String::new(),
+        /// Bytes of log records kept in memory before they are written a second time.
+        wal_write_buffer_bytes: usize = 64 << 20,
+        /// Bytes of new series kept in memory before they are written out.
+        meta_write_buffer_bytes: usize = 64 << 20,
+        /// Bytes of series index kept in memory for reading.
+        meta_cache_bytes: usize = 64 << 20,
+        /// Series known without a look-up on disk, about 60 bytes each.
+        series_cache_entries: usize = 1_000_000,
+        /// Files that the log and the catalogue may each hold open.
+        max_open_files: u32 = 512,
+    }
+}
+
+section! {
+    /// The embedded ClickHouse engine.
+    ChdbConfig {
+        /// Folder of the engine's data; empty: `chdb` in the data folder.
+        session_data_path: String = String::new(),
+        /// Scans at one time; each holds a connection until it is read to its end or dropped.
+        query_connections: usize = 8,
+        /// Inserts, deletes, merges and changes of tables at one time.
+        write_connections: usize = 4,
+        /// Seconds that a statement without a deadline waits for a free connection.
+        connection_wait_secs: u64 = 10,
+        /// Bytes of memory of the whole engine: queries, merges, caches.
+        max_server_memory_bytes: u64 = 4 << 30,
+        /// Bytes of memory of all merges and mutations: no further one starts beyond it.
+        max_merge_memory_bytes: u64 = 512 << 20,
+        /// Bytes of the cache of index marks.
+        mark_cache_bytes: u64 = 64 << 20,
+        /// Threads that merge parts.
+        merge_threads: u32 = 2,
+        /// Threads of one scan.
+        max_query_threads: u32 = 2,
+    }
+}
+
+section! {
+    /// The write-ahead log.
+    WalConfig {
+        /// When a write is on disk: `always` before it is answered; `interval` every `sync_interval_ms`; `off` when the operating system sees fit. A crash of the process loses nothing in any mode; a power failure loses what was not synced.
+        sync: String = "always".to_owned(),
+        /// Milliseconds between syncs in mode `interval`.
+        sync_interval_ms: u64 = 200,
+        /// Writes that may wait for the log.
+        queue_length: usize = 256,
+        /// Writes in one log batch at most.
+        group_writes_max: usize = 64,
+        /// Bytes of line protocol in one log batch, about.
+        group_bytes_max: usize = 16 << 20,
+    }
+}
+
+section! {
+    /// Moving points from memory to the engine.
+    FlushConfig {
+        /// Seconds after which a memtable is flushed.
+        interval_secs: u64 = 10,
+        /// Rows of a memtable that make it due.
+        max_rows: usize = 200_000,
+        /// Bytes of a memtable that make it due.
+        max_bytes: usize = 64 << 20,
+        /// Memtables with fewer rows than this wait `small_interval_secs` instead of `interval_secs`.
+        small_rows: usize = 1_000,
+        /// Seconds after which a small memtable is flushed.
+        small_interval_secs: u64 = 60,
+        /// Bytes of all memtables past which writes get HTTP 503 with Retry-After.
+        memory_limit_bytes: usize = 512 << 20,
+        /// Seconds between checkpoints: the engine's files are synced and the log is truncated.
+        checkpoint_interval_secs: u64 = 30,
+        /// Bytes of the log that bring the next checkpoint forward.
+        wal_size_bytes: u64 = 256 << 20,
+        /// Seconds that a partition with duplicates must be left alone before it is merged.
+        merge_quiet_secs: u64 = 30,
+        /// Series of a table whose last flushed time is remembered, about 50 bytes each.
+        overlap_series_max: usize = 1_000_000,
+    }
+}
+
+section! {
+    /// Line protocol.
+    WriteConfig {
+        /// Bytes of one line.
+        max_line_bytes: usize = 16 << 20,
+        /// Tags on one line.
+        max_tags: usize = 256,
+        /// Fields on one line.
+        max_fields: usize = 4096,
+        /// Empty cells that lines with different fields may cause in the columns of one request.
+        max_absent_values: usize = 16 << 20,
+    }
+}
+
+section! {
+    /// Queries; 0 = no limit.
+    QueryConfig {
+        /// Queries at one time.
+        max_concurrent: usize = 64,
+        /// Seconds that one request's statements may take together.
+        timeout_secs: u64 = 300,
+        /// Bytes of engine memory for one scan.
+        max_memory_bytes: u64 = 2 << 30,
+        /// Rows that one scan may read.
+        max_rows_read: u64 = 0,
+        /// Windows of one GROUP BY time (InfluxDB's max-select-buckets).
+        max_select_buckets: usize = 0,
+        /// Series that one SELECT may return (InfluxDB's max-select-series).
+        max_select_series: usize = 0,
+        /// Points that one SELECT may read (InfluxDB's max-select-point).
+        max_select_points: usize = 0,
+        /// Points that the operators of one SELECT may hold back to put them in order.
+        max_buffered_points: usize = 20_000_000,
+        /// Rows of one block of an answer that is not chunked.
+        block_rows: usize = 10_000,
+    }
+}
+
+section! {
+    /// Cardinality; 0 = no limit.
+    LimitsConfig {
+        /// Series of one database.
+        max_series_per_database: u64 = 1_000_000,
+        /// Distinct values of one tag of a measurement.
+        max_values_per_tag: u64 = 100_000,
+    }
+}
+
+section! {
+    /// The HTTP interface.
+    HttpConfig {
+        /// Bytes of a request body as sent.
+        max_body_bytes: usize = 25_000_000,
+        /// Bytes of a gzip'ed request body once inflated.
+        max_inflated_body_bytes: usize = 100_000_000,
+        /// Bytes of all request bodies held at one time.
+        max_inflight_body_bytes: usize = 512 << 20,
+        /// Seconds that a client may take to send a body.
+        body_timeout_secs: u64 = 120,
+        /// Writes worked on at one time.
+        max_concurrent_writes: usize = 64,
+        /// Writes that wait for their turn.
+        max_queued_writes: usize = 256,
+        /// Queries run at one time.
+        max_concurrent_queries: usize = 64,
+        /// Queries that wait for their turn.
+        max_queued_queries: usize = 256,
+        /// Seconds that a request may wait for its turn.
+        queue_timeout_secs: u64 = 30,
+        /// Seconds that a request may wait for the end of the replay at start.
+        replay_timeout_secs: u64 = 10,
+        /// Greatest chunk_size granted, in rows.
+        max_chunk_rows: usize = 100_000,
+        /// Rows of an answer that is not chunked, marked as partial when cut; 0 = all.
+        max_row_limit: usize = 0,
+        /// Bytes of a MessagePack answer that is not chunked: it cannot be streamed.
+        max_buffered_answer_bytes: usize = 64 << 20,
+    }
+}
+
+section! {
+    /// Logs, on standard error.
+    LoggingConfig {
+        /// Least level: error, warn, info, debug or trace; also a filter such as `info,hyperbytedb_http_api=debug`.
+        level: String = "info".to_owned(),
+        /// text or json.
+        format: String = "text".to_owned(),
+    }
+}

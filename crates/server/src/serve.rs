@@ -1,0 +1,95 @@
+//! The server's life: listen, replay, serve, stop.
+
+use std::error::Error;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyperbytedb_application::Phase;
+use hyperbytedb_http_api::BoundedListener;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::compose::Application;
+use crate::config::Config;
+
+/// Runs until SIGTERM or SIGINT. A second signal exits at once.
+pub fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let application = Arc::new(Application::open(config)?);
+    let served = runtime.block_on(listen(config, &application));
+    application.readiness.set(Phase::Stopping);
+    // Requests that were cut off must not hold up the final flush.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    served?;
+    application.stop()?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), Box<dyn Error>> {
+    let address = format!("{}:{}", config.server.bind_address, config.server.port);
+    let listener =
+        TcpListener::bind(&address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
+    let local = listener.local_addr()?;
+    let (stop, stopping) = watch::channel(false);
+    spawn_signal_handler(stop)?;
+    println!("hyperbytedb listening on http://{local}, data in {}", config.storage.data_dir);
+    tracing::info!(address = %local, data_dir = config.storage.data_dir, "listening");
+    let replay = spawn_replay(application.clone());
+    let router = hyperbytedb_http_api::router(application.http_state(config)?);
+    let listener = BoundedListener::new(listener, config.server.max_connections);
+    let server = axum::serve(listener, router).with_graceful_shutdown(wait_for(stopping.clone()));
+    let limit = Duration::from_secs(config.server.shutdown_timeout_secs);
+    tokio::select! {
+        ended = server.into_future() => ended?,
+        () = after(stopping, limit) => tracing::warn!("requests still running at the end of server.shutdown_timeout_secs are cut off"),
+        failed = replay => return Err(failed),
+    }
+    Ok(())
+}
+
+/// Replays the log beside the listener, so that `/ping` and `/health` answer meanwhile. Ends only on failure.
+async fn spawn_replay(application: Arc<Application>) -> Box<dyn Error> {
+    match tokio::task::spawn_blocking(move || application.replay().map_err(|e| e.to_string())).await {
+        Ok(Ok(())) => std::future::pending().await,
+        Ok(Err(error)) => format!("the write-ahead log could not be replayed: {error}").into(),
+        Err(error) => format!("the replay ended abnormally: {error}").into(),
+    }
+}
+
+fn spawn_signal_handler(stop: watch::Sender<bool>) -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        for first in [true, false] {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            if first {
+                tracing::info!(signal = name, "stopping: no new requests, then a final flush");
+                stop.send_replace(true);
+            } else {
+                tracing::warn!(
+                    signal = name,
+                    "second signal: exiting at once; the log has what was acknowledged"
+                );
+                std::process::exit(1);
+            }
+        }
+    });
+    Ok(())
+}
+
+async fn wait_for(mut stopping: watch::Receiver<bool>) {
+    // An error means that the handler is gone: stop as well.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+fn after(stopping: watch::Receiver<bool>, limit: Duration) -> impl Future<Output = ()> {
+    async move {
+        wait_for(stopping).await;
+        tokio::time::sleep(limit).await;
+    }
+}

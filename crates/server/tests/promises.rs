@@ -1,0 +1,171 @@
+//! The promises of the design that a client can see: visible at once, upsert per field, ordered deletes, bounded input.
+
+mod support;
+
+use support::{Client, Server};
+
+/// Never flushes by itself within a test; small partitions of work elsewhere do it on demand.
+const NO_FLUSH: [(&str, &str); 1] = [("FLUSH__INTERVAL_SECS", "3600")];
+
+fn server_with_db() -> (Server, Client) {
+    let server = Server::start();
+    let client = server.client();
+    client.query("", "CREATE DATABASE db0");
+    (server, client)
+}
+
+fn count(client: &Client, statement: &str) -> u64 {
+    client.rows("db0", statement).first().and_then(|row| row[1].as_u64()).unwrap_or(0)
+}
+
+#[test]
+fn a_point_is_visible_when_it_is_acknowledged() {
+    let server = Server::start_with(&NO_FLUSH);
+    let client = server.client();
+    client.query("", "CREATE DATABASE db0");
+    for i in 1..=200u64 {
+        client.write("db0", &format!("m,host=h{} v={i}i {i}\n", i % 5));
+        assert_eq!(count(&client, "SELECT count(v) FROM m"), i);
+        assert_eq!(count(&client, "SELECT last(v) FROM m"), i);
+    }
+}
+
+#[test]
+fn writers_and_readers_at_once_see_their_own_points() {
+    let server = Server::start();
+    server.client().query("", "CREATE DATABASE db0");
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let client = server.client();
+            scope.spawn(move || {
+                for i in 1..=50u64 {
+                    client.write("db0", &format!("m,w=w{writer} v={i}i {i}\n"));
+                    assert_eq!(count(&client, &format!("SELECT count(v) FROM m WHERE w = 'w{writer}'")), i);
+                }
+            });
+        }
+    });
+}
+
+/// Writes the same point in many ways; the fields must merge, the latest value winning.
+fn check_upserts(client: &Client) {
+    let rows = client.rows("db0", "SELECT a, b, s FROM m WHERE host = 'x'");
+    assert_eq!(serde_json::to_string(&rows).unwrap(), r#"[[1000,3,20,"new"]]"#);
+    assert_eq!(count(client, "SELECT count(a) FROM m WHERE host = 'x'"), 1);
+    assert_eq!(count(client, "SELECT sum(b) FROM m WHERE host = 'x'"), 20);
+}
+
+#[test]
+fn fields_of_one_point_merge_across_flush_merge_and_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [("FLUSH__MERGE_QUIET_SECS", "0"), ("FLUSH__CHECKPOINT_INTERVAL_SECS", "1")];
+    let server = Server::start_in(dir.path(), &settings);
+    let client = server.client();
+    client.query("", "CREATE DATABASE db0");
+    // In one request, in one memtable, and across flushes (each query flushes).
+    client.write("db0", "m,host=x a=1 1000\nm,host=x a=2,b=10i 1000\n");
+    client.write("db0", "m,host=x s=\"old\" 1000\n");
+    assert_eq!(count(&client, "SELECT count(a) FROM m"), 1);
+    client.write("db0", "m,host=x b=20i 1000\nm,host=y a=7 1000\n");
+    assert_eq!(count(&client, "SELECT count(b) FROM m WHERE host = 'x'"), 1);
+    client.write("db0", "m,host=x a=3 1000\n");
+    client.write("db0", "m,host=x s=\"new\" 1000\n");
+    check_upserts(&client);
+    // The background merge.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !client.get("/metrics").unwrap().body.contains("hyperbytedb_merged_partitions_total") {
+        assert!(std::time::Instant::now() < deadline, "no merge: {}", server.log());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    check_upserts(&client);
+    assert_eq!(server.stop(), Some(0));
+    let server = Server::start_in(dir.path(), &settings);
+    check_upserts(&server.client());
+    server.kill();
+    let server = Server::start_in(dir.path(), &settings);
+    check_upserts(&server.client());
+}
+
+#[test]
+fn deletes_are_ordered_with_writes_also_through_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_in(dir.path(), &NO_FLUSH);
+    let client = server.client();
+    client.query("", "CREATE DATABASE db0");
+    client.write("db0", "m,host=x v=1 1\nm,host=x v=2 2\nm,host=y v=3 3\nn,host=x v=4 4\n");
+    client.query("db0", "DELETE FROM m WHERE host = 'x'");
+    client.write("db0", "m,host=x v=5 1\n");
+    client.query("db0", "DROP MEASUREMENT n");
+    client.write("db0", "n,host=z v=6i 4\n");
+    server.kill();
+    let server = Server::start_in(dir.path(), &NO_FLUSH);
+    let client = server.client();
+    let rows = client.rows("db0", "SELECT host, v FROM m");
+    assert_eq!(serde_json::to_string(&rows).unwrap(), r#"[[1,"x",5],[3,"y",3]]"#);
+    let rows = client.rows("db0", "SELECT host, v FROM n");
+    assert_eq!(serde_json::to_string(&rows).unwrap(), r#"[[4,"z",6]]"#);
+    client.query("db0", "DROP SERIES FROM m WHERE host = 'x'");
+    let rows = client.rows("db0", "SHOW SERIES");
+    assert_eq!(serde_json::to_string(&rows).unwrap(), r#"[["m,host=y"],["n,host=z"]]"#);
+}
+
+#[test]
+fn hostile_bodies_get_errors_and_the_server_lives() {
+    let (server, client) = server_with_db();
+    let expect = |body: &[u8], status: u16, text: &str| {
+        let answer = client.post("/write", &[("db", "db0")], body).unwrap();
+        assert_eq!(answer.status, status, "{}", &answer.body[..answer.body.len().min(300)]);
+        assert!(answer.body.contains(text), "{}", &answer.body[..answer.body.len().min(300)]);
+    };
+    expect(b"\x00\x01\x02garbage", 400, "unable to parse");
+    expect(b"m v=\"\xff\xfe\" 1", 400, "UTF-8");
+    expect(b"m,time=x v=1 1", 400, "time");
+    expect(b"m time=1 1", 400, "time");
+    let many_tags: String = (0..10_000).map(|i| format!(",t{i}=v")).collect();
+    let answer =
+        client.post("/write", &[("db", "db0")], format!("tags{many_tags} v=1 1").as_bytes()).unwrap();
+    assert!(answer.status == 204 || answer.status == 400, "{}", answer.status);
+    let huge = vec![b'x'; 100_000_000];
+    let status = client.post("/write", &[("db", "db0")], &huge).map(|a| a.status);
+    // The server may close the connection before it has read all of it.
+    assert!(status.as_ref().is_ok_and(|s| *s == 413 || *s == 400) || status.is_err(), "{status:?}");
+    let client = server.client();
+    client.write("db0", "m v=1 1");
+    assert_eq!(count(&client, "SELECT count(v) FROM m"), 1);
+}
+
+#[test]
+fn names_are_only_names() {
+    let (_server, client) = server_with_db();
+    let names = [
+        "'; DROP TABLE x; --",
+        "back`tick",
+        "quo\"te",
+        "new\nline",
+        "per%cent {x:String}",
+        "\\",
+        "time()",
+        "日本",
+    ];
+    for (i, name) in names.iter().enumerate() {
+        let escaped: String = name
+            .chars()
+            .flat_map(|c| if matches!(c, ' ' | ',' | '=' | '\n') { vec!['\\', c] } else { vec![c] })
+            .collect();
+        let quoted = name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let answer = client.try_write("db0", &format!("m{i},{escaped}={escaped} {escaped}={i}i 1")).unwrap();
+        if name.contains('\n') || *name == "\\" {
+            // Not representable in line protocol everywhere; it must only not do harm.
+            continue;
+        }
+        assert_eq!(answer.status, 204, "{name}: {}", answer.body);
+        let value = name.replace('\\', "\\\\").replace('\'', "\\'");
+        let statement = format!("SELECT \"{quoted}\"::field FROM m{i} WHERE \"{quoted}\"::tag = '{value}'");
+        let rows = client.rows("db0", &statement);
+        assert_eq!(rows.len(), 1, "{statement}");
+        assert_eq!(rows[0][1].as_u64(), Some(i as u64), "{statement}");
+    }
+    let long = "n".repeat(60_000);
+    client.write("db0", &format!("{long},t={long} v=1 1"));
+    assert_eq!(client.rows("db0", &format!("SELECT v FROM \"{long}\" WHERE t = '{long}'")).len(), 1);
+}

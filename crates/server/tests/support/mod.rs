@@ -1,0 +1,194 @@
+//! The built server as a child process, and a small HTTP client for it.
+#![allow(dead_code)] // each test binary uses its part
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A running server. Dropping it kills it.
+pub struct Server {
+    child: Child,
+    pub port: u16,
+    pub data_dir: PathBuf,
+    _own_dir: Option<TempDir>,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
+    pub headers: ureq::http::HeaderMap,
+}
+
+impl Answer {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
+impl Server {
+    /// A server with a new data folder.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// A server with a new data folder and settings, named without their `HYPERBYTEDB__`.
+    pub fn start_with(settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut server = Self::start_in(dir.path(), settings);
+        server._own_dir = Some(dir);
+        server
+    }
+
+    /// A server on an existing data folder.
+    pub fn start_in(dir: &Path, settings: &[(&str, &str)]) -> Self {
+        let port = free_port();
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(dir.join("server.log")).expect("log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hyperbytedb"));
+        command
+            .arg("serve")
+            .env("HYPERBYTEDB__SERVER__PORT", port.to_string())
+            .env("HYPERBYTEDB__STORAGE__DATA_DIR", dir.join("data"))
+            .stdout(Stdio::from(log.try_clone().expect("log")))
+            .stderr(Stdio::from(log))
+            .stdin(Stdio::null());
+        for (key, value) in settings {
+            command.env(format!("HYPERBYTEDB__{key}"), value);
+        }
+        let child = command.spawn().expect("the built server");
+        let mut server = Self { child, port, data_dir: dir.to_owned(), _own_dir: None };
+        server.wait_until_ready();
+        server
+    }
+
+    fn wait_until_ready(&mut self) {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("the server ended with {status}: {}", self.log());
+            }
+            if self.try_get("/health/ready").is_ok_and(|a| a.status == 200) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the server did not become ready: {}", self.log());
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data_dir.join("server.log")).unwrap_or_default()
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// kill -9, and wait until it is gone.
+    pub fn kill(mut self) {
+        self.child.kill().expect("kill");
+        self.child.wait().expect("wait");
+    }
+
+    /// SIGTERM; returns the exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
+        let deadline = Instant::now() + START_TIMEOUT;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the server did not stop: {}", self.log());
+    }
+
+    pub fn try_get(&self, path: &str) -> Result<Answer, ureq::Error> {
+        Client::new(&self.url()).get(path)
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(&self.url())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A client with a keep-alive connection.
+pub struct Client {
+    agent: ureq::Agent,
+    url: String,
+}
+
+impl Client {
+    pub fn new(url: &str) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(REQUEST_TIMEOUT))
+            .build();
+        Self { agent: config.into(), url: url.to_owned() }
+    }
+
+    pub fn get(&self, path: &str) -> Result<Answer, ureq::Error> {
+        answer(self.agent.get(format!("{}{path}", self.url)).call()?)
+    }
+
+    pub fn post(&self, path: &str, query: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {
+        answer(self.agent.post(format!("{}{path}", self.url)).query_pairs(query.iter().copied()).send(body)?)
+    }
+
+    pub fn try_write(&self, db: &str, body: &str) -> Result<Answer, ureq::Error> {
+        self.post("/write", &[("db", db)], body.as_bytes())
+    }
+
+    /// Writes points; panics unless all are accepted.
+    pub fn write(&self, db: &str, body: &str) {
+        let answer = self.try_write(db, body).expect("write");
+        assert_eq!(answer.status, 204, "{}", answer.body);
+    }
+
+    pub fn query_raw(&self, db: &str, statement: &str) -> Answer {
+        self.post("/query", &[("db", db), ("q", statement), ("epoch", "ns")], b"").expect("query")
+    }
+
+    /// Runs a statement; panics on an error.
+    pub fn query(&self, db: &str, statement: &str) -> serde_json::Value {
+        let answer = self.query_raw(db, statement);
+        assert!(answer.status == 200 && !answer.body.contains("\"error\""), "{statement}: {}", answer.body);
+        answer.json()
+    }
+
+    /// The rows of a statement's only series; none when it has no series.
+    pub fn rows(&self, db: &str, statement: &str) -> Vec<Vec<serde_json::Value>> {
+        let answer = self.query(db, statement);
+        let values = &answer["results"][0]["series"][0]["values"];
+        serde_json::from_value(values.clone()).unwrap_or_default()
+    }
+}
+
+fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {
+    let body = response.body_mut().with_config().limit(1 << 30).read_to_string()?;
+    Ok(Answer { status: response.status().as_u16(), body, headers: response.headers().clone() })
+}

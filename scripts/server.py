@@ -1,0 +1,82 @@
+"""Starts the built server, or a real influxd, on a free port of 127.0.0.1 for a script; ends it by its own handle."""
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+START_SECONDS_MAX = 60
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_until_up(url, process, log):
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise SystemExit(f"the server ended with {process.returncode}:\n{open(log).read()[-4000:]}")
+        try:
+            with urllib.request.urlopen(url + "/ping", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.02)
+    raise SystemExit(f"no answer from {url} in {START_SECONDS_MAX} s")
+
+
+@contextlib.contextmanager
+def running(command, environment, url, directory):
+    log = os.path.join(directory, "server.log")
+    with open(log, "w") as out:
+        process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=out, stderr=out)
+        try:
+            wait_until_up(url, process, log)
+            yield url
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextlib.contextmanager
+def hyperbytedb(binary, settings=None):
+    """Yields the URL of a server with a new data folder; settings are HYPERBYTEDB__… variables without the prefix."""
+    with tempfile.TemporaryDirectory(prefix="hyperbytedb-") as directory:
+        port = free_port()
+        environment = {
+            "HYPERBYTEDB__SERVER__PORT": str(port),
+            "HYPERBYTEDB__STORAGE__DATA_DIR": os.path.join(directory, "data"),
+            "HYPERBYTEDB__LOGGING__LEVEL": "warn",
+            **{f"HYPERBYTEDB__{key}": value for key, value in (settings or {}).items()},
+        }
+        with running([binary, "serve"], environment, f"http://127.0.0.1:{port}", directory) as url:
+            yield url
+
+
+@contextlib.contextmanager
+def influxd():
+    """Yields the URL of a real InfluxDB with a new data folder."""
+    with tempfile.TemporaryDirectory(prefix="influxd-") as directory:
+        port, rpc = free_port(), free_port()
+        environment = {
+            "INFLUXDB_META_DIR": f"{directory}/meta",
+            "INFLUXDB_DATA_DIR": f"{directory}/data",
+            "INFLUXDB_DATA_WAL_DIR": f"{directory}/wal",
+            "INFLUXDB_DATA_INDEX_VERSION": "tsi1",
+            "INFLUXDB_HTTP_BIND_ADDRESS": f"127.0.0.1:{port}",
+            "INFLUXDB_BIND_ADDRESS": f"127.0.0.1:{rpc}",
+            "INFLUXDB_REPORTING_DISABLED": "true",
+            "INFLUXDB_HTTP_LOG_ENABLED": "false",
+            "INFLUXDB_MONITOR_STORE_ENABLED": "false",
+        }
+        with running(["influxd"], environment, f"http://127.0.0.1:{port}", directory) as url:
+            yield url

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Installs what only the tests need: the real InfluxDB server and shell, and the Python client, in a per-user
+# environment. Does nothing when all is there.
+set -euo pipefail
+
+cache=${HYPERBYTEDB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hyperbytedb}
+venv=$cache/venv
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+if ! command -v influx >/dev/null || ! command -v influxd >/dev/null; then
+  echo "setup: installing influxdb and influxdb-client"
+  as_root apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -qq influxdb influxdb-client >/dev/null
+fi
+if [ ! -f "$venv/.complete" ]; then
+  echo "setup: making a Python environment with the influxdb client"
+  python3 -m venv --clear "$venv"
+  "$venv/bin/pip" install --quiet 'influxdb==5.3.2' 'msgpack>=1,<2'
+  touch "$venv/.complete"
+fi
