@@ -66,7 +66,8 @@ impl Columns {
         let field = table.field(&variable.name);
         let wanted = value_type(variable.data_type);
         match (variable.data_type, field) {
-            (Some(DataType::Tag) | None, _) => {
+            (None, _) => Origin::Null,
+            (Some(DataType::Tag), _) => {
                 table.tag(&variable.name).map_or(Origin::Null, |tag| Origin::Tag(self.tag(tag)))
             }
             (_, Some((id, stored))) if wanted.is_none_or(|wanted| can_cast(stored, wanted)) => {
