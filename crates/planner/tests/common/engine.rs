@@ -70,7 +70,6 @@ impl QueryPort for MemoryEngine {
     }
 }
 
-
 fn tag(row: &StoredRow, id: TagId) -> FieldValue {
     FieldValue::String(row.tags[id.0 as usize].clone())
 }
@@ -164,8 +163,7 @@ fn aggregate_scan(rows: Vec<&StoredRow>, output: &AggregateScan, table: &Table) 
     let mut groups: BTreeMap<(Vec<Arc<str>>, i64), Vec<&StoredRow>> = BTreeMap::new();
     for row in rows {
         let tags = output.group_by.iter().map(|t| row.tags[t.0 as usize].clone()).collect();
-        let window =
-            output.window.map_or(0, |w| row.time - (row.time - w.offset).rem_euclid(w.every));
+        let window = output.window.map_or(0, |w| row.time - (row.time - w.offset).rem_euclid(w.every));
         groups.entry((tags, window)).or_default().push(row);
     }
     let mut types = vec![FieldType::String; output.group_by.len()];

@@ -24,8 +24,10 @@ impl SeriesWriter {
 
     pub fn push(&mut self, block: &SeriesBlock) {
         let zone = block.zone.clone().unwrap_or(TimeZone::UTC);
-        let rows: Vec<Value> =
-            block.rows().map(|row| row.iter().map(|v| value(v, &zone, self.unit)).collect::<Vec<_>>().into()).collect();
+        let rows: Vec<Value> = block
+            .rows()
+            .map(|row| row.iter().map(|v| value(v, &zone, self.unit)).collect::<Vec<_>>().into())
+            .collect();
         let last = self.series.last_mut().filter(|_| self.open).and_then(|s| s["values"].as_array_mut());
         match last {
             Some(values) => values.extend(rows),
@@ -33,8 +35,7 @@ impl SeriesWriter {
                 let mut series = Map::new();
                 series.insert("name".into(), json!(*block.name));
                 if let Some(tags) = &block.tags {
-                    let tags: Map<String, Value> =
-                        tags.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+                    let tags: Map<String, Value> = tags.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
                     series.insert("tags".into(), tags.into());
                 }
                 series.insert("columns".into(), json!(*block.columns));

@@ -50,7 +50,8 @@ pub fn answer_in(
     let plan = prepare(select, &context).map_err(|e| e.to_string())?;
     let engine = store.engine();
     let bounds = QueryContext::unbounded();
-    let options = ExecOptions { pushdown: mode.pushdown, chunk_rows: mode.chunk_rows, ..ExecOptions::default() };
+    let options =
+        ExecOptions { pushdown: mode.pushdown, chunk_rows: mode.chunk_rows, ..ExecOptions::default() };
     let blocks =
         exec::execute(&plan, &engine, &|_, _| false, &bounds, &options).map_err(|e| e.to_string())?;
     let mut series = json::SeriesWriter::new(epoch);
