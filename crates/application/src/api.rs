@@ -8,7 +8,18 @@ use hyperbytedb_domain::result::ResultSink;
 use thiserror::Error;
 
 /// A bind parameter, typed: it never becomes part of the statement's text.
-pub use hyperbytedb_timeseriesql::BindValue as Parameter;
+#[derive(Debug, Clone, PartialEq)]
+pub enum Parameter {
+    String(String),
+    Float(f64),
+    Integer(i64),
+    Unsigned(u64),
+    Boolean(bool),
+    Identifier(String),
+    Regex(String),
+    /// Duration text such as `10m`.
+    Duration(String),
+}
 
 /// A query request: one or more statements.
 #[derive(Debug, Clone, Default)]

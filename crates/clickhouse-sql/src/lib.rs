@@ -1,0 +1,23 @@
+//! The only place where ClickHouse SQL text is made.
+//!
+//! Statements are values built from typed parts ([`Expr`], [`Select`], [`statement`]) and become text through
+//! `Display`. Function, setting and type names are `&'static str` in this source; everything else passes through
+//! [`quote`], which quotes identifiers and literals in one place each. Nothing here knows which ClickHouse runs the
+//! text: an embedded one and a remote one get the same statements.
+//!
+//! Storage of a [`Table`](hyperbytedb_domain::catalog::Table), see [`schema`]: database `hyperbyte`, table `m<id>`,
+//! columns `time`, `sid`, `t<n>` and `f<n>`, sorted by (sid, time), partitioned by
+//! `time.div_euclid(partition_duration)`. Names a user chose appear only in column comments.
+
+pub mod aggregate;
+pub mod expr;
+pub mod predicate;
+pub mod quote;
+pub mod scan;
+pub mod schema;
+pub mod select;
+pub mod statement;
+
+pub use expr::{Expr, Literal};
+pub use scan::{distinct_series, scan_select, scan_sql};
+pub use select::{Select, SettingValue, Settings};

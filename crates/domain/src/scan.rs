@@ -108,11 +108,12 @@ pub enum AggregateFunction {
 }
 
 /// A condition on rows. Comparisons with NULL or between incomparable types are false, never NULL.
+/// Serialisable up to [`PREDICATE_DEPTH_MAX`] levels, so that reading one back cannot exhaust the stack.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Predicate {
     Constant(bool),
-    And(Vec<Predicate>),
-    Or(Vec<Predicate>),
+    And(#[serde(with = "nested")] Vec<Predicate>),
+    Or(#[serde(with = "nested")] Vec<Predicate>),
     Compare {
         left: Operand,
         op: CompareOp,
@@ -142,4 +143,47 @@ pub enum CompareOp {
     Le,
     Gt,
     Ge,
+}
+
+/// Levels of AND and OR within each other that a stored predicate may have.
+pub const PREDICATE_DEPTH_MAX: usize = 256;
+
+/// Counts the levels while a predicate is written or read, and fails past [`PREDICATE_DEPTH_MAX`].
+mod nested {
+    use std::cell::Cell;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{PREDICATE_DEPTH_MAX, Predicate};
+
+    thread_local!(static DEPTH: Cell<usize> = const { Cell::new(0) });
+
+    struct Level;
+
+    impl Level {
+        fn enter() -> Result<Self, String> {
+            let depth = DEPTH.get();
+            if depth >= PREDICATE_DEPTH_MAX {
+                return Err(format!("condition nested more than {PREDICATE_DEPTH_MAX} levels"));
+            }
+            DEPTH.set(depth + 1);
+            Ok(Self)
+        }
+    }
+
+    impl Drop for Level {
+        fn drop(&mut self) {
+            DEPTH.set(DEPTH.get() - 1);
+        }
+    }
+
+    pub fn serialize<S: Serializer>(terms: &[Predicate], s: S) -> Result<S::Ok, S::Error> {
+        let _level = Level::enter().map_err(serde::ser::Error::custom)?;
+        terms.serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Predicate>, D::Error> {
+        let _level = Level::enter().map_err(serde::de::Error::custom)?;
+        Vec::deserialize(d)
+    }
 }

@@ -1,0 +1,29 @@
+//! The embedded ClickHouse engine (chDB) behind [`QueryPort`] and [`PointsSinkPort`]; the only crate that links it.
+//!
+//! What holds here:
+//!
+//! - One engine, one data path a process. Connections run one statement at a time, each on a thread of its own, and
+//!   are pooled: one bounded pool for scans and one for everything else, so that queries cannot starve the flusher.
+//! - Statements come from `hyperbytedb-clickhouse-sql`; no SQL is written here.
+//! - Waiting for the engine never outlasts a query's deadline or cancellation by more than a moment: the one who
+//!   waits watches both, and the statement is then killed from a connection kept for that.
+//! - A connection returns to its pool only when its statement has ended, however that came about.
+//! - Which columns exist is remembered here, and asked of the engine once a table.
+//! - Inserted parts reach the disk for certain only at [`PointsSinkPort::sync`].
+
+mod engine;
+mod error;
+mod killer;
+mod options;
+mod output;
+mod pool;
+mod query;
+mod sink;
+mod stream;
+mod worker;
+
+pub use engine::ChdbEngine;
+pub use options::ChdbOptions;
+
+#[cfg(doc)]
+use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};

@@ -1,0 +1,106 @@
+//! The InfluxDB v1 HTTP interface: `/write`, `/query`, `/ping` and the server's own health and metrics.
+//!
+//! Handlers translate: a request into a call of the application's ports, what comes back into InfluxDB's
+//! status codes, headers and bodies. Everything a client can make large or slow is bounded by an
+//! [`HttpOptions`] field, and past the bound the answer names it.
+
+mod admission;
+mod auth;
+mod bind;
+mod body;
+mod encode;
+mod error;
+mod form;
+mod listener;
+mod middleware;
+mod options;
+mod query;
+mod status;
+mod stream;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{MethodRouter, get, post};
+use hyperbytedb_application::{QueryApi, Readiness};
+use hyperbytedb_domain::ports::{AuthPort, IngestionPort};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tower_http::CompressionLevel;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+
+use crate::admission::{BodyBudget, Gate};
+pub use listener::BoundedListener;
+pub use options::HttpOptions;
+
+/// The version that InfluxDB's clients are told: the 1.x release whose behaviour this is, then our own.
+pub const VERSION: &str = concat!("1.8.10+hyperbytedb.", env!("CARGO_PKG_VERSION"));
+
+/// What the handlers work with.
+pub struct HttpState {
+    pub ingestion: Arc<dyn IngestionPort>,
+    pub queries: Arc<dyn QueryApi>,
+    pub readiness: Arc<Readiness>,
+    /// `None`: every request is let in.
+    pub auth: Option<Arc<dyn AuthPort>>,
+    /// Renders `/metrics`.
+    pub metrics: PrometheusHandle,
+    pub options: HttpOptions,
+}
+
+struct Shared {
+    http: HttpState,
+    write_gate: Gate,
+    query_gate: Gate,
+    body_budget: BodyBudget,
+}
+
+type AppState = Arc<Shared>;
+
+/// All endpoints.
+pub fn router(http: HttpState) -> Router {
+    let options = &http.options;
+    let write_gate = Gate::new(
+        options.max_concurrent_writes,
+        options.max_queued_writes,
+        options.queue_timeout,
+        "writes (http.max_concurrent_writes, http.max_queued_writes)",
+    );
+    let query_gate = Gate::new(
+        options.max_concurrent_queries,
+        options.max_queued_queries,
+        options.queue_timeout,
+        "queries (http.max_concurrent_queries, http.max_queued_queries)",
+    );
+    let body_budget = BodyBudget::new(options.max_inflight_body_bytes);
+    let state: AppState = Arc::new(Shared { http, write_gate, query_gate, body_budget });
+
+    let ping = get(status::ping).head(status::ping);
+    let liveness = get(status::status).head(status::status);
+    Router::new()
+        .route("/ping", only(ping))
+        .route("/status", only(liveness))
+        .route("/health", only(get(status::health)))
+        .route("/health/ready", only(get(status::ready)))
+        .route("/metrics", only(get(status::metrics)))
+        .route("/write", only(post(write::write).options(status::options)))
+        .route("/query", only(query_methods()))
+        .fallback(status::not_found)
+        .layer(CatchPanicLayer::custom(error::panic_response))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .layer(axum::middleware::from_fn(middleware::common))
+        .with_state(state)
+}
+
+fn query_methods() -> MethodRouter<AppState> {
+    get(query::query).post(query::query).head(query::query).options(status::options)
+}
+
+/// Any other method: 405 with InfluxDB's text.
+fn only(methods: MethodRouter<AppState>) -> MethodRouter<AppState> {
+    methods.fallback(status::method_not_allowed)
+}

@@ -156,6 +156,22 @@ fn storage_options(config: &Config) -> StorageOptions {
     }
 }
 
+fn chdb_options(config: &Config) -> ChdbOptions {
+    let chdb = &config.chdb;
+    ChdbOptions {
+        query_connections: chdb.query_connections,
+        write_connections: chdb.write_connections,
+        connection_wait: Duration::from_secs(chdb.connection_wait_secs),
+        max_server_memory_bytes: chdb.max_server_memory_bytes,
+        max_query_memory_bytes: config.query.max_memory_bytes,
+        max_merge_memory_bytes: chdb.max_merge_memory_bytes,
+        max_query_threads: chdb.max_query_threads,
+        mark_cache_bytes: chdb.mark_cache_bytes,
+        merge_threads: chdb.merge_threads,
+        ..ChdbOptions::new(config.engine_dir())
+    }
+}
+
 fn flush_options(config: &Config) -> FlushOptions {
     let flush = &config.flush;
     FlushOptions {
@@ -200,7 +216,7 @@ fn query_options(config: &Config) -> QueryOptions {
         timeout: (query.timeout_secs > 0).then(|| Duration::from_secs(query.timeout_secs)),
         max_memory_bytes: query.max_memory_bytes,
         max_rows_read: query.max_rows_read,
-        max_threads: config.chdb.max_threads,
+        max_threads: config.chdb.max_query_threads,
         max_select_buckets: query.max_select_buckets,
         max_select_series: query.max_select_series,
         max_select_points: query.max_select_points,

@@ -16,12 +16,13 @@ use hyperbytedb_domain::ports::{IngestionPort, MetadataPort, QueryPort, SeriesIn
 use hyperbytedb_domain::result::{Message, ResultEvent, ResultSink, SeriesBlock, SinkClosed};
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
 use hyperbytedb_timeseriesql::ast::Statement;
-use hyperbytedb_timeseriesql::{Params, parse_query_with_params};
+use hyperbytedb_timeseriesql::duration::parse_duration;
+use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
 use thiserror::Error;
 
 use self::running::RunningQueries;
 use self::show::server::Statistics;
-use crate::api::{QueryApi, QueryError, QueryRequest};
+use crate::api::{Parameter, QueryApi, QueryError, QueryRequest};
 use crate::commands::{CommandError, CommandService};
 use crate::flush::FlushService;
 
@@ -133,7 +134,7 @@ impl Execution<'_> {
 
 impl QueryApi for StatementService {
     fn query(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
-        let params: Params = request.parameters.clone().into_iter().collect();
+        let params: Params = request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
         let query =
             parse_query_with_params(&request.text, &params).map_err(|e| QueryError::Parse(e.to_string()))?;
         let Some(_ticket) = self.running.enter(&request.text, &request.database, request.cancel.clone())
@@ -163,22 +164,28 @@ impl QueryApi for StatementService {
                 Err(error) => Some(error.to_string()),
             };
             let failed = error.is_some();
-            if sink.emit(ResultEvent::End { statement_id, messages, error }).is_err() {
-                return Ok(());
-            }
-            // The statement after a failed one is named, those after it are not.
-            if failed {
-                if statement_id + 1 < count {
-                    let error = Some("not executed".to_owned());
-                    let event =
-                        ResultEvent::End { statement_id: statement_id + 1, messages: Vec::new(), error };
-                    // Nothing is left to do when the client is gone.
-                    let _ = sink.emit(event);
+            for error in reported_errors(error, statement_id + 1 < count, request.chunk_rows.is_some()) {
+                let messages = messages.clone();
+                if sink.emit(ResultEvent::End { statement_id, messages, error }).is_err() {
+                    return Ok(());
                 }
+            }
+            if failed {
                 return Ok(());
             }
         }
         Ok(())
+    }
+}
+
+/// The ends of a statement's results. InfluxDB names no statement after a failed one, but reports the failed one again as
+/// not executed when others follow; without chunks the second report takes the place of the first.
+fn reported_errors(error: Option<String>, others_follow: bool, chunked: bool) -> Vec<Option<String>> {
+    let not_executed = Some("not executed".to_owned());
+    match (error, others_follow) {
+        (Some(error), true) if chunked => vec![Some(error), not_executed],
+        (Some(_), true) => vec![not_executed],
+        (error, _) => vec![error],
     }
 }
 
@@ -280,6 +287,22 @@ impl StatementService {
             wal_bytes: self.wal.size_bytes(),
             wal_sequence: self.wal.last_sequence(),
         }
+    }
+}
+
+fn bind_value(parameter: &Parameter) -> BindValue {
+    match parameter {
+        Parameter::String(text) => BindValue::String(text.clone()),
+        Parameter::Float(value) => BindValue::Number(*value),
+        Parameter::Integer(value) => BindValue::Integer(*value),
+        Parameter::Unsigned(value) => BindValue::Unsigned(*value),
+        Parameter::Boolean(value) => BindValue::Boolean(*value),
+        Parameter::Identifier(name) => BindValue::Identifier(name.clone()),
+        Parameter::Regex(source) => BindValue::Regex(source.clone()),
+        Parameter::Duration(text) => match parse_duration(text) {
+            Ok(ns) => BindValue::Duration(ns),
+            Err(error) => BindValue::Error(error.to_string()),
+        },
     }
 }
 

@@ -75,16 +75,22 @@ section! {
     ChdbConfig {
         /// Folder of the engine's data; empty: `chdb` in the data folder.
         session_data_path: String = String::new(),
-        /// Connections: statements that the engine runs at one time.
-        pool_size: usize = 8,
-        /// Bytes of memory for all of the engine, merges included.
+        /// Scans at one time; each holds a connection until it is read to its end or dropped.
+        query_connections: usize = 8,
+        /// Inserts, deletes, merges and changes of tables at one time.
+        write_connections: usize = 4,
+        /// Seconds that a statement without a deadline waits for a free connection.
+        connection_wait_secs: u64 = 10,
+        /// Bytes of memory of the whole engine: queries, merges, caches.
         max_server_memory_bytes: u64 = 4 << 30,
-        /// Bytes of the mark cache.
-        mark_cache_bytes: u64 = 128 << 20,
-        /// Threads for merges in the background.
-        background_threads: u32 = 2,
-        /// Threads of one statement.
-        max_threads: u32 = 2,
+        /// Bytes of memory of all merges and mutations: no further one starts beyond it.
+        max_merge_memory_bytes: u64 = 512 << 20,
+        /// Bytes of the cache of index marks.
+        mark_cache_bytes: u64 = 64 << 20,
+        /// Threads that merge parts.
+        merge_threads: u32 = 2,
+        /// Threads of one scan.
+        max_query_threads: u32 = 2,
     }
 }
 

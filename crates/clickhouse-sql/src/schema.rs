@@ -1,0 +1,138 @@
+//! How a measurement is stored: names and types of the table and its columns.
+
+use hyperbytedb_domain::FieldType;
+use hyperbytedb_domain::catalog::{FieldDef, Table, TableId};
+use hyperbytedb_domain::ports::{SERIES_COLUMN, TIME_COLUMN, field_column, tag_column};
+use hyperbytedb_domain::scan::{FieldId, TagId};
+
+use crate::expr::Expr;
+use crate::select::TableName;
+
+/// The database that holds every table.
+pub const DATABASE: &str = "hyperbyte";
+
+/// Bytes of a user's name that a column comment shows.
+const COMMENT_BYTES_MAX: usize = 128;
+
+/// The table of a measurement.
+pub fn table_name(id: TableId) -> TableName {
+    TableName { database: DATABASE, table: format!("m{}", id.0) }
+}
+
+/// The id in a table's name; `None` when the name is not one of ours.
+pub fn parse_table_name(name: &str) -> Option<TableId> {
+    let id = TableId(name.strip_prefix('m')?.parse().ok()?);
+    (table_name(id).table == name).then_some(id)
+}
+
+pub fn time() -> Expr {
+    Expr::column(TIME_COLUMN)
+}
+
+pub fn series() -> Expr {
+    Expr::column(SERIES_COLUMN)
+}
+
+pub fn tag(id: TagId) -> Expr {
+    Expr::column(tag_column(id))
+}
+
+pub fn field(id: FieldId) -> Expr {
+    Expr::column(field_column(id))
+}
+
+/// A column of a CREATE TABLE or ADD COLUMN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnDef {
+    pub name: String,
+    pub column_type: &'static str,
+    /// With its keyword, or empty.
+    pub codec: &'static str,
+    /// Empty: none.
+    pub comment: String,
+}
+
+/// Every column of the table, in order.
+pub fn columns(table: &Table) -> Vec<ColumnDef> {
+    let mut columns = vec![
+        ColumnDef {
+            name: TIME_COLUMN.into(),
+            column_type: "Int64",
+            codec: "CODEC(DoubleDelta, LZ4)",
+            comment: String::new(),
+        },
+        ColumnDef {
+            name: SERIES_COLUMN.into(),
+            column_type: "UInt64",
+            codec: "",
+            comment: String::new(),
+        },
+    ];
+    columns.extend(added_columns(table, 0, 0));
+    columns
+}
+
+/// The tag columns from `tags` on and the field columns from `fields` on.
+pub fn added_columns(table: &Table, tags: usize, fields: usize) -> Vec<ColumnDef> {
+    let tags = (0u32..).zip(&table.tags).skip(tags).map(|(i, name)| ColumnDef {
+        name: tag_column(TagId(i)),
+        column_type: "LowCardinality(String)",
+        codec: "",
+        comment: comment(name),
+    });
+    let fields = (0u32..).zip(&table.fields).skip(fields).map(|(i, field)| field_def(FieldId(i), field));
+    tags.chain(fields).collect()
+}
+
+fn field_def(id: FieldId, field: &FieldDef) -> ColumnDef {
+    ColumnDef {
+        name: field_column(id),
+        column_type: match field.field_type {
+            FieldType::Float => "SimpleAggregateFunction(anyLast, Nullable(Float64))",
+            FieldType::Integer => "SimpleAggregateFunction(anyLast, Nullable(Int64))",
+            FieldType::Unsigned => "SimpleAggregateFunction(anyLast, Nullable(UInt64))",
+            FieldType::String => "SimpleAggregateFunction(anyLast, Nullable(String))",
+            FieldType::Boolean => "SimpleAggregateFunction(anyLast, Nullable(Bool))",
+        },
+        codec: "",
+        comment: comment(&field.name),
+    }
+}
+
+/// The beginning of a name, cut at a character.
+fn comment(name: &str) -> String {
+    let mut end = name.len().min(COMMENT_BYTES_MAX);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name[..end].to_owned()
+}
+
+/// `time.div_euclid(partition_duration)`. No step can overflow.
+pub fn partition_key(table: &Table) -> Expr {
+    let width = || Expr::call("toInt64", [Expr::int(table.partition_duration.max(1))]);
+    let before_zero = time().infix("%", width()).infix("<", Expr::int(0));
+    Expr::call("intDiv", [time(), width()]).infix("-", before_zero)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_names_round_trip() {
+        for id in [0, 7, u64::MAX] {
+            assert_eq!(parse_table_name(&table_name(TableId(id)).table), Some(TableId(id)));
+        }
+        for name in ["", "m", "x1", "m01", "m-1", "m1x"] {
+            assert_eq!(parse_table_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn comments_are_cut_at_a_character() {
+        assert_eq!(comment("é"), "é");
+        assert_eq!(comment(&"é".repeat(100)), "é".repeat(64));
+        assert_eq!(comment(&format!("a{}", "é".repeat(100))), format!("a{}", "é".repeat(63)));
+    }
+}

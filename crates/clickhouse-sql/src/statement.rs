@@ -1,0 +1,187 @@
+//! Statements that define and change data, and those that ask what exists.
+
+use std::fmt;
+
+use hyperbytedb_domain::catalog::{Table, TableId};
+use hyperbytedb_domain::scan::Predicate;
+use hyperbytedb_domain::time::TimeRange;
+
+use crate::expr::{Expr, join};
+use crate::quote;
+use crate::scan::conditions;
+use crate::schema::{self, ColumnDef, DATABASE, table_name, time};
+use crate::select::{Select, Settings, Source, TableName};
+
+/// A statement other than a SELECT, ready to run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Statement {
+    CreateDatabase,
+    CreateTable { table: TableName, columns: Vec<ColumnDef>, partition_by: Expr, settings: Settings },
+    AddColumns { table: TableName, columns: Vec<ColumnDef> },
+    /// Waits until the rows are gone. `partition`: only there.
+    Delete { table: TableName, partition: Option<i64>, conditions: Vec<Expr>, settings: Settings },
+    DropPartition { table: TableName, partition: i64 },
+    Optimize { table: TableName, partition: i64, settings: Settings },
+    DropTable { table: TableName },
+    /// Stops the statements that run with this `log_comment`.
+    Kill { log_comment: String },
+}
+
+/// Creates the table with all its columns. `settings`: beside those that the storage needs.
+pub fn create_table(table: &Table, settings: Settings) -> Statement {
+    // Tags follow from the series, so they need not be part of the key.
+    let settings = settings.with("allow_dimensions_outside_sorting_key", 1);
+    Statement::CreateTable {
+        table: table_name(table.id),
+        columns: schema::columns(table),
+        partition_by: schema::partition_key(table),
+        settings,
+    }
+}
+
+/// Adds the columns of tags and fields past the first `tags` and `fields`; `None` when there are no others.
+pub fn add_columns(table: &Table, tags: usize, fields: usize) -> Option<Statement> {
+    let columns = schema::added_columns(table, tags, fields);
+    (!columns.is_empty()).then(|| Statement::AddColumns { table: table_name(table.id), columns })
+}
+
+/// Deletes the rows of a time range that match, in one partition.
+pub fn delete(
+    table: &Table,
+    partition: Option<i64>,
+    range: TimeRange,
+    filter: Option<&Predicate>,
+    settings: Settings,
+) -> Statement {
+    let mut conditions = conditions(table, range, filter);
+    if conditions.is_empty() {
+        conditions.push(Expr::all(Vec::new()));
+    }
+    Statement::Delete { table: table_name(table.id), partition, conditions, settings }
+}
+
+/// The greatest time and the number of rows: (Int64, UInt64), always one row.
+pub fn max_time(id: TableId) -> Select {
+    let columns = vec![Expr::call("max", [time()]), Expr::call("count", [])];
+    Select::new(columns, Source::Table(table_name(id)))
+}
+
+fn system(table: &str) -> Source {
+    Source::Table(TableName { database: "system", table: table.to_owned() })
+}
+
+fn equals(column: &str, text: &str) -> Expr {
+    Expr::column(column).infix("=", Expr::string(text))
+}
+
+fn in_table(column: &str, id: TableId) -> Vec<Expr> {
+    vec![equals("database", DATABASE), equals(column, &table_name(id).table)]
+}
+
+/// Names of all tables: String.
+pub fn table_names() -> Select {
+    let mut select = Select::new(vec![Expr::column("name")], system("tables"));
+    select.conditions = vec![equals("database", DATABASE)];
+    select
+}
+
+/// Names of the columns of one table: String; nothing when it does not exist.
+pub fn column_names(id: TableId) -> Select {
+    let mut select = Select::new(vec![Expr::column("name")], system("columns"));
+    select.conditions = in_table("table", id);
+    select
+}
+
+/// The partitions of a table: (String, rows UInt64, bytes UInt64).
+pub fn partitions(id: TableId) -> Select {
+    let sum = |column| Expr::call("sum", [Expr::column(column)]);
+    let columns = vec![Expr::column("partition_id"), sum("rows"), sum("bytes_on_disk")];
+    let mut select = Select::new(columns, system("parts"));
+    select.conditions = in_table("table", id);
+    select.conditions.push(Expr::column("active"));
+    select.group_by = vec![Expr::column("partition_id")];
+    select
+}
+
+/// Ranges of blocks that the parts of a partition hold: (Int64, Int64), one row a part.
+pub fn part_blocks(id: TableId, partition: i64) -> Select {
+    let columns = vec![Expr::column("min_block_number"), Expr::column("max_block_number")];
+    let mut select = Select::new(columns, system("parts"));
+    select.conditions = in_table("table", id);
+    select.conditions.push(Expr::column("active"));
+    select.conditions.push(equals("partition_id", &partition.to_string()));
+    select
+}
+
+impl fmt::Display for ColumnDef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        quote::identifier(f, &self.name)?;
+        write!(f, " {}", self.column_type)?;
+        if !self.comment.is_empty() {
+            f.write_str(" COMMENT ")?;
+            quote::string(f, &self.comment)?;
+        }
+        if !self.codec.is_empty() {
+            write!(f, " {}", self.codec)?;
+        }
+        Ok(())
+    }
+}
+
+/// The name a partition has where a statement takes its id.
+fn partition_id(f: &mut fmt::Formatter<'_>, partition: i64) -> fmt::Result {
+    f.write_str("PARTITION ID ")?;
+    quote::string(f, &partition.to_string())
+}
+
+impl fmt::Display for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateDatabase => {
+                f.write_str("CREATE DATABASE IF NOT EXISTS ")?;
+                quote::identifier(f, DATABASE)?;
+                f.write_str(" ENGINE = Atomic")
+            }
+            Self::CreateTable { table, columns, partition_by, settings } => {
+                write!(f, "CREATE TABLE IF NOT EXISTS {table} (")?;
+                join(f, columns, ", ")?;
+                write!(f, ") ENGINE = AggregatingMergeTree PARTITION BY {partition_by} ORDER BY (")?;
+                join(f, &[schema::series(), time()], ", ")?;
+                write!(f, "){settings}")
+            }
+            Self::AddColumns { table, columns } => {
+                write!(f, "ALTER TABLE {table} ")?;
+                for (i, column) in columns.iter().enumerate() {
+                    write!(f, "{}ADD COLUMN IF NOT EXISTS {column}", if i > 0 { ", " } else { "" })?;
+                }
+                Ok(())
+            }
+            Self::Delete { table, partition, conditions, settings } => {
+                write!(f, "ALTER TABLE {table} DELETE ")?;
+                if let Some(partition) = partition {
+                    f.write_str("IN ")?;
+                    partition_id(f, *partition)?;
+                    f.write_str(" ")?;
+                }
+                f.write_str("WHERE ")?;
+                join(f, conditions, " AND ")?;
+                settings.fmt(f)
+            }
+            Self::DropPartition { table, partition } => {
+                write!(f, "ALTER TABLE {table} DROP ")?;
+                partition_id(f, *partition)
+            }
+            Self::Optimize { table, partition, settings } => {
+                write!(f, "OPTIMIZE TABLE {table} ")?;
+                partition_id(f, *partition)?;
+                write!(f, " FINAL{settings}")
+            }
+            Self::DropTable { table } => write!(f, "DROP TABLE IF EXISTS {table} SYNC"),
+            Self::Kill { log_comment } => {
+                f.write_str("KILL QUERY WHERE Settings['log_comment'] = ")?;
+                quote::string(f, log_comment)?;
+                f.write_str(" ASYNC")
+            }
+        }
+    }
+}

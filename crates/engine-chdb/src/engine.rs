@@ -1,0 +1,191 @@
+//! The engine: its connections, and what it knows of the tables.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::DataType;
+use crossbeam_channel::bounded;
+use hyperbytedb_clickhouse_sql::Select;
+use hyperbytedb_clickhouse_sql::statement::{self, Statement};
+use hyperbytedb_domain::catalog::{Table, TableId};
+use hyperbytedb_domain::{EngineError, QueryContext};
+use parking_lot::Mutex;
+
+use crate::error::Exception;
+use crate::killer::Killer;
+use crate::options::ChdbOptions;
+use crate::pool::{Pool, connect};
+use crate::stream::SelectStream;
+use crate::worker::Task;
+
+/// How many columns of each kind a table has. They are numbered and only added, in order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ColumnCounts {
+    pub(crate) tags: usize,
+    pub(crate) fields: usize,
+}
+
+impl ColumnCounts {
+    fn of(table: &Table) -> Self {
+        Self { tags: table.tags.len(), fields: table.fields.len() }
+    }
+
+    fn covers(self, table: &Table) -> bool {
+        self.tags >= table.tags.len() && self.fields >= table.fields.len()
+    }
+}
+
+/// An open engine. Closed when dropped; running scans are waited for.
+pub struct ChdbEngine {
+    pub(crate) query_pool: Arc<Pool>,
+    pub(crate) write_pool: Arc<Pool>,
+    pub(crate) killer: Arc<Killer>,
+    pub(crate) data_path: PathBuf,
+    pub(crate) options: ChdbOptions,
+    /// Tables known to exist.
+    tables: Mutex<HashMap<TableId, ColumnCounts>>,
+}
+
+impl ChdbEngine {
+    /// Opens the engine on its data path, which no other process may have open.
+    pub fn open(options: ChdbOptions) -> Result<Self, EngineError> {
+        let failed = |e: std::io::Error| EngineError::failed("opening the data path", e);
+        fs::create_dir_all(&options.data_path).map_err(failed)?;
+        let data_path = options.data_path.canonicalize().map_err(failed)?;
+        let path = data_path
+            .to_str()
+            .ok_or_else(|| EngineError::failed("opening the data path", "the path is not valid UTF-8"))?;
+        let arguments: Arc<[String]> = options.arguments(path).into();
+
+        // Signals are the host's business.
+        chdb_rust::runtime::signal_handlers(false);
+        let killer = Arc::new(Killer::spawn(connect(&arguments)?)?);
+        let pool = |connections, setting| {
+            Pool::new(Arc::clone(&arguments), connections, options.connection_wait, setting)
+        };
+        let engine = Self {
+            query_pool: pool(options.query_connections, "chdb.query_connections"),
+            write_pool: pool(options.write_connections, "chdb.write_connections"),
+            killer,
+            data_path,
+            options,
+            tables: Mutex::default(),
+        };
+        engine.execute(&Statement::CreateDatabase, "creating the database")?;
+        Ok(engine)
+    }
+
+    /// Runs a statement to its end.
+    pub(crate) fn execute(&self, statement: &Statement, context: &str) -> Result<(), EngineError> {
+        self.try_execute(statement)?.map_err(|e| e.into_engine_error(context))
+    }
+
+    /// As [`Self::execute`], with the engine's own answer.
+    pub(crate) fn try_execute(&self, statement: &Statement) -> Result<Result<(), Exception>, EngineError> {
+        let sql = statement.to_string();
+        tracing::debug!(target: "hyperbytedb::sql", %sql);
+        let (answer, result) = bounded(1);
+        self.write_pool.take(&QueryContext::unbounded())?.assign(Task::Execute { sql, answer });
+        result.recv().map_err(|_| EngineError::failed("running a statement", "the connection's thread ended"))
+    }
+
+    /// Inserts into a table by its quoted name.
+    pub(crate) fn insert_batch(&self, table: String, batch: RecordBatch) -> Result<(), EngineError> {
+        let (answer, result) = bounded(1);
+        self.write_pool.take(&QueryContext::unbounded())?.assign(Task::Insert { table, batch, answer });
+        let result =
+            result.recv().map_err(|_| EngineError::failed("insert", "the connection's thread ended"))?;
+        result.map_err(|e| e.into_engine_error("insert"))
+    }
+
+    /// The whole answer of a small internal query.
+    pub(crate) fn rows(&self, select: Select) -> Result<Vec<RecordBatch>, EngineError> {
+        let context = QueryContext::unbounded();
+        SelectStream::start(&self.write_pool, &self.killer, select, &context)?.collect()
+    }
+
+    /// Whether the table exists with all its columns; missing columns are added to an existing one.
+    pub(crate) fn complete_table(&self, table: &Table) -> Result<bool, EngineError> {
+        let mut known = self.tables.lock().get(&table.id).copied();
+        if known.is_none() {
+            known = self.stored_columns(table.id)?;
+        }
+        let Some(counts) = known else { return Ok(false) };
+        if !counts.covers(table)
+            && let Some(statement) = statement::add_columns(table, counts.tags, counts.fields)
+        {
+            self.execute(&statement, "adding columns")?;
+        }
+        self.remember(table.id, counts);
+        self.remember(table.id, ColumnCounts::of(table));
+        Ok(true)
+    }
+
+    /// Makes the table as it should be.
+    pub(crate) fn create_table(&self, table: &Table) -> Result<(), EngineError> {
+        let statement = statement::create_table(table, self.options.table_settings());
+        self.execute(&statement, "creating a table")?;
+        self.remember(table.id, ColumnCounts::of(table));
+        Ok(())
+    }
+
+    fn remember(&self, id: TableId, counts: ColumnCounts) {
+        let mut tables = self.tables.lock();
+        let known = tables.entry(id).or_default();
+        known.tags = known.tags.max(counts.tags);
+        known.fields = known.fields.max(counts.fields);
+    }
+
+    pub(crate) fn forget(&self, id: TableId) {
+        self.tables.lock().remove(&id);
+    }
+
+    /// What the engine says; `None` when there is no such table.
+    fn stored_columns(&self, id: TableId) -> Result<Option<ColumnCounts>, EngineError> {
+        let mut counts = None;
+        for batch in self.rows(statement::column_names(id))? {
+            let counts: &mut ColumnCounts = counts.get_or_insert_default();
+            for name in strings(&batch, 0)? {
+                // `time` and `sid` have no number.
+                let numbered = |prefix| {
+                    name.strip_prefix(prefix).is_some_and(|n: &str| n.bytes().all(|b| b.is_ascii_digit()))
+                };
+                counts.tags += usize::from(numbered('t'));
+                counts.fields += usize::from(numbered('f'));
+            }
+        }
+        Ok(counts)
+    }
+}
+
+impl Drop for ChdbEngine {
+    fn drop(&mut self) {
+        self.query_pool.close();
+        self.write_pool.close();
+    }
+}
+
+/// The texts of a column of an internal query.
+pub(crate) fn strings(batch: &RecordBatch, column: usize) -> Result<Vec<String>, EngineError> {
+    let unexpected = |t: &DataType| EngineError::failed("reading system tables", format!("unexpected type {t}"));
+    let array = batch.column(column);
+    let array = arrow::compute::cast(array, &DataType::Utf8).map_err(|_| unexpected(array.data_type()))?;
+    let texts = array.as_string_opt::<i32>().ok_or_else(|| unexpected(array.data_type()))?;
+    Ok(texts.iter().map(|t| t.unwrap_or_default().to_owned()).collect())
+}
+
+/// The numbers of a column of an internal query.
+pub(crate) fn numbers<T>(batch: &RecordBatch, column: usize) -> Result<Vec<T::Native>, EngineError>
+where
+    T: arrow::datatypes::ArrowPrimitiveType,
+{
+    let array = batch.column(column);
+    let unexpected = || {
+        EngineError::failed("reading system tables", format!("unexpected type {}", array.data_type()))
+    };
+    let numbers = array.as_primitive_opt::<T>().ok_or_else(unexpected)?;
+    Ok(numbers.values().to_vec())
+}

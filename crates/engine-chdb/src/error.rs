@@ -1,0 +1,80 @@
+//! The engine's exceptions as [`EngineError`]s.
+
+use hyperbytedb_domain::EngineError;
+
+/// Characters of an exception's text that are passed on.
+const MESSAGE_CHARS_MAX: usize = 1_000;
+
+/// ClickHouse's error codes that mean something here.
+const UNKNOWN_TABLE: u32 = 60;
+const TOO_MANY_ROWS: u32 = 158;
+const TIMEOUT_EXCEEDED: u32 = 159;
+const TOO_SLOW: u32 = 160;
+const MEMORY_LIMIT_EXCEEDED: u32 = 241;
+const TOO_MANY_BYTES: u32 = 307;
+const CANNOT_ASSIGN_OPTIMIZE: u32 = 388;
+const QUERY_WAS_CANCELLED: u32 = 394;
+const TOO_MANY_ROWS_OR_BYTES: u32 = 396;
+const QUERY_WAS_CANCELLED_BY_CLIENT: u32 = 735;
+
+/// An exception of the engine.
+#[derive(Debug, Clone)]
+pub(crate) struct Exception {
+    code: Option<u32>,
+    message: String,
+}
+
+impl From<chdb_rust::error::Error> for Exception {
+    fn from(error: chdb_rust::error::Error) -> Self {
+        Self::new(&error.to_string())
+    }
+}
+
+impl Exception {
+    /// Reads `Code: N. DB::Exception: …`.
+    fn new(text: &str) -> Self {
+        let code = text
+            .split_once("Code: ")
+            .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+        Self { code, message: text.chars().take(MESSAGE_CHARS_MAX).collect() }
+    }
+
+    pub(crate) fn is_unknown_table(&self) -> bool {
+        self.code == Some(UNKNOWN_TABLE)
+    }
+
+    /// Whether OPTIMIZE found other work in its way.
+    pub(crate) fn is_merge_refused(&self) -> bool {
+        self.code == Some(CANNOT_ASSIGN_OPTIMIZE)
+    }
+
+    /// `context`: what was being done.
+    pub(crate) fn into_engine_error(self, context: &str) -> EngineError {
+        match self.code {
+            Some(QUERY_WAS_CANCELLED | QUERY_WAS_CANCELLED_BY_CLIENT) => EngineError::Cancelled,
+            Some(TIMEOUT_EXCEEDED | TOO_SLOW) => EngineError::Timeout,
+            Some(MEMORY_LIMIT_EXCEEDED) => EngineError::MemoryLimit(self.message),
+            Some(TOO_MANY_ROWS | TOO_MANY_BYTES | TOO_MANY_ROWS_OR_BYTES) => {
+                EngineError::RowLimit(self.message)
+            }
+            _ => EngineError::failed(context, self.message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes() {
+        let error = |text| Exception::new(text).into_engine_error("scan");
+        assert!(matches!(error("Code: 159. DB::Exception: Timeout exceeded"), EngineError::Timeout));
+        assert!(matches!(error("Code: 241. DB::Exception: (total)"), EngineError::MemoryLimit(_)));
+        assert!(matches!(error("x Code: 158. DB::Exception"), EngineError::RowLimit(_)));
+        assert!(matches!(error("Code: 394. DB::Exception"), EngineError::Cancelled));
+        assert_eq!(error("No result").to_string(), "engine: scan: No result");
+        assert!(Exception::new("Code: 60. DB::Exception: Unknown table").is_unknown_table());
+        assert!(!Exception::new("Code: ").is_unknown_table());
+    }
+}

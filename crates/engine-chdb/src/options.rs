@@ -1,0 +1,92 @@
+//! What the embedded engine may use. The defaults suit two cores and 4 GB of memory.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hyperbytedb_clickhouse_sql::Settings;
+
+/// How the engine is opened. Names in error texts are those of the configuration's `chdb` section.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChdbOptions {
+    /// Directory of the engine's data; created when absent. Must be valid UTF-8.
+    pub data_path: PathBuf,
+    /// Scans at once; each holds a connection until it is read to its end or dropped.
+    pub query_connections: usize,
+    /// Inserts, deletes, merges and changes of tables at once.
+    pub write_connections: usize,
+    /// How long a call without a deadline waits for a free connection.
+    pub connection_wait: Duration,
+    /// Memory of the whole engine, in bytes: queries, merges, caches.
+    pub max_server_memory_bytes: u64,
+    /// Memory of one statement, in bytes, where the query does not say.
+    pub max_query_memory_bytes: u64,
+    /// Memory of all merges and mutations, in bytes: no further one starts beyond it.
+    pub max_merge_memory_bytes: u64,
+    /// Threads of one scan, where the query does not say.
+    pub max_query_threads: u32,
+    /// Cache of index marks, in bytes.
+    pub mark_cache_bytes: u64,
+    /// Threads that merge parts.
+    pub merge_threads: u32,
+}
+
+impl ChdbOptions {
+    pub fn new(data_path: impl Into<PathBuf>) -> Self {
+        Self {
+            data_path: data_path.into(),
+            query_connections: 8,
+            write_connections: 4,
+            connection_wait: Duration::from_secs(10),
+            max_server_memory_bytes: 2 << 30,
+            max_query_memory_bytes: 1 << 30,
+            max_merge_memory_bytes: 512 << 20,
+            max_query_threads: 2,
+            mark_cache_bytes: 64 << 20,
+            merge_threads: 2,
+        }
+    }
+
+    /// Arguments of a connection: settings of the engine (which only the first connection's apply) and of the
+    /// statements it runs. `path` is the data directory.
+    pub(crate) fn arguments(&self, path: &str) -> Vec<String> {
+        let Self { max_query_threads, merge_threads, .. } = self;
+        vec![
+            format!("--path={path}"),
+            format!("--max_server_memory_usage={}", self.max_server_memory_bytes),
+            format!("--merges_mutations_memory_usage_soft_limit={}", self.max_merge_memory_bytes),
+            format!("--mark_cache_size={}", self.mark_cache_bytes),
+            format!("--background_pool_size={merge_threads}"),
+            "--background_move_pool_size=1".into(),
+            "--background_fetches_pool_size=1".into(),
+            "--background_common_pool_size=2".into(),
+            "--background_schedule_pool_size=4".into(),
+            "--background_buffer_flush_schedule_pool_size=1".into(),
+            "--background_message_broker_schedule_pool_size=1".into(),
+            "--background_distributed_schedule_pool_size=1".into(),
+            format!("--max_memory_usage={}", self.max_query_memory_bytes),
+            format!("--max_threads={max_query_threads}"),
+            "--max_insert_threads=1".into(),
+            // Rows of one batch are distinct already; folding them again costs most of an insert.
+            "--optimize_on_insert=0".into(),
+            "--max_partitions_per_insert_block=0".into(),
+            format!("--max_query_size={MAX_STATEMENT_BYTES}"),
+            format!("--max_ast_elements={MAX_STATEMENT_BYTES}"),
+            format!("--max_expanded_ast_elements={MAX_STATEMENT_BYTES}"),
+            "--log_queries=0".into(),
+            "--query_profiler_real_time_period_ns=0".into(),
+            "--query_profiler_cpu_time_period_ns=0".into(),
+        ]
+    }
+
+    /// Settings of every table that depend on the engine's size.
+    pub(crate) fn table_settings(&self) -> Settings {
+        // ClickHouse's defaults suppose a pool of 16 threads and refuse a smaller one.
+        Settings::default()
+            .with("number_of_free_entries_in_pool_to_execute_mutation", 1)
+            .with("number_of_free_entries_in_pool_to_lower_max_size_of_merge", 1)
+            .with("number_of_free_entries_in_pool_to_execute_optimize_entire_partition", 1)
+    }
+}
+
+/// Bytes of one statement's text: room for conditions with many long values.
+const MAX_STATEMENT_BYTES: u64 = 64 << 20;

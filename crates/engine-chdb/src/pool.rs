@@ -1,0 +1,122 @@
+//! A bounded set of connections, opened as they are needed and kept.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chdb_rust::connection::Connection;
+use hyperbytedb_domain::{EngineError, QueryContext};
+use parking_lot::{Condvar, Mutex};
+
+use crate::worker::Worker;
+
+/// How often a waiting call looks whether it is still wanted.
+pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long closing waits for running statements.
+const CLOSE_WAIT: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Worker>,
+    /// Threads with an open connection, idle or not.
+    open: usize,
+    closed: bool,
+}
+
+pub(crate) struct Pool {
+    state: Mutex<State>,
+    changed: Condvar,
+    arguments: Arc<[String]>,
+    connections_max: usize,
+    wait: Duration,
+    /// Setting that bounds the pool, for the error text.
+    setting: &'static str,
+}
+
+/// Opens a connection with these arguments.
+pub(crate) fn connect(arguments: &[String]) -> Result<Connection, EngineError> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    Connection::open(&arguments).map_err(|e| EngineError::failed("opening a connection", e))
+}
+
+impl Pool {
+    pub(crate) fn new(
+        arguments: Arc<[String]>,
+        connections_max: usize,
+        wait: Duration,
+        setting: &'static str,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            arguments,
+            connections_max: connections_max.max(1),
+            wait,
+            setting,
+        })
+    }
+
+    /// A free connection. Waits for one until the query's deadline, or the pool's own without one.
+    pub(crate) fn take(self: &Arc<Self>, context: &QueryContext) -> Result<Worker, EngineError> {
+        let give_up = context.deadline.unwrap_or_else(|| Instant::now() + self.wait);
+        let mut state = self.state.lock();
+        loop {
+            if state.closed {
+                return Err(EngineError::failed("taking a connection", "the engine is closed"));
+            }
+            if let Some(worker) = state.idle.pop() {
+                return Ok(worker);
+            }
+            if state.open < self.connections_max {
+                state.open += 1;
+                drop(state);
+                return self.open().inspect_err(|_| self.connection_closed());
+            }
+            if context.cancel.is_cancelled() {
+                return Err(EngineError::Cancelled);
+            }
+            let now = Instant::now();
+            if now >= give_up {
+                let message = format!("all {} are in use ({})", self.connections_max, self.setting);
+                return Err(EngineError::failed("waiting for a connection", message));
+            }
+            self.changed.wait_until(&mut state, give_up.min(now + WATCH_INTERVAL));
+        }
+    }
+
+    fn open(self: &Arc<Self>) -> Result<Worker, EngineError> {
+        let connection = connect(&self.arguments)?;
+        let (recycling, closing) = (Arc::clone(self), Arc::clone(self));
+        Worker::spawn(connection, move |worker| recycling.recycle(worker), move || closing.connection_closed())
+            .map_err(|e| EngineError::failed("starting a thread", e))
+    }
+
+    fn recycle(&self, worker: Worker) {
+        let mut state = self.state.lock();
+        if !state.closed {
+            state.idle.push(worker);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    fn connection_closed(&self) {
+        self.state.lock().open -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Closes the connections: idle ones now, busy ones after their statement, for which it waits.
+    pub(crate) fn close(&self) {
+        let give_up = Instant::now() + CLOSE_WAIT;
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.idle.clear();
+        self.changed.notify_all();
+        while state.open > 0 {
+            if self.changed.wait_until(&mut state, give_up).timed_out() {
+                tracing::warn!(connections = state.open, "engine connections still busy at close");
+                return;
+            }
+        }
+    }
+}

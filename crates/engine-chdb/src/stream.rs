@@ -1,0 +1,159 @@
+//! A running SELECT, watched by whoever reads it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arrow::array::RecordBatch;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use hyperbytedb_clickhouse_sql::Select;
+use hyperbytedb_domain::ports::BatchStream;
+use hyperbytedb_domain::{EngineError, QueryContext};
+
+use crate::error::Exception;
+use crate::killer::{Killer, StatementTag};
+use crate::output::{OutputType, normalise};
+use crate::pool::{Pool, WATCH_INTERVAL};
+use crate::worker::{SelectMessage, Task, batch_channel};
+
+/// Batches of a SELECT. Its connection goes back to the pool when the statement has ended, which dropping the
+/// stream brings about.
+pub(crate) struct SelectStream {
+    /// `None` once the statement has ended.
+    batches: Option<Receiver<SelectMessage>>,
+    tag: StatementTag,
+    finished: Arc<AtomicBool>,
+    killer: Arc<Killer>,
+    context: QueryContext,
+}
+
+impl SelectStream {
+    pub(crate) fn start(
+        pool: &Arc<Pool>,
+        killer: &Arc<Killer>,
+        mut select: Select,
+        context: &QueryContext,
+    ) -> Result<Self, EngineError> {
+        context.check()?;
+        let worker = pool.take(context)?;
+        let tag = StatementTag::next();
+        bound(&mut select, context, &tag);
+        let sql = select.to_string();
+        tracing::debug!(target: "hyperbytedb::sql", %sql);
+        let (sender, batches) = batch_channel();
+        let finished = worker.assign(Task::Select { sql, batches: sender });
+        let killer = Arc::clone(killer);
+        Ok(Self { batches: Some(batches), tag, finished, killer, context: context.clone() })
+    }
+
+    /// The next batch as the engine made it.
+    pub(crate) fn next_raw(&mut self) -> Result<Option<RecordBatch>, SelectError> {
+        loop {
+            let Some(batches) = &self.batches else { return Ok(None) };
+            self.context.check()?;
+            match batches.recv_timeout(WATCH_INTERVAL) {
+                Ok(Ok(Some(batch))) => return Ok(Some(batch)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Ok(None)) => self.batches = None,
+                Ok(Err(exception)) => {
+                    self.batches = None;
+                    return Err(SelectError::Exception(exception));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.batches = None;
+                    return Err(EngineError::failed("reading", "the connection's thread ended").into());
+                }
+            }
+        }
+    }
+
+    /// All rows, for statements with small results.
+    pub(crate) fn collect(mut self) -> Result<Vec<RecordBatch>, EngineError> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.next_raw().map_err(|e| e.into_engine_error("reading"))? {
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+}
+
+impl Drop for SelectStream {
+    fn drop(&mut self) {
+        if self.batches.take().is_some() {
+            self.killer.kill(self.tag.clone(), Arc::clone(&self.finished));
+        }
+    }
+}
+
+/// The limits of the context as settings of the statement.
+fn bound(select: &mut Select, context: &QueryContext, tag: &StatementTag) {
+    let settings = &mut select.settings;
+    settings.set("log_comment", tag.0.as_str());
+    if let Some(deadline) = context.deadline {
+        let remaining = deadline.saturating_duration_since(std::time::Instant::now());
+        // Zero would mean no limit.
+        settings.set("max_execution_time", remaining.as_secs_f64().max(0.001));
+    }
+    for (name, limit) in [
+        ("max_memory_usage", context.max_memory_bytes),
+        ("max_rows_to_read", context.max_rows_read),
+        ("max_threads", u64::from(context.max_threads)),
+    ] {
+        if limit > 0 {
+            settings.set(name, limit);
+        }
+    }
+}
+
+/// Why a SELECT ended early.
+pub(crate) enum SelectError {
+    Exception(Exception),
+    Engine(EngineError),
+}
+
+impl From<EngineError> for SelectError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl SelectError {
+    pub(crate) fn into_engine_error(self, context: &str) -> EngineError {
+        match self {
+            Self::Exception(exception) => exception.into_engine_error(context),
+            Self::Engine(error) => error,
+        }
+    }
+}
+
+/// Batches of a scan, in the types the port promises.
+pub(crate) struct ScanStream {
+    select: SelectStream,
+    types: Vec<OutputType>,
+}
+
+impl ScanStream {
+    pub(crate) fn new(select: SelectStream, types: Vec<OutputType>) -> Self {
+        Self { select, types }
+    }
+}
+
+impl BatchStream for ScanStream {
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>, EngineError> {
+        match self.select.next_raw() {
+            Ok(Some(batch)) => normalise(batch, &self.types).map(Some),
+            Ok(None) => Ok(None),
+            // Dropped since the scan was planned.
+            Err(SelectError::Exception(exception)) if exception.is_unknown_table() => Ok(None),
+            Err(error) => Err(error.into_engine_error("scan")),
+        }
+    }
+}
+
+/// A scan of a table that has never been written.
+pub(crate) struct NoRows;
+
+impl BatchStream for NoRows {
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>, EngineError> {
+        Ok(None)
+    }
+}

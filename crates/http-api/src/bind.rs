@@ -1,0 +1,195 @@
+//! Bind parameters: the JSON object of `params`, with InfluxDB's error texts.
+
+use std::collections::BTreeMap;
+
+use hyperbytedb_application::Parameter;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::error::ApiError;
+
+/// Reads `params`; empty text is no parameters. What follows the object is ignored, as in InfluxDB.
+pub fn parameters(json: &str) -> Result<BTreeMap<String, Parameter>, ApiError> {
+    if json.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let raw = Option::<BTreeMap<String, Box<RawValue>>>::deserialize(&mut deserializer).map_err(|error| {
+        ApiError::bad_request(format!("error parsing query parameters: {}", describe(json, &error)))
+    })?;
+    raw.unwrap_or_default().into_iter().map(|(name, value)| Ok((name, parameter(value.get())?))).collect()
+}
+
+fn parameter(json: &str) -> Result<Parameter, ApiError> {
+    match json.as_bytes().first() {
+        Some(b'"') => text(json).map(Parameter::String).ok_or_else(|| cannot_bind("string")),
+        Some(b't') => Ok(Parameter::Boolean(true)),
+        Some(b'f') => Ok(Parameter::Boolean(false)),
+        Some(b'n') => Err(cannot_bind("<nil>")),
+        Some(b'[') => Err(cannot_bind("[]interface {}")),
+        Some(b'{') => typed(json),
+        _ => number(json),
+    }
+}
+
+/// With a point it is a float, without one an integer.
+fn number(json: &str) -> Result<Parameter, ApiError> {
+    let fail = |function, why| {
+        ApiError::bad_request(format!(
+            "error parsing json value: strconv.{function}: parsing \"{json}\": {why}"
+        ))
+    };
+    if json.contains('.') {
+        return match json.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(Parameter::Float(value)),
+            _ => Err(fail("ParseFloat", "value out of range")),
+        };
+    }
+    if json.contains(['e', 'E']) {
+        return Err(fail("ParseInt", "invalid syntax"));
+    }
+    json.parse().map(Parameter::Integer).map_err(|_| fail("ParseInt", "value out of range"))
+}
+
+/// An object with one entry that names the type.
+fn typed(json: &str) -> Result<Parameter, ApiError> {
+    let object: BTreeMap<String, Box<RawValue>> = serde_json::from_str(json).unwrap_or_default();
+    let mut entries = object.iter();
+    let (Some((kind, value)), None) = (entries.next(), entries.next()) else {
+        return Err(missing("bound object parameter value must have exactly one entry"));
+    };
+    let value = value.get();
+    let (parameter, expected) = match kind.as_str() {
+        "ident" | "identifier" => {
+            (text(value).map(Parameter::Identifier), "identifier must be a string value")
+        }
+        "regex" => (text(value).map(Parameter::Regex), "regex literal must be a string value"),
+        "string" => (text(value).map(Parameter::String), "string literal must be a string value"),
+        "float" | "number" => {
+            (value.parse().ok().map(Parameter::Float), "number literal must be a float value")
+        }
+        "int" | "integer" => {
+            (value.parse().ok().map(Parameter::Integer), "integer literal must be an integer value")
+        }
+        "duration" => (
+            text(value)
+                .or_else(|| value.parse::<i64>().ok().map(|n| format!("{n}ns")))
+                .map(Parameter::Duration),
+            "duration literal must be a string or integer value",
+        ),
+        _ => return Err(missing(&format!("unknown bind object type: {kind}"))),
+    };
+    parameter.ok_or_else(|| missing(expected))
+}
+
+fn text(json: &str) -> Option<String> {
+    serde_json::from_str(json).ok()
+}
+
+fn cannot_bind(kind: &str) -> ApiError {
+    missing(&format!("unable to bind parameter with type {kind}"))
+}
+
+fn missing(text: &str) -> ApiError {
+    ApiError::bad_request(format!("error parsing query: missing parameter: {text}"))
+}
+
+/// A JSON error in Go's words, as far as the position tells.
+fn describe(json: &str, error: &serde_json::Error) -> String {
+    let kind = match json.trim_start().as_bytes().first() {
+        Some(b'[') => Some("array"),
+        Some(b'"') => Some("string"),
+        Some(b't' | b'f') => Some("bool"),
+        Some(b'0'..=b'9' | b'-') => Some("number"),
+        _ => None,
+    };
+    if let (Some(kind), true) = (kind, error.is_data()) {
+        return format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}");
+    }
+    if error.is_eof() {
+        return "unexpected EOF".to_owned();
+    }
+    let text = error.to_string();
+    let context = match text.split(" at line").next().unwrap_or_default() {
+        "key must be a string" | "trailing comma" => "looking for beginning of object key string",
+        "expected `:`" => "after object key",
+        "expected `,` or `}`" => "after object key:value pair",
+        "invalid escape" => "in string escape code",
+        "invalid number" => "in numeric literal",
+        "expected ident" => "in literal",
+        _ => "looking for beginning of value",
+    };
+    let line = json.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let found = line.get(error.column().saturating_sub(1)..).and_then(|rest| rest.chars().next());
+    match found {
+        Some(found) => format!("invalid character '{found}' {context}"),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values() {
+        let cases = [
+            ("1", Parameter::Integer(1)),
+            ("-9223372036854775808", Parameter::Integer(i64::MIN)),
+            ("1.5", Parameter::Float(1.5)),
+            ("true", Parameter::Boolean(true)),
+            ("\"x\\n\"", Parameter::String("x\n".into())),
+            (r#"{"identifier":"a b"}"#, Parameter::Identifier("a b".into())),
+            (r#"{"ident":"a"}"#, Parameter::Identifier("a".into())),
+            (r#"{"regex":"^a"}"#, Parameter::Regex("^a".into())),
+            (r#"{"string":"b"}"#, Parameter::String("b".into())),
+            (r#"{"float":1}"#, Parameter::Float(1.0)),
+            (r#"{"integer":4}"#, Parameter::Integer(4)),
+            (r#"{"duration":"5m"}"#, Parameter::Duration("5m".into())),
+            (r#"{"duration":1}"#, Parameter::Duration("1ns".into())),
+        ];
+        for (json, expected) in cases {
+            let parsed = parameters(&format!("{{\"h\":{json}}}")).unwrap();
+            assert_eq!(parsed.get("h"), Some(&expected), "{json}");
+        }
+        for nothing in ["", "null", "{}", "{}x"] {
+            assert!(parameters(nothing).unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn errors_read_as_in_influxdb() {
+        let query = "error parsing query: missing parameter: ";
+        let json = "error parsing query parameters: ";
+        let number = "error parsing json value: strconv.ParseInt: parsing ";
+        let cases = [
+            (r#"{"h":{"identifier":1}}"#, query, "identifier must be a string value"),
+            (r#"{"h":{"regex":1}}"#, query, "regex literal must be a string value"),
+            (r#"{"h":{"duration":true}}"#, query, "duration literal must be a string or integer value"),
+            (r#"{"h":{"integer":1.5}}"#, query, "integer literal must be an integer value"),
+            (r#"{"h":{"float":"x"}}"#, query, "number literal must be a float value"),
+            (r#"{"h":{"string":1}}"#, query, "string literal must be a string value"),
+            (r#"{"h":{"boolean":true}}"#, query, "unknown bind object type: boolean"),
+            (r#"{"h":{"a":1,"b":2}}"#, query, "bound object parameter value must have exactly one entry"),
+            (r#"{"h":{}}"#, query, "bound object parameter value must have exactly one entry"),
+            (r#"{"h":[1]}"#, query, "unable to bind parameter with type []interface {}"),
+            (r#"{"h":null}"#, query, "unable to bind parameter with type <nil>"),
+            (r#"{"h":1e3}"#, number, "\"1e3\": invalid syntax"),
+            (r#"{"h":99999999999999999999}"#, number, "\"99999999999999999999\": value out of range"),
+            ("x", json, "invalid character 'x' looking for beginning of value"),
+            ("{x", json, "invalid character 'x' looking for beginning of object key string"),
+            ("[1]", json, "json: cannot unmarshal array into Go value of type map[string]interface {}"),
+            ("1", json, "json: cannot unmarshal number into Go value of type map[string]interface {}"),
+            ("\"x\"", json, "json: cannot unmarshal string into Go value of type map[string]interface {}"),
+            ("{", json, "unexpected EOF"),
+            ("{\"a\":", json, "unexpected EOF"),
+            ("{\"a\":1", json, "unexpected EOF"),
+            ("{\"a\":1,}", json, "invalid character '}' looking for beginning of object key string"),
+            ("{\"a\" 1}", json, "invalid character '1' after object key"),
+            ("{\"a\":\"\\x\"}", json, "invalid character 'x' in string escape code"),
+        ];
+        for (params, prefix, expected) in cases {
+            assert_eq!(parameters(params).unwrap_err().text, format!("{prefix}{expected}"), "{params}");
+        }
+    }
+}

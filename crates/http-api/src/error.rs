@@ -1,0 +1,113 @@
+//! The one place where an error becomes a status code, headers and a body.
+
+use std::any::Any;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Response, StatusCode};
+use hyperbytedb_application::QueryError;
+use hyperbytedb_domain::ports::WriteError;
+
+use crate::encode::{Format, error_body};
+
+/// Bytes of an error text that go into the `X-Influxdb-Error` header, as in InfluxDB.
+const HEADER_TEXT_MAX: usize = 1024;
+
+/// A request that failed before its answer began.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct ApiError {
+    pub status: StatusCode,
+    pub text: String,
+    pub retry_after_secs: Option<u64>,
+}
+
+impl ApiError {
+    pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { status, text: text.into(), retry_after_secs: None }
+    }
+
+    pub fn bad_request(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    pub fn internal(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+    }
+
+    /// A bound is reached; the client should come again.
+    pub fn overloaded(text: impl Into<String>, retry_after_secs: u64) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            text: text.into(),
+            retry_after_secs: Some(retry_after_secs),
+        }
+    }
+
+    pub fn respond(&self, format: Format, pretty: bool) -> Response<Body> {
+        if self.status.is_server_error() {
+            tracing::warn!(status = self.status.as_u16(), "request failed: {}", self.text);
+        }
+        let mut response = Response::new(Body::from(error_body(format, pretty, &self.text)));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+        if let Some(value) = header_text(&self.text) {
+            headers.insert("x-influxdb-error", value);
+        }
+        if let Some(seconds) = self.retry_after_secs {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"InfluxDB\""));
+        }
+        response
+    }
+}
+
+/// An error text as a header value: cut, and without the control characters that headers cannot carry.
+fn header_text(text: &str) -> Option<HeaderValue> {
+    let bytes: Vec<u8> =
+        text.bytes().take(HEADER_TEXT_MAX).map(|b| if b < 0x20 || b == 0x7f { b' ' } else { b }).collect();
+    HeaderValue::from_bytes(&bytes).ok()
+}
+
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> Self {
+        let text = error.to_string();
+        match error {
+            WriteError::DatabaseRequired | WriteError::Rejected(_) => {
+                Self::bad_request(text)
+            }
+            WriteError::DatabaseNotFound(_) => Self::new(StatusCode::NOT_FOUND, text),
+            WriteError::RetentionPolicyNotFound(_) | WriteError::Internal(_) => Self::internal(text),
+            WriteError::Overloaded { retry_after_secs, .. } => Self::overloaded(text, retry_after_secs),
+        }
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        let text = error.to_string();
+        match error {
+            QueryError::Parse(_) => Self::bad_request(text),
+            QueryError::Overloaded { retry_after_secs, .. } => Self::overloaded(text, retry_after_secs),
+        }
+    }
+}
+
+/// The answer of a handler that panicked.
+pub fn panic_response(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
+    panicked(&*panic).respond(Format::Json, false)
+}
+
+/// The panic's message goes to the log only.
+pub fn panicked(panic: &(dyn Any + Send)) -> ApiError {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    tracing::error!("panic while serving a request: {message}");
+    ApiError::internal("internal error: the request failed unexpectedly; the server's log has the details")
+}

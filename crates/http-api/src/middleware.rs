@@ -1,0 +1,155 @@
+//! What every answer carries (version, request id, CORS) and what is counted about every request.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::ORIGIN;
+use axum::http::{HeaderMap, HeaderValue, Method, Response};
+use axum::middleware::Next;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::VERSION;
+
+const IN_FLIGHT: &str = "hyperbytedb_http_requests_in_flight";
+/// 100 ns steps between the start of UUID time (1582) and 1970.
+const UUID_EPOCH_OFFSET: u64 = 0x01B2_1DD2_1381_4000;
+
+/// Adds the common headers and counts the request until its answer is complete.
+pub async fn common(request: Request, next: Next) -> Response<Body> {
+    let meter = Meter::start(&request);
+    let id = request_id(request.headers());
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert("request-id", id.clone());
+    headers.insert("x-request-id", id);
+    headers.insert("x-influxdb-build", HeaderValue::from_static("OSS"));
+    headers.insert("x-influxdb-version", HeaderValue::from_static(VERSION));
+    if let Some(origin) = origin {
+        allow_origin(headers, origin);
+    }
+    meter.watch(response)
+}
+
+fn allow_origin(headers: &mut HeaderMap, origin: HeaderValue) {
+    headers.insert("access-control-allow-origin", origin);
+    headers
+        .insert("access-control-allow-methods", HeaderValue::from_static("DELETE, GET, OPTIONS, POST, PUT"));
+    headers.insert(
+        "access-control-allow-headers",
+        HeaderValue::from_static(
+            "Accept, Accept-Encoding, Authorization, Content-Length, Content-Type, X-CSRF-Token, X-HTTP-Method-Override",
+        ),
+    );
+    headers.insert(
+        "access-control-expose-headers",
+        HeaderValue::from_static("Date, X-InfluxDB-Version, X-InfluxDB-Build"),
+    );
+}
+
+/// The client's own id, or a new one in the form of a time-based UUID.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get("x-request-id").or_else(|| headers.get("request-id"));
+    if let Some(id) = given.filter(|id| !id.is_empty()) {
+        return id.clone();
+    }
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = (since_1970.as_nanos() / 100) as u64 + UUID_EPOCH_OFFSET;
+    let last = LAST.fetch_max(now, Ordering::AcqRel);
+    let time = if now > last { now } else { LAST.fetch_add(1, Ordering::AcqRel) + 1 };
+    let (low, mid, high) = (time as u32, (time >> 32) as u16, (time >> 48) as u16 & 0x0fff);
+    let text = format!("{low:08x}-{mid:04x}-1{high:03x}-8000-000000000000");
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("-"))
+}
+
+/// One request under way.
+struct Meter {
+    endpoint: &'static str,
+    method: &'static str,
+    started: Instant,
+}
+
+impl Meter {
+    fn start(request: &Request) -> Self {
+        metrics::gauge!(IN_FLIGHT).increment(1.0);
+        let endpoint = match request.uri().path() {
+            "/write" => "/write",
+            "/query" => "/query",
+            "/ping" => "/ping",
+            "/status" => "/status",
+            "/metrics" => "/metrics",
+            path if path.starts_with("/health") => "/health",
+            _ => "other",
+        };
+        let method = match *request.method() {
+            Method::GET => "GET",
+            Method::POST => "POST",
+            Method::HEAD => "HEAD",
+            _ => "other",
+        };
+        Self { endpoint, method, started: Instant::now() }
+    }
+
+    fn watch(self, response: Response<Body>) -> Response<Body> {
+        let status = response.status().as_u16().to_string();
+        let labels = [("endpoint", self.endpoint), ("method", self.method)];
+        metrics::counter!("hyperbytedb_http_requests_total", "endpoint" => self.endpoint, "method" => self.method, "status" => status)
+            .increment(1);
+        metrics::histogram!("hyperbytedb_http_response_start_seconds", &labels)
+            .record(self.started.elapsed().as_secs_f64());
+        response.map(|body| Body::new(MeteredBody { body, bytes: 0, meter: self }))
+    }
+}
+
+impl Drop for Meter {
+    /// The answer is complete, or nobody wants it any more.
+    fn drop(&mut self) {
+        metrics::gauge!(IN_FLIGHT).decrement(1.0);
+        let labels = [("endpoint", self.endpoint), ("method", self.method)];
+        metrics::histogram!("hyperbytedb_http_request_duration_seconds", &labels)
+            .record(self.started.elapsed().as_secs_f64());
+    }
+}
+
+struct MeteredBody {
+    body: Body,
+    bytes: u64,
+    meter: Meter,
+}
+
+impl HttpBody for MeteredBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for MeteredBody {
+    fn drop(&mut self) {
+        metrics::counter!("hyperbytedb_http_response_bytes_total", "endpoint" => self.meter.endpoint)
+            .increment(self.bytes);
+    }
+}

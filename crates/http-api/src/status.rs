@@ -1,0 +1,87 @@
+//! Endpoints about the server itself, and the answers to requests that have no endpoint.
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Response, StatusCode};
+use hyperbytedb_application::Phase;
+
+use crate::form::Form;
+use crate::{AppState, VERSION};
+
+/// 204, or with `verbose` the version as JSON.
+pub async fn ping(RawQuery(query): RawQuery) -> Response<Body> {
+    match Form::from_query(query.as_deref()).text("verbose") {
+        "" | "0" | "false" => no_content(),
+        _ => json(StatusCode::OK, &serde_json::json!({ "version": VERSION })),
+    }
+}
+
+/// 204.
+pub async fn status() -> Response<Body> {
+    no_content()
+}
+
+/// Whether the process serves at all.
+pub async fn health() -> Response<Body> {
+    json(
+        StatusCode::OK,
+        &serde_json::json!({
+            "checks": [],
+            "message": "ready for queries and writes",
+            "name": "influxdb",
+            "status": "pass",
+            "version": VERSION,
+        }),
+    )
+}
+
+/// Whether requests would be served now: 200 or 503.
+pub async fn ready(State(state): State<AppState>) -> Response<Body> {
+    let (code, name) = match state.http.readiness.phase() {
+        Phase::Ready => (StatusCode::OK, "ready"),
+        Phase::Replaying => (StatusCode::SERVICE_UNAVAILABLE, "replaying"),
+        Phase::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+    };
+    json(code, &serde_json::json!({ "status": name }))
+}
+
+/// Prometheus text.
+pub async fn metrics(State(state): State<AppState>) -> Response<Body> {
+    text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", state.http.metrics.render())
+}
+
+pub async fn options() -> StatusCode {
+    StatusCode::OK
+}
+
+pub async fn not_found() -> Response<Body> {
+    plain_error(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+pub async fn method_not_allowed() -> Response<Body> {
+    plain_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+}
+
+fn no_content() -> Response<Body> {
+    let mut response = text(StatusCode::NO_CONTENT, "application/json", String::new());
+    *response.body_mut() = Body::empty();
+    response
+}
+
+fn json(code: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    text(code, "application/json", format!("{value}\n"))
+}
+
+fn plain_error(code: StatusCode, body: &str) -> Response<Body> {
+    let mut response = text(code, "text/plain; charset=utf-8", body.to_owned());
+    response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn text(code: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

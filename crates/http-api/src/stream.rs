@@ -1,0 +1,180 @@
+//! From the thread that runs a query to the client: a bounded channel of encoded pieces.
+//!
+//! A client that reads slowly fills the channel, which blocks the query. A client that goes away closes it,
+//! which sets the query's cancel token.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_core::Stream;
+use hyperbytedb_domain::CancelToken;
+use hyperbytedb_domain::result::{ResultEvent, ResultSink, SinkClosed};
+use tokio::sync::mpsc;
+
+use crate::encode::{Encoder, Indenter, Shape, StatementEnd, encoder};
+use crate::error::ApiError;
+
+/// Pieces in flight between the query and the connection.
+const PIECES: usize = 4;
+/// Size from which a piece is sent on.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// What the query's thread tells the connection.
+pub enum Piece {
+    /// More follows.
+    Part(Bytes),
+    /// The last of the answer.
+    Last(Bytes),
+    /// The query failed as a whole.
+    Failed(ApiError),
+}
+
+/// The two ends of an answer. The second is told to stop by `cancel` when the first is dropped.
+pub fn channel(shape: &Shape, max_rows: usize, cancel: CancelToken) -> (AnswerReader, AnswerSink) {
+    let (sender, receiver) = mpsc::channel(PIECES);
+    let sink = AnswerSink {
+        encoder: encoder(shape),
+        indenter: shape.pretty.then(Indenter::default),
+        rows_left: (max_rows > 0 && !shape.chunked).then_some(max_rows),
+        send_each: shape.chunked,
+        buffer: Vec::new(),
+        sender,
+    };
+    (AnswerReader { receiver, cancel }, sink)
+}
+
+/// The connection's end.
+pub struct AnswerReader {
+    receiver: mpsc::Receiver<Piece>,
+    cancel: CancelToken,
+}
+
+impl AnswerReader {
+    /// The next piece; `None` when the query's thread is gone.
+    pub async fn next(&mut self) -> Option<Piece> {
+        self.receiver.recv().await
+    }
+
+    /// What follows `first`, as a body.
+    pub fn into_body(self, first: Bytes) -> Body {
+        Body::from_stream(AnswerStream { first: Some(first), reader: Some(self) })
+    }
+}
+
+impl Drop for AnswerReader {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+struct AnswerStream {
+    first: Option<Bytes>,
+    reader: Option<AnswerReader>,
+}
+
+impl Stream for AnswerStream {
+    type Item = Result<Bytes, ApiError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        let Some(reader) = &mut self.reader else { return Poll::Ready(None) };
+        let piece = match reader.receiver.poll_recv(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(piece) => piece,
+        };
+        match piece {
+            Some(Piece::Part(bytes)) => Poll::Ready(Some(Ok(bytes))),
+            Some(Piece::Last(bytes)) => {
+                self.reader = None;
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            // The status line is gone: breaking the connection is how the client learns of it.
+            Some(Piece::Failed(error)) => {
+                self.reader = None;
+                Poll::Ready(Some(Err(error)))
+            }
+            None => {
+                self.reader = None;
+                Poll::Ready(Some(Err(ApiError::internal("the query ended without an answer"))))
+            }
+        }
+    }
+}
+
+/// The query's end.
+pub struct AnswerSink {
+    encoder: Box<dyn Encoder>,
+    indenter: Option<Indenter>,
+    /// Rows that may still be answered.
+    rows_left: Option<usize>,
+    /// Send every document as soon as the client has read the one before.
+    send_each: bool,
+    buffer: Vec<u8>,
+    sender: mpsc::Sender<Piece>,
+}
+
+impl AnswerSink {
+    /// Completes the answer.
+    pub fn finish(mut self) {
+        let from = self.buffer.len();
+        self.encoder.finish(&mut self.buffer);
+        self.indent(from);
+        let _ = self.sender.blocking_send(Piece::Last(self.buffer.into()));
+    }
+
+    /// Replaces the answer, or breaks it off where it has begun.
+    pub fn fail(self, error: ApiError) {
+        let _ = self.sender.blocking_send(Piece::Failed(error));
+    }
+
+    fn indent(&mut self, from: usize) {
+        if let Some(indenter) = &mut self.indenter {
+            let compact = self.buffer.split_off(from);
+            indenter.push(&mut self.buffer, &compact);
+        }
+    }
+
+    fn send_if_due(&mut self) -> Result<(), SinkClosed> {
+        let idle = self.send_each && self.sender.capacity() == PIECES;
+        if self.buffer.is_empty() || (self.buffer.len() < PIECE_BYTES && !idle) {
+            return if self.sender.is_closed() { Err(SinkClosed) } else { Ok(()) };
+        }
+        let capacity = self.buffer.len();
+        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(capacity));
+        self.sender.blocking_send(Piece::Part(piece.into())).map_err(|_| SinkClosed)
+    }
+}
+
+impl ResultSink for AnswerSink {
+    fn emit(&mut self, event: ResultEvent) -> Result<(), SinkClosed> {
+        let from = self.buffer.len();
+        let mut limit_reached = false;
+        match event {
+            ResultEvent::Series { statement_id, mut block } => {
+                if let Some(left) = &mut self.rows_left {
+                    let width = block.columns.len().max(1);
+                    let rows = block.values.len() / width;
+                    if rows > *left {
+                        block.values.truncate(*left * width);
+                        block.partial = true;
+                    }
+                    *left -= rows.min(*left);
+                    limit_reached = *left == 0;
+                }
+                self.encoder.series(&mut self.buffer, statement_id, block);
+            }
+            ResultEvent::End { statement_id, messages, error } => {
+                self.encoder.end(&mut self.buffer, StatementEnd { statement_id, messages, error });
+            }
+        }
+        self.indent(from);
+        if limit_reached {
+            return Err(SinkClosed);
+        }
+        self.send_if_due()
+    }
+}

@@ -1,0 +1,12 @@
+//! Lets the binary find libchdb without LD_LIBRARY_PATH: in `../lib` beside an installed binary's directory, or where it
+//! was at build time. Link arguments of the engine's build script do not reach this package.
+
+fn main() {
+    println!("cargo:rerun-if-env-changed=CHDB_LIB_DIR");
+    println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib");
+    if let Some(directory) = std::env::var_os("CHDB_LIB_DIR")
+        && let Ok(directory) = std::fs::canonicalize(directory)
+    {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", directory.display());
+    }
+}

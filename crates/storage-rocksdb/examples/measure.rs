@@ -1,0 +1,206 @@
+//! Figures of the storage, by hand:
+//! `cargo run --release -p hyperbytedb-storage-rocksdb --example measure -- wal|series DIRECTORY`.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use hyperbytedb_domain::catalog::{Command, Table};
+use hyperbytedb_domain::ports::{MetadataPort, SeriesIndexPort, WalPort};
+use hyperbytedb_domain::wal::{WalEntry, WalRecord, WriteEntry};
+use hyperbytedb_domain::{Precision, SeriesId, Tags};
+use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
+
+const SERIES: usize = 1_000_000;
+const SERIES_PER_CALL: usize = 5_000;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (Some(what), Some(dir)) = (arguments.first(), arguments.get(1).map(PathBuf::from)) else {
+        eprintln!("usage: measure wal|series DIRECTORY");
+        return;
+    };
+    match what.as_str() {
+        "wal" => measure_wal(dir),
+        "series" => measure_series(dir),
+        other => eprintln!("unknown: {other}"),
+    }
+}
+
+/// Ten-field lines as the CPU load writes them.
+fn body(lines: usize, seed: usize) -> Vec<u8> {
+    let mut out = String::new();
+    for line in 0..lines {
+        let n = (seed * lines + line) * 7919;
+        out.push_str(&format!("cpu,hostname=host_{},region=eu-west-1,datacenter=eu-west-1b,rack={},os=Ubuntu16.10,arch=x64,team=LON,service={},service_version=0,service_environment=test ", n % 4000, n % 100, n % 20));
+        for field in 0..10 {
+            out.push_str(&format!("usage_{field}={}.{},", (n + field * 31) % 100, (n * 13 + field) % 10_000));
+        }
+        out.pop();
+        out.push_str(&format!(" 14514{:014}\n", n * 1_000));
+    }
+    out.into_bytes()
+}
+
+fn measure_wal(dir: PathBuf) {
+    for (sync, name) in
+        [(WalSync::Always, "always"), (WalSync::Interval(Duration::from_millis(100)), "interval")]
+    {
+        for (lines, group, rounds) in
+            [(1, 1, 300), (1, 64, 300), (100, 16, 200), (5_000, 1, 100), (5_000, 4, 50)]
+        {
+            let options = StorageOptions { wal_sync: sync, ..StorageOptions::in_directory(&dir) };
+            let storage = Storage::open(&options).expect("open");
+            let bodies: Vec<Vec<u8>> = (0..8).map(|seed| body(lines, seed)).collect();
+            let (mut bytes, mut written) = (0, 0);
+            let (started, cpu) = (Instant::now(), cpu_seconds());
+            for round in 0..rounds {
+                let records: Vec<WalRecord> = (0..group)
+                    .map(|i| {
+                        let body = bodies[(round + i) % bodies.len()].clone();
+                        bytes += body.len();
+                        WalRecord {
+                            origin: 1,
+                            clock: round as u64,
+                            entry: WalEntry::Write(WriteEntry {
+                                database: "benchmark".into(),
+                                retention_policy: String::new(),
+                                precision: Precision::Nanosecond,
+                                default_time: 0,
+                                body: body.into(),
+                            }),
+                        }
+                    })
+                    .collect();
+                written += records.len();
+                let first = storage.wal.append(&records).expect("append");
+                if round % 20 == 19 {
+                    storage.wal.truncate_before(first.saturating_sub(20)).expect("truncate");
+                }
+            }
+            let seconds = started.elapsed().as_secs_f64();
+            println!(
+                "sync {name:8} {lines:5} lines x {group:2} records: {:8.0} records/s {:8.1} MB/s of bodies, {:.2} ms an append, {:.2} us CPU a line",
+                written as f64 / seconds,
+                bytes as f64 / seconds / 1e6,
+                seconds * 1e3 / rounds as f64,
+                (cpu_seconds() - cpu) * 1e6 / (written * lines) as f64,
+            );
+        }
+    }
+}
+
+/// One tag of a value per series, and nine common ones on nine series of ten.
+fn tags(number: usize) -> Tags {
+    let mut pairs = vec![("host".to_owned(), format!("host-{number:07}"))];
+    for key in 0..number % 10 {
+        pairs.push((format!("tag_key_{key}"), format!("value-{}", number * 31 % (10 + 10 * key))));
+    }
+    Tags::new(pairs)
+}
+
+fn measure_series(dir: PathBuf) {
+    let options = StorageOptions {
+        max_series_per_database: 0,
+        max_values_per_tag: 0,
+        ..StorageOptions::in_directory(&dir)
+    };
+    let storage = Storage::open(&options).expect("open");
+    storage.metadata.apply(&Command::CreateDatabase { name: "db".into(), policy: None }).expect("create");
+    let extend = Command::ExtendTable {
+        database: "db".into(),
+        retention_policy: String::new(),
+        measurement: "m".into(),
+        tags: Vec::new(),
+        fields: Vec::new(),
+    };
+    let table = storage.metadata.apply(&extend).expect("extend").table.expect("a table");
+    println!("at start: RSS {} MB", rss_megabytes());
+    for round in ["new", "known"] {
+        let mut spent = Duration::ZERO;
+        for start in (0..SERIES).step_by(SERIES_PER_CALL) {
+            let all: Vec<Tags> = (start..start + SERIES_PER_CALL).map(tags).collect();
+            let series: Vec<(SeriesId, &Tags)> = all.iter().map(|tags| (tags.series_id(), tags)).collect();
+            let started = Instant::now();
+            let answers = storage.series.register(&table, &series).expect("register");
+            spent += started.elapsed();
+            assert!(answers.iter().all(Result::is_ok));
+        }
+        let rate = SERIES as f64 / spent.as_secs_f64();
+        println!("{round}: {:.2} s, {rate:.0} series/s, RSS {} MB", spent.as_secs_f64(), rss_megabytes());
+    }
+    timed("for_each_series", || count_series(&storage, &table));
+    timed("for_each_tag_value host", || {
+        let mut seen = 0;
+        storage.series.for_each_tag_value(table.id, "host", &mut |_| count(&mut seen)).expect("read");
+        seen
+    });
+    timed("for_each_tag_value tag_key_1", || {
+        let mut seen = 0;
+        storage.series.for_each_tag_value(table.id, "tag_key_1", &mut |_| count(&mut seen)).expect("read");
+        seen
+    });
+    timed("for_each_series_with_tag, one", || {
+        let mut seen = 0;
+        storage
+            .series
+            .for_each_series_with_tag(table.id, "host", "host-0500000", &mut |_, _| count(&mut seen))
+            .expect("read");
+        seen
+    });
+    timed("for_each_series_with_tag, common", || {
+        let mut seen = 0;
+        storage
+            .series
+            .for_each_series_with_tag(table.id, "tag_key_0", "value-1", &mut |_, _| count(&mut seen))
+            .expect("read");
+        seen
+    });
+    println!("RSS {} MB", rss_megabytes());
+    drop(storage);
+    let started = Instant::now();
+    let storage = Storage::open(&options).expect("open");
+    println!("reopened in {:.2} s, RSS {} MB", started.elapsed().as_secs_f64(), rss_megabytes());
+    let all: Vec<Tags> = (0..100_000).map(tags).collect();
+    let series: Vec<(SeriesId, &Tags)> = all.iter().map(|tags| (tags.series_id(), tags)).collect();
+    timed("100,000 known series, cold", || storage.series.register(&table, &series).expect("register").len());
+    timed("100,000 known series, warm", || storage.series.register(&table, &series).expect("register").len());
+    let ids: Vec<SeriesId> = series.iter().map(|(id, _)| *id).collect();
+    timed("remove 100,000 series", || {
+        storage.series.remove_series(&table, &ids).expect("remove");
+        count_series(&storage, &table)
+    });
+    timed("drop", || {
+        storage.series.drop_table(&table).expect("drop");
+        count_series(&storage, &table)
+    });
+}
+
+fn count(seen: &mut usize) -> ControlFlow<()> {
+    *seen += 1;
+    ControlFlow::Continue(())
+}
+
+fn count_series(storage: &Storage, table: &Table) -> usize {
+    let mut seen = 0;
+    storage.series.for_each_series(table.id, &mut |_, _| count(&mut seen)).expect("read");
+    seen
+}
+
+fn timed(what: &str, run: impl FnOnce() -> usize) {
+    let started = Instant::now();
+    let seen = run();
+    println!("{what}: {seen} in {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+}
+
+fn rss_megabytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4 / 1024
+}
+
+/// User and system time of the process.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks: f64 = stat.split(' ').skip(13).take(2).filter_map(|n| n.parse::<f64>().ok()).sum();
+    ticks / 100.0
+}

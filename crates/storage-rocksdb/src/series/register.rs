@@ -1,0 +1,272 @@
+//! Making series known.
+
+use hashbrown::HashMap;
+use hyperbytedb_domain::catalog::Table;
+use hyperbytedb_domain::ports::SeriesRefusal;
+use hyperbytedb_domain::{SeriesId, StorageError, Tags};
+use rocksdb::WriteBatch;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::counts::{self, Counts, TableCounts};
+use super::keys::{chunk_key, id_key, ordered_key, push_ids, push_tags, value_prefix};
+use super::{BY_ID, BY_TAGS, POSTINGS, RocksSeriesIndex};
+use crate::database::Durability;
+
+/// Series in a value's chunk 0, which is read to see whether the value exists.
+const FIRST_CHUNK_SERIES: usize = 8;
+/// Series in a further chunk, which is rewritten when one of them goes.
+const CHUNK_SERIES_MAX: usize = 8192;
+/// Makes the second hash another function than the one behind series ids.
+const SECOND_HASH_SEED: u64 = 0x7365_7269_6573;
+
+/// Whether each series is new.
+type Answers = Vec<Result<bool, SeriesRefusal>>;
+
+/// A series that the cache does not know.
+struct Candidate<'a> {
+    /// Where its answer goes.
+    position: usize,
+    id: SeriesId,
+    tags: &'a Tags,
+    encoded: Vec<u8>,
+    /// Positions of its pairs in [`Pairs::list`].
+    pairs: Vec<usize>,
+}
+
+/// A tag and its value, with the new series that have them.
+struct Pair<'a> {
+    key: &'a str,
+    value: &'a str,
+    prefix: Vec<u8>,
+    exists: bool,
+    series: Vec<SeriesId>,
+}
+
+pub(super) fn register(
+    index: &RocksSeriesIndex,
+    table: &Table,
+    series: &[(SeriesId, &Tags)],
+) -> Result<Answers, StorageError> {
+    let mut answers: Answers = vec![Ok(false); series.len()];
+    let mut unknown = Vec::new();
+    let mut encoded = Vec::new();
+    for (position, &(id, tags)) in series.iter().enumerate() {
+        encoded.clear();
+        push_tags(&mut encoded, tags);
+        if index.known.get(&(table.id, id)) != Some(second_hash(&encoded)) {
+            unknown.push(Candidate { position, id, tags, encoded: encoded.clone(), pairs: Vec::new() });
+        }
+    }
+    if !unknown.is_empty() {
+        let mut counts = index.counts.lock();
+        register_unknown(index, table, unknown, &mut counts, &mut answers)?;
+    }
+    Ok(answers)
+}
+
+fn second_hash(encoded_tags: &[u8]) -> u64 {
+    xxh3_64_with_seed(encoded_tags, SECOND_HASH_SEED)
+}
+
+fn register_unknown(
+    index: &RocksSeriesIndex,
+    table: &Table,
+    candidates: Vec<Candidate>,
+    counts: &mut Counts,
+    answers: &mut Answers,
+) -> Result<(), StorageError> {
+    let (mut new, twins) = apart(candidates);
+    new = without_stored(index, table, new, answers)?;
+    let mut pairs = pairs_of(index, table, &mut new)?;
+    new = within_value_limit(index, table, new, &pairs, counts, answers);
+    new = within_series_limit(index, table, new, counts, answers);
+    if !new.is_empty() {
+        for series in &new {
+            series.pairs.iter().for_each(|&pair| pairs[pair].series.push(series.id));
+        }
+        let mut changed = counts.copy(table);
+        store(index, table, &new, &mut pairs, &mut changed)?;
+        counts.set(table.id, Some(changed));
+        for series in &new {
+            index.known.insert((table.id, series.id), second_hash(&series.encoded));
+            answers[series.position] = Ok(true);
+        }
+    }
+    for twin in twins {
+        answers[twin.candidate.position] =
+            if twin.same_tags { answers[twin.first].clone() } else { Err(collision(table, &twin.candidate)) };
+    }
+    Ok(())
+}
+
+/// A candidate whose id came before in the same call.
+struct Twin<'a> {
+    candidate: Candidate<'a>,
+    first: usize,
+    same_tags: bool,
+}
+
+/// Sorts the candidates by id, in the order of the call where ids are equal, and takes out all but the first of each.
+fn apart(mut candidates: Vec<Candidate>) -> (Vec<Candidate>, Vec<Twin>) {
+    candidates.sort_by_key(|candidate| (candidate.id, candidate.position));
+    let mut firsts: Vec<Candidate> = Vec::with_capacity(candidates.len());
+    let mut twins = Vec::new();
+    for candidate in candidates {
+        match firsts.last() {
+            Some(first) if first.id == candidate.id => {
+                let same_tags = first.encoded == candidate.encoded;
+                twins.push(Twin { first: first.position, same_tags, candidate });
+            }
+            _ => firsts.push(candidate),
+        }
+    }
+    (firsts, twins)
+}
+
+/// Takes out the series that are stored already, be it under other tags.
+fn without_stored<'a>(
+    index: &RocksSeriesIndex,
+    table: &Table,
+    candidates: Vec<Candidate<'a>>,
+    answers: &mut Answers,
+) -> Result<Vec<Candidate<'a>>, StorageError> {
+    let keys: Vec<_> = candidates.iter().map(|candidate| id_key(table.id, candidate.id)).collect();
+    let stored = index.db.raw().batched_multi_get_cf(index.db.family(BY_ID)?, &keys, true);
+    let mut new = Vec::with_capacity(candidates.len());
+    for (candidate, stored) in candidates.into_iter().zip(stored) {
+        match stored.map_err(|error| index.db.failure("look up series", error))? {
+            None => new.push(candidate),
+            Some(tags) if *tags == *candidate.encoded => {
+                index.known.insert((table.id, candidate.id), second_hash(&candidate.encoded));
+            }
+            Some(_) => answers[candidate.position] = Err(collision(table, &candidate)),
+        }
+    }
+    Ok(new)
+}
+
+fn collision(table: &Table, candidate: &Candidate) -> SeriesRefusal {
+    SeriesRefusal::Collision(candidate.tags.series_key(&table.measurement))
+}
+
+/// The distinct pairs of the series, in the order of their keys, and whether each exists.
+fn pairs_of<'a>(
+    index: &RocksSeriesIndex,
+    table: &Table,
+    series: &mut [Candidate<'a>],
+) -> Result<Vec<Pair<'a>>, StorageError> {
+    let mut number_of: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut pairs = Vec::new();
+    for candidate in series {
+        for (key, value) in candidate.tags.iter() {
+            let number = *number_of.entry((key, value)).or_insert_with(|| {
+                let prefix = value_prefix(table.id, key, value);
+                pairs.push(Pair { key, value, prefix, exists: false, series: Vec::new() });
+                pairs.len() - 1
+            });
+            candidate.pairs.push(number);
+        }
+    }
+    let mut order: Vec<usize> = (0..pairs.len()).collect();
+    order.sort_unstable_by(|&a, &b| pairs[a].prefix.cmp(&pairs[b].prefix));
+    let keys: Vec<_> = order.iter().map(|&number| chunk_key(&pairs[number].prefix, 0)).collect();
+    let found = index.db.raw().batched_multi_get_cf(index.db.family(POSTINGS)?, &keys, true);
+    for (number, found) in order.into_iter().zip(found) {
+        pairs[number].exists =
+            found.map_err(|error| index.db.failure("look up tag values", error))?.is_some();
+    }
+    Ok(pairs)
+}
+
+/// Refuses series with a new value of a tag that had reached its limit before the call.
+fn within_value_limit<'a>(
+    index: &RocksSeriesIndex,
+    table: &Table,
+    series: Vec<Candidate<'a>>,
+    pairs: &[Pair],
+    counts: &Counts,
+    answers: &mut Answers,
+) -> Vec<Candidate<'a>> {
+    let limit = index.limits.values_per_tag;
+    let Some(counts) = counts.table(table.id).filter(|_| limit > 0) else { return series };
+    let keep = |candidate: &Candidate| {
+        let full =
+            candidate.pairs.iter().map(|&pair| &pairs[pair]).filter(|pair| !pair.exists).find_map(|pair| {
+                let count = counts.values.get(pair.key).copied().unwrap_or(0);
+                (count >= limit).then_some((count, pair))
+            });
+        let Some((count, pair)) = full else { return true };
+        answers[candidate.position] = Err(SeriesRefusal::MaxValuesPerTag {
+            count,
+            limit,
+            measurement: table.measurement.clone(),
+            tag: pair.key.to_owned(),
+            value: pair.value.to_owned(),
+        });
+        false
+    };
+    series.into_iter().filter(keep).collect()
+}
+
+/// Refuses all series when they do not all fit the database.
+fn within_series_limit<'a>(
+    index: &RocksSeriesIndex,
+    table: &Table,
+    series: Vec<Candidate<'a>>,
+    counts: &Counts,
+    answers: &mut Answers,
+) -> Vec<Candidate<'a>> {
+    let limit = index.limits.series_per_database;
+    if limit == 0 || counts.database_series(&table.database) + series.len() as u64 <= limit {
+        return series;
+    }
+    for candidate in &series {
+        answers[candidate.position] = Err(SeriesRefusal::MaxSeriesPerDatabase { limit });
+    }
+    Vec::new()
+}
+
+/// Writes the new series in one batch.
+fn store(
+    index: &RocksSeriesIndex,
+    table: &Table,
+    series: &[Candidate],
+    pairs: &mut [Pair],
+    changed: &mut TableCounts,
+) -> Result<(), StorageError> {
+    let mut batch = WriteBatch::default();
+    let by_id = index.db.family(BY_ID)?;
+    for candidate in series {
+        batch.put_cf(by_id, id_key(table.id, candidate.id), &candidate.encoded);
+    }
+    let by_tags = index.db.family(BY_TAGS)?;
+    let mut ordered: Vec<&Candidate> = series.iter().collect();
+    ordered.sort_unstable_by(|a, b| a.encoded.cmp(&b.encoded));
+    for candidate in ordered {
+        batch.put_cf(by_tags, ordered_key(table.id, &candidate.encoded), candidate.id.0.to_be_bytes());
+    }
+    let postings = index.db.family(POSTINGS)?;
+    pairs.sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix));
+    let mut ids = Vec::new();
+    let mut put_chunk = |prefix: &[u8], number: u64, series: &[SeriesId]| {
+        ids.clear();
+        push_ids(&mut ids, series);
+        batch.put_cf(postings, chunk_key(prefix, number), &ids);
+    };
+    for pair in pairs.iter().filter(|pair| !pair.series.is_empty()) {
+        let mut later = pair.series.as_slice();
+        if !pair.exists {
+            let first;
+            (first, later) = later.split_at(later.len().min(FIRST_CHUNK_SERIES));
+            put_chunk(&pair.prefix, 0, first);
+            changed.add_values(pair.key, 1);
+        }
+        for chunk in later.chunks(CHUNK_SERIES_MAX) {
+            put_chunk(&pair.prefix, changed.next_chunk, chunk);
+            changed.next_chunk += 1;
+        }
+    }
+    changed.series += series.len() as u64;
+    counts::store(&index.db, &mut batch, table.id, changed)?;
+    index.db.write(batch, Durability::Process, "register series")
+}

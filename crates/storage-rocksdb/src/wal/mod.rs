@@ -1,0 +1,295 @@
+//! The write-ahead log.
+//!
+//! Keys are big-endian sequences, values are [records](record) followed by the record's position: the bytes of all
+//! records before it. So the size of the log is a subtraction, also right after it is opened.
+//!
+//! The floor, the first record still kept, lives in a column family of its own, and so does not stretch the
+//! key range of the tables that hold records: forgotten tables can be deleted as whole files.
+
+mod record;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hyperbytedb_domain::StorageError;
+use hyperbytedb_domain::ports::WalPort;
+use hyperbytedb_domain::wal::{Sequence, WalEntry, WalRecord};
+use parking_lot::{Mutex, RwLock};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
+    DEFAULT_COLUMN_FAMILY_NAME, Options, WriteBatch,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::database::{Database, Durability, common_options};
+use crate::options::{StorageOptions, WalSync};
+use crate::stored;
+pub use record::{RecordError, decode_record, encode_record};
+use sync::BackgroundSync;
+
+const RECORDS: &str = DEFAULT_COLUMN_FAMILY_NAME;
+const STATE: &str = "state";
+const FLOOR_KEY: &[u8] = b"floor";
+const POSITION_BYTES: usize = 8;
+/// The write buffer is split so that one part can be written out while the next fills.
+const WRITE_BUFFERS: usize = 4;
+const STATE_BUFFER_BYTES: usize = 1 << 20;
+/// Replay reads each record once.
+const READ_CACHE_BYTES: usize = 2 << 20;
+const READ_BLOCK_BYTES: usize = 64 << 10;
+
+/// The first record kept.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Floor {
+    sequence: Sequence,
+    position: u64,
+}
+
+/// Where the next record goes.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    sequence: Sequence,
+    position: u64,
+}
+
+pub struct RocksWal {
+    db: Arc<Database>,
+    durability: Durability,
+    head: Mutex<Head>,
+    /// The head's sequence less one and its position, for readers that need not wait for a running append.
+    last: AtomicU64,
+    end_position: AtomicU64,
+    floor: RwLock<Floor>,
+    _sync: Option<BackgroundSync>,
+}
+
+impl RocksWal {
+    /// Opens or creates the log in `options.wal_dir`.
+    pub fn open(options: &StorageOptions) -> Result<Self, StorageError> {
+        let db = Arc::new(open_database(&options.wal_dir, options)?);
+        let floor = match get(&db, STATE, FLOOR_KEY)? {
+            Some(bytes) => stored::decode(&bytes, || format!("{}, floor", db.path().display()))?,
+            None => Floor { sequence: 1, position: 0 },
+        };
+        let head = find_head(&db, floor)?;
+        let sync = match options.wal_sync {
+            WalSync::Interval(interval) => Some(BackgroundSync::start(db.clone(), interval)?),
+            WalSync::Always | WalSync::Off => None,
+        };
+        Ok(Self {
+            db,
+            durability: match options.wal_sync {
+                WalSync::Always => Durability::Disk,
+                WalSync::Interval(_) | WalSync::Off => Durability::Process,
+            },
+            last: AtomicU64::new(head.sequence - 1),
+            end_position: AtomicU64::new(head.position),
+            head: Mutex::new(head),
+            floor: RwLock::new(floor),
+            _sync: sync,
+        })
+    }
+
+    /// Calls `visit` with each record of `from..=to` until it returns false.
+    fn read(
+        &self,
+        from: Sequence,
+        to: Sequence,
+        mut visit: impl FnMut(Sequence, WalRecord) -> bool,
+    ) -> Result<(), StorageError> {
+        // Held so that no record goes while it is read.
+        let floor = self.floor.read();
+        let mut expected = from.max(floor.sequence);
+        let to = to.min(self.last_sequence());
+        if expected > to {
+            return Ok(());
+        }
+        let records = self.db.family(RECORDS)?;
+        self.db.walk(records, &expected.to_be_bytes(), &(to + 1).to_be_bytes(), |key, value| {
+            let sequence = read_sequence(key).ok_or_else(|| self.corrupt(expected, "misshaped key"))?;
+            if sequence != expected {
+                return Err(self.corrupt(expected, "missing"));
+            }
+            expected += 1;
+            let (record, _) = split_position(value).ok_or_else(|| self.corrupt(sequence, "too short"))?;
+            let record = decode_record(record).map_err(|error| self.corrupt(sequence, error))?;
+            Ok(visit(sequence, record))
+        })
+    }
+
+    fn position_of(&self, sequence: Sequence) -> Result<u64, StorageError> {
+        let value = get(&self.db, RECORDS, &sequence.to_be_bytes())?
+            .ok_or_else(|| self.corrupt(sequence, "missing"))?;
+        split_position(&value)
+            .map(|(_, position)| position)
+            .ok_or_else(|| self.corrupt(sequence, "too short"))
+    }
+
+    fn corrupt(&self, sequence: Sequence, message: impl std::fmt::Display) -> StorageError {
+        corrupt(&self.db, sequence, message)
+    }
+}
+
+impl WalPort for RocksWal {
+    fn append(&self, records: &[WalRecord]) -> Result<Sequence, StorageError> {
+        let mut encoded = Vec::with_capacity(records.len());
+        for record in records {
+            encoded.push(encode_record(record).map_err(|error| StorageError::failed("append", error))?);
+        }
+        let mut head = self.head.lock();
+        let first = head.sequence;
+        if encoded.is_empty() {
+            return Ok(first);
+        }
+        let mut next = *head;
+        let mut batch = WriteBatch::default();
+        for mut value in encoded {
+            value.extend_from_slice(&next.position.to_be_bytes());
+            batch.put(next.sequence.to_be_bytes(), &value);
+            next.sequence += 1;
+            next.position += value.len() as u64;
+        }
+        metrics::counter!("hyperbytedb_wal_appended_bytes_total").increment(next.position - head.position);
+        let started = std::time::Instant::now();
+        self.db.write(batch, self.durability, "append")?;
+        metrics::histogram!("hyperbytedb_wal_commit_seconds").record(started.elapsed());
+        *head = next;
+        self.end_position.store(next.position, Ordering::Release);
+        self.last.store(next.sequence - 1, Ordering::Release);
+        Ok(first)
+    }
+
+    fn read_from(
+        &self,
+        from: Sequence,
+        max_bytes: usize,
+    ) -> Result<Vec<(Sequence, WalRecord)>, StorageError> {
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        self.read(from, Sequence::MAX, |sequence, record| {
+            bytes += size_of::<WalRecord>() + body_bytes(&record);
+            records.push((sequence, record));
+            bytes < max_bytes
+        })?;
+        Ok(records)
+    }
+
+    fn read_range(&self, from: Sequence, to: Sequence) -> Result<Vec<(Sequence, WalRecord)>, StorageError> {
+        let mut records = Vec::new();
+        self.read(from, to, |sequence, record| {
+            records.push((sequence, record));
+            true
+        })?;
+        Ok(records)
+    }
+
+    fn truncate_before(&self, sequence: Sequence) -> Result<(), StorageError> {
+        let mut floor = self.floor.write();
+        let head = *self.head.lock();
+        let sequence = sequence.min(head.sequence);
+        if sequence <= floor.sequence {
+            return Ok(());
+        }
+        let position = if sequence == head.sequence { head.position } else { self.position_of(sequence)? };
+        let new = Floor { sequence, position };
+        let (from, to) = (floor.sequence.to_be_bytes(), sequence.to_be_bytes());
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.db.family(STATE)?, FLOOR_KEY, stored::encode(&new)?);
+        let records = self.db.family(RECORDS)?;
+        batch.delete_range_cf(records, from, to);
+        // Lost in a power failure, it only makes the log longer than need be.
+        self.db.write(batch, Durability::Process, "truncate")?;
+        *floor = new;
+        drop(floor);
+        self.db.delete_files(records, &from, &to)
+    }
+
+    fn last_sequence(&self) -> Sequence {
+        self.last.load(Ordering::Acquire)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        let floor = self.floor.read().position;
+        self.end_position.load(Ordering::Acquire).saturating_sub(floor)
+    }
+}
+
+fn body_bytes(record: &WalRecord) -> usize {
+    match &record.entry {
+        WalEntry::Write(write) => write.body.len(),
+        WalEntry::Command(_) => 0,
+    }
+}
+
+fn find_head(db: &Database, floor: Floor) -> Result<Head, StorageError> {
+    let mut entries =
+        db.entries(db.family(RECORDS)?, &floor.sequence.to_be_bytes(), &Sequence::MAX.to_be_bytes());
+    entries.seek_to_last();
+    let Some((key, value)) = entries.item() else {
+        entries.status().map_err(|error| db.failure("read", error))?;
+        return Ok(Head { sequence: floor.sequence, position: floor.position });
+    };
+    let sequence = read_sequence(key).ok_or_else(|| corrupt(db, floor.sequence, "misshaped key"))?;
+    let (_, position) = split_position(value).ok_or_else(|| corrupt(db, sequence, "too short"))?;
+    if position < floor.position {
+        return Err(corrupt(db, sequence, "its position is before the log's first"));
+    }
+    Ok(Head { sequence: sequence + 1, position: position + value.len() as u64 })
+}
+
+fn get(db: &Database, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+    db.raw().get_cf(db.family(family)?, key).map_err(|error| db.failure("read", error))
+}
+
+fn read_sequence(key: &[u8]) -> Option<Sequence> {
+    key.try_into().ok().map(Sequence::from_be_bytes)
+}
+
+fn split_position(value: &[u8]) -> Option<(&[u8], u64)> {
+    let (record, position) = value.split_last_chunk::<POSITION_BYTES>()?;
+    Some((record, u64::from_be_bytes(*position)))
+}
+
+fn corrupt(db: &Database, sequence: Sequence, message: impl std::fmt::Display) -> StorageError {
+    StorageError::corrupt(format!("{}, sequence {sequence}", db.path().display()), message)
+}
+
+fn open_database(path: &Path, settings: &StorageOptions) -> Result<Database, StorageError> {
+    let mut options = common_options(settings.max_open_files);
+    // What was synced is kept up to the first torn record: nothing after it was acknowledged.
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_db_write_buffer_size(settings.wal_write_buffer_bytes);
+    options.set_max_total_wal_size(2 * settings.wal_write_buffer_bytes as u64);
+    let families = vec![
+        ColumnFamilyDescriptor::new(RECORDS, record_options(settings)),
+        ColumnFamilyDescriptor::new(STATE, state_options()),
+    ];
+    Database::open(path, &options, families)
+}
+
+fn record_options(settings: &StorageOptions) -> Options {
+    let mut options = Options::default();
+    options.set_compression_type(DBCompressionType::None);
+    options.set_write_buffer_size(settings.wal_write_buffer_bytes / WRITE_BUFFERS);
+    options.set_max_write_buffer_number(WRITE_BUFFERS as i32);
+    // A backlog of tables slows no one: appends never look at them.
+    options.set_level_zero_slowdown_writes_trigger(i32::MAX);
+    options.set_level_zero_stop_writes_trigger(i32::MAX);
+    options.set_soft_pending_compaction_bytes_limit(0);
+    options.set_hard_pending_compaction_bytes_limit(0);
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_size(READ_BLOCK_BYTES);
+    blocks.set_block_cache(&Cache::new_lru_cache(READ_CACHE_BYTES));
+    options.set_block_based_table_factory(&blocks);
+    options
+}
+
+fn state_options() -> Options {
+    let mut options = Options::default();
+    options.set_write_buffer_size(STATE_BUFFER_BYTES);
+    options
+}

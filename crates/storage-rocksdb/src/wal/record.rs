@@ -1,0 +1,322 @@
+//! How a record is stored.
+//!
+//! ```text
+//! version u8 | kind u8 | crc32 u32 | origin u64 | clock u64 | payload        (little-endian)
+//! ```
+//!
+//! The checksum covers everything but itself. The payload of a write is a postcard header and the body, as it
+//! came or LZ4-compressed; that of a command is postcard.
+
+use bytes::Bytes;
+use hyperbytedb_domain::Precision;
+use hyperbytedb_domain::catalog::Command;
+use hyperbytedb_domain::wal::{WalEntry, WalRecord, WriteEntry};
+use serde::{Deserialize, Serialize};
+
+const VERSION: u8 = 1;
+const KIND_WRITE: u8 = 1;
+const KIND_COMMAND: u8 = 2;
+const CHECKSUM: std::ops::Range<usize> = 2..6;
+const ORIGIN: std::ops::Range<usize> = 6..14;
+const CLOCK: std::ops::Range<usize> = 14..22;
+const PAYLOAD_START: usize = 22;
+
+/// Smaller bodies are stored as they are.
+const COMPRESSED_BODY_BYTES_MIN: usize = 512;
+/// LZ4 cannot do better, so a stored length beyond this is a lie.
+const COMPRESSION_RATIO_MAX: usize = 255;
+
+/// Why bytes are not a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    #[error("{0} bytes are too few")]
+    Truncated(usize),
+    #[error("version {0} is unknown; was it written by a newer server?")]
+    Version(u8),
+    #[error("kind {0} is unknown; was it written by a newer server?")]
+    Kind(u8),
+    #[error("the checksum does not match")]
+    Checksum,
+    #[error("{0}")]
+    Payload(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct WriteHeader<'a> {
+    database: &'a str,
+    retention_policy: &'a str,
+    precision: Precision,
+    default_time: i64,
+    body: BodyForm,
+}
+
+#[derive(Serialize, Deserialize)]
+enum BodyForm {
+    Plain,
+    /// Holds the length of the body before compression.
+    Lz4(u32),
+}
+
+/// The stored form of a record. Fails when a command cannot be stored (a condition nested too deeply).
+pub fn encode_record(record: &WalRecord) -> Result<Vec<u8>, RecordError> {
+    let mut out = Vec::new();
+    if let WalEntry::Write(write) = &record.entry {
+        out.reserve(
+            PAYLOAD_START + write.database.len() + write.retention_policy.len() + write.body.len() + 64,
+        );
+    }
+    out.resize(PAYLOAD_START, 0);
+    out[0] = VERSION;
+    out[ORIGIN].copy_from_slice(&record.origin.to_le_bytes());
+    out[CLOCK].copy_from_slice(&record.clock.to_le_bytes());
+    let mut out = match &record.entry {
+        WalEntry::Write(write) => {
+            out[1] = KIND_WRITE;
+            push_write(out, write)?
+        }
+        WalEntry::Command(command) => {
+            out[1] = KIND_COMMAND;
+            postcard::to_extend(command, out).map_err(payload_error)?
+        }
+    };
+    let checksum = checksum(&out);
+    out[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+    Ok(out)
+}
+
+/// Reads a stored record. Never panics, whatever the bytes.
+pub fn decode_record(bytes: &[u8]) -> Result<WalRecord, RecordError> {
+    let Some((head, payload)) = bytes.split_at_checked(PAYLOAD_START) else {
+        return Err(RecordError::Truncated(bytes.len()));
+    };
+    if head[0] != VERSION {
+        return Err(RecordError::Version(head[0]));
+    }
+    if read_array(&head[CHECKSUM]).map(u32::from_le_bytes) != Some(checksum(bytes)) {
+        return Err(RecordError::Checksum);
+    }
+    let entry = match head[1] {
+        KIND_WRITE => WalEntry::Write(read_write(payload)?),
+        KIND_COMMAND => WalEntry::Command(postcard::from_bytes::<Command>(payload).map_err(payload_error)?),
+        kind => return Err(RecordError::Kind(kind)),
+    };
+    Ok(WalRecord {
+        origin: read_array(&head[ORIGIN]).map(u64::from_le_bytes).unwrap_or_default(),
+        clock: read_array(&head[CLOCK]).map(u64::from_le_bytes).unwrap_or_default(),
+        entry,
+    })
+}
+
+fn read_array<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    bytes.try_into().ok()
+}
+
+fn checksum(record: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&record[..CHECKSUM.start]);
+    hasher.update(&record[CHECKSUM.end..]);
+    hasher.finalize()
+}
+
+fn payload_error(error: postcard::Error) -> RecordError {
+    RecordError::Payload(error.to_string())
+}
+
+fn push_write(mut out: Vec<u8>, write: &WriteEntry) -> Result<Vec<u8>, RecordError> {
+    let compressed = compress(&write.body);
+    let header = WriteHeader {
+        database: &write.database,
+        retention_policy: &write.retention_policy,
+        precision: write.precision,
+        default_time: write.default_time,
+        body: match &compressed {
+            Some((_, length)) => BodyForm::Lz4(*length),
+            None => BodyForm::Plain,
+        },
+    };
+    out = postcard::to_extend(&header, out).map_err(payload_error)?;
+    out.extend_from_slice(compressed.as_ref().map_or(&write.body, |(body, _)| body));
+    Ok(out)
+}
+
+/// The compressed body and its length before, when that saves at least an eighth.
+fn compress(body: &[u8]) -> Option<(Vec<u8>, u32)> {
+    if body.len() < COMPRESSED_BODY_BYTES_MIN {
+        return None;
+    }
+    let length = u32::try_from(body.len()).ok()?;
+    let compressed = lz4_flex::block::compress(body);
+    (compressed.len() <= body.len() / 8 * 7).then_some((compressed, length))
+}
+
+fn read_write(payload: &[u8]) -> Result<WriteEntry, RecordError> {
+    let (header, body) = postcard::take_from_bytes::<WriteHeader>(payload).map_err(payload_error)?;
+    let body = match header.body {
+        BodyForm::Plain => Bytes::copy_from_slice(body),
+        BodyForm::Lz4(length) => decompress(body, length as usize)?,
+    };
+    Ok(WriteEntry {
+        database: header.database.to_owned(),
+        retention_policy: header.retention_policy.to_owned(),
+        precision: header.precision,
+        default_time: header.default_time,
+        body,
+    })
+}
+
+fn decompress(body: &[u8], length: usize) -> Result<Bytes, RecordError> {
+    if length / COMPRESSION_RATIO_MAX > body.len() {
+        return Err(RecordError::Payload(format!("{} bytes cannot hold a body of {length}", body.len())));
+    }
+    let plain = lz4_flex::block::decompress(body, length)
+        .map_err(|error| RecordError::Payload(format!("body: {error}")))?;
+    if plain.len() != length {
+        return Err(RecordError::Payload(format!("body of {} bytes instead of {length}", plain.len())));
+    }
+    Ok(plain.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use hyperbytedb_domain::catalog::{DeleteScope, FieldDef};
+    use hyperbytedb_domain::scan::{CompareOp, Operand, PREDICATE_DEPTH_MAX, Predicate, TagId};
+    use hyperbytedb_domain::{FieldType, FieldValue, TimeRange};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn write(body: impl Into<Bytes>) -> WalRecord {
+        let entry = WalEntry::Write(WriteEntry {
+            database: "db".into(),
+            retention_policy: String::new(),
+            precision: Precision::Second,
+            default_time: -7,
+            body: body.into(),
+        });
+        WalRecord { origin: 3, clock: 1 << 40, entry }
+    }
+
+    fn delete(filter: Predicate) -> WalRecord {
+        let scope = DeleteScope {
+            retention_policy: "rp".into(),
+            measurement: "m".into(),
+            time: TimeRange::ALL,
+            filter: Some(filter),
+        };
+        let command = Command::DeletePoints { database: "db".into(), scopes: vec![scope] };
+        WalRecord { origin: 1, clock: 2, entry: WalEntry::Command(command) }
+    }
+
+    fn nested(levels: usize) -> Predicate {
+        (0..levels).fold(Predicate::Constant(true), |inner, _| Predicate::And(vec![inner]))
+    }
+
+    #[test]
+    fn records_come_back() {
+        let filter = Predicate::Compare {
+            left: Operand::Tag(TagId(1)),
+            op: CompareOp::Ne,
+            right: Operand::Literal(FieldValue::String("x".into())),
+        };
+        let extend = Command::ExtendTable {
+            database: "db".into(),
+            retention_policy: String::new(),
+            measurement: "m\0é".into(),
+            tags: vec!["host".into()],
+            fields: vec![FieldDef { name: "f".into(), field_type: FieldType::Unsigned }],
+        };
+        let records = [
+            write(""),
+            write("cpu v=1\n"),
+            write("cpu,host=a v=1\n".repeat(1000)),
+            delete(Predicate::Or(vec![filter, nested(PREDICATE_DEPTH_MAX - 1)])),
+            WalRecord { origin: 0, clock: u64::MAX, entry: WalEntry::Command(extend) },
+        ];
+        for record in records {
+            assert_eq!(decode_record(&encode_record(&record).unwrap()), Ok(record));
+        }
+    }
+
+    #[test]
+    fn the_stored_form_does_not_change() {
+        let bytes = encode_record(&write("cpu v=1")).unwrap();
+        assert_eq!(bytes.escape_ascii().to_string(), "");
+    }
+
+    #[test]
+    fn repetitive_bodies_shrink() {
+        let body = "cpu,host=a v=1\n".repeat(1000);
+        assert!(encode_record(&write(body.clone())).unwrap().len() < body.len() / 10);
+    }
+
+    #[test]
+    fn what_cannot_be_read_back_is_not_stored() {
+        let error = encode_record(&delete(nested(PREDICATE_DEPTH_MAX + 1))).unwrap_err();
+        assert!(matches!(error, RecordError::Payload(_)), "{error}");
+    }
+
+    #[test]
+    fn damage_is_named() {
+        let good = encode_record(&write("cpu v=1")).unwrap();
+        let reseal = |at: usize, byte: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            let sum = checksum(&bytes);
+            bytes[CHECKSUM].copy_from_slice(&sum.to_le_bytes());
+            decode_record(&bytes)
+        };
+        assert_eq!(decode_record(&good[..PAYLOAD_START - 1]), Err(RecordError::Truncated(PAYLOAD_START - 1)));
+        assert_eq!(decode_record(&good[..good.len() - 1]), Err(RecordError::Checksum));
+        assert_eq!(reseal(0, 9), Err(RecordError::Version(9)));
+        assert_eq!(reseal(1, 9), Err(RecordError::Kind(9)));
+        let mut flipped = good.clone();
+        flipped[PAYLOAD_START] ^= 1;
+        assert_eq!(decode_record(&flipped), Err(RecordError::Checksum));
+    }
+
+    #[test]
+    fn a_false_length_takes_no_memory() {
+        let header = WriteHeader {
+            database: "",
+            retention_policy: "",
+            precision: Precision::Second,
+            default_time: 0,
+            body: BodyForm::Lz4(u32::MAX),
+        };
+        let mut payload = postcard::to_stdvec(&header).unwrap();
+        payload.extend_from_slice(b"short");
+        assert!(matches!(read_write(&payload), Err(RecordError::Payload(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_write_comes_back(
+            database in ".{0,20}",
+            body in prop_oneof![prop::collection::vec(any::<u8>(), 0..2000), prop::collection::vec(0u8..3, 0..5000)],
+            default_time: i64,
+            origin: u64,
+            clock: u64,
+        ) {
+            let entry = WriteEntry {
+                database,
+                retention_policy: "rp".into(),
+                precision: Precision::Minute,
+                default_time,
+                body: body.into(),
+            };
+            let record = WalRecord { origin, clock, entry: WalEntry::Write(entry) };
+            prop_assert_eq!(decode_record(&encode_record(&record).unwrap()), Ok(record));
+        }
+
+        #[test]
+        fn any_payload_is_survived(kind in 0u8..4, payload in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut bytes = vec![0; PAYLOAD_START];
+            (bytes[0], bytes[1]) = (VERSION, kind);
+            bytes.extend_from_slice(&payload);
+            let sum = checksum(&bytes);
+            bytes[CHECKSUM].copy_from_slice(&sum.to_le_bytes());
+            let _ = decode_record(&bytes);
+            let _ = decode_record(&payload);
+        }
+    }
+}
