@@ -9,6 +9,8 @@
 //! columns `time`, `sid`, `t<n>` and `f<n>`, sorted by (sid, time), partitioned by
 //! `time.div_euclid(partition_duration)`. Names a user chose appear only in column comments.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod aggregate;
 pub mod expr;
 pub mod predicate;

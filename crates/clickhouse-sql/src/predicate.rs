@@ -58,10 +58,9 @@ fn kind(table: &Table, operand: &Operand) -> Option<Kind> {
         }),
         Operand::Literal(value) => match value {
             FieldValue::Null | FieldValue::Strings(_) => None,
-            FieldValue::Float(_)
-            | FieldValue::Integer(_)
-            | FieldValue::Unsigned(_)
-            | FieldValue::Time(_) => Some(Kind::Number),
+            FieldValue::Float(_) | FieldValue::Integer(_) | FieldValue::Unsigned(_) | FieldValue::Time(_) => {
+                Some(Kind::Number)
+            }
             FieldValue::String(_) => Some(Kind::Text),
             FieldValue::Boolean(_) => Some(Kind::Boolean),
         },
@@ -111,8 +110,11 @@ fn same_text_operand(table: &Table, parts: &[Predicate]) -> Option<Expr> {
     let mut operand = None;
     let mut values = Vec::with_capacity(parts.len());
     for part in parts {
-        let Predicate::Compare { left, op: CompareOp::Eq, right: Operand::Literal(FieldValue::String(value)) } =
-            part
+        let Predicate::Compare {
+            left,
+            op: CompareOp::Eq,
+            right: Operand::Literal(FieldValue::String(value)),
+        } = part
         else {
             return None;
         };
@@ -121,6 +123,7 @@ fn same_text_operand(table: &Table, parts: &[Predicate]) -> Option<Expr> {
         }
         values.push(Literal::String(value.clone()));
     }
-    let operand = operand.filter(|o| !matches!(o, Operand::Literal(_)) && kind(table, o) == Some(Kind::Text))?;
+    let operand =
+        operand.filter(|o| !matches!(o, Operand::Literal(_)) && kind(table, o) == Some(Kind::Text))?;
     (values.len() > 1).then(|| Expr::In { expr: Box::new(expr(operand)), values })
 }

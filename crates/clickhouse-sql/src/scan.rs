@@ -117,7 +117,8 @@ fn aggregate_select(scan: &Scan, aggregates: &AggregateScan) -> Select {
 fn window_start(window: Window, range: TimeRange) -> Expr {
     let every = window.every.max(1);
     let offset = window.offset.rem_euclid(every);
-    let modulo = |value, function| Expr::call(function, [value, Expr::int(every)]);
+    // A large number alone would be unsigned, and so would be the division.
+    let modulo = |value, function| Expr::call(function, [value, Expr::call("toInt64", [Expr::int(every)])]);
     if range.min >= offset {
         let since_start = modulo(less(time(), offset), "modulo");
         return time().infix("-", since_start);

@@ -61,12 +61,7 @@ pub fn columns(table: &Table) -> Vec<ColumnDef> {
             codec: "CODEC(DoubleDelta, LZ4)",
             comment: String::new(),
         },
-        ColumnDef {
-            name: SERIES_COLUMN.into(),
-            column_type: "UInt64",
-            codec: "",
-            comment: String::new(),
-        },
+        ColumnDef { name: SERIES_COLUMN.into(), column_type: "UInt64", codec: "", comment: String::new() },
     ];
     columns.extend(added_columns(table, 0, 0));
     columns

@@ -16,15 +16,38 @@ use crate::select::{Select, Settings, Source, TableName};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {
     CreateDatabase,
-    CreateTable { table: TableName, columns: Vec<ColumnDef>, partition_by: Expr, settings: Settings },
-    AddColumns { table: TableName, columns: Vec<ColumnDef> },
-    /// Waits until the rows are gone. `partition`: only there.
-    Delete { table: TableName, partition: Option<i64>, conditions: Vec<Expr>, settings: Settings },
-    DropPartition { table: TableName, partition: i64 },
-    Optimize { table: TableName, partition: i64, settings: Settings },
-    DropTable { table: TableName },
+    CreateTable {
+        table: TableName,
+        columns: Vec<ColumnDef>,
+        partition_by: Expr,
+        settings: Settings,
+    },
+    AddColumns {
+        table: TableName,
+        columns: Vec<ColumnDef>,
+    },
+    /// Rewrites the parts that hold such rows.
+    Delete {
+        table: TableName,
+        conditions: Vec<Expr>,
+        settings: Settings,
+    },
+    DropPartition {
+        table: TableName,
+        partition: i64,
+    },
+    Optimize {
+        table: TableName,
+        partition: i64,
+        settings: Settings,
+    },
+    DropTable {
+        table: TableName,
+    },
     /// Stops the statements that run with this `log_comment`.
-    Kill { log_comment: String },
+    Kill {
+        log_comment: String,
+    },
 }
 
 /// Creates the table with all its columns. `settings`: beside those that the storage needs.
@@ -45,19 +68,24 @@ pub fn add_columns(table: &Table, tags: usize, fields: usize) -> Option<Statemen
     (!columns.is_empty()).then(|| Statement::AddColumns { table: table_name(table.id), columns })
 }
 
-/// Deletes the rows of a time range that match, in one partition.
-pub fn delete(
-    table: &Table,
-    partition: Option<i64>,
-    range: TimeRange,
-    filter: Option<&Predicate>,
-    settings: Settings,
-) -> Statement {
+/// Deletes the rows of a time range that match. Every part of the table is at least renamed, so one statement for
+/// many rows is better than many for few.
+pub fn delete(table: &Table, range: TimeRange, filter: Option<&Predicate>) -> Statement {
     let mut conditions = conditions(table, range, filter);
     if conditions.is_empty() {
         conditions.push(Expr::all(Vec::new()));
     }
-    Statement::Delete { table: table_name(table.id), partition, conditions, settings }
+    // Returns when the rows are gone.
+    let settings = Settings::default().with("mutations_sync", 1);
+    Statement::Delete { table: table_name(table.id), conditions, settings }
+}
+
+/// One row (UInt8) if any row of the time range matches.
+pub fn any_row(table: &Table, range: TimeRange, filter: Option<&Predicate>) -> Select {
+    let mut select = Select::new(vec![Expr::int(1)], Source::Table(table_name(table.id)));
+    select.conditions = conditions(table, range, filter);
+    select.limit = 1;
+    select
 }
 
 /// The greatest time and the number of rows: (Int64, UInt64), always one row.
@@ -156,14 +184,8 @@ impl fmt::Display for Statement {
                 }
                 Ok(())
             }
-            Self::Delete { table, partition, conditions, settings } => {
-                write!(f, "ALTER TABLE {table} DELETE ")?;
-                if let Some(partition) = partition {
-                    f.write_str("IN ")?;
-                    partition_id(f, *partition)?;
-                    f.write_str(" ")?;
-                }
-                f.write_str("WHERE ")?;
+            Self::Delete { table, conditions, settings } => {
+                write!(f, "ALTER TABLE {table} DELETE WHERE ")?;
                 join(f, conditions, " AND ")?;
                 settings.fmt(f)
             }

@@ -170,7 +170,8 @@ impl Drop for ChdbEngine {
 
 /// The texts of a column of an internal query.
 pub(crate) fn strings(batch: &RecordBatch, column: usize) -> Result<Vec<String>, EngineError> {
-    let unexpected = |t: &DataType| EngineError::failed("reading system tables", format!("unexpected type {t}"));
+    let unexpected =
+        |t: &DataType| EngineError::failed("reading system tables", format!("unexpected type {t}"));
     let array = batch.column(column);
     let array = arrow::compute::cast(array, &DataType::Utf8).map_err(|_| unexpected(array.data_type()))?;
     let texts = array.as_string_opt::<i32>().ok_or_else(|| unexpected(array.data_type()))?;
@@ -183,9 +184,8 @@ where
     T: arrow::datatypes::ArrowPrimitiveType,
 {
     let array = batch.column(column);
-    let unexpected = || {
-        EngineError::failed("reading system tables", format!("unexpected type {}", array.data_type()))
-    };
+    let unexpected =
+        || EngineError::failed("reading system tables", format!("unexpected type {}", array.data_type()));
     let numbers = array.as_primitive_opt::<T>().ok_or_else(unexpected)?;
     Ok(numbers.values().to_vec())
 }

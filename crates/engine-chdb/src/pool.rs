@@ -87,8 +87,12 @@ impl Pool {
     fn open(self: &Arc<Self>) -> Result<Worker, EngineError> {
         let connection = connect(&self.arguments)?;
         let (recycling, closing) = (Arc::clone(self), Arc::clone(self));
-        Worker::spawn(connection, move |worker| recycling.recycle(worker), move || closing.connection_closed())
-            .map_err(|e| EngineError::failed("starting a thread", e))
+        Worker::spawn(
+            connection,
+            move |worker| recycling.recycle(worker),
+            move || closing.connection_closed(),
+        )
+        .map_err(|e| EngineError::failed("starting a thread", e))
     }
 
     fn recycle(&self, worker: Worker) {

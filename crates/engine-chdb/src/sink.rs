@@ -42,8 +42,7 @@ impl PointsSinkPort for ChdbEngine {
         if time.is_empty() || !self.complete_table(table)? {
             return Ok(());
         }
-        let mut partitions: Vec<i64> =
-            self.partitions(table.id)?.into_iter().map(|p| p.partition).collect();
+        let mut partitions: Vec<i64> = self.partitions(table.id)?.into_iter().map(|p| p.partition).collect();
         partitions.retain(|p| (table.partition_of(time.min)..=table.partition_of(time.max)).contains(p));
         if filter.is_some_and(predicate::reads_fields) {
             // An earlier value of a field must not decide.
@@ -51,17 +50,14 @@ impl PointsSinkPort for ChdbEngine {
                 self.merge_partition(table.id, *partition)?;
             }
         }
-        for partition in partitions {
-            let statement = if filter.is_none() && is_within(table, partition, time) {
-                Statement::DropPartition { table: table_name(table.id), partition }
-            } else {
-                // Waits until the rows are gone.
-                let settings = Settings::default().with("mutations_sync", 1);
-                statement::delete(table, Some(partition), time, filter, settings)
-            };
-            self.execute(&statement, "deleting rows")?;
+        if filter.is_none() {
+            partitions.retain(|p| is_within(table, *p, time));
+            self.drop_partitions(table.id, &partitions)?;
         }
-        Ok(())
+        if self.rows(statement::any_row(table, time, filter))?.is_empty() {
+            return Ok(());
+        }
+        self.execute(&statement::delete(table, time, filter), "deleting rows")
     }
 
     fn drop_table(&self, table: TableId) -> Result<(), EngineError> {

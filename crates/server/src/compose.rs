@@ -54,7 +54,7 @@ impl Application {
         let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
         let (wal, metadata, series): (Arc<dyn WalPort>, Arc<dyn MetadataPort>, Arc<dyn SeriesIndexPort>) =
             (storage.wal, storage.metadata, storage.series);
-        let engine = Arc::new(ChdbEngine::open(&chdb_options(config))?);
+        let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
         let (sink, reader): (Arc<dyn PointsSinkPort>, Arc<dyn QueryPort>) = (engine.clone(), engine);
 
         let flush =

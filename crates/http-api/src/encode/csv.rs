@@ -68,6 +68,7 @@ fn push_value(out: &mut Vec<u8>, value: &FieldValue, time: &TimeWriter) {
         FieldValue::String(v) => push_field(out, v),
         FieldValue::Boolean(v) => out.extend_from_slice(if *v { b"true" } else { b"false" }),
         FieldValue::Time(v) => push_integer(out, time.integer(*v)),
+        FieldValue::Strings(v) => push_field(out, &v.join(" ")),
     }
 }
 

@@ -212,7 +212,19 @@ fn push_row(out: &mut Vec<u8>, row: &[FieldValue], block: &SeriesBlock, time: &m
             FieldValue::Boolean(true) => out.extend_from_slice(b"true"),
             FieldValue::Boolean(false) => out.extend_from_slice(b"false"),
             FieldValue::Time(v) => time.push_json(out, *v, &block.zone),
+            FieldValue::Strings(list) => push_strings(out, list),
         }
+    }
+    out.push(b']');
+}
+
+fn push_strings(out: &mut Vec<u8>, list: &[String]) {
+    out.push(b'[');
+    for (i, text) in list.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        push_json_string(out, text);
     }
     out.push(b']');
 }

@@ -324,6 +324,12 @@ fn push_row(out: &mut Vec<u8>, row: &[FieldValue], time: &TimeWriter) {
             FieldValue::Unsigned(v) => put!(write_uint(out, *v)),
             FieldValue::String(v) => put!(write_str(out, v)),
             FieldValue::Boolean(v) => put!(write_bool(out, *v)),
+            FieldValue::Strings(list) => {
+                put!(write_array_len(out, list.len() as u32));
+                for text in list.iter() {
+                    put!(write_str(out, text));
+                }
+            }
             FieldValue::Time(v) if time.is_epoch() => put!(write_sint(out, time.integer(*v))),
             FieldValue::Time(v) => {
                 put!(write_ext_meta(out, 12, TIME_EXTENSION));

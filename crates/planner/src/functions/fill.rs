@@ -47,8 +47,8 @@ pub fn cast_fill(number: &FieldValue, to: FieldType) -> FieldValue {
 /// Puts a point into every window of the range that has none.
 ///
 /// Feed one group's points in the order of `ascending`, their times at window starts, then call
-/// [`finish`](Self::finish). A group without points gets none. `emit` may break off: there can be very many
-/// windows.
+/// [`finish`](Self::finish). A group without points gets none, and there is no fill before the first
+/// point when the range is open there. `emit` may break off: there can be very many windows.
 #[derive(Debug)]
 pub struct Fill {
     mode: FillMode,
@@ -117,7 +117,7 @@ impl Fill {
         while if self.ascending {
             group.time <= self.last
         } else {
-            group.time >= self.last && self.last != MIN_TIME
+            group.time >= self.last && self.windows.range.min > MIN_TIME
         } {
             emit(self.filler(&group, None))?;
             self.advance(&mut group);
@@ -126,7 +126,8 @@ impl Fill {
     }
 
     fn open(&self, point: &Point) -> Group {
-        let time = if self.first == MIN_TIME { self.windows.window(point.time).start } else { self.first };
+        let unbounded = self.ascending && self.windows.range.min <= MIN_TIME;
+        let time = if unbounded { self.windows.window(point.time).start } else { self.first };
         let zone_offset = self.windows.zone_offset(time);
         Group { time, zone_offset, previous: None, columns: point.aux.len() }
     }

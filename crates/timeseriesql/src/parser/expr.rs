@@ -3,8 +3,33 @@
 use super::{MAX_EXPRESSION_DEPTH, Parser, Scanned};
 use crate::{ast::*, duration::parse_duration, error::ParseError, lexer::Token, regex::Regex};
 
-/// An expression and a bound on the depth of its tree.
+/// An expression and the depth of its tree.
 type Measured = (Expr, usize);
+
+/// Depths along the right edge of a tree under construction.
+struct RightEdge {
+    /// Precedence of each operator on the edge, rising, and the depth of its left operand.
+    open: Vec<(u8, usize)>,
+    /// Depth of the last operand.
+    last: usize,
+}
+
+impl RightEdge {
+    /// An operator and its right operand come; operators that bind as strongly become its left one.
+    fn push(&mut self, precedence: u8, depth: usize) {
+        let mut lhs = self.last;
+        while let Some((_, depth)) = self.open.pop_if(|(open, _)| *open >= precedence) {
+            lhs = 1 + lhs.max(depth);
+        }
+        self.open.push((precedence, lhs));
+        self.last = depth;
+    }
+
+    /// Depth of the whole tree.
+    fn depth(&self) -> usize {
+        self.open.iter().rev().fold(self.last, |depth, &(_, lhs)| 1 + depth.max(lhs))
+    }
+}
 
 impl Parser<'_> {
     pub(super) fn expr(&mut self) -> Result<Expr, ParseError> {
@@ -17,20 +42,19 @@ impl Parser<'_> {
 
     /// Operands and the operators between them, as a tree by precedence.
     fn operators(&mut self) -> Result<Measured, ParseError> {
-        let (mut root, mut deepest) = self.unary()?;
-        let mut operators = 0;
+        let (mut root, depth) = self.unary()?;
+        let mut edge = RightEdge { open: Vec::new(), last: depth };
         loop {
             let Some(op) = binary_op(self.scan().token) else {
                 self.unscan();
-                return Ok((root, deepest + operators));
+                return Ok((root, edge.depth()));
             };
             let (rhs, depth) = match op.is_regex() {
                 true => (Expr::Regex(self.regex()?), 1),
                 false => self.unary()?,
             };
-            deepest = deepest.max(depth);
-            operators += 1;
-            if deepest + operators > MAX_EXPRESSION_DEPTH {
+            edge.push(op.precedence(), depth);
+            if edge.depth() > MAX_EXPRESSION_DEPTH {
                 return Err(ParseError::other(format!(
                     "expression nests deeper than {MAX_EXPRESSION_DEPTH} levels"
                 )));

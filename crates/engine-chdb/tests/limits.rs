@@ -1,0 +1,303 @@
+//! Bounds and cancellation: each acts soon, says what it was, and leaves the engine usable.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arrow::array::{DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::datatypes::Int32Type;
+use common::*;
+use hyperbytedb_domain::catalog::Table;
+use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};
+use hyperbytedb_domain::scan::AggregateFunction::{Count, First, Median, Percentile};
+use hyperbytedb_domain::scan::{AggregateScan, RowScan, Scan, TagId};
+use hyperbytedb_domain::{EngineError, FieldType, QueryContext};
+use hyperbytedb_engine_chdb::ChdbEngine;
+
+const SERIES: i64 = 1_000;
+const ROWS_PER_SERIES: i64 = 1_000;
+
+/// Ends a test that hangs with a useful message.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn big_table() -> Arc<Table> {
+    table(1, &["host"], &[("v", FieldType::Float)])
+}
+
+/// A million rows of a thousand series.
+fn fill(engine: &ChdbEngine, t: &Table) {
+    let (mut time, mut series, mut hosts, mut values) = (vec![], vec![], vec![], vec![]);
+    for n in 0..SERIES {
+        for m in 0..ROWS_PER_SERIES {
+            time.push(m * 1_000_000_000);
+            series.push(n as u64);
+            hosts.push(n as i32);
+            values.push((n * m) as f64 * 0.37);
+        }
+    }
+    let names = StringArray::from_iter_values((0..SERIES).map(|n| format!("host-{n}")));
+    let hosts = DictionaryArray::<Int32Type>::new(hosts.into(), Arc::new(names));
+    let batch = RecordBatch::try_from_iter([
+        ("time", Arc::new(Int64Array::from(time)) as _),
+        ("sid", Arc::new(UInt64Array::from(series)) as _),
+        ("t0", Arc::new(hosts) as _),
+        ("f0", Arc::new(Float64Array::from(values)) as _),
+    ])
+    .unwrap();
+    engine.insert(t, batch).unwrap();
+}
+
+fn big() -> (Fixture, Arc<Table>) {
+    let t = big_table();
+    let fixture = open_with(&t);
+    fill(&fixture.engine, &t);
+    (fixture, t)
+}
+
+/// Sorts everything by time: nothing comes out before all is read.
+fn slow_scan(t: &Arc<Table>) -> Scan {
+    rows(t, RowScan::default())
+}
+
+fn count(engine: &ChdbEngine, t: &Arc<Table>) -> i64 {
+    let output = AggregateScan { aggregates: vec![aggregate(Count, 0, false)], ..Default::default() };
+    match run(engine, &aggregates(t, output), &QueryContext::unbounded()).unwrap()[0][1] {
+        hyperbytedb_domain::field::FieldValue::Integer(n) => n,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_cancelled_scan_ends_at_once() {
+    let (fixture, t) = big();
+    for delay_ms in [0, 1, 5, 20, 50] {
+        let context = QueryContext::unbounded();
+        let cancel = context.cancel.clone();
+        let canceller = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(delay_ms));
+            cancel.cancel();
+            Instant::now()
+        });
+        // Until it is cancelled: one after the other.
+        let error = loop {
+            if let Err(error) = run(&fixture.engine, &slow_scan(&t), &context) {
+                break error;
+            }
+        };
+        let reaction = canceller.join().unwrap().elapsed();
+        assert!(matches!(error, EngineError::Cancelled), "{error}");
+        assert!(reaction < Duration::from_millis(500), "{reaction:?}");
+    }
+    assert_eq!(count(&fixture.engine, &t), SERIES * ROWS_PER_SERIES);
+}
+
+/// Works for long before its first batch.
+fn long_scan(t: &Arc<Table>) -> Scan {
+    let ranks = (1..100).map(|p| aggregate(Percentile(f64::from(p)), 0, true));
+    aggregates(t, AggregateScan { aggregates: ranks.collect(), ..Default::default() })
+}
+
+#[test]
+fn a_busy_statement_is_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = options(&directory);
+    settings.query_connections = 1;
+    settings.connection_wait = PATIENCE;
+    let engine = ChdbEngine::open(settings).unwrap();
+    let t = big_table();
+    engine.ensure_table(&t).unwrap();
+    fill(&engine, &t);
+
+    let started = Instant::now();
+    assert_eq!(run(&engine, &long_scan(&t), &QueryContext::unbounded()).unwrap().len(), 1);
+    let whole = started.elapsed();
+    for n in 0..4 {
+        let mut context = QueryContext::unbounded();
+        context.deadline = (n % 2 == 0).then(|| Instant::now() + whole / 10);
+        let stream = engine.scan(&long_scan(&t), &context).unwrap();
+        let started = Instant::now();
+        if n % 2 == 0 {
+            assert!(matches!(collect(stream), Err(EngineError::Timeout)));
+        } else {
+            drop(stream);
+        }
+        // The only connection is free again long before the statement would have ended.
+        assert_eq!(count(&engine, &t), SERIES * ROWS_PER_SERIES);
+        assert!(started.elapsed() < whole / 2, "{:?} of {whole:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn a_deadline_ends_a_scan() {
+    let (fixture, t) = big();
+    for millis in [0, 1, 10, 40] {
+        let mut context = QueryContext::unbounded();
+        let deadline = Instant::now() + Duration::from_millis(millis);
+        context.deadline = Some(deadline);
+        let error = loop {
+            if let Err(error) = run(&fixture.engine, &slow_scan(&t), &context) {
+                break error;
+            }
+        };
+        assert!(matches!(error, EngineError::Timeout), "{error}");
+        assert!(deadline.elapsed() < Duration::from_millis(500), "{:?}", deadline.elapsed());
+    }
+    assert_eq!(count(&fixture.engine, &t), SERIES * ROWS_PER_SERIES);
+}
+
+#[test]
+fn memory_and_rows_are_bounded() {
+    let (fixture, t) = big();
+    let percentile = AggregateScan {
+        aggregates: vec![aggregate(Percentile(50.0), 0, true), aggregate(Median, 0, false)],
+        ..Default::default()
+    };
+    let heavy = aggregates(&t, percentile);
+    let mut context = QueryContext::unbounded();
+    context.max_memory_bytes = 4 << 20;
+    let error = run(&fixture.engine, &heavy, &context).unwrap_err();
+    assert!(matches!(error, EngineError::MemoryLimit(_)), "{error}");
+
+    let mut context = QueryContext::unbounded();
+    context.max_rows_read = 10_000;
+    let error = run(&fixture.engine, &heavy, &context).unwrap_err();
+    assert!(matches!(error, EngineError::RowLimit(_)), "{error}");
+
+    let mut context = QueryContext::unbounded();
+    (context.max_memory_bytes, context.max_rows_read, context.max_threads) = (1 << 30, 10_000_000, 1);
+    assert_eq!(run(&fixture.engine, &heavy, &context).unwrap().len(), 1);
+    assert_eq!(count(&fixture.engine, &t), SERIES * ROWS_PER_SERIES);
+}
+
+#[test]
+fn connections_are_bounded_and_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = options(&directory);
+    settings.query_connections = 2;
+    settings.connection_wait = Duration::from_millis(100);
+    let engine = ChdbEngine::open(settings).unwrap();
+    let t = big_table();
+    engine.ensure_table(&t).unwrap();
+    fill(&engine, &t);
+
+    for _ in 0..3 {
+        let unbounded = QueryContext::unbounded();
+        let mut first = engine.scan(&slow_scan(&t), &unbounded).unwrap();
+        let mut second = engine.scan(&slow_scan(&t), &unbounded).unwrap();
+        assert!(first.next_batch().unwrap().unwrap().num_rows() > 0);
+        assert!(second.next_batch().unwrap().unwrap().num_rows() > 0);
+        let refused = engine.scan(&slow_scan(&t), &unbounded).err().unwrap().to_string();
+        assert_eq!(refused, "engine: waiting for a connection: all 2 are in use (chdb.query_connections)");
+        let context = QueryContext::unbounded();
+        context.cancel.cancel();
+        assert!(matches!(engine.scan(&slow_scan(&t), &context).err(), Some(EngineError::Cancelled)));
+        // Writing does not need one.
+        engine.ensure_table(&table(2, &[], &[])).unwrap();
+        engine.sync().unwrap();
+        // Dropped early, and at the end: both come back.
+        drop(first);
+        drop(second);
+        let give_up = Instant::now() + PATIENCE;
+        let mut again =
+            engine.scan(&slow_scan(&t), &QueryContext { deadline: Some(give_up), ..unbounded }).unwrap();
+        let mut rows_read = 0;
+        while let Some(batch) = again.next_batch().unwrap() {
+            rows_read += batch.num_rows() as i64;
+        }
+        assert_eq!(rows_read, SERIES * ROWS_PER_SERIES);
+        assert!(again.next_batch().unwrap().is_none(), "the end stays the end");
+    }
+}
+
+#[test]
+fn errors_leave_the_connection_usable() {
+    let t = table(1, &["host"], &[("s", FieldType::String)]);
+    let fixture = open_with(&t);
+    fixture.insert(&t, &[row(1, &["a"], &[s("x")])]);
+    for _ in 0..20 {
+        // A median of strings does not exist.
+        let output = AggregateScan { aggregates: vec![aggregate(Median, 0, false)], ..Default::default() };
+        let error = fixture.run(&aggregates(&t, output)).unwrap_err();
+        assert!(matches!(error, EngineError::Failed { .. }), "{error}");
+        assert_eq!(fixture.all_rows(&t, false), [[s("a"), i(1), s("x")]]);
+    }
+}
+
+#[test]
+fn scans_and_inserts_run_side_by_side() {
+    let t = big_table();
+    let fixture = open_with(&t);
+    let engine = &fixture.engine;
+    let stop = AtomicBool::new(false);
+    let batches = 20;
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..4)
+            .map(|n| {
+                let (stop, t) = (&stop, &t);
+                scope.spawn(move || {
+                    let mut scans = 0;
+                    while !stop.load(Ordering::Acquire) || scans == 0 {
+                        let mut scan = if n % 2 == 0 {
+                            rows(t, RowScan::default())
+                        } else {
+                            aggregates(
+                                t,
+                                AggregateScan {
+                                    group_by: vec![TagId(0)],
+                                    aggregates: vec![aggregate(First, 0, true)],
+                                    ..Default::default()
+                                },
+                            )
+                        };
+                        scan.merge_duplicates = n >= 2;
+                        let answer = run(engine, &scan, &QueryContext::unbounded()).unwrap();
+                        assert_eq!(answer.len() % 100, 0, "whole batches only");
+                        scans += 1;
+                    }
+                    scans
+                })
+            })
+            .collect();
+        let writers: Vec<_> = (0..2)
+            .map(|w| {
+                let t = &t;
+                scope.spawn(move || {
+                    for n in 0..batches {
+                        let host = format!("w{w}");
+                        let rows_in: Vec<Row> =
+                            (0..100).map(|m| row(n, &[&format!("{host}-{m}")], &[f(m as f64)])).collect();
+                        engine.insert(t, batch(t, &rows_in)).unwrap();
+                        if n % 7 == 0 {
+                            engine.merge_partition(t.id, 0).unwrap();
+                        }
+                    }
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        stop.store(true, Ordering::Release);
+        for reader in readers {
+            assert!(reader.join().unwrap() > 0);
+        }
+    });
+    assert_eq!(count(engine, &t), 2 * 100 * batches);
+}
+
+#[test]
+fn a_scan_outlives_the_engine_handle() {
+    let (fixture, t) = big();
+    let Fixture { engine, directory } = fixture;
+    let mut stream = engine.scan(&slow_scan(&t), &QueryContext::unbounded()).unwrap();
+    assert!(stream.next_batch().unwrap().is_some());
+    let closing = thread::spawn(move || drop(engine));
+    while stream.next_batch().unwrap().is_some() {}
+    drop(stream);
+    closing.join().unwrap();
+    drop(directory);
+}

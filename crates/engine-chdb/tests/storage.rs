@@ -1,0 +1,276 @@
+//! What is stored: creation, upsert per field, names and values of every kind, deletion.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::*;
+use hyperbytedb_domain::FieldType;
+use hyperbytedb_domain::catalog::{FieldDef, Table, TableId};
+use hyperbytedb_domain::field::FieldValue;
+use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};
+use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, Predicate, RowScan, TagId};
+use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME, TimeRange};
+
+fn with_more(table: &Table, tag: &str, field: &str, field_type: FieldType) -> Arc<Table> {
+    let mut table = table.clone();
+    table.tags.push(tag.into());
+    table.fields.push(FieldDef { name: field.into(), field_type });
+    Arc::new(table)
+}
+
+#[test]
+fn tables_are_made_and_grow() {
+    let fixture = open();
+    let first = table(1, &["host"], &[("v", FieldType::Float)]);
+    // Never written: nothing to see, nothing made.
+    assert_eq!(fixture.all_rows(&first, false), Vec::<Vec<FieldValue>>::new());
+    assert_eq!(fixture.engine.existing_tables().unwrap(), []);
+
+    fixture.engine.ensure_table(&first).unwrap();
+    fixture.engine.ensure_table(&first).unwrap();
+    fixture.insert(&first, &[row(1, &["a"], &[f(1.0)])]);
+
+    // A scan may know of columns before the flusher does.
+    let second = with_more(&first, "rack", "n", FieldType::Integer);
+    assert_eq!(fixture.all_rows(&second, false), [[s("a"), s(""), i(1), f(1.0), NULL]]);
+    fixture.engine.ensure_table(&second).unwrap();
+    fixture.insert(&second, &[row(2, &["a", "r"], &[NULL, i(7)])]);
+    let both = [vec![s("a"), s(""), i(1), f(1.0), NULL], vec![s("a"), s("r"), i(2), NULL, i(7)]];
+    assert_eq!(fixture.all_rows(&second, true), both);
+
+    // After a restart the engine is asked what exists; also by one who knows fewer columns.
+    let fixture = fixture.reopen();
+    fixture.engine.ensure_table(&first).unwrap();
+    let third = with_more(&second, "x", "s", FieldType::String);
+    fixture.engine.ensure_table(&third).unwrap();
+    fixture.insert(&third, &[row(3, &["b", "", "x"], &[NULL, NULL, s("t")])]);
+    assert_eq!(fixture.all_rows(&second, false).len(), 3);
+    assert_eq!(fixture.engine.existing_tables().unwrap(), [TableId(1)]);
+
+    fixture.engine.drop_table(TableId(1)).unwrap();
+    fixture.engine.drop_table(TableId(1)).unwrap();
+    assert_eq!(fixture.engine.existing_tables().unwrap(), []);
+    assert_eq!(fixture.all_rows(&third, true), Vec::<Vec<FieldValue>>::new());
+    assert_eq!(fixture.engine.existing_tables().unwrap(), []);
+    assert_eq!(fixture.engine.max_time(TableId(1)).unwrap(), None);
+    assert_eq!(fixture.engine.partitions(TableId(1)).unwrap(), []);
+    fixture.engine.drop_partitions(TableId(1), &[0]).unwrap();
+    fixture.engine.merge_partition(TableId(1), 0).unwrap();
+    fixture.engine.delete_rows(&third, TimeRange::ALL, None).unwrap();
+}
+
+#[test]
+fn fields_are_merged_and_the_later_wins() {
+    let t = table(
+        1,
+        &["host"],
+        &[
+            ("a", FieldType::Float),
+            ("b", FieldType::Integer),
+            ("c", FieldType::Boolean),
+            ("d", FieldType::String),
+        ],
+    );
+    let mut fixture = open_with(&t);
+    fixture.insert(&t, &[row(5, &["x"], &[f(1.0), i(1), NULL, NULL]), row(6, &["x"], &[f(9.0)])]);
+    fixture.insert(&t, &[row(5, &["x"], &[f(2.0), NULL, b(true), s("old")])]);
+    fixture.insert(&t, &[row(5, &["x"], &[NULL, NULL, b(false), s("new")]), row(5, &["y"], &[f(0.0)])]);
+    // The same batch again is a write like any other.
+    fixture.insert(&t, &[row(5, &["x"], &[f(2.0), NULL, b(true), s("old")])]);
+    let expected = [
+        vec![s("x"), i(5), f(2.0), i(1), b(true), s("old")],
+        vec![s("y"), i(5), f(0.0), NULL, NULL, NULL],
+        vec![s("x"), i(6), f(9.0), NULL, NULL, NULL],
+    ];
+    assert_eq!(fixture.all_rows(&t, true), expected);
+    fixture = fixture.reopen();
+    assert_eq!(fixture.all_rows(&t, true), expected);
+    fixture.engine.merge_partition(t.id, 0).unwrap();
+    assert_eq!(fixture.all_rows(&t, false), expected);
+    fixture.engine.merge_partition(t.id, 0).unwrap();
+    fixture.insert(&t, &[row(5, &["x"], &[f(3.0)])]);
+    fixture.engine.merge_partition(t.id, 0).unwrap();
+    assert_eq!(fixture.all_rows(&t, false)[0], [s("x"), i(5), f(3.0), i(1), b(true), s("old")]);
+    fixture.engine.sync().unwrap();
+}
+
+#[test]
+fn times_at_both_ends_and_partitions() {
+    let t = table(1, &[], &[("v", FieldType::Integer)]);
+    let fixture = open_with(&t);
+    let times = [MIN_TIME, -WEEK - 1, -WEEK, -1, 0, 1, WEEK - 1, WEEK, MAX_TIME];
+    let rows_in: Vec<Row> = times.iter().map(|&time| row(time, &[], &[i(time)])).collect();
+    fixture.insert(&t, &rows_in);
+    let expected: Vec<Vec<FieldValue>> = times.iter().map(|&time| vec![i(time), i(time)]).collect();
+    assert_eq!(fixture.all_rows(&t, false), expected);
+    assert_eq!(fixture.all_rows(&t, true), expected);
+
+    let mut partitions: Vec<i64> = times.iter().map(|time| t.partition_of(*time)).collect();
+    partitions.dedup();
+    let stored = fixture.engine.partitions(t.id).unwrap();
+    assert_eq!(stored.iter().map(|p| p.partition).collect::<Vec<_>>(), partitions);
+    assert_eq!(stored.iter().map(|p| p.rows).sum::<u64>(), times.len() as u64);
+    assert!(stored.iter().all(|p| p.bytes > 0));
+    assert_eq!(fixture.engine.max_time(t.id).unwrap(), Some(MAX_TIME));
+
+    for (min, max, count) in [
+        (MIN_TIME, MIN_TIME, 1),
+        (MAX_TIME, MAX_TIME, 1),
+        (MIN_TIME, -1, 4),
+        (-WEEK, -1, 2),
+        (0, MAX_TIME, 5),
+        (i64::MIN, i64::MAX, 9),
+        (1, 0, 0),
+    ] {
+        let mut scan = rows(&t, RowScan::default());
+        scan.time = TimeRange { min, max };
+        assert_eq!(fixture.run(&scan).unwrap().len(), count, "{min}..={max}");
+    }
+
+    for partition in &partitions {
+        fixture.engine.merge_partition(t.id, *partition).unwrap();
+    }
+    fixture.engine.drop_partitions(t.id, &[-1, t.partition_of(MAX_TIME), 99]).unwrap();
+    assert_eq!(fixture.engine.max_time(t.id).unwrap(), Some(WEEK));
+    assert_eq!(fixture.all_rows(&t, false).len(), 6);
+}
+
+#[test]
+fn names_and_values_are_only_data() {
+    let long = "x".repeat(64 << 10);
+    let control: String = (0u8..=127).map(char::from).collect();
+    let names = [
+        "'; DROP TABLE x; --",
+        "`",
+        "``",
+        "\\",
+        "\\'",
+        "'",
+        "\"",
+        "a\0b",
+        "line\nline\r\t",
+        "{x:String}",
+        "?",
+        "%s",
+        "--",
+        "/*",
+        "é漢🦀",
+        " ",
+        &control,
+        &long,
+    ];
+    let fields: Vec<(&str, FieldType)> = names.iter().map(|n| (*n, FieldType::String)).collect();
+    let t = table(1, &names, &fields);
+    let fixture = open_with(&t);
+    let rows_in: Vec<Row> = (0i64..)
+        .zip(&names)
+        .map(|(time, name)| row(time, &vec![*name; names.len()], &vec![s(name); names.len()]))
+        .collect();
+    fixture.insert(&t, &rows_in);
+    assert_eq!(fixture.all_rows(&t, true).len(), names.len());
+
+    for (time, name) in (0i64..).zip(&names) {
+        let literal = Operand::Literal(s(name));
+        for operand in [Operand::Tag(TagId(0)), Operand::Field(FieldId(1))] {
+            let filter = Predicate::Compare { left: operand, op: CompareOp::Eq, right: literal.clone() };
+            let output = RowScan { tags: vec![TagId(2)], fields: vec![FieldId(3)], ..RowScan::default() };
+            let found = fixture.run(&filtered(rows(&t, output), filter.clone())).unwrap();
+            assert_eq!(found, [[s(name), i(time), s(name)]]);
+            assert_eq!(fixture.engine.distinct_series(&t, Some(&filter), &unbounded()).unwrap().len(), 1);
+        }
+        let tag = Operand::Tag(TagId(0));
+        let filter = Predicate::Compare { left: tag, op: CompareOp::Eq, right: literal };
+        fixture.engine.delete_rows(&t, TimeRange::ALL, Some(&filter)).unwrap();
+        assert_eq!(fixture.all_rows(&t, false).len() as i64, names.len() as i64 - time - 1);
+    }
+}
+
+fn unbounded() -> hyperbytedb_domain::QueryContext {
+    hyperbytedb_domain::QueryContext::unbounded()
+}
+
+#[test]
+fn deletes() {
+    let t = table(1, &["host"], &[("v", FieldType::Float)]);
+    let mut fixture = open_with(&t);
+    let fill = |fixture: &Fixture| {
+        // Twice, so that duplicates are stored apart.
+        for _ in 0..2 {
+            let rows_in: Vec<Row> = (-15..15)
+                .flat_map(|n| ["a", "b"].map(|host| row(n * WEEK / 5, &[host], &[f(n as f64)])))
+                .collect();
+            fixture.insert(&t, &rows_in);
+        }
+    };
+    let left = |fixture: &Fixture| -> Vec<(i64, FieldValue)> {
+        let mut left = Vec::new();
+        for row in fixture.all_rows(&t, true) {
+            let FieldValue::Integer(time) = row[1] else { panic!("{row:?}") };
+            left.push((time * 5 / WEEK, row[0].clone()));
+        }
+        left
+    };
+    let host = |name: &str| Predicate::Compare {
+        left: Operand::Tag(TagId(0)),
+        op: CompareOp::Eq,
+        right: Operand::Literal(s(name)),
+    };
+    let all: Vec<(i64, FieldValue)> = (-15..15).flat_map(|n| [(n, s("a")), (n, s("b"))]).collect();
+    let cases = [
+        (TimeRange::ALL, None),
+        (TimeRange { min: 0, max: WEEK - 1 }, None),
+        (TimeRange { min: -WEEK, max: WEEK / 5 }, None),
+        (TimeRange { min: -1, max: WEEK / 5 }, None),
+        (TimeRange { min: 1, max: 1 }, None),
+        (TimeRange { min: 1, max: 0 }, None),
+        (TimeRange::ALL, Some(host("a"))),
+        (TimeRange { min: -WEEK - 1, max: WEEK }, Some(host("b"))),
+        (TimeRange::ALL, Some(host("c"))),
+    ];
+    for (range, filter) in cases {
+        fill(&fixture);
+        assert_eq!(left(&fixture), all);
+        fixture.engine.delete_rows(&t, range, filter.as_ref()).unwrap();
+        let expected: Vec<_> = all
+            .iter()
+            .filter(|(n, tag)| {
+                let matches = match &filter {
+                    None => true,
+                    Some(f) => *f == host("a") && *tag == s("a") || *f == host("b") && *tag == s("b"),
+                };
+                !(range.contains(n * WEEK / 5) && matches)
+            })
+            .cloned()
+            .collect();
+        assert_eq!(left(&fixture), expected, "{range:?} {filter:?}");
+        fixture = fixture.reopen();
+        assert_eq!(left(&fixture), expected, "{range:?} {filter:?}");
+    }
+    // A point written after the delete stays, also when the parts merge.
+    fixture.engine.delete_rows(&t, TimeRange::ALL, None).unwrap();
+    assert_eq!(fixture.engine.max_time(t.id).unwrap(), None);
+    fixture.insert(&t, &[row(1, &["a"], &[f(1.0)]), row(2, &["b"], &[f(2.0)])]);
+    fixture.engine.delete_rows(&t, TimeRange::ALL, Some(&host("a"))).unwrap();
+    fixture.insert(&t, &[row(1, &["a"], &[f(3.0)])]);
+    fixture.engine.merge_partition(t.id, 0).unwrap();
+    assert_eq!(fixture.all_rows(&t, false), [[s("a"), i(1), f(3.0)], [s("b"), i(2), f(2.0)]]);
+}
+
+#[test]
+fn a_field_condition_sees_the_merged_value() {
+    let t = table(1, &["host"], &[("v", FieldType::Float), ("w", FieldType::Float)]);
+    let fixture = open_with(&t);
+    fixture.insert(&t, &[row(1, &["a"], &[f(1.0), f(5.0)]), row(1, &["b"], &[f(1.0)])]);
+    fixture.insert(&t, &[row(1, &["a"], &[f(2.0)])]);
+    let is_one = Predicate::Compare {
+        left: Operand::Field(FieldId(0)),
+        op: CompareOp::Eq,
+        right: Operand::Literal(f(1.0)),
+    };
+    assert_eq!(fixture.engine.distinct_series(&t, Some(&is_one), &unbounded()).unwrap().len(), 1);
+    assert_eq!(fixture.engine.distinct_series(&t, None, &unbounded()).unwrap().len(), 2);
+    fixture.engine.delete_rows(&t, TimeRange::ALL, Some(&is_one)).unwrap();
+    assert_eq!(fixture.all_rows(&t, true), [[s("a"), i(1), f(2.0), f(5.0)]]);
+}
