@@ -95,7 +95,7 @@ impl<'a> Part<'a> {
             },
             None => {
                 let required = required(&calls);
-                let request = Request { level: reading, inputs, required: &required, limit_per_group: 0 };
+                let request = Request { level: reading, inputs, required: &required, is_raw: false };
                 Feed::Rows { stream: source::rows(runtime, select, request)?, row: Row::default() }
             }
         };

@@ -9,7 +9,7 @@ use super::missing::Missing;
 use super::row::{Empty, Row, RowStream};
 use super::scalar::Scalar;
 use super::source::{self, Request};
-use crate::prepared::{PreparedSelect, PreparedSource};
+use crate::prepared::PreparedSelect;
 
 /// Evaluates the fields of each row.
 struct RawRows<'a> {
@@ -38,13 +38,7 @@ pub(super) fn rows<'a>(
         return Ok(Box::new(Empty));
     }
     let required: Vec<usize> = (0..inputs.len()).collect();
-    let has_subquery = select.sources.iter().any(|s| matches!(s, PreparedSource::Subquery(_)));
-    let limit_per_group = match level.limit {
-        0 => 0,
-        _ if has_subquery || !level.dimensions.is_flat() => 0,
-        limit => (limit + level.offset) as u64,
-    };
-    let request = Request { level, inputs: &inputs, required: &required, limit_per_group };
+    let request = Request { level, inputs: &inputs, required: &required, is_raw: true };
     let fields = select.fields.iter().map(|f| Scalar::field(&f.expr, &inputs)).collect::<Result<_, _>>()?;
     Ok(Box::new(RawRows {
         rows: source::rows(runtime, select, request)?,

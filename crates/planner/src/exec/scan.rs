@@ -13,10 +13,14 @@ use super::context::Runtime;
 use super::error::ExecError;
 use super::inputs::{Inputs, can_cast, cast, value_type};
 use super::level::Level;
+use super::limit::ShardLimit;
 use super::predicate::{self, Split};
 use super::row::{Row, RowStream, Series};
 use super::scalar::Scalar;
 use super::series_limit::SeriesLimit;
+
+/// Rows read past a limit.
+const TIE_ROWS_AHEAD: u64 = 64;
 
 /// What one level reads from one table.
 #[derive(Debug, Clone)]
@@ -141,10 +145,15 @@ impl RowPlan {
         Ok(Some(Self { scan, group: group_by, origins, inputs: inputs.len(), residual, series_tags }))
     }
 
-    /// The first rows of each group are enough. Has no effect where Rust filters.
-    pub fn limit_per_group(&mut self, limit: u64) {
-        if let (ScanOutput::Rows(rows), None) = (&mut self.scan.output, &self.residual) {
-            rows.limit_per_group = limit;
+    /// Lets the engine stop after the rows that LIMIT and OFFSET need, where they are the same here and there.
+    pub fn limit_rows(&mut self, level: &Level) {
+        if level.limit > 0
+            && level.dimensions.is_flat()
+            && let (ScanOutput::Rows(rows), None) = (&mut self.scan.output, &self.residual)
+        {
+            // What follows the limit decides the order of ties before it.
+            let ahead = if self.series_tags.is_empty() { 0 } else { TIE_ROWS_AHEAD };
+            rows.limit_per_group = (level.limit + level.offset) as u64 + ahead;
         }
     }
 
@@ -204,7 +213,8 @@ pub(super) struct TableRows<'a> {
     stream: Option<Box<dyn BatchStream>>,
     batch: Batch,
     series: Option<Series>,
-    limit: Option<SeriesLimit>,
+    series_limit: Option<SeriesLimit>,
+    shard_limit: Option<ShardLimit>,
 }
 
 #[derive(Default)]
@@ -222,7 +232,8 @@ impl<'a> TableRows<'a> {
         runtime: &Runtime<'a>,
         source: &TableSource,
         mut plan: RowPlan,
-        limit: Option<SeriesLimit>,
+        series_limit: Option<SeriesLimit>,
+        shard_limit: Option<ShardLimit>,
     ) -> Self {
         plan.scan.merge_duplicates = (runtime.needs_merge)(&source.table, plan.scan.time);
         Self {
@@ -232,7 +243,8 @@ impl<'a> TableRows<'a> {
             stream: None,
             batch: Batch::default(),
             series: None,
-            limit,
+            series_limit,
+            shard_limit,
         }
     }
 
@@ -255,7 +267,7 @@ impl<'a> TableRows<'a> {
     }
 
     fn next_batch(&mut self) -> Result<bool, ExecError> {
-        if let Some(limit) = self.limit.as_mut().filter(|limit| !limit.is_prepared()) {
+        if let Some(limit) = self.series_limit.as_mut().filter(|limit| !limit.is_prepared()) {
             limit.prepare(&self.runtime)?;
         }
         let stream = match &mut self.stream {
@@ -332,7 +344,10 @@ impl RowStream for TableRows<'_> {
             row.values.truncate(self.plan.inputs);
             row.time = self.batch.times.as_ref().map_or(0, |times| times.integer(index));
             let series = self.series_at(index).clone();
-            if self.limit.as_ref().is_none_or(|limit| limit.admits(&series)) {
+            let partition = self.plan.scan.table.partition_of(row.time);
+            if self.series_limit.as_ref().is_none_or(|limit| limit.admits(&series))
+                && self.shard_limit.as_mut().is_none_or(|limit| limit.admits(&series, partition))
+            {
                 row.series = series;
                 return Ok(true);
             }
