@@ -12,7 +12,9 @@ use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_planner::exec::{self, ExecOptions, ExecStats};
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
 use hyperbytedb_planner::prepared::{IntoTarget, PreparedSelect};
-use hyperbytedb_timeseriesql::ast::{DataType, ExplainStatement, Measurement, SelectStatement, Statement};
+use hyperbytedb_timeseriesql::ast::{
+    DataType, ExplainStatement, Expr, Measurement, SelectStatement, Statement,
+};
 use hyperbytedb_timeseriesql::walk::for_each_measurement_mut;
 
 use super::rows::{Rows, integer, text};
@@ -233,7 +235,8 @@ fn line_of(
     let selects_extremes = plan.calls.iter().any(|call| matches!(call.name.as_str(), "top" | "bottom"));
     let is_tag = |column: usize| {
         let field = column.checked_sub(1).and_then(|i| plan.fields.get(i));
-        selects_extremes && field.is_some_and(|f| f.data_type == Some(DataType::Tag))
+        selects_extremes
+            && field.is_some_and(|f| matches!(&f.expr, Expr::VarRef(r) if r.data_type == Some(DataType::Tag)))
     };
     for (column, value) in row.iter().enumerate().filter(|(column, _)| is_tag(*column)) {
         if let (FieldValue::String(value), Some(key)) = (value, block.columns.get(column)) {
