@@ -163,7 +163,8 @@ fn two_series_of_one_id_are_told_apart() {
         let index = open(&options(&dir));
         let same_call = index.register(&table(1), &[(SeriesId(7), &first), (SeriesId(7), &second)]).unwrap();
         assert_eq!(same_call, [NEW, collision.clone()]);
-        assert_eq!(index.register(&table(1), &[(SeriesId(7), &second)]).unwrap(), [collision.clone()]);
+        let later_call = index.register(&table(1), &[(SeriesId(7), &second)]).unwrap();
+        assert_eq!(later_call.first(), Some(&collision));
     }
     let index = open(&options(&dir));
     assert_eq!(index.register(&table(1), &[(SeriesId(7), &second)]).unwrap(), [collision]);
