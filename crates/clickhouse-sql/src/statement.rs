@@ -41,6 +41,7 @@ pub enum Statement {
         partition: i64,
         settings: Settings,
     },
+    /// Gone at once for those who come later; its files go when nobody reads them any more.
     DropTable {
         table: TableName,
     },
@@ -201,7 +202,7 @@ impl fmt::Display for Statement {
                 partition_id(f, *partition)?;
                 write!(f, " FINAL{settings}")
             }
-            Self::DropTable { table } => write!(f, "DROP TABLE IF EXISTS {table} SYNC"),
+            Self::DropTable { table } => write!(f, "DROP TABLE IF EXISTS {table}"),
             Self::Kill { log_comment } => {
                 f.write_str("KILL QUERY WHERE Settings['log_comment'] = ")?;
                 quote::string(f, log_comment)?;

@@ -67,6 +67,8 @@ impl ChdbOptions {
             "--background_buffer_flush_schedule_pool_size=1".into(),
             "--background_message_broker_schedule_pool_size=1".into(),
             "--background_distributed_schedule_pool_size=1".into(),
+            // Files of dropped tables go as soon as nobody reads them.
+            "--database_atomic_delay_before_drop_table_sec=0".into(),
             format!("--max_memory_usage={}", self.max_query_memory_bytes),
             format!("--max_threads={max_query_threads}"),
             "--max_insert_threads=1".into(),
