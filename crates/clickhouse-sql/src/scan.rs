@@ -135,6 +135,10 @@ fn aggregate_select(scan: &Scan, aggregates: &AggregateScan) -> Select {
     select.conditions = conditions(table, scan.time, scan.filter.as_ref());
     if group_by.is_empty() {
         select.settings.set("empty_result_for_aggregation_by_empty_set", 1);
+        if aggregates.aggregates.is_empty() {
+            // Nothing makes it an aggregation: one row tells that there are any.
+            select.limit = 1;
+        }
     }
     select.group_by = group_by;
     let descending = aggregates.descending;
