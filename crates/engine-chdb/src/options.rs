@@ -59,6 +59,7 @@ impl ChdbOptions {
             format!("--merges_mutations_memory_usage_soft_limit={}", self.max_merge_memory_bytes),
             format!("--mark_cache_size={}", self.mark_cache_bytes),
             format!("--query_condition_cache_size={}", self.condition_cache_bytes),
+            format!("--compiled_expression_cache_size={COMPILED_EXPRESSIONS_BYTES}"),
             format!("--background_pool_size={merge_threads}"),
             "--background_move_pool_size=1".into(),
             "--background_fetches_pool_size=1".into(),
@@ -88,15 +89,26 @@ impl ChdbOptions {
         ]
     }
 
-    /// Settings of every table that depend on the engine's size.
+    /// Settings of every table that depend on how and where the engine runs.
     pub(crate) fn table_settings(&self) -> Settings {
-        // ClickHouse's defaults suppose a pool of 16 threads and refuse a smaller one.
         Settings::default()
+            // A merge replaces parts that a sync made durable and removes them at once, so it must be durable itself.
+            .with("min_rows_to_fsync_after_merge", 1)
+            // Parts cut short by a power failure were never synced: they are set aside, and the WAL has their rows.
+            .with("max_suspicious_broken_parts", BROKEN_PARTS_MAX)
+            .with("max_suspicious_broken_parts_bytes", BROKEN_PARTS_BYTES_MAX)
+            // ClickHouse's defaults suppose a pool of 16 threads and refuse a smaller one.
             .with("number_of_free_entries_in_pool_to_execute_mutation", 1)
             .with("number_of_free_entries_in_pool_to_lower_max_size_of_merge", 1)
             .with("number_of_free_entries_in_pool_to_execute_optimize_entire_partition", 1)
     }
 }
 
+/// Broken parts of one table beyond which it is not opened: more than a crash can leave.
+const BROKEN_PARTS_MAX: u64 = 1_000_000;
+const BROKEN_PARTS_BYTES_MAX: u64 = 1 << 40;
+
 /// Bytes of one statement's text: room for conditions with many long values.
 const MAX_STATEMENT_BYTES: u64 = 64 << 20;
+
+const COMPILED_EXPRESSIONS_BYTES: u64 = 32 << 20;

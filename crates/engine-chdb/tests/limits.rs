@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arrow::array::{DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
-use arrow::datatypes::Int32Type;
+use arrow::array::{
+    AsArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array,
+};
+use arrow::datatypes::{Int32Type, Int64Type};
 use common::*;
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};
@@ -98,7 +100,7 @@ fn a_cancelled_scan_ends_at_once() {
 
 /// Works for long before its first batch.
 fn long_scan(t: &Arc<Table>) -> Scan {
-    let conditions = (0..200).map(|n| Predicate::Compare {
+    let conditions = (0..400).map(|n| Predicate::Compare {
         left: Operand::Field(FieldId(0)),
         op: CompareOp::Ne,
         right: Operand::Literal(f(f64::from(n) + 0.001)),
@@ -357,4 +359,22 @@ fn size(path: &std::path::Path) -> u64 {
         return path.metadata().map_or(0, |m| m.len());
     };
     entries.flatten().map(|e| size(&e.path())).sum()
+}
+
+#[test]
+fn a_sort_that_does_not_fit_in_memory_goes_to_disk() {
+    let (fixture, t) = big();
+    let mut context = QueryContext::unbounded();
+    context.max_memory_bytes = 40 << 20;
+    let mut previous = i64::MIN;
+    let mut rows_read = 0;
+    let mut stream = fixture.engine.scan(&slow_scan(&t), &context).unwrap();
+    while let Some(batch) = stream.next_batch().unwrap() {
+        for time in batch.column(1).as_primitive::<Int64Type>().values() {
+            assert!(previous <= *time);
+            previous = *time;
+        }
+        rows_read += batch.num_rows() as i64;
+    }
+    assert_eq!(rows_read, SERIES * ROWS_PER_SERIES);
 }
