@@ -1,5 +1,7 @@
 //! JSON throughput of a large answer, from result blocks to the client's end of the body.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 use std::sync::Arc;
 
 use axum::body::Body;

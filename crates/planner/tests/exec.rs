@@ -4,6 +4,8 @@
 //! JSON a series, or `! error`. `#` begins a comment. Answers were written by InfluxDB:
 //! `INFLUXDB=127.0.0.1:8086 cargo test -p hyperbytedb-planner --test exec -- --ignored` writes them anew.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 mod common;
 
 use std::fmt::Write as _;

@@ -4,6 +4,8 @@
 //! is a function with its literal arguments over them, the clauses that matter, and the result. All times
 //! are in nanoseconds. `cases/functions/generate.py` writes the files.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 use std::collections::HashMap;
 use std::fs;
 use std::ops::ControlFlow;

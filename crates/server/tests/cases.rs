@@ -12,6 +12,8 @@
 //! `make cases-update` asks a real influxd and writes its answers into the files; a block marked `differs` (a deliberate
 //! difference, with its row in COMPAT.md) is left alone.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 mod support;
 
 use std::path::{Path, PathBuf};

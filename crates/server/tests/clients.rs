@@ -1,5 +1,7 @@
 //! The real `influx` shell and the Python client against the built server.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 mod support;
 
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! Promise 1: what was answered with 204 survives kill -9.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 mod support;
 
 use std::sync::atomic::{AtomicBool, Ordering};

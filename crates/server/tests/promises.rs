@@ -1,5 +1,7 @@
 //! The promises of the design that a client can see: visible at once, upsert per field, ordered deletes, bounded input.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 mod support;
 
 use support::{Client, Server};

@@ -1,5 +1,7 @@
 //! The README's tour: its commands run as written, but for the port.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 mod support;
 
 use std::path::Path;

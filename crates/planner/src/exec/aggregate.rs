@@ -79,7 +79,7 @@ pub(super) fn call_plans(
     level: &Level,
     inputs: &mut Inputs,
 ) -> Result<Vec<Option<CallPlan>>, ExecError> {
-    let plan = |call| CallPlan::new(call, level, select.is_selector, &select.aux, inputs);
+    let plan = |call| CallPlan::new(call, select, level, inputs);
     select.calls.iter().map(plan).collect()
 }
 

@@ -8,7 +8,7 @@ use super::inputs::{Inputs, value_type};
 use super::level::Level;
 use super::missing::fill_number;
 use crate::functions::{Aggregate, Argument, FillMode, FunctionError, Transformation};
-use crate::prepared::Fill;
+use crate::prepared::{Fill, PreparedSelect, PreparedSource};
 
 /// One call of a level, ready to be run.
 #[derive(Debug, Clone)]
@@ -45,22 +45,26 @@ pub(super) struct ReducePlan {
 }
 
 impl CallPlan {
-    /// `aux`: the auxiliary columns of the level. `None`: the type of the column is unknown, the call has no points.
+    /// `None`: nothing is known of the column, the call has no points.
     pub fn new(
         call: &Call,
+        select: &PreparedSelect,
         level: &Level,
-        is_selector: bool,
-        aux: &[VarRef],
         inputs: &mut Inputs,
     ) -> Result<Option<Self>, ExecError> {
-        let mut builder = Builder { level: level.clone(), stages: Vec::new(), grouping: Vec::new() };
-        let Some((driver, output_type)) = builder.call(call, is_selector)? else { return Ok(None) };
+        let mut builder = Builder {
+            level: level.clone(),
+            only_tables: select.sources.iter().all(|s| matches!(s, PreparedSource::Measurement { .. })),
+            stages: Vec::new(),
+            grouping: Vec::new(),
+        };
+        let Some((driver, output_type)) = builder.call(call, select.is_selector)? else { return Ok(None) };
         let Some(driver_type) = value_type(driver.data_type) else { return Ok(None) };
         Ok(Some(Self {
             driver_input: inputs.add(&driver),
             driver,
             driver_type,
-            aux: builder.grouping.iter().chain(aux).map(|r| inputs.add(r)).collect(),
+            aux: builder.grouping.iter().chain(&select.aux).map(|r| inputs.add(r)).collect(),
             stages: builder.stages,
             output_type,
             level: builder.level,
@@ -70,6 +74,7 @@ impl CallPlan {
 
 struct Builder {
     level: Level,
+    only_tables: bool,
     stages: Vec<StagePlan>,
     grouping: Vec<VarRef>,
 }
@@ -154,6 +159,10 @@ impl Builder {
     /// What the first argument yields: a column, or the result of an inner call.
     fn argument(&mut self, call: &Call) -> Result<Option<(VarRef, FieldType)>, ExecError> {
         match call.args.first() {
+            // Tables have no values in tags: nothing to compute, not even a type error.
+            Some(Expr::VarRef(driver)) if self.only_tables && driver.data_type == Some(DataType::Tag) => {
+                Ok(None)
+            }
             Some(Expr::VarRef(driver)) => {
                 Ok(value_type(driver.data_type).map(|field_type| (driver.clone(), field_type)))
             }

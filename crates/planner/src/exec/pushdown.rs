@@ -34,9 +34,19 @@ pub(super) struct AggregatePlan {
     name: Arc<str>,
     /// For each GROUP BY key whether the table has it; the scanned tags are those it has.
     group: Vec<bool>,
-    /// For each call the column of its value, and of its time.
-    calls: Vec<Option<(usize, Option<usize>)>>,
+    /// For each call where its points are found.
+    calls: Vec<Option<PointColumns>>,
     limit: Option<SeriesLimit>,
+}
+
+/// Columns of a batch.
+#[derive(Debug, Clone, Copy)]
+struct PointColumns {
+    value: usize,
+    /// The time of the selected point.
+    time: Option<usize>,
+    /// How many values there are, where the aggregate may be null of some.
+    count: Option<usize>,
 }
 
 /// The aggregations that answer these calls, one a measurement, in order; `None` where Rust has to reduce rows.
@@ -82,32 +92,23 @@ impl AggregatePlan {
         if split.residual.is_some() {
             return None;
         }
-        let mut aggregates: Vec<ScanAggregate> = Vec::new();
+        let mut aggregates = Aggregates::default();
         let mut positions = Vec::with_capacity(calls.len());
         for (call, reduce) in calls.iter().zip(reduces) {
-            let position = match field_of(call, table)? {
+            positions.push(match field_of(call, table)? {
                 None => None,
-                Some(field) => {
-                    let function = function_of(&reduce.aggregate, call.driver_type)?;
-                    let with_time = reduce.keeps_time;
-                    // Which of several equal values is the point of a rank depends on InfluxDB's sort.
-                    if with_time && matches!(function, AggregateFunction::Percentile(_)) {
-                        return None;
-                    }
-                    let aggregate = ScanAggregate { function, field, with_time };
-                    Some(aggregates.iter().position(|a| *a == aggregate).unwrap_or_else(|| {
-                        aggregates.push(aggregate);
-                        aggregates.len() - 1
-                    }))
-                }
-            };
-            positions.push(position);
+                Some(field) => Some(aggregates.add(reduce, field)?),
+            });
         }
         let keys: Vec<Option<TagId>> = level.dimensions.keys.iter().map(|key| table.tag(key)).collect();
         let group_by: Vec<TagId> = keys.iter().flatten().copied().collect();
-        let columns = value_columns(&aggregates, group_by.len() + 1);
+        let columns = aggregates.columns(group_by.len() + 1);
+        let point_columns = |(value, count): (usize, Option<usize>)| PointColumns {
+            count: count.map(|count| columns[count].value),
+            ..columns[value]
+        };
         Some(Self {
-            calls: positions.into_iter().map(|p| p.map(|p| columns[p])).collect(),
+            calls: positions.into_iter().map(|p| p.map(point_columns)).collect(),
             group: keys.iter().map(Option::is_some).collect(),
             name: Arc::clone(&source.name),
             limit: SeriesLimit::new(source, level, condition),
@@ -119,7 +120,7 @@ impl AggregatePlan {
                 output: ScanOutput::Aggregates(AggregateScan {
                     group_by,
                     window,
-                    aggregates,
+                    aggregates: aggregates.0,
                     descending: !level.ascending,
                 }),
             },
@@ -141,8 +142,8 @@ fn field_of(call: &CallPlan, table: &Table) -> Option<Option<FieldId>> {
     }
 }
 
-fn function_of(aggregate: &Aggregate, input: FieldType) -> Option<AggregateFunction> {
-    let function = match aggregate {
+fn function_of(reduce: &ReducePlan) -> Option<AggregateFunction> {
+    let function = match &reduce.aggregate {
         Aggregate::Count => return Some(AggregateFunction::Count),
         Aggregate::First => return Some(AggregateFunction::First),
         Aggregate::Last => return Some(AggregateFunction::Last),
@@ -153,21 +154,59 @@ fn function_of(aggregate: &Aggregate, input: FieldType) -> Option<AggregateFunct
         Aggregate::Spread => AggregateFunction::Spread,
         Aggregate::Stddev => AggregateFunction::Stddev,
         Aggregate::Median => AggregateFunction::Median,
-        // A selector: its time is that of the point with this rank.
-        Aggregate::Percentile(rank) => AggregateFunction::Percentile(*rank),
+        // Which of several equal values it takes shows in the time.
+        Aggregate::Percentile(rank) if !reduce.keeps_time => AggregateFunction::Percentile(*rank),
         _ => return None,
     };
-    matches!(input, FieldType::Float | FieldType::Integer | FieldType::Unsigned).then_some(function)
+    matches!(reduce.input, FieldType::Float | FieldType::Integer | FieldType::Unsigned).then_some(function)
 }
 
-/// Columns of the values and times, after the first `next` columns.
-fn value_columns(aggregates: &[ScanAggregate], mut next: usize) -> Vec<(usize, Option<usize>)> {
-    let mut columns = Vec::with_capacity(aggregates.len());
-    for aggregate in aggregates {
-        columns.push((next, aggregate.with_time.then_some(next + 1)));
-        next += 1 + usize::from(aggregate.with_time);
+/// What one scan computes, each aggregate once.
+#[derive(Default)]
+struct Aggregates(Vec<ScanAggregate>);
+
+impl Aggregates {
+    /// Positions of what a call needs: its own aggregate, and a count. `None`: the engine has no such aggregate.
+    fn add(&mut self, reduce: &ReducePlan, field: FieldId) -> Option<(usize, Option<usize>)> {
+        let function = function_of(reduce)?;
+        let value = self.position(ScanAggregate { function, field, with_time: reduce.keeps_time });
+        // One value has no deviation, but makes a point.
+        let count = (function == AggregateFunction::Stddev).then(|| {
+            self.position(ScanAggregate { function: AggregateFunction::Count, field, with_time: false })
+        });
+        Some((value, count))
     }
-    columns
+
+    fn position(&mut self, aggregate: ScanAggregate) -> usize {
+        self.0.iter().position(|a| *a == aggregate).unwrap_or_else(|| {
+            self.0.push(aggregate);
+            self.0.len() - 1
+        })
+    }
+
+    /// Columns of the values and times, after the first `next` columns.
+    fn columns(&self, mut next: usize) -> Vec<PointColumns> {
+        let columns = self.0.iter().map(|aggregate| {
+            let time = aggregate.with_time.then_some(next + 1);
+            let columns = PointColumns { value: next, time, count: None };
+            next += 1 + usize::from(aggregate.with_time);
+            columns
+        });
+        columns.collect()
+    }
+}
+
+impl PointColumns {
+    fn last(&self) -> usize {
+        self.value.max(self.time.unwrap_or(0)).max(self.count.unwrap_or(0))
+    }
+
+    fn point(&self, columns: &[Column], row: usize, time: i64) -> Option<Point> {
+        let time = self.time.map_or(time, |column| columns[column].integer(row));
+        let point = Point::new(time, columns[self.value].value(row));
+        let has_point = self.count.map_or(!point.is_nil(), |count| columns[count].integer(row) > 0);
+        has_point.then_some(point)
+    }
 }
 
 /// The windows as the engine knows them, if the zone's offset is the same all over the range.
@@ -244,7 +283,7 @@ impl<'a> AggregatePoints<'a> {
             match self.runtime.next_batch(stream.as_mut())? {
                 Some(batch) => {
                     self.columns = batch.columns().iter().map(Column::new).collect::<Result<_, _>>()?;
-                    let needed = plan.calls.iter().flatten().map(|(v, t)| t.unwrap_or(*v)).max();
+                    let needed = plan.calls.iter().flatten().map(PointColumns::last).max();
                     if needed.is_some_and(|n| n >= self.columns.len()) {
                         return Err(EngineError::failed("scan", "unexpected number of columns").into());
                     }
@@ -269,11 +308,7 @@ impl<'a> AggregatePoints<'a> {
             None => shown_start(self.level.range.min),
         };
         points.clear();
-        points.extend(plan.calls.iter().map(|call| {
-            let (value, own_time) = (*call)?;
-            let time = own_time.map_or(time, |column| self.columns[column].integer(row));
-            Some(Point::new(time, self.columns[value].value(row))).filter(|point| !point.is_nil())
-        }));
+        points.extend(plan.calls.iter().map(|call| call.as_ref()?.point(&self.columns, row, time)));
         points.iter().any(Option::is_some)
     }
 

@@ -35,7 +35,8 @@ pub fn answer_in(
     retention_policy: &str,
     epoch: &str,
 ) -> Result<Vec<Value>, String> {
-    let query = hyperbytedb_timeseriesql::parse_query(statement).map_err(|e| e.to_string())?;
+    let query =
+        hyperbytedb_timeseriesql::parse_query(statement).map_err(|e| format!("error parsing query: {e}"))?;
     let [Statement::Select(select)] = query.statements.as_slice() else {
         return Err(format!("not one SELECT: {statement}"));
     };

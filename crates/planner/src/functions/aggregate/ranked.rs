@@ -24,7 +24,7 @@ impl<T: Number> Reduce for Median<T> {
             let (below, high, _) = values.select_nth_unstable_by(middle, T::order);
             let high = *high;
             let median = match below.iter().copied().max_by(T::order) {
-                Some(low) if values.len() % 2 == 0 => low.to_f64() + high.sub(low).to_f64() / 2.0,
+                Some(low) if values.len().is_multiple_of(2) => low.to_f64() + high.sub(low).to_f64() / 2.0,
                 _ => high.to_f64(),
             };
             emit(Point::new(ZERO_TIME, FieldValue::Float(median)));
