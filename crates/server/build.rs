@@ -4,6 +4,8 @@
 fn main() {
     println!("cargo:rerun-if-env-changed=CHDB_LIB_DIR");
     println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib");
+    // RocksDB's debug information alone would make it half a gigabyte; names of functions stay.
+    println!("cargo:rustc-link-arg-bins=-Wl,--strip-debug");
     if let Some(directory) = std::env::var_os("CHDB_LIB_DIR")
         && let Ok(directory) = std::fs::canonicalize(directory)
     {

@@ -190,11 +190,7 @@ impl Fit<'_> {
     /// leaves the season's last factors in them, as the optimiser expects.
     fn smooth(&self, steps: usize, parameters: &mut [f64]) -> Vec<f64> {
         for parameter in &mut parameters[..4] {
-            if *parameter > 1.0 {
-                *parameter = 1.0;
-            } else if *parameter < 0.0 {
-                *parameter = 0.0;
-            }
+            *parameter = parameter.clamp(0.0, 1.0);
         }
         let (scalars, factors) = parameters.split_at_mut(FACTORS);
         let &mut [alpha, beta, gamma, phi, mut level, mut trend] = scalars else { return Vec::new() };
