@@ -70,7 +70,8 @@ impl IngestionPort for Rows {
 
 #[divan::bench(args = ["/query?q=x", "/query?q=x&epoch=ns", "/query?q=x&chunked=true"], sample_count = 3)]
 fn stream(bencher: Bencher, uri: &str) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
     let rows = Arc::new(Rows::new());
     let readiness = Arc::new(Readiness::default());
     readiness.set(Phase::Ready);
@@ -84,11 +85,11 @@ fn stream(bencher: Bencher, uri: &str) {
     });
     let read = || {
         runtime.block_on(async {
-            let request = Request::get(uri).body(Body::empty()).unwrap();
-            let mut body = router.clone().oneshot(request).await.unwrap().into_body();
+            let request = Request::get(uri).body(Body::empty()).expect("request");
+            let mut body = router.clone().oneshot(request).await.expect("answer").into_body();
             let mut bytes = 0;
             while let Some(frame) = body.frame().await {
-                bytes += frame.unwrap().data_ref().map_or(0, |data| data.len());
+                bytes += frame.expect("frame").data_ref().map_or(0, |data| data.len());
             }
             bytes
         })

@@ -88,6 +88,7 @@ pub fn router(http: HttpState) -> Router {
         .route("/health/ready", only(get(status::ready)))
         .route("/metrics", only(get(status::metrics)))
         .route("/write", only(post(write::write).options(status::options)))
+        .route("/api/v2/write", only(post(write::write_v2).options(status::options)))
         .route("/query", only(query_methods()))
         .fallback(status::not_found)
         .layer(CatchPanicLayer::custom(error::panic_response))

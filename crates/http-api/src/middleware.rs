@@ -79,7 +79,7 @@ impl Meter {
     fn start(request: &Request) -> Self {
         metrics::gauge!(IN_FLIGHT).increment(1.0);
         let endpoint = match request.uri().path() {
-            "/write" => "/write",
+            "/write" | "/api/v2/write" => "/write",
             "/query" => "/query",
             "/ping" => "/ping",
             "/status" => "/status",

@@ -1,4 +1,4 @@
-//! `/write`: line protocol in.
+//! `/write`, and `/api/v2/write` as InfluxDB 1.8 has it: line protocol in.
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -14,10 +14,62 @@ use crate::{AppState, admission, auth, body};
 
 const CONSISTENCY_LEVELS: [&str; 5] = ["", "any", "one", "quorum", "all"];
 
+/// Where the points of a request go.
+struct Target {
+    database: String,
+    retention_policy: String,
+    precision: Precision,
+}
+
 pub async fn write(State(state): State<AppState>, request: Request) -> Response<Body> {
+    respond(state, request, v1_target).await
+}
+
+pub async fn write_v2(State(state): State<AppState>, request: Request) -> Response<Body> {
+    respond(state, request, v2_target).await
+}
+
+fn v1_target(form: &Form) -> Result<Target, ApiError> {
+    if form.text("db").is_empty() {
+        return Err(WriteError::DatabaseRequired.into());
+    }
+    if !CONSISTENCY_LEVELS.iter().any(|level| form.text("consistency").eq_ignore_ascii_case(level)) {
+        return Err(ApiError::bad_request("invalid consistency level"));
+    }
+    Ok(Target {
+        database: form.text("db").to_owned(),
+        retention_policy: form.text("rp").to_owned(),
+        precision: Precision::parse(form.text("precision")),
+    })
+}
+
+/// A bucket is `database` or `database/retention-policy`.
+fn v2_target(form: &Form) -> Result<Target, ApiError> {
+    let precision = form.text("precision");
+    if !["", "ns", "us", "ms", "s"].contains(&precision) {
+        let text = format!("invalid precision {precision:?} (use ns, us, ms or s)");
+        return Err(ApiError::bad_request(text));
+    }
+    let bucket = form.text("bucket");
+    let (database, retention_policy) = bucket.split_once('/').unwrap_or((bucket, ""));
+    if database.is_empty() {
+        let text =
+            format!("bucket name {bucket:?} has no database: it must be \"database/retention-policy\"");
+        return Err(ApiError::new(StatusCode::NOT_FOUND, text));
+    }
+    Ok(Target {
+        database: database.to_owned(),
+        retention_policy: retention_policy.to_owned(),
+        precision: Precision::parse(precision),
+    })
+}
+
+type TargetOf = fn(&Form) -> Result<Target, ApiError>;
+
+async fn respond(state: AppState, request: Request, target: TargetOf) -> Response<Body> {
     let format = Format::negotiate(request.headers());
     let pretty = Form::from_query(request.uri().query()).is_true("pretty");
-    match accept(state, request).await {
+    match accept(state, request, target).await {
         Ok(()) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
@@ -29,7 +81,7 @@ pub async fn write(State(state): State<AppState>, request: Request) -> Response<
     }
 }
 
-async fn accept(state: AppState, request: Request) -> Result<(), ApiError> {
+async fn accept(state: AppState, request: Request, target: TargetOf) -> Result<(), ApiError> {
     let options = &state.http.options;
     let (head, sent) = request.into_parts();
     let form = Form::from_query(head.uri.query());
@@ -38,22 +90,12 @@ async fn accept(state: AppState, request: Request) -> Result<(), ApiError> {
     metrics::counter!("hyperbytedb_http_write_bytes_total").increment(encoded.len() as u64);
 
     auth::authenticate(state.http.auth.as_deref(), &head.headers, &form)?;
-    if form.text("db").is_empty() {
-        return Err(WriteError::DatabaseRequired.into());
-    }
-    if !CONSISTENCY_LEVELS.iter().any(|level| form.text("consistency").eq_ignore_ascii_case(level)) {
-        return Err(ApiError::bad_request("invalid consistency level"));
-    }
+    let Target { database, retention_policy, precision } = target(&form)?;
     admission::ready(&state.http.readiness, options.replay_timeout).await?;
     let turn = state.write_gate.enter().await?;
 
     let gzip = head.headers.get(CONTENT_ENCODING).is_some_and(|v| v.as_bytes() == b"gzip");
-    let request = WriteRequest {
-        database: form.text("db").to_owned(),
-        retention_policy: form.text("rp").to_owned(),
-        precision: Precision::parse(form.text("precision")),
-        body: encoded,
-    };
+    let request = WriteRequest { database, retention_policy, precision, body: encoded };
     let shared = state.clone();
     let work = move || {
         let _turn = turn;

@@ -35,7 +35,7 @@ pub struct Application {
     commands: Arc<CommandService>,
     ingestion: Arc<IngestionService>,
     statements: Arc<StatementService>,
-    metrics: PrometheusHandle,
+    pub metrics: PrometheusHandle,
     flusher: Mutex<Option<Flusher>>,
 }
 

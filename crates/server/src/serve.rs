@@ -14,6 +14,8 @@ use tokio::sync::watch;
 use crate::compose::Application;
 use crate::config::Config;
 
+const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Runs until SIGTERM or SIGINT. A second signal exits at once.
 pub fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -38,6 +40,7 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
     println!("hyperbytedb listening on http://{local}, data in {}", config.storage.data_dir);
     tracing::info!(address = %local, data_dir = config.storage.data_dir, "listening");
     let replay = spawn_replay(application.clone());
+    tokio::spawn(keep_metrics_small(application.clone()));
     let router = hyperbytedb_http_api::router(application.http_state(config)?);
     let listener = BoundedListener::new(listener, config.server.max_connections);
     let server = axum::serve(listener, router).with_graceful_shutdown(wait_for(stopping.clone()));
@@ -56,6 +59,14 @@ async fn spawn_replay(application: Arc<Application>) -> Box<dyn Error> {
         Ok(Ok(())) => std::future::pending().await,
         Ok(Err(error)) => format!("the write-ahead log could not be replayed: {error}").into(),
         Err(error) => format!("the replay ended abnormally: {error}").into(),
+    }
+}
+
+/// Samples of histograms pile up until somebody folds them, which reading `/metrics` does; nobody may ever read it.
+async fn keep_metrics_small(application: Arc<Application>) {
+    loop {
+        tokio::time::sleep(METRICS_UPKEEP_INTERVAL).await;
+        application.metrics.run_upkeep();
     }
 }
 

@@ -17,26 +17,21 @@ pub struct DocumentParts<'a> {
 /// Writes self-contained documents.
 pub trait Document: Send {
     fn push(&mut self, out: &mut Vec<u8>, parts: &DocumentParts<'_>);
-
-    /// The answer to a request without statements.
-    fn push_nothing(&mut self, out: &mut Vec<u8>);
 }
 
 /// Holds each block back until it is known whether another follows.
 pub struct ChunkedEncoder<D> {
     document: D,
     held: Option<(usize, SeriesBlock)>,
-    any: bool,
 }
 
 impl<D: Document> ChunkedEncoder<D> {
     pub fn new(document: D) -> Self {
-        Self { document, held: None, any: false }
+        Self { document, held: None }
     }
 
     fn release(&mut self, out: &mut Vec<u8>, messages: &[Message], partial: bool) {
         if let Some((statement_id, block)) = self.held.take() {
-            self.any = true;
             let parts = DocumentParts { statement_id, block: Some(&block), messages, partial, error: None };
             self.document.push(out, &parts);
         }
@@ -57,7 +52,6 @@ impl<D: Document> Encoder for ChunkedEncoder<D> {
             return;
         }
         self.release(out, &[], held);
-        self.any = true;
         let StatementEnd { statement_id, messages, error } = end;
         let error = error.as_deref();
         let parts = DocumentParts { statement_id, block: None, messages: &messages, partial: false, error };
@@ -66,8 +60,5 @@ impl<D: Document> Encoder for ChunkedEncoder<D> {
 
     fn finish(&mut self, out: &mut Vec<u8>) {
         self.release(out, &[], false);
-        if !self.any {
-            self.document.push_nothing(out);
-        }
     }
 }

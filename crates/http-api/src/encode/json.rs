@@ -154,10 +154,6 @@ impl Document for JsonDocument {
         push_error(out, parts.error);
         out.extend_from_slice(b"}]}\n");
     }
-
-    fn push_nothing(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{}\n");
-    }
 }
 
 fn push_header(out: &mut Vec<u8>, block: &SeriesBlock) {

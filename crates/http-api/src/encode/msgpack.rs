@@ -5,8 +5,8 @@ use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use rmp::encode::{
-    write_array_len, write_bool, write_ext_meta, write_f64, write_map_len, write_nil, write_sint, write_str,
-    write_uint,
+    write_array_len, write_bool, write_ext_meta, write_f64, write_i8, write_i16, write_i32, write_i64,
+    write_map_len, write_nfix, write_nil, write_pfix, write_str, write_uint,
 };
 
 use super::chunked::{Document, DocumentParts};
@@ -239,10 +239,6 @@ impl Document for MessagePackDocument {
             None => push_result(out, parts, &self.time),
         }
     }
-
-    fn push_nothing(&mut self, out: &mut Vec<u8>) {
-        push_results_header(out, 0);
-    }
 }
 
 fn push_results_header(out: &mut Vec<u8>, results: u32) {
@@ -320,7 +316,7 @@ fn push_row(out: &mut Vec<u8>, row: &[FieldValue], time: &TimeWriter) {
         match value {
             FieldValue::Null => put!(write_nil(out)),
             FieldValue::Float(v) => put!(write_f64(out, *v)),
-            FieldValue::Integer(v) => put!(write_sint(out, *v)),
+            FieldValue::Integer(v) => push_integer(out, *v),
             FieldValue::Unsigned(v) => put!(write_uint(out, *v)),
             FieldValue::String(v) => put!(write_str(out, v)),
             FieldValue::Boolean(v) => put!(write_bool(out, *v)),
@@ -330,13 +326,27 @@ fn push_row(out: &mut Vec<u8>, row: &[FieldValue], time: &TimeWriter) {
                     put!(write_str(out, text));
                 }
             }
-            FieldValue::Time(v) if time.is_epoch() => put!(write_sint(out, time.integer(*v))),
+            FieldValue::Time(v) if time.is_epoch() => push_integer(out, time.integer(*v)),
             FieldValue::Time(v) => {
                 put!(write_ext_meta(out, 12, TIME_EXTENSION));
                 out.extend_from_slice(&v.div_euclid(1_000_000_000).to_be_bytes());
                 out.extend_from_slice(&(v.rem_euclid(1_000_000_000) as i32).to_be_bytes());
             }
         }
+    }
+}
+
+/// In a signed form whatever the sign: readers take an unsigned one for another type.
+fn push_integer(out: &mut Vec<u8>, value: i64) {
+    match value {
+        0..=127 => put!(write_pfix(out, value as u8)),
+        -32..=-1 => put!(write_nfix(out, value as i8)),
+        -128..=-33 => put!(write_i8(out, value as i8)),
+        _ => match (i16::try_from(value), i32::try_from(value)) {
+            (Ok(short), _) => put!(write_i16(out, short)),
+            (_, Ok(medium)) => put!(write_i32(out, medium)),
+            _ => put!(write_i64(out, value)),
+        },
     }
 }
 

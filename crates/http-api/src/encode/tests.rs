@@ -239,7 +239,7 @@ fn chunked_documents() {
         "\n",
     );
     assert_eq!(chunked(events), expected);
-    assert_eq!(chunked(vec![]), "{}\n");
+    assert_eq!(chunked(vec![]), "");
 }
 
 #[test]
@@ -375,6 +375,25 @@ fn message_pack_documents() {
     expected.extend_from_slice(b"\x81\xa7results\x91\x82\xacstatement_id\x00\xa6series\x91\x83\xa4name\xa1m\xa7columns\x91\xa4time\xa6values\x91\x91");
     expected.extend_from_slice(b"\xc7\x0c\x05\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01");
     assert_eq!(bytes(chunked, events), expected);
+}
+
+#[test]
+fn message_pack_integers_are_signed() {
+    let cases: [(i64, &[u8]); 9] = [
+        (0, &[0]),
+        (127, &[0x7f]),
+        (128, &[0xd1, 0, 128]),
+        (1000, &[0xd1, 3, 0xe8]),
+        (-1, &[0xff]),
+        (-33, &[0xd0, 0xdf]),
+        (-129, &[0xd1, 0xff, 0x7f]),
+        (1_000_000_001, &[0xd2, 0x3b, 0x9a, 0xca, 1]),
+        (9_007_199_254_740_993, &[0xd3, 0, 0x20, 0, 0, 0, 0, 0, 1]),
+    ];
+    for (value, expected) in cases {
+        let got = msgpack(vec![series(0, block("", &[], &["v"], vec![Integer(value)])), end(0)]);
+        assert!(got.ends_with(&[&[0x91], expected].concat()), "{value}: {got:?}");
+    }
 }
 
 #[test]
