@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use common::*;
@@ -12,6 +13,7 @@ use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};
 use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, Predicate, RowScan, TagId};
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME, TimeRange};
+use hyperbytedb_engine_chdb::ChdbEngine;
 
 fn with_more(table: &Table, tag: &str, field: &str, field_type: FieldType) -> Arc<Table> {
     let mut table = table.clone();
@@ -273,4 +275,36 @@ fn a_field_condition_sees_the_merged_value() {
     assert_eq!(fixture.engine.distinct_series(&t, None, &unbounded()).unwrap().len(), 2);
     fixture.engine.delete_rows(&t, TimeRange::ALL, Some(&is_one)).unwrap();
     assert_eq!(fixture.all_rows(&t, true), [[s("a"), i(1), f(2.0), f(5.0)]]);
+}
+
+#[test]
+fn a_part_cut_short_is_set_aside() {
+    let t = table(1, &["host"], &[("v", FieldType::Float)]);
+    let fixture = open_with(&t);
+    fixture.insert(&t, &[row(1, &["a"], &[f(1.0)])]);
+    fixture.insert(&t, &[row(WEEK, &["a"], &[f(2.0)])]);
+    let Fixture { engine, directory } = fixture;
+    drop(engine);
+    let cut = cut_short(&directory.path().join("chdb/store"), "1_2_2_0");
+    assert!(cut > 0, "the part's files");
+    let fixture = Fixture { engine: ChdbEngine::open(options(&directory)).unwrap(), directory };
+    assert_eq!(fixture.all_rows(&t, true), [[s("a"), i(1), f(1.0)]]);
+    // As a replay of the WAL would.
+    fixture.insert(&t, &[row(WEEK, &["a"], &[f(2.0)])]);
+    assert_eq!(fixture.all_rows(&t, true).len(), 2);
+}
+
+/// Empties the files of the parts of this name. Returns how many.
+fn cut_short(directory: &Path, part: &str) -> usize {
+    let mut cut = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.is_symlink() {
+            cut += cut_short(&path, part);
+        } else if path.parent().is_some_and(|p| p.ends_with(part)) {
+            std::fs::write(&path, "").unwrap();
+            cut += 1;
+        }
+    }
+    cut
 }

@@ -1,7 +1,8 @@
 //! Forgetting series.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
+use hashbrown::HashSet;
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::{SeriesId, StorageError};
 use rocksdb::{DBRawIterator, WriteBatch};
