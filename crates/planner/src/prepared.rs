@@ -58,7 +58,7 @@ pub struct PreparedField {
     /// Made unique as InfluxDB does; aliases are left as written. In a subquery the name by which the statement
     /// around it finds the column: not unique, the first wins.
     pub name: String,
-    /// `None`: always null. See [`expr_type`](crate::prepare::expr_type).
+    /// The type InfluxDB assigns, which for mathematics over integers is not that of the values. `None`: always null.
     pub data_type: Option<DataType>,
     /// Added by `top` or `bottom`, not written in the statement.
     pub implied: bool,

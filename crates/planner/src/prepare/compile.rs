@@ -2,7 +2,7 @@
 
 use hyperbytedb_domain::TimeRange;
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME};
-use hyperbytedb_timeseriesql::ast::{Call, Expr, Field, SelectStatement, Source, VarRef};
+use hyperbytedb_timeseriesql::ast::{Call, Expr, Field, Fill, SelectStatement, Source, VarRef};
 use hyperbytedb_timeseriesql::reduce;
 use jiff::tz::TimeZone;
 
@@ -78,7 +78,12 @@ fn compile_level(
         has_target: statement.target.is_some(),
         ..FieldRules::default()
     };
-    let fields = check_fields(statement, rules)?;
+    let fill = match statement.fill {
+        // Nulls of a subquery's windows would be skipped around it.
+        Fill::Null if outer.is_some() && dimensions.has_time => Fill::None,
+        fill => fill,
+    };
+    let fields = check_fields(statement, rules, fill)?;
     let mut subqueries = Vec::new();
     for source in &statement.sources {
         if let Source::Subquery(inner) = source {
@@ -98,7 +103,11 @@ fn time_bounds(bounds: reduce::TimeRange, now: Option<i64>) -> TimeBounds {
     }
 }
 
-fn check_fields(statement: &SelectStatement, mut rules: FieldRules) -> Result<Vec<Field>, PrepareError> {
+fn check_fields(
+    statement: &SelectStatement,
+    mut rules: FieldRules,
+    fill: Fill,
+) -> Result<Vec<Field>, PrepareError> {
     let mut fields = Vec::with_capacity(statement.fields.len());
     for field in &statement.fields {
         if is_time(field) {
@@ -110,7 +119,7 @@ fn check_fields(statement: &SelectStatement, mut rules: FieldRules) -> Result<Ve
         let alias = field.alias.clone().filter(|alias| !alias.is_empty());
         fields.push(Field { expr, alias });
     }
-    rules.finish(statement.fill)?;
+    rules.finish(fill)?;
     Ok(fields)
 }
 

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use hyperbytedb_timeseriesql::ast::{Call, DataType, Expr, VarRef};
-use hyperbytedb_timeseriesql::walk::walk_expr;
 
 use super::PrepareError;
 use super::calls::is_math;
 use super::error::refuse;
 use super::schema::offers;
+use super::types::is_number;
 use crate::prepared::{PreparedSelect, PreparedSource};
 
 /// Points of one type; displays as InfluxDB's name of the iterator.
@@ -44,27 +44,34 @@ impl fmt::Display for Stream {
 
 /// Checks the calls of a statement and of its subqueries, the innermost first.
 pub(super) fn check_types(select: &PreparedSelect) -> Result<(), PrepareError> {
-    if !reads_anything(select) {
-        return Ok(());
-    }
     for source in &select.sources {
-        if let PreparedSource::Subquery(inner) = source {
+        if let PreparedSource::Subquery(inner) = source
+            && is_read(inner, select)
+        {
             check_types(inner)?;
         }
     }
     select.calls.iter().try_for_each(|call| output(call, &select.sources).map(|_| ()))
 }
 
-/// Whether a selected name is known at all.
-fn reads_anything(select: &PreparedSelect) -> bool {
-    let mut known = false;
-    for field in &select.fields {
-        walk_expr(&field.expr, &mut |expr| {
-            known |= matches!(expr, Expr::VarRef(VarRef { data_type: Some(_), .. }));
-            !known
-        });
+/// Whether the statement runs its subquery: a call does for a column that it has, columns alone do if any is known.
+fn is_read(inner: &PreparedSelect, outer: &PreparedSelect) -> bool {
+    let has = |name: &str| {
+        inner.fields.iter().any(|field| field.name == name) || inner.dimensions.iter().any(|tag| tag == name)
+    };
+    if outer.is_raw() {
+        return outer.aux.iter().any(|column| column.data_type.is_some());
     }
-    known
+    outer.calls.iter().filter_map(call_column).any(|column| column.data_type.is_some() && has(&column.name))
+}
+
+/// The column that a call, or the innermost call in it, works on.
+fn call_column(call: &Call) -> Option<&VarRef> {
+    match call.args.first()? {
+        Expr::VarRef(column) => Some(column),
+        Expr::Call(inner) => call_column(inner),
+        _ => None,
+    }
 }
 
 /// What the call makes; `None` when it has no input.
@@ -88,17 +95,15 @@ fn output(call: &Call, sources: &[PreparedSource]) -> Result<Option<Stream>, Pre
 }
 
 fn column_stream(column: &VarRef, sources: &[PreparedSource]) -> Option<Stream> {
-    // A tag has no points of its own.
-    let data_type = column.data_type.filter(|t| *t != DataType::Tag)?;
-    let is_number = matches!(data_type, DataType::Float | DataType::Integer | DataType::Unsigned);
-    let has_points = is_number || offers(&column.name, data_type, sources);
+    let data_type = column.data_type?;
+    let has_points = is_number(data_type) || offers(&column.name, data_type, sources);
     has_points.then_some(Stream { data_type, form: Form::Interrupt })
 }
 
 fn check_input(call: &Call, input: Stream) -> Result<(), PrepareError> {
     let name = call.name.as_str();
     let is_boolean = input.data_type == DataType::Boolean;
-    if matches!(input.data_type, DataType::Float | DataType::Integer | DataType::Unsigned) {
+    if is_number(input.data_type) {
         if name == "count_hll" {
             refuse!("unsupported count_hll iterator type: {input}");
         }

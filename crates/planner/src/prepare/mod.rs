@@ -26,7 +26,6 @@ use hyperbytedb_timeseriesql::ast::SelectStatement;
 
 pub use error::PrepareError;
 pub use normalize::normalize;
-pub use types::expr_type;
 
 use crate::prepared::PreparedSelect;
 use resolve::Level;

@@ -7,7 +7,7 @@ use super::columns::{columns, unique_names};
 use super::compile::Compiled;
 use super::expand::{Expanded, expand};
 use super::schema::{self, column_order, type_of};
-use super::types::expr_type;
+use super::types::{expr_type, result_type};
 use super::{PrepareContext, PrepareError};
 use crate::prepared::{Fill, IntoTarget, PreparedField, PreparedSelect, PreparedSource};
 
@@ -37,9 +37,11 @@ pub(super) fn resolve(
     };
     let mut prepared = Vec::with_capacity(columns.len());
     for (column, name) in columns.into_iter().zip(names) {
-        let data_type = expr_type(&column.field.expr);
-        // Only for the outermost statement is a mismatch an error; a subquery's column is null then.
-        let data_type = if level == Level::Outermost { data_type? } else { data_type.unwrap_or_default() };
+        // Only in the outermost statement a mismatch is an error; a subquery's column is null then.
+        let data_type = match level {
+            Level::Outermost => result_type(&column.field.expr)?,
+            Level::Subquery => expr_type(&column.field.expr).unwrap_or_default(),
+        };
         prepared.push(PreparedField { expr: column.field.expr, name, data_type, implied: column.implied });
     }
     let mut selected = Selected::default();

@@ -1,22 +1,48 @@
 //! Types of expressions whose references are resolved.
 
-use hyperbytedb_timeseriesql::ast::{BinaryExpr, BinaryOp, Call, DataType, Expr};
+use hyperbytedb_timeseriesql::ast::{BinaryExpr, BinaryOp, DataType, Expr};
 
 use super::PrepareError;
+use super::error::refuse;
+use crate::functions::MathFunction;
 
-/// The type of an expression whose references carry theirs; `None` where it is not known, because a name is not.
+/// The type of a column whose references carry theirs; `None` where it is not known, because a name is not.
 ///
 /// This is the type InfluxDB assigns, which for mathematics over integers is not that of the value: a column of
 /// `sin(i)` counts as an integer, and a statement around it reads it as one.
 ///
 /// # Errors
 /// Operands that do not go together.
-pub fn expr_type(expr: &Expr) -> Result<Option<DataType>, PrepareError> {
+pub(super) fn expr_type(expr: &Expr) -> Result<Option<DataType>, PrepareError> {
+    type_with(expr, &call_type)
+}
+
+/// The same for a column of the outermost statement, where mathematics over unknown names has a type as well.
+pub(super) fn result_type(expr: &Expr) -> Result<Option<DataType>, PrepareError> {
+    type_with(expr, &|name, arguments| match call_type(name, arguments)? {
+        None => math_type(name, arguments),
+        known => Ok(known),
+    })
+}
+
+/// The type of a call by its name and the types of its arguments.
+type CallType<'a> = &'a dyn Fn(&str, &[Option<DataType>]) -> Result<Option<DataType>, PrepareError>;
+
+fn type_with(expr: &Expr, of_call: CallType<'_>) -> Result<Option<DataType>, PrepareError> {
     match expr {
         Expr::VarRef(reference) => Ok(reference.data_type),
-        Expr::Call(call) => call_type(call),
-        Expr::Binary(binary) => binary_type(binary),
-        Expr::Paren(inner) => expr_type(inner),
+        Expr::Call(call) => {
+            let arguments: Result<Vec<_>, _> = call.args.iter().map(|arg| type_with(arg, of_call)).collect();
+            of_call(&call.name, &arguments?)
+        }
+        Expr::Binary(binary) => {
+            let (lhs, rhs) = (type_with(&binary.lhs, of_call)?, type_with(&binary.rhs, of_call)?);
+            match (lhs, rhs) {
+                (Some(left), Some(right)) => binary_type(binary, left, right).map(Some),
+                (lhs, rhs) => Ok(lhs.or(rhs)),
+            }
+        }
+        Expr::Paren(inner) => type_with(inner, of_call),
         Expr::Number(_) => Ok(Some(DataType::Float)),
         Expr::Integer(_) => Ok(Some(DataType::Integer)),
         Expr::Unsigned(_) => Ok(Some(DataType::Unsigned)),
@@ -26,11 +52,8 @@ pub fn expr_type(expr: &Expr) -> Result<Option<DataType>, PrepareError> {
     }
 }
 
-fn call_type(call: &Call) -> Result<Option<DataType>, PrepareError> {
-    let mut arguments = call.args.iter().map(expr_type);
-    let first = arguments.next().transpose()?.flatten();
-    arguments.try_for_each(|argument| argument.map(|_| ()))?;
-    Ok(match call.name.as_str() {
+fn call_type(name: &str, arguments: &[Option<DataType>]) -> Result<Option<DataType>, PrepareError> {
+    Ok(match name {
         "mean"
         | "median"
         | "integral"
@@ -51,18 +74,31 @@ fn call_type(call: &Call) -> Result<Option<DataType>, PrepareError> {
         "count" | "elapsed" => Some(DataType::Integer),
         "count_hll" => Some(DataType::Unsigned),
         "sum_hll" | "merge_hll" => Some(DataType::String),
-        _ => first,
+        _ => arguments.first().copied().flatten(),
     })
 }
 
-fn binary_type(binary: &BinaryExpr) -> Result<Option<DataType>, PrepareError> {
-    let (lhs, rhs) = (expr_type(&binary.lhs)?, expr_type(&binary.rhs)?);
-    let (Some(left), Some(right)) = (lhs, rhs) else { return Ok(lhs.or(rhs)) };
+/// Mathematics whose first argument is unknown.
+fn math_type(name: &str, arguments: &[Option<DataType>]) -> Result<Option<DataType>, PrepareError> {
+    use MathFunction::{Abs, Atan2, Ceil, Floor, Pow, Round};
+    match (MathFunction::parse(name), arguments) {
+        (None | Some(Abs | Ceil | Floor | Round), _) => Ok(None),
+        (Some(Atan2 | Pow), [_, Some(second)]) if !is_number(*second) => {
+            refuse!("invalid argument type for the second argument in {name}(): {second}")
+        }
+        _ => Ok(Some(DataType::Float)),
+    }
+}
+
+/// Whether values of the type are numbers.
+pub(super) const fn is_number(data_type: DataType) -> bool {
+    matches!(data_type, DataType::Float | DataType::Integer | DataType::Unsigned)
+}
+
+fn binary_type(binary: &BinaryExpr, left: DataType, right: DataType) -> Result<DataType, PrepareError> {
     check_signs(binary, left, right)?;
-    let result = operation_type(binary.op, left, right);
-    let result =
-        result.ok_or_else(|| type_error(binary, format!("incompatible types: {left} and {right}")))?;
-    Ok(Some(result))
+    operation_type(binary.op, left, right)
+        .ok_or_else(|| type_error(binary, format!("incompatible types: {left} and {right}")))
 }
 
 /// An integer and an unsigned go together only if the integer is a literal.
