@@ -2,23 +2,34 @@
 //!
 //! ClickHouse's aggregate functions skip rows in which an argument is NULL and answer NULL for a nullable argument
 //! without values; what follows relies on both. Where that does not hold (`count`, tuples) a condition is added.
+//!
+//! Ties are settled by ordering points by (time, value) or (value, time). For numbers such a pair is one Int128:
+//! comparing tuples takes five times as long.
 
 use hyperbytedb_domain::FieldType;
 use hyperbytedb_domain::catalog::Table;
-use hyperbytedb_domain::scan::{Aggregate, AggregateFunction};
+use hyperbytedb_domain::scan::{Aggregate, AggregateFunction, FieldId};
 
 use crate::expr::{Expr, Literal};
 use crate::schema::{self, time};
+
+/// The field of an aggregate.
+#[derive(Clone, Copy)]
+struct Input {
+    field: FieldId,
+    /// `None`: not in the table.
+    field_type: Option<FieldType>,
+}
 
 /// The value column of an aggregate and, when asked for, its time column.
 ///
 /// `unique_times`: no group holds two rows of one time, so that ties in time cannot occur.
 pub fn columns(table: &Table, aggregate: &Aggregate, unique_times: bool) -> Vec<Expr> {
-    let field = || schema::field(aggregate.field);
     let field_type = table.fields.get(aggregate.field.0 as usize).map(|f| f.field_type);
-    let mut columns = vec![value(aggregate.function, field, field_type, unique_times)];
+    let input = Input { field: aggregate.field, field_type };
+    let mut columns = vec![input.value(aggregate.function, unique_times)];
     if aggregate.with_time {
-        columns.extend(selected_time(aggregate.function, field));
+        columns.extend(input.selected_time(aggregate.function));
     }
     columns
 }
@@ -35,60 +46,106 @@ pub const fn is_selector(function: AggregateFunction) -> bool {
     )
 }
 
-fn value(
-    function: AggregateFunction,
-    field: impl Fn() -> Expr,
-    field_type: Option<FieldType>,
-    unique_times: bool,
-) -> Expr {
-    let call = |name| Expr::call(name, [field()]);
-    match function {
-        AggregateFunction::Count => {
-            Expr::call("nullIf", [Expr::call("toInt64", [call("count")]), Expr::int(0)])
+impl Input {
+    fn field(self) -> Expr {
+        schema::field(self.field)
+    }
+
+    fn call(self, function: &'static str) -> Expr {
+        Expr::call(function, [self.field()])
+    }
+
+    fn value(self, function: AggregateFunction, unique_times: bool) -> Expr {
+        match function {
+            AggregateFunction::Count => {
+                Expr::call("nullIf", [Expr::call("toInt64", [self.call("count")]), Expr::int(0)])
+            }
+            AggregateFunction::Sum => self.call("sum"),
+            AggregateFunction::Mean if self.field_type == Some(FieldType::Float) => self.call("avg"),
+            AggregateFunction::Mean => self.call("sum").infix("/", self.call("count")),
+            AggregateFunction::Min => self.call("min"),
+            AggregateFunction::Max => self.call("max"),
+            AggregateFunction::Spread => {
+                let spread = self.call("max").infix("-", self.call("min"));
+                match self.field_type {
+                    Some(FieldType::Unsigned) => Expr::call("toUInt64", [spread]),
+                    _ => spread,
+                }
+            }
+            AggregateFunction::First if unique_times => Expr::call("argMin", [self.field(), time()]),
+            AggregateFunction::Last if unique_times => Expr::call("argMax", [self.field(), time()]),
+            AggregateFunction::First => {
+                Expr::call("argMax", [self.field(), self.time_then_value(reversed_time())])
+            }
+            AggregateFunction::Last => Expr::call("argMax", [self.field(), self.time_then_value(time())]),
+            AggregateFunction::Stddev => self.call("stddevSampStable"),
+            AggregateFunction::Median => {
+                Expr::parametric("quantileExactInclusive", [Literal::Float(0.5)], [self.field()])
+            }
+            AggregateFunction::Percentile(percent) => nearest_rank(self.call("groupArray"), percent),
         }
-        AggregateFunction::Sum => call("sum"),
-        AggregateFunction::Mean if field_type == Some(FieldType::Float) => call("avg"),
-        AggregateFunction::Mean => call("sum").infix("/", call("count")),
-        AggregateFunction::Min => call("min"),
-        AggregateFunction::Max => call("max"),
-        AggregateFunction::Spread => {
-            let spread = call("max").infix("-", call("min"));
-            if field_type == Some(FieldType::Unsigned) { Expr::call("toUInt64", [spread]) } else { spread }
+    }
+
+    /// The time of the point a selector chose.
+    fn selected_time(self, function: AggregateFunction) -> Option<Expr> {
+        let present = self.field().is_not_null();
+        Some(match function {
+            AggregateFunction::First => Expr::call("minOrNullIf", [time(), present]),
+            AggregateFunction::Last => Expr::call("maxOrNullIf", [time(), present]),
+            AggregateFunction::Min => {
+                Expr::call("argMinOrNullIf", [time(), self.value_then_time(time()), present])
+            }
+            AggregateFunction::Max => {
+                Expr::call("argMaxOrNullIf", [time(), self.value_then_time(reversed_time()), present])
+            }
+            AggregateFunction::Percentile(percent) => {
+                let points = Expr::tuple([self.call("assumeNotNull"), time()]);
+                let points = Expr::call("groupArrayIf", [points, present]);
+                Expr::call("tupleElement", [nearest_rank(points, percent), Expr::int(2)])
+            }
+            _ => return None,
+        })
+    }
+
+    fn time_then_value(self, time: Expr) -> Expr {
+        match self.ordinal() {
+            Some(ordinal) => pair(time, ordinal),
+            None => Expr::tuple([time, self.field()]),
         }
-        AggregateFunction::First if unique_times => Expr::call("argMin", [field(), time()]),
-        AggregateFunction::Last if unique_times => Expr::call("argMax", [field(), time()]),
-        AggregateFunction::First => Expr::call("argMax", [field(), Expr::tuple([reversed_time(), field()])]),
-        AggregateFunction::Last => Expr::call("argMax", [field(), Expr::tuple([time(), field()])]),
-        AggregateFunction::Stddev => {
-            let too_few = call("count").infix("<", Expr::int(2));
-            Expr::call("if", [too_few, Expr::Literal(Literal::Null), call("stddevSampStable")])
+    }
+
+    fn value_then_time(self, time: Expr) -> Expr {
+        match self.ordinal() {
+            Some(ordinal) => pair(ordinal, time),
+            None => Expr::tuple([self.call("assumeNotNull"), time]),
         }
-        AggregateFunction::Median => {
-            Expr::parametric("quantileExactInclusive", [Literal::Float(0.5)], [field()])
+    }
+
+    /// An Int64 in the order of the values; `None` for types that have none. Means nothing where the field is NULL.
+    fn ordinal(self) -> Option<Expr> {
+        let value = self.call("assumeNotNull");
+        match self.field_type? {
+            FieldType::Integer | FieldType::Boolean => Some(Expr::call("toInt64", [value])),
+            FieldType::Unsigned => {
+                let half = Expr::Literal(Literal::UInt(1 << 63));
+                Some(Expr::call("reinterpretAsInt64", [Expr::call("bitXor", [value, half])]))
+            }
+            FieldType::Float => {
+                // Adding zero makes -0 and 0 the same; of a negative number all bits but the sign are turned round.
+                let value = value.infix("+", Expr::Literal(Literal::Float(0.0)));
+                let bits = || Expr::call("reinterpretAsInt64", [value.clone()]);
+                let sign = Expr::call("bitShiftRight", [bits(), Expr::int(63)]);
+                Some(Expr::call("bitXor", [bits(), Expr::call("bitAnd", [sign, Expr::int(i64::MAX)])]))
+            }
+            FieldType::String => None,
         }
-        AggregateFunction::Percentile(percent) => nearest_rank(call("groupArray"), percent),
     }
 }
 
-/// The time of the point a selector chose.
-fn selected_time(function: AggregateFunction, field: impl Fn() -> Expr) -> Option<Expr> {
-    let present = || field().is_not_null();
-    let value = || Expr::call("assumeNotNull", [field()]);
-    Some(match function {
-        AggregateFunction::First => Expr::call("minOrNullIf", [time(), present()]),
-        AggregateFunction::Last => Expr::call("maxOrNullIf", [time(), present()]),
-        AggregateFunction::Min => {
-            Expr::call("argMinOrNullIf", [time(), Expr::tuple([value(), time()]), present()])
-        }
-        AggregateFunction::Max => {
-            Expr::call("argMaxOrNullIf", [time(), Expr::tuple([value(), reversed_time()]), present()])
-        }
-        AggregateFunction::Percentile(percent) => {
-            let points = Expr::call("groupArrayIf", [Expr::tuple([value(), time()]), present()]);
-            Expr::call("tupleElement", [nearest_rank(points, percent), Expr::int(2)])
-        }
-        _ => return None,
-    })
+/// Two Int64 in one Int128 that compares as they do.
+fn pair(first: Expr, second: Expr) -> Expr {
+    let first = Expr::call("bitShiftLeft", [Expr::call("toInt128", [first]), Expr::int(64)]);
+    first.infix("+", second)
 }
 
 /// Orders later times first. Unlike a negation it cannot overflow.

@@ -75,7 +75,7 @@ pub enum Expr {
     /// `expr AS name`.
     Alias {
         expr: Box<Expr>,
-        name: &'static str,
+        name: String,
     },
 }
 
@@ -133,8 +133,8 @@ impl Expr {
         Self::call("tuple", items)
     }
 
-    pub fn alias(self, name: &'static str) -> Self {
-        Self::Alias { expr: Box::new(self), name }
+    pub fn alias(self, name: impl Into<String>) -> Self {
+        Self::Alias { expr: Box::new(self), name: name.into() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! A [`Scan`] as a SELECT.
 
+use std::iter;
+
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::scan::{AggregateScan, Predicate, RowScan, Scan, ScanOutput, TagId, Window};
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME, TimeRange};
@@ -9,7 +11,7 @@ use crate::schema::{self, time};
 use crate::select::{OrderBy, Select, Source};
 use crate::{aggregate, predicate};
 
-/// Alias of a window's start. No column has this name.
+/// Alias of a window's start. No column has this name, nor that of a tag's alias (`g<n>`).
 const WINDOW: &str = "w";
 
 /// The text of [`scan_select`].
@@ -75,41 +77,72 @@ fn row_select(scan: &Scan, rows: &RowScan) -> Select {
     let order_by = |expr| OrderBy { expr, descending: rows.descending };
     let keys = rows.group_by.iter().map(|t| schema::tag(*t)).chain([time()]);
     select.order_by = keys.map(order_by).collect();
-    let ties = other_tags(table, &rows.group_by);
-    select.order_by.extend(ties.map(|t| OrderBy { expr: schema::tag(t), descending: false }));
+    select.order_by.extend(ties(table, &rows.group_by).map(|expr| OrderBy { expr, descending: false }));
     select.limit = rows.limit_per_group;
     select.limit_by = rows.group_by.iter().map(|t| schema::tag(*t)).collect();
     select
 }
 
 /// The tags that are not in `group_by`, by name.
-fn other_tags(table: &Table, group_by: &[TagId]) -> impl Iterator<Item = TagId> {
+fn other_tags(table: &Table, group_by: &[TagId]) -> Vec<TagId> {
     let mut others: Vec<(TagId, &String)> = (0u32..).map(TagId).zip(&table.tags).collect();
     others.retain(|(id, _)| !group_by.contains(id));
     others.sort_unstable_by(|a, b| a.1.cmp(b.1));
-    others.into_iter().map(|(id, _)| id)
+    others.into_iter().map(|(id, _)| id).collect()
+}
+
+/// What orders rows of one time. One text, because sorting by many dictionary columns takes ten times as long where
+/// ties are many.
+fn ties(table: &Table, group_by: &[TagId]) -> Option<Expr> {
+    let others = other_tags(table, group_by);
+    if others.is_empty() {
+        return None;
+    }
+    let separator = Expr::string("\0");
+    let parts: Vec<Expr> = iter::once(separator).chain(others.into_iter().map(schema::tag)).collect();
+    Some(Expr::call("concatWithSeparator", parts))
 }
 
 fn aggregate_select(scan: &Scan, aggregates: &AggregateScan) -> Select {
     let table = &scan.table;
-    let tags = || aggregates.group_by.iter().map(|t| schema::tag(*t));
-    let unique_times = other_tags(table, &aggregates.group_by).next().is_none();
-
-    let mut columns: Vec<Expr> = tags().collect();
-    columns.push(match aggregates.window {
-        Some(window) => window_start(window, scan.time).alias(WINDOW),
-        None => Expr::call("toInt64", [Expr::int(0)]),
-    });
-    columns.extend(aggregates.aggregates.iter().flat_map(|a| aggregate::columns(table, a, unique_times)));
+    let tags: Vec<Expr> = aggregates.group_by.iter().map(|t| schema::tag(*t)).collect();
+    let one_series_a_group = other_tags(table, &aggregates.group_by).is_empty();
+    let (mut columns, mut group_by, mut order_by) = (Vec::new(), Vec::new(), Vec::new());
+    if one_series_a_group && !tags.is_empty() {
+        // Grouping by a number is faster than by texts.
+        group_by.push(schema::series());
+        for (n, tag) in tags.into_iter().enumerate() {
+            let alias = format!("g{n}");
+            order_by.push(Expr::column(alias.as_str()));
+            columns.push(Expr::call("any", [tag]).alias(alias));
+        }
+    } else {
+        group_by.extend(tags.iter().cloned());
+        order_by.extend(tags.iter().cloned());
+        columns = tags;
+    }
+    if let Some(window) = aggregates.window {
+        columns.push(window_start(window, scan.time).alias(WINDOW));
+        group_by.push(Expr::column(WINDOW));
+        order_by.push(Expr::column(WINDOW));
+    } else {
+        columns.push(Expr::call("toInt64", [Expr::int(0)]));
+    }
+    columns
+        .extend(aggregates.aggregates.iter().flat_map(|a| aggregate::columns(table, a, one_series_a_group)));
 
     let mut select = select_from(table, scan.merge_duplicates, columns);
     select.conditions = conditions(table, scan.time, scan.filter.as_ref());
-    select.group_by = tags().chain(aggregates.window.map(|_| Expr::column(WINDOW))).collect();
-    let order_by = |expr| OrderBy { expr, descending: aggregates.descending };
-    select.order_by = select.group_by.iter().cloned().map(order_by).collect();
-    if select.group_by.is_empty() {
+    if group_by.is_empty() {
         select.settings.set("empty_result_for_aggregation_by_empty_set", 1);
+        if aggregates.aggregates.is_empty() {
+            // Nothing makes it an aggregation: one row tells that there are any.
+            select.limit = 1;
+        }
     }
+    select.group_by = group_by;
+    let descending = aggregates.descending;
+    select.order_by = order_by.into_iter().map(|expr| OrderBy { expr, descending }).collect();
     select
 }
 
@@ -136,4 +169,107 @@ fn window_start(window: Window, range: TimeRange) -> Expr {
 
 fn less(value: Expr, offset: i64) -> Expr {
     if offset == 0 { value } else { value.infix("-", Expr::int(offset)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hyperbytedb_domain::FieldType;
+    use hyperbytedb_domain::catalog::{FieldDef, TableId};
+    use hyperbytedb_domain::field::FieldValue;
+    use hyperbytedb_domain::scan::{
+        Aggregate, AggregateFunction, CompareOp, FieldId, Operand, Predicate, ScanOutput,
+    };
+
+    use super::*;
+
+    fn scan(output: ScanOutput) -> Scan {
+        let fields = [("v", FieldType::Float), ("s", FieldType::String)];
+        let table = Table {
+            id: TableId(7),
+            database: "db".into(),
+            retention_policy: "rp".into(),
+            measurement: "m".into(),
+            partition_duration: 100,
+            tags: vec!["z".into(), "a".into()],
+            fields: fields.map(|(name, field_type)| FieldDef { name: name.into(), field_type }).into(),
+        };
+        Scan { table: Arc::new(table), time: TimeRange::ALL, filter: None, merge_duplicates: false, output }
+    }
+
+    #[test]
+    fn rows() {
+        let output = RowScan {
+            group_by: vec![TagId(0)],
+            tags: vec![TagId(0)],
+            fields: vec![FieldId(0)],
+            any_of: vec![FieldId(0), FieldId(1)],
+            descending: true,
+            limit_per_group: 5,
+        };
+        let mut scan = scan(ScanOutput::Rows(output));
+        scan.time = TimeRange { min: 10, max: MAX_TIME };
+        scan.merge_duplicates = true;
+        scan.filter = Some(Predicate::Compare {
+            left: Operand::Tag(TagId(1)),
+            op: CompareOp::Ne,
+            right: Operand::Literal(FieldValue::String("'".into())),
+        });
+        assert_eq!(
+            scan_sql(&scan),
+            "SELECT `t0`, `time`, `f0` FROM `hyperbyte`.`m7` FINAL \
+             WHERE (`time` >= 10) AND (`t1` != '\\'') AND (isNotNull(`f0`) OR isNotNull(`f1`)) \
+             ORDER BY `t0` DESC, `time` DESC, concatWithSeparator('\\x00', `t1`) \
+             LIMIT 5 BY `t0` SETTINGS do_not_merge_across_partitions_select_final = 1"
+        );
+    }
+
+    #[test]
+    fn aggregates() {
+        let mean = Aggregate { function: AggregateFunction::Mean, field: FieldId(0), with_time: false };
+        let output = AggregateScan { aggregates: vec![mean], ..AggregateScan::default() };
+        assert_eq!(
+            scan_sql(&scan(ScanOutput::Aggregates(output.clone()))),
+            "SELECT toInt64(0), avg(`f0`) FROM `hyperbyte`.`m7` \
+             SETTINGS empty_result_for_aggregation_by_empty_set = 1"
+        );
+        let by_tag = AggregateScan {
+            group_by: vec![TagId(1)],
+            window: Some(Window { every: 60, offset: 0 }),
+            ..output.clone()
+        };
+        let mut by_tag = scan(ScanOutput::Aggregates(by_tag));
+        by_tag.time = TimeRange { min: 0, max: 99 };
+        assert_eq!(
+            scan_sql(&by_tag),
+            "SELECT `t1`, (`time` - modulo(`time`, toInt64(60))) AS `w`, avg(`f0`) FROM `hyperbyte`.`m7` \
+             WHERE (`time` >= 0) AND (`time` <= 99) GROUP BY `t1`, `w` ORDER BY `t1`, `w`"
+        );
+        let by_series = AggregateScan { group_by: vec![TagId(1), TagId(0)], descending: true, ..output };
+        assert_eq!(
+            scan_sql(&scan(ScanOutput::Aggregates(by_series))),
+            "SELECT any(`t1`) AS `g0`, any(`t0`) AS `g1`, toInt64(0), avg(`f0`) FROM `hyperbyte`.`m7` \
+             GROUP BY `sid` ORDER BY `g0` DESC, `g1` DESC"
+        );
+    }
+
+    #[test]
+    fn windows() {
+        let text = |every, offset, min| {
+            window_start(Window { every, offset }, TimeRange { min, max: MAX_TIME }).to_string()
+        };
+        assert_eq!(text(60, 5, 5), "(`time` - modulo((`time` - 5), toInt64(60)))");
+        assert_eq!(text(60, -55, 5), text(60, 5, 5));
+        assert_eq!(text(60, 0, -1), "(`time` - positiveModulo(`time`, toInt64(60)))");
+        assert_eq!(
+            text(60, 5, 0),
+            "(`time` - positiveModulo((positiveModulo(`time`, toInt64(60)) - 5), toInt64(60)))"
+        );
+        assert_eq!(
+            text(60, 0, MIN_TIME),
+            "(greatest(`time`, (-9223372036854775806 + positiveModulo(`time`, toInt64(60)))) - \
+             positiveModulo(`time`, toInt64(60)))"
+        );
+    }
 }

@@ -58,7 +58,7 @@ pub fn columns(table: &Table) -> Vec<ColumnDef> {
         ColumnDef {
             name: TIME_COLUMN.into(),
             column_type: "Int64",
-            codec: "CODEC(DoubleDelta, LZ4)",
+            codec: "CODEC(Delta, ZSTD(1))",
             comment: String::new(),
         },
         ColumnDef { name: SERIES_COLUMN.into(), column_type: "UInt64", codec: "", comment: String::new() },

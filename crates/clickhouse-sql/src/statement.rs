@@ -41,6 +41,7 @@ pub enum Statement {
         partition: i64,
         settings: Settings,
     },
+    /// Gone at once for those who come later; its files go when nobody reads them any more.
     DropTable {
         table: TableName,
     },
@@ -91,7 +92,10 @@ pub fn any_row(table: &Table, range: TimeRange, filter: Option<&Predicate>) -> S
 /// The greatest time and the number of rows: (Int64, UInt64), always one row.
 pub fn max_time(id: TableId) -> Select {
     let columns = vec![Expr::call("max", [time()]), Expr::call("count", [])];
-    Select::new(columns, Source::Table(table_name(id)))
+    let mut select = Select::new(columns, Source::Table(table_name(id)));
+    // Answered from what each part knows of its times.
+    select.settings.set("optimize_use_projections", 1);
+    select
 }
 
 fn system(table: &str) -> Source {
@@ -198,7 +202,7 @@ impl fmt::Display for Statement {
                 partition_id(f, *partition)?;
                 write!(f, " FINAL{settings}")
             }
-            Self::DropTable { table } => write!(f, "DROP TABLE IF EXISTS {table} SYNC"),
+            Self::DropTable { table } => write!(f, "DROP TABLE IF EXISTS {table}"),
             Self::Kill { log_comment } => {
                 f.write_str("KILL QUERY WHERE Settings['log_comment'] = ")?;
                 quote::string(f, log_comment)?;

@@ -82,6 +82,7 @@ pub enum SeriesRefusal {
 /// The index of series, by table.
 pub trait SeriesIndexPort: Send + Sync {
     /// Makes the series known; one answer per input, in order. Known ones cost a cache look-up.
+    /// `true`: the series was not known before.
     fn register(
         &self,
         table: &Table,

@@ -1,6 +1,10 @@
 //! Tag sets and series ids.
 
-use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
+
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Hash of a canonical tag set. Equal on every node, so series need no coordination; collisions are
@@ -9,38 +13,64 @@ use xxhash_rust::xxh3::xxh3_64;
 pub struct SeriesId(pub u64);
 
 /// A tag set: pairs sorted by key, keys unique, no empty value (an empty value means "not tagged").
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Tags(Vec<(String, String)>);
+///
+/// Writes make one for each series of a request, so all text is in one allocation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Tags {
+    /// Key, value, key, value …
+    text: Box<str>,
+    /// Where each key and value ends.
+    ends: SmallVec<[u32; 8]>,
+}
 
 impl Tags {
     /// Sorts the pairs and drops empty values. Keys must be unique.
     pub fn new(mut pairs: Vec<(String, String)>) -> Self {
         pairs.retain(|(_, value)| !value.is_empty());
         pairs.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        Self(pairs)
+        Self::from_sorted(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+    }
+
+    /// Takes pairs in rising order of their keys, without empty values.
+    pub fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Self {
+        let size = pairs.clone().map(|(key, value)| key.len() + value.len()).sum();
+        let mut text = String::with_capacity(size);
+        let mut ends = SmallVec::new();
+        for (key, value) in pairs {
+            for part in [key, value] {
+                text.push_str(part);
+                ends.push(text.len() as u32);
+            }
+        }
+        Self { text: text.into_boxed_str(), ends }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(k, v)| (k.as_str(), v.as_str()))
+        (0..self.len()).map(|tag| self.pair(tag))
+    }
+
+    fn pair(&self, tag: usize) -> (&str, &str) {
+        let start = if tag == 0 { 0 } else { self.ends[2 * tag - 1] as usize };
+        let (middle, end) = (self.ends[2 * tag] as usize, self.ends[2 * tag + 1] as usize);
+        (&self.text[start..middle], &self.text[middle..end])
     }
 
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.binary_search_by(|(k, _)| k.as_str().cmp(key)).ok().map(|i| self.0[i].1.as_str())
+        self.iter().find(|(k, _)| *k == key).map(|(_, value)| value)
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.ends.len() / 2
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.ends.is_empty()
     }
 
     /// The id: a hash over length-prefixed keys and values, so that no two tag sets encode alike.
     pub fn series_id(&self) -> SeriesId {
-        let size = self.0.iter().map(|(k, v)| k.len() + v.len() + 8).sum();
-        let mut buf = Vec::with_capacity(size);
-        for (k, v) in &self.0 {
+        let mut buf = Vec::with_capacity(self.text.len() + 4 * self.ends.len());
+        for (k, v) in self.iter() {
             for part in [k, v] {
                 buf.extend_from_slice(&(part.len() as u32).to_le_bytes());
                 buf.extend_from_slice(part.as_bytes());
@@ -52,15 +82,44 @@ impl Tags {
     /// The series key as InfluxDB prints it: `measurement,k=v,…` with commas, spaces and equal signs
     /// escaped by a backslash.
     pub fn series_key(&self, measurement: &str) -> String {
-        let mut key = String::with_capacity(measurement.len() + 16 * self.0.len());
+        let mut key = String::with_capacity(measurement.len() + self.text.len() + self.ends.len());
         push_escaped(&mut key, measurement, &[',', ' ']);
-        for (k, v) in &self.0 {
+        for (k, v) in self.iter() {
             key.push(',');
             push_escaped(&mut key, k, &[',', ' ', '=']);
             key.push('=');
             push_escaped(&mut key, v, &[',', ' ', '=']);
         }
         key
+    }
+}
+
+impl Ord for Tags {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl PartialOrd for Tags {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Stored and sent as a list of pairs.
+impl Serialize for Tags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut pairs = serializer.serialize_seq(Some(self.len()))?;
+        for pair in self.iter() {
+            pairs.serialize_element(&pair)?;
+        }
+        pairs.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Tags {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::new)
     }
 }
 
@@ -89,6 +148,18 @@ mod tests {
         assert_eq!(a.series_id(), b.series_id());
         assert_eq!(a.get("host"), Some("a"));
         assert_eq!(a.get("region"), None);
+    }
+
+    #[test]
+    fn order_is_that_of_the_pairs() {
+        let sorted = [
+            tags(&[]),
+            tags(&[("a", "b")]),
+            tags(&[("a", "b"), ("c", "d")]),
+            tags(&[("a", "bb")]),
+            tags(&[("ab", "a")]),
+        ];
+        assert!(sorted.is_sorted());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use common::*;
 use hyperbytedb_domain::FieldType;
 use hyperbytedb_domain::field::FieldValue;
-use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, Predicate, RowScan, TagId};
+use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, PREDICATE_DEPTH_MAX, Predicate, RowScan, TagId};
 
 const OPS: [CompareOp; 6] =
     [CompareOp::Eq, CompareOp::Ne, CompareOp::Lt, CompareOp::Le, CompareOp::Gt, CompareOp::Ge];
@@ -190,6 +190,31 @@ fn combinations() {
     ] {
         matrix.check(&predicate);
     }
+}
+
+#[test]
+fn deep_and_wide_conditions() {
+    let matrix = matrix();
+    let host_is = |name: &str| Predicate::Compare {
+        left: Operand::Tag(TagId(0)),
+        op: CompareOp::Eq,
+        right: Operand::Literal(s(name)),
+    };
+    let mut deep = host_is("a");
+    for n in 0..PREDICATE_DEPTH_MAX / 2 {
+        deep = Predicate::And(vec![Predicate::Constant(true), deep]);
+        deep = Predicate::Or(vec![host_is(&n.to_string()), deep]);
+    }
+    matrix.check(&deep);
+    let mut names: Vec<Predicate> = (0..20_000).map(|n| host_is(&format!("host-{n}"))).collect();
+    names.push(host_is("é"));
+    matrix.check(&Predicate::Or(names));
+    let mixed = (0..2_000).map(|n| Predicate::Compare {
+        left: Operand::Field(FieldId(n % 2)),
+        op: CompareOp::Gt,
+        right: Operand::Literal(i(i64::from(n))),
+    });
+    matrix.check(&Predicate::Or(mixed.collect()));
 }
 
 #[test]

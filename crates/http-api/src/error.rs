@@ -76,9 +76,7 @@ impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         let text = error.to_string();
         match error {
-            WriteError::DatabaseRequired | WriteError::Rejected(_) => {
-                Self::bad_request(text)
-            }
+            WriteError::DatabaseRequired | WriteError::Rejected(_) => Self::bad_request(text),
             WriteError::DatabaseNotFound(_) => Self::new(StatusCode::NOT_FOUND, text),
             WriteError::RetentionPolicyNotFound(_) | WriteError::Internal(_) => Self::internal(text),
             WriteError::Overloaded { retry_after_secs, .. } => Self::overloaded(text, retry_after_secs),

@@ -21,10 +21,7 @@ const MAX_KEY_BYTES: usize = 1024;
 enum Series<'a> {
     Known(Place),
     /// Not seen before, in a batch that exists. Its parts are in `Parser::parts`.
-    New {
-        batch: u32,
-        text: &'a str,
-    },
+    New { batch: u32, hash: u64, text: &'a str },
 }
 
 impl<'a> Parser<'a> {
@@ -53,7 +50,12 @@ impl<'a> Parser<'a> {
 
         let place = match series {
             Series::Known(place) => place,
-            Series::New { batch, text } => self.add_common_series(batch, text),
+            Series::New { batch, hash, text } => {
+                let parts = std::mem::take(&mut self.parts);
+                let place = self.learn_series(hash, text, &parts, batch);
+                self.parts = parts;
+                place
+            }
         };
         self.batches[number as usize].commit(time, place.series, self.lines.len() as u32);
         self.lines.push(LineSpan { start, end: start + end });
@@ -63,7 +65,8 @@ impl<'a> Parser<'a> {
 
     #[inline]
     fn common_series(&mut self, text: &'a [u8], end: usize) -> Option<Series<'a>> {
-        if let Some(place) = self.find_series(&text[..end]) {
+        let hash = self.hash_of(&text[..end]);
+        if let Some(place) = self.find_series(hash, &text[..end]) {
             return Some(Series::Known(place));
         }
         self.parts.read(&text[..=end], self.options.max_tags).ok()?;
@@ -72,14 +75,7 @@ impl<'a> Parser<'a> {
             return None;
         }
         let batch = self.batch_of(&unescape(&text[self.parts.measurement.clone()], NAME))?;
-        Some(Series::New { batch, text })
-    }
-
-    fn add_common_series(&mut self, batch: u32, text: &'a str) -> Place {
-        let parts = std::mem::take(&mut self.parts);
-        let place = self.series_of(text, &parts, batch);
-        self.parts = parts;
-        place
+        Some(Series::New { batch, hash, text })
     }
 
     /// The end of the line and the time of the point, when nothing but a plain timestamp follows the

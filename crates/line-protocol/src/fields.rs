@@ -37,7 +37,7 @@ pub(crate) fn check(line: &[u8], start: usize) -> Result<usize, Reason> {
             b'"' if equals > commas => quoted = !quoted,
             b'=' if !quoted => {
                 equals += 1;
-                check_key(line, start, at)?;
+                check_key(line, at)?;
                 if let Some(end) = check_value(line, at + 1)? {
                     at = end;
                     continue;
@@ -58,10 +58,10 @@ pub(crate) fn check(line: &[u8], start: usize) -> Result<usize, Reason> {
     Ok(at)
 }
 
-/// Something must stand before the equal sign at `at`.
-fn check_key(line: &[u8], start: usize, at: usize) -> Result<(), Reason> {
+/// Something must stand between the equal sign at `at` and the space or comma before it.
+fn check_key(line: &[u8], at: usize) -> Result<(), Reason> {
     let before = |back: usize| at.checked_sub(back).and_then(|i| line.get(i)).copied();
-    let empty = at == start || (matches!(before(1), Some(b' ' | b',')) && before(2) != Some(b'\\'));
+    let empty = matches!(before(1), Some(b' ' | b',')) && before(2) != Some(b'\\');
     if empty { Err(Reason::MissingFieldKey) } else { Ok(()) }
 }
 

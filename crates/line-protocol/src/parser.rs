@@ -31,6 +31,7 @@ pub fn parse(body: &[u8], options: &ParseOptions) -> Parsed {
 /// A series seen in this body: how it was written, and where its points go.
 #[derive(Debug)]
 struct KnownSeries<'a> {
+    hash: u64,
     text: Cow<'a, [u8]>,
     place: Place,
 }
@@ -146,7 +147,12 @@ impl<'a> Parser<'a> {
         };
         self.check_absent_values(absent)?;
         let batch = batch.unwrap_or_else(|| self.add_batch(measurement.into_owned()));
-        let place = self.series_of(point.text, parts, batch);
+        let written = &point.text[..parts.end];
+        let hash = self.hash_of(written.as_bytes());
+        let place = match self.find_series(hash, written.as_bytes()) {
+            Some(place) => place,
+            None => self.learn_series(hash, written, parts, batch),
+        };
         let line = self.lines.len() as u32;
         let batch = &mut self.batches[batch as usize];
         for (key, name, value) in fields {
@@ -174,37 +180,38 @@ impl<'a> Parser<'a> {
         number
     }
 
-    /// Where points of the series written like `text` go.
+    /// The hash of a series as written.
     #[inline]
-    pub fn find_series(&self, text: &[u8]) -> Option<Place> {
-        self.known_series.find(self.hasher.hash_one(text), |s| *s.text == *text).map(|s| s.place)
+    pub fn hash_of(&self, text: &[u8]) -> u64 {
+        self.hasher.hash_one(text)
     }
 
-    /// The place of the series at the start of `text`, a new one where it has none yet.
-    pub fn series_of(&mut self, text: &'a str, parts: &SeriesParts, batch: u32) -> Place {
-        let written = &text.as_bytes()[..parts.end];
-        if let Some(place) = self.find_series(written) {
+    /// Where points of the series written like `text` go.
+    #[inline]
+    pub fn find_series(&self, hash: u64, text: &[u8]) -> Option<Place> {
+        self.known_series.find(hash, |s| *s.text == *text).map(|s| s.place)
+    }
+
+    /// A place in `batch` for a series that is not known as written: the place of another spelling of
+    /// it, or a new one. `parts` are those of `text`, which ends with the series.
+    pub fn learn_series(&mut self, hash: u64, text: &'a str, parts: &SeriesParts, batch: u32) -> Place {
+        // Sorted and free of escapes it is canonical.
+        if parts.sorted && memchr::memchr(b'\\', text.as_bytes()).is_none() {
+            let place = self.add_series(batch, Tags::from_sorted(parts.raw_tags(text)));
+            self.learn(hash, Cow::Borrowed(text.as_bytes()), place);
             return place;
         }
-        // Sorted and free of escapes it is canonical; others may be another spelling of a known series.
-        if parts.sorted && !written.contains(&b'\\') {
-            let place = self.add_series(batch, Tags::new(parts.tag_pairs(text)));
-            self.learn(Cow::Borrowed(written), place);
-            return place;
-        }
-        let tags = Tags::new(parts.tag_pairs(text));
+        let tags = Tags::new(parts.unescaped_tags(text));
         let canonical = tags.series_key(&self.batches[batch as usize].measurement).into_bytes();
-        let place = match self.find_series(&canonical) {
-            Some(place) => place,
-            None => {
-                let place = self.add_series(batch, tags);
-                self.learn(Cow::Owned(canonical), place);
-                place
+        let canonical_hash = self.hash_of(&canonical);
+        let place = self.find_series(canonical_hash, &canonical).unwrap_or_else(|| {
+            let place = self.add_series(batch, tags);
+            if canonical != text.as_bytes() {
+                self.learn(canonical_hash, Cow::Owned(canonical), place);
             }
-        };
-        if self.find_series(written).is_none() {
-            self.learn(Cow::Borrowed(written), place);
-        }
+            place
+        });
+        self.learn(hash, Cow::Borrowed(text.as_bytes()), place);
         place
     }
 
@@ -214,10 +221,8 @@ impl<'a> Parser<'a> {
         Place { batch, series: series.len() as u32 - 1 }
     }
 
-    fn learn(&mut self, text: Cow<'a, [u8]>, place: Place) {
-        let hash = self.hasher.hash_one(&*text);
-        let rehash = |s: &KnownSeries<'a>| self.hasher.hash_one(&*s.text);
-        self.known_series.insert_unique(hash, KnownSeries { text, place }, rehash);
+    fn learn(&mut self, hash: u64, text: Cow<'a, [u8]>, place: Place) {
+        self.known_series.insert_unique(hash, KnownSeries { hash, text, place }, |s| s.hash);
     }
 
     fn refuse(&mut self, span: LineSpan, reason: Reason) {

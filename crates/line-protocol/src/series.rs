@@ -40,7 +40,10 @@ impl SeriesParts {
         if text.first().is_none_or(|&b| b == b',') {
             return Err(Reason::MissingMeasurement);
         }
-        let end = find_unescaped(text, 1, |b| matches!(b, b',' | b' ')).ok_or(Reason::MissingFields)?;
+        let mut end = find_separator(text, 1).ok_or(Reason::MissingFields)?;
+        while text[end] == b'=' {
+            end = find_separator(text, end + 1).ok_or(Reason::MissingFields)?;
+        }
         self.measurement = 0..end;
         Ok(end)
     }
@@ -51,15 +54,14 @@ impl SeriesParts {
         if text.get(start).is_none_or(|b| matches!(b, b' ' | b',' | b'=')) {
             return Err(Reason::MissingTagKey);
         }
-        let key_end = find_unescaped(text, start + 1, |b| matches!(b, b',' | b' ' | b'='))
+        let key_end = find_separator(text, start + 1)
             .filter(|&end| text[end] == b'=')
             .ok_or(Reason::MissingTagValue)?;
         let value = key_end + 1;
         if text.get(value).is_none_or(|b| matches!(b, b' ' | b',')) {
             return Err(Reason::MissingTagValue);
         }
-        let end = find_unescaped(text, value + 1, |b| matches!(b, b',' | b' ' | b'='))
-            .ok_or(Reason::MissingFields)?;
+        let end = find_separator(text, value + 1).ok_or(Reason::MissingFields)?;
         if text[end] == b'=' {
             return Err(Reason::InvalidTagFormat);
         }
@@ -79,10 +81,14 @@ impl SeriesParts {
         if keys.windows(2).any(|pair| pair[0] == pair[1]) { Err(Reason::DuplicateTags) } else { Ok(()) }
     }
 
-    /// The tags, unescaped.
-    pub fn tag_pairs(&self, text: &str) -> Vec<(String, String)> {
-        let part = |range: &Range<usize>| unescape(&text[range.clone()], TAG).into_owned();
-        self.tags.iter().map(|(key, value)| (part(key), part(value))).collect()
+    /// The tags of `text`, from which the parts were read, as written.
+    pub fn raw_tags<'a>(&self, text: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> + Clone {
+        self.tags.iter().map(|(key, value)| (&text[key.clone()], &text[value.clone()]))
+    }
+
+    pub fn unescaped_tags(&self, text: &str) -> Vec<(String, String)> {
+        let part = |raw| unescape(raw, TAG).into_owned();
+        self.raw_tags(text).map(|(key, value)| (part(key), part(value))).collect()
     }
 
     pub fn has_tag(&self, text: &[u8], name: &[u8]) -> bool {
@@ -90,15 +96,24 @@ impl SeriesParts {
     }
 }
 
-/// The first byte from `from` that is special and has no backslash before it.
-fn find_unescaped(text: &[u8], from: usize, special: impl Fn(u8) -> bool) -> Option<usize> {
-    let rest = text.get(from..)?;
-    let mut previous = text[from - 1];
-    for (offset, &byte) in rest.iter().enumerate() {
-        if special(byte) && previous != b'\\' {
-            return Some(from + offset);
+/// Ends a measurement, key or value when no backslash stands before it.
+const SEPARATOR: [bool; 256] = {
+    let mut is = [false; 256];
+    is[b',' as usize] = true;
+    is[b' ' as usize] = true;
+    is[b'=' as usize] = true;
+    is
+};
+
+/// The first separator from `from` (at least 1) that has no backslash before it.
+#[inline]
+fn find_separator(text: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        at += text.get(at..)?.iter().position(|&b| SEPARATOR[b as usize])?;
+        if text[at - 1] != b'\\' {
+            return Some(at);
         }
-        previous = byte;
+        at += 1;
     }
-    None
 }

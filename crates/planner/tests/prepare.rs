@@ -108,7 +108,7 @@ fn outcome(statement: &str, catalog: &Catalog) -> String {
         Ok(_) => return "not a SELECT\n".to_owned(),
         Err(error) => return format!("does not parse: {error}\n"),
     };
-    let limits = PrepareLimits { max_buckets: 1_000 };
+    let limits = PrepareLimits { max_buckets: 50_000_000 };
     let context = PrepareContext { catalog, database: "db", retention_policy: "", now: NOW, limits };
     match prepare(&select, &context) {
         Ok(select) => {

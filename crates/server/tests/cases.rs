@@ -6,7 +6,7 @@
 //! # comment
 //! write [key=value …]      then `| ` lines of line protocol        (db defaults to db0)
 //! query [key=value …]      then `| ` lines of the statement        (db defaults to db0, epoch to ns)
-//! = the answer's body      after each query, and after a write that is refused (`= 400 body`)
+//! = the answer's body      after each query, and after a write that is refused (`= 400 body`); a line each of its lines
 //! ```
 //!
 //! `make cases-update` asks a real influxd and writes its answers into the files; a block marked `differs` (a deliberate
@@ -37,7 +37,9 @@ fn parse(content: &str) -> Vec<Block> {
         if let Some(text) = line.strip_prefix("| ").or(line.strip_prefix('|')) {
             blocks.last_mut().expect("text before a command").text.push(text.to_owned());
         } else if let Some(expected) = line.strip_prefix("= ") {
-            blocks.last_mut().expect("answer before a command").expected = Some(expected.to_owned());
+            let block = blocks.last_mut().expect("answer before a command");
+            let so_far = block.expected.take().map_or(String::new(), |text| text + "\n");
+            block.expected = Some(so_far + expected);
         } else if line.starts_with("write") || line.starts_with("query") {
             blocks.push(Block {
                 head: std::mem::take(&mut head),
@@ -61,7 +63,8 @@ fn print(blocks: &[Block]) -> String {
         }
         out.extend([&block.command, "\n"]);
         block.text.iter().for_each(|line| out.extend(["| ", line, "\n"]));
-        block.expected.iter().for_each(|line| out.extend(["= ", line, "\n"]));
+        let lines = block.expected.iter().flat_map(|text| text.lines());
+        lines.for_each(|line| out.extend(["= ", line, "\n"]));
     }
     out
 }

@@ -80,8 +80,6 @@ grouped = client.query("SELECT mean(f) FROM m GROUP BY host")
 assert len(grouped.keys()) == 3, grouped
 bound = client.query("SELECT s FROM m WHERE host = $host AND i = $i", bind_params={"host": "h1", "i": 4})
 assert list(bound.get_points())[0]["s"] == '"4"', bound
-chunks = client.query("SELECT f FROM m", chunked=True, chunk_size=7)
-assert len(list(chunks.get_points())) == 100
 client.create_retention_policy("week", "7d", 1, database="py")
 assert any(p["name"] == "week" for p in client.get_list_retention_policies())
 client.delete_series(measurement="m", tags={"host": "h0"})

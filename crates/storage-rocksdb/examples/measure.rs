@@ -9,7 +9,7 @@ use hyperbytedb_domain::catalog::{Command, Table};
 use hyperbytedb_domain::ports::{MetadataPort, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::wal::{WalEntry, WalRecord, WriteEntry};
 use hyperbytedb_domain::{Precision, SeriesId, Tags};
-use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
+use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync, decode_record, encode_record};
 
 const SERIES: usize = 1_000_000;
 const SERIES_PER_CALL: usize = 5_000;
@@ -42,7 +42,49 @@ fn body(lines: usize, seed: usize) -> Vec<u8> {
     out.into_bytes()
 }
 
+fn measure_codec() {
+    let bodies: Vec<Vec<u8>> = (0..8).map(|seed| body(5_000, seed)).collect();
+    let records: Vec<WalRecord> = bodies.into_iter().map(|body| record(0, body)).collect();
+    let bytes: usize = records.iter().map(body_length).sum();
+    let (mut stored, rounds) = (Vec::new(), 10);
+    let cpu = cpu_seconds();
+    for _ in 0..rounds {
+        stored = records.iter().map(|record| encode_record(record).expect("encode")).collect();
+    }
+    let written = cpu_seconds() - cpu;
+    for _ in 0..rounds {
+        assert!(stored.iter().all(|bytes| decode_record(bytes).is_ok()));
+    }
+    let read = cpu_seconds() - cpu - written;
+    let total = (bytes * rounds) as f64 / 1e6;
+    println!(
+        "encode {:.0} MB/s, decode {:.0} MB/s of CPU time, to {} %",
+        total / written,
+        total / read,
+        stored.iter().map(Vec::len).sum::<usize>() * 100 / bytes
+    );
+}
+
+fn record(clock: u64, body: Vec<u8>) -> WalRecord {
+    let entry = WriteEntry {
+        database: "benchmark".into(),
+        retention_policy: String::new(),
+        precision: Precision::Nanosecond,
+        default_time: 0,
+        body: body.into(),
+    };
+    WalRecord { origin: 1, clock, entry: WalEntry::Write(entry) }
+}
+
+fn body_length(record: &WalRecord) -> usize {
+    match &record.entry {
+        WalEntry::Write(write) => write.body.len(),
+        WalEntry::Command(_) => 0,
+    }
+}
+
 fn measure_wal(dir: PathBuf) {
+    measure_codec();
     for (sync, name) in
         [(WalSync::Always, "always"), (WalSync::Interval(Duration::from_millis(100)), "interval")]
     {
@@ -59,17 +101,7 @@ fn measure_wal(dir: PathBuf) {
                     .map(|i| {
                         let body = bodies[(round + i) % bodies.len()].clone();
                         bytes += body.len();
-                        WalRecord {
-                            origin: 1,
-                            clock: round as u64,
-                            entry: WalEntry::Write(WriteEntry {
-                                database: "benchmark".into(),
-                                retention_policy: String::new(),
-                                precision: Precision::Nanosecond,
-                                default_time: 0,
-                                body: body.into(),
-                            }),
-                        }
+                        record(round as u64, body)
                     })
                     .collect();
                 written += records.len();
@@ -117,17 +149,22 @@ fn measure_series(dir: PathBuf) {
     let table = storage.metadata.apply(&extend).expect("extend").table.expect("a table");
     println!("at start: RSS {} MB", rss_megabytes());
     for round in ["new", "known"] {
-        let mut spent = Duration::ZERO;
+        let (mut spent, mut cpu) = (Duration::ZERO, 0.0);
         for start in (0..SERIES).step_by(SERIES_PER_CALL) {
             let all: Vec<Tags> = (start..start + SERIES_PER_CALL).map(tags).collect();
             let series: Vec<(SeriesId, &Tags)> = all.iter().map(|tags| (tags.series_id(), tags)).collect();
-            let started = Instant::now();
+            let (started, cpu_before) = (Instant::now(), cpu_seconds());
             let answers = storage.series.register(&table, &series).expect("register");
             spent += started.elapsed();
+            cpu += cpu_seconds() - cpu_before;
             assert!(answers.iter().all(Result::is_ok));
         }
         let rate = SERIES as f64 / spent.as_secs_f64();
-        println!("{round}: {:.2} s, {rate:.0} series/s, RSS {} MB", spent.as_secs_f64(), rss_megabytes());
+        println!(
+            "{round}: {:.2} s ({cpu:.2} s CPU), {rate:.0} series/s, RSS {} MB",
+            spent.as_secs_f64(),
+            rss_megabytes()
+        );
     }
     timed("for_each_series", || count_series(&storage, &table));
     timed("for_each_tag_value host", || {
@@ -188,9 +225,10 @@ fn count_series(storage: &Storage, table: &Table) -> usize {
 }
 
 fn timed(what: &str, run: impl FnOnce() -> usize) {
-    let started = Instant::now();
+    let (started, cpu) = (Instant::now(), cpu_seconds());
     let seen = run();
-    println!("{what}: {seen} in {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+    let wall = started.elapsed().as_secs_f64();
+    println!("{what}: {seen} in {:.1} ms ({:.0} ms CPU)", wall * 1e3, (cpu_seconds() - cpu) * 1e3);
 }
 
 fn rss_megabytes() -> u64 {

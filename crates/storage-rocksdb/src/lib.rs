@@ -5,6 +5,8 @@
 //!
 //! Everything stored starts with a version byte, and nothing that a decoder can meet on disk makes it panic.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod database;
 mod metadata;
 mod options;

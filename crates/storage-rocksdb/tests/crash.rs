@@ -3,6 +3,8 @@
 //! The test starts its own binary again; the child writes and prints what was acknowledged, the parent kills it
 //! and compares.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -69,7 +71,7 @@ fn writer_process() {
         storage.series.register(&table, &[(tags.series_id(), &tags)]).unwrap()[0].clone().unwrap();
         storage.wal.append(&[record(number)]).unwrap();
         println!("acknowledged {number}");
-        if number % 50 == 0 {
+        if number.is_multiple_of(50) {
             storage.wal.truncate_before(number.saturating_sub(RECORDS_KEPT)).unwrap();
         }
     }

@@ -134,7 +134,8 @@ impl Execution<'_> {
 
 impl QueryApi for StatementService {
     fn query(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
-        let params: Params = request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
+        let params: Params =
+            request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
         let query =
             parse_query_with_params(&request.text, &params).map_err(|e| QueryError::Parse(e.to_string()))?;
         let Some(_ticket) = self.running.enter(&request.text, &request.database, request.cancel.clone())

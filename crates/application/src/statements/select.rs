@@ -2,16 +2,19 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{FlushPort, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_planner::exec::{self, ExecOptions};
+use hyperbytedb_planner::exec::{self, ExecOptions, ExecStats};
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
 use hyperbytedb_planner::prepared::{IntoTarget, PreparedSelect};
-use hyperbytedb_timeseriesql::ast::{ExplainStatement, Measurement, SelectStatement, Statement};
+use hyperbytedb_timeseriesql::ast::{
+    DataType, ExplainStatement, Expr, Measurement, SelectStatement, Statement,
+};
 use hyperbytedb_timeseriesql::walk::for_each_measurement_mut;
 
 use super::rows::{Rows, integer, text};
@@ -36,7 +39,9 @@ impl StatementService {
         let run =
             exec::execute(&plan, &*self.engine, &needs_merge, &context, &options).map_err(text_error)?;
         match &plan.into {
-            Some(target) => self.write_into(target, run.map(|block| block.map_err(text_error)), execution),
+            Some(target) => {
+                self.write_into(&plan, target, run.map(|block| block.map_err(text_error)), execution)
+            }
             None => run.into_iter().try_for_each(|block| execution.emit(block.map_err(text_error)?)),
         }
     }
@@ -48,12 +53,24 @@ impl StatementService {
         execution: &mut Execution<'_>,
     ) -> Result<(), StatementError> {
         let catalog = self.metadata.catalog();
+        let started = Instant::now();
         let plan = self.prepare(&statement.statement, &catalog, execution)?;
+        let planning = started.elapsed();
         self.flush_for(&plan)?;
         let needs_merge = |table: &_, range| self.flush.dirty.touches(table, range);
         let context = execution.context.clone();
         let options = self.exec_options(execution);
-        let lines: Vec<String> = {let _ = (&needs_merge, &context, &options); plan.referenced_tables().iter().map(|t| format!("TABLE m{}", t.id.0)).collect()};
+        let mut lines = exec::explain(&plan, &*self.engine, &options).map_err(text_error)?;
+        if statement.analyze {
+            let started = Instant::now();
+            let mut run =
+                exec::execute(&plan, &*self.engine, &needs_merge, &context, &options).map_err(text_error)?;
+            let mut rows = 0;
+            for block in run.by_ref() {
+                rows += block.map_err(text_error)?.rows().count();
+            }
+            lines.extend(analysis(&run.stats(), rows, planning, started.elapsed()));
+        }
         let column = if statement.analyze { "EXPLAIN ANALYZE" } else { "QUERY PLAN" };
         let mut rows = Rows::new("", &[column]);
         lines.iter().for_each(|line| rows.row([text(line)]));
@@ -98,6 +115,7 @@ impl StatementService {
     /// Writes the rows to the target and answers with their number.
     fn write_into(
         &self,
+        plan: &PreparedSelect,
         target: &IntoTarget,
         blocks: impl Iterator<Item = Result<SeriesBlock, StatementError>>,
         execution: &mut Execution<'_>,
@@ -107,7 +125,7 @@ impl StatementService {
         for block in blocks {
             let block = block?;
             for row in block.rows() {
-                if let Some(line) = line_of(target, &block, row) {
+                if let Some(line) = line_of(plan, target, &block, row) {
                     lines.push_str(&line);
                     pending += 1;
                 }
@@ -145,25 +163,42 @@ impl StatementService {
         let Statement::CreateContinuousQuery(mut cq) = statement else { return Ok(statement) };
         let catalog = self.metadata.catalog();
         let request = execution.request;
+        // Without a database in the request, the query's own.
+        let database = execution.database(None);
+        let default = if database.is_empty() { cq.database.clone() } else { database.to_owned() };
         let mut failed = None;
         for_each_measurement_mut(&mut cq.source, &mut |m: &mut Measurement| {
-            let filled = fill_place(&catalog, request, &mut m.database, &mut m.retention_policy);
+            let filled = fill_place(&catalog, request, &default, &mut m.database, &mut m.retention_policy);
             failed = failed.take().or(filled.err());
         });
         if let Some(target) = &mut cq.source.target {
-            fill_place(&catalog, request, &mut target.database, &mut target.retention_policy)?;
+            fill_place(&catalog, request, &default, &mut target.database, &mut target.retention_policy)?;
         }
         failed.map_or(Ok(Statement::CreateContinuousQuery(cq)), Err)
     }
 }
 
+/// What EXPLAIN ANALYZE adds to the plan.
+fn analysis(stats: &ExecStats, rows: usize, planning: Duration, running: Duration) -> Vec<String> {
+    vec![
+        format!("scans: {}", stats.scans),
+        format!("rows read: {}", stats.rows_read),
+        format!("bytes read: {}", stats.bytes_read),
+        format!("rows returned: {rows}"),
+        format!("time planning: {planning:.1?}"),
+        format!("time in the engine: {:.1?}", stats.engine_time),
+        format!("time in operators: {:.1?}", running.saturating_sub(stats.engine_time)),
+    ]
+}
+
 fn fill_place(
     catalog: &Catalog,
     request: &crate::api::QueryRequest,
+    default_database: &str,
     database: &mut Option<String>,
     policy: &mut Option<String>,
 ) -> Result<(), StatementError> {
-    let name = database.get_or_insert_with(|| request.database.clone());
+    let name = database.get_or_insert_with(|| default_database.to_owned());
     if name.is_empty() {
         return Err(StatementError::DatabaseRequired);
     }
@@ -184,19 +219,36 @@ fn text_error(error: impl std::fmt::Display) -> StatementError {
 }
 
 /// A result row as line protocol; `None` when it has no value besides its time.
-fn line_of(target: &IntoTarget, block: &SeriesBlock, row: &[FieldValue]) -> Option<String> {
+fn line_of(
+    plan: &PreparedSelect,
+    target: &IntoTarget,
+    block: &SeriesBlock,
+    row: &[FieldValue],
+) -> Option<String> {
     let mut line = String::new();
     escape_into(&mut line, target.measurement.as_deref().unwrap_or(&block.name), &[',', ' ']);
     let tags: Option<&Arc<[(String, String)]>> = block.tags.as_ref();
     for (key, value) in tags.into_iter().flat_map(|t| t.iter()).filter(|(_, value)| !value.is_empty()) {
-        line.push(',');
-        escape_into(&mut line, key, &[',', ' ', '=']);
-        line.push('=');
-        escape_into(&mut line, value, &[',', ' ', '=']);
+        push_tag(&mut line, key, value);
+    }
+    // The tags that top() and bottom() name stay tags.
+    let selects_extremes = plan.calls.iter().any(|call| matches!(call.name.as_str(), "top" | "bottom"));
+    let is_tag = |column: usize| {
+        let field = column.checked_sub(1).and_then(|i| plan.fields.get(i));
+        selects_extremes
+            && field.is_some_and(|f| matches!(&f.expr, Expr::VarRef(r) if r.data_type == Some(DataType::Tag)))
+    };
+    for (column, value) in row.iter().enumerate().filter(|(column, _)| is_tag(*column)) {
+        if let (FieldValue::String(value), Some(key)) = (value, block.columns.get(column)) {
+            push_tag(&mut line, key, value);
+        }
     }
     let mut time = 0;
     let mut separator = ' ';
-    for (column, value) in block.columns.iter().zip(row) {
+    for (position, (column, value)) in block.columns.iter().zip(row).enumerate() {
+        if is_tag(position) {
+            continue;
+        }
         if let FieldValue::Time(t) = value {
             time = *t;
             continue;
@@ -211,6 +263,13 @@ fn line_of(target: &IntoTarget, block: &SeriesBlock, row: &[FieldValue]) -> Opti
     // Writing to a string cannot fail.
     let _ = writeln!(line, " {time}");
     (separator == ',').then_some(line)
+}
+
+fn push_tag(line: &mut String, key: &str, value: &str) {
+    line.push(',');
+    escape_into(line, key, &[',', ' ', '=']);
+    line.push('=');
+    escape_into(line, value, &[',', ' ', '=']);
 }
 
 fn field_text(value: &FieldValue) -> Option<String> {

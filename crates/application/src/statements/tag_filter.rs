@@ -109,6 +109,16 @@ impl TagFilter {
         }
     }
 
+    /// Whether the condition looks at a tag that is not among these.
+    pub fn names_missing_tag(&self, tags: &Tags) -> bool {
+        match self {
+            Self::Constant(_) => false,
+            Self::And(l, r) | Self::Or(l, r) => l.names_missing_tag(tags) || r.names_missing_tag(tags),
+            Self::Equals { key, .. } | Self::Matches { key, .. } => tags.get(key).is_none(),
+            Self::SameAs { left, right, .. } => tags.get(left).is_none() || tags.get(right).is_none(),
+        }
+    }
+
     /// A tag value that every match must have, if the condition says so: a way into the index.
     pub fn required_value(&self) -> Option<(&str, &str)> {
         match self {

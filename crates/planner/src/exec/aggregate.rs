@@ -60,7 +60,7 @@ pub(super) fn rows<'a>(
         return Ok(Box::new(Empty));
     }
     let slots = CallSlots { calls: &select.calls, aux: &select.aux };
-    let fields = select.fields.iter().map(|f| Scalar::bind(&f.expr, &slots)).collect::<Result<_, _>>()?;
+    let fields = select.fields.iter().map(|f| Scalar::field(&f.expr, &slots)).collect::<Result<_, _>>()?;
     let call_types = plans.iter().map(|plan| plan.as_ref().map(|p| p.output_type));
     let types = call_types.chain(select.aux.iter().map(|a| value_type(a.data_type)));
     Ok(Box::new(AggregateRows {
@@ -74,7 +74,7 @@ pub(super) fn rows<'a>(
     }))
 }
 
-fn call_plans(
+pub(super) fn call_plans(
     select: &PreparedSelect,
     level: &Level,
     inputs: &mut Inputs,
@@ -83,7 +83,25 @@ fn call_plans(
     select.calls.iter().map(plan).collect()
 }
 
+/// The calls of a part, and their slots.
+type PartPlan = (Vec<usize>, Vec<CallPlan>);
+
 /// Calls that read the same range of time share a part.
+pub(super) fn part_plans(plans: Vec<Option<CallPlan>>) -> Vec<PartPlan> {
+    let mut parts: Vec<PartPlan> = Vec::new();
+    for (slot, plan) in plans.into_iter().enumerate() {
+        let Some(plan) = plan else { continue };
+        match parts.iter_mut().find(|(_, calls)| calls[0].level.range == plan.level.range) {
+            Some((slots, calls)) => {
+                slots.push(slot);
+                calls.push(plan);
+            }
+            None => parts.push((vec![slot], vec![plan])),
+        }
+    }
+    parts
+}
+
 fn parts<'a>(
     runtime: &Runtime<'a>,
     select: &'a PreparedSelect,
@@ -91,21 +109,10 @@ fn parts<'a>(
     plans: Vec<Option<CallPlan>>,
     inputs: &Inputs,
 ) -> Result<Vec<PartInput<'a>>, ExecError> {
-    let mut groups: Vec<(Vec<usize>, Vec<CallPlan>)> = Vec::new();
-    for (slot, plan) in plans.into_iter().enumerate() {
-        let Some(plan) = plan else { continue };
-        match groups.iter_mut().find(|(_, calls)| calls[0].level.range == plan.level.range) {
-            Some((slots, calls)) => {
-                slots.push(slot);
-                calls.push(plan);
-            }
-            None => groups.push((vec![slot], vec![plan])),
-        }
-    }
     let part = |(slots, calls)| {
         Ok(PartInput { part: Part::new(runtime, select, level, calls, inputs)?, slots, head: None })
     };
-    groups.into_iter().map(part).collect()
+    part_plans(plans).into_iter().map(part).collect()
 }
 
 impl AggregateRows<'_> {

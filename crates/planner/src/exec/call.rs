@@ -1,7 +1,7 @@
 //! From a call to the chain of operators that computes it.
 
 use hyperbytedb_domain::FieldType;
-use hyperbytedb_timeseriesql::ast::{Call, Expr, VarRef};
+use hyperbytedb_timeseriesql::ast::{Call, DataType, Expr, VarRef};
 
 use super::error::ExecError;
 use super::inputs::{Inputs, value_type};
@@ -111,7 +111,11 @@ impl Builder {
         name: &str,
     ) -> Result<Option<(VarRef, FieldType)>, ExecError> {
         let Some((driver, input)) = self.argument(call)? else { return Ok(None) };
-        let output = aggregate.result_type(input)?;
+        let output = match aggregate.result_type(input) {
+            // A tag has no points that could be of the wrong type.
+            Err(_) if driver.data_type == Some(DataType::Tag) => return Ok(None),
+            output => output?,
+        };
         let windowed = self.level.interval.is_some();
         let keeps_times = aggregate.keeps_times();
         let fills = windowed && !keeps_times && !matches!(aggregate, Aggregate::Distinct);

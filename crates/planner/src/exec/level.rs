@@ -4,7 +4,6 @@
 use std::cmp::Ordering;
 
 use hyperbytedb_domain::TimeRange;
-use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME};
 use jiff::tz::TimeZone;
 
 use super::row::Series;
@@ -114,14 +113,15 @@ impl Level {
         }
     }
 
-    /// The same level reading one window more at the end where it begins.
+    /// The same level reading one window more at the end where it begins. Like InfluxDB's, an unbounded start wraps
+    /// around, so that nothing is read.
     pub fn with_leading_window(&self) -> Self {
         let mut level = self.clone();
         if let Some(interval) = self.interval {
             if self.ascending {
-                level.range.min = self.range.min.saturating_sub(interval.every).max(MIN_TIME);
+                level.range.min = self.range.min.wrapping_sub(interval.every);
             } else {
-                level.range.max = self.range.max.saturating_add(interval.every).min(MAX_TIME);
+                level.range.max = self.range.max.wrapping_add(interval.every);
             }
         }
         level

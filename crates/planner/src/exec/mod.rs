@@ -5,6 +5,7 @@
 //! calls, limits, subqueries. Rows stream through them; what they hold is bounded by windows and groups, not by rows.
 //!
 //! * [`scan`]: rows of one table; [`subquery`]: of a subquery; [`merge`], [`source`]: of all sources together
+//! * [`ties`]: rows of one time in InfluxDB's order
 //! * [`predicate`]: conditions for the engine; [`pushdown`]: aggregation in the engine
 //! * [`raw`]: statements without calls
 //! * [`call`], [`stage`], [`pipeline`], [`part`], [`aggregate`]: statements with calls
@@ -24,6 +25,7 @@ mod columns;
 mod context;
 mod emit;
 mod error;
+mod explain;
 mod inputs;
 mod level;
 mod limit;
@@ -42,10 +44,12 @@ mod series_limit;
 mod source;
 mod stage;
 mod subquery;
+mod ties;
 
 pub use context::{ExecOptions, ExecStats, NeedsMerge};
 pub use emit::Blocks;
 pub use error::ExecError;
+pub use explain::explain;
 
 /// Starts a SELECT. The points it is to see must be in the engine; scans begin with the first block asked for.
 ///

@@ -71,6 +71,11 @@ impl Feed<'_> {
     }
 }
 
+/// Inputs without which a row is of no use to any call.
+pub(super) fn required(calls: &[CallPlan]) -> Vec<usize> {
+    calls.iter().map(|call| call.driver_input).collect()
+}
+
 impl<'a> Part<'a> {
     /// `calls` share their level but for LIMIT, which `level` tells.
     pub fn new(
@@ -81,10 +86,7 @@ impl<'a> Part<'a> {
         inputs: &Inputs,
     ) -> Result<Self, ExecError> {
         let reading = calls.first().map_or(level, |call| &call.level);
-        let pushed = match source::tables_by_name(select, reading) {
-            Some(tables) if runtime.options.pushdown => pushdown::plan(select, &tables, &calls),
-            _ => None,
-        };
+        let pushed = runtime.options.pushdown.then(|| pushdown::plan(select, &calls)).flatten();
         let feed = match pushed {
             Some(plans) => Feed::Reduced {
                 stream: AggregatePoints::new(runtime, plans, reading),
@@ -92,8 +94,8 @@ impl<'a> Part<'a> {
                 points: Vec::new(),
             },
             None => {
-                let required: Vec<usize> = calls.iter().map(|call| call.driver_input).collect();
-                let request = Request { level: reading, inputs, required: &required, limit_per_group: 0 };
+                let required = required(&calls);
+                let request = Request { level: reading, inputs, required: &required, is_raw: false };
                 Feed::Rows { stream: source::rows(runtime, select, request)?, row: Row::default() }
             }
         };

@@ -128,12 +128,7 @@ impl Stage {
 }
 
 /// Passes a point through the stages.
-fn feed(
-    stages: &mut [Stage],
-    series: &Series,
-    point: Point,
-    output: &mut Output,
-) -> Result<(), ExecError> {
+fn feed(stages: &mut [Stage], series: &Series, point: Point, output: &mut Output) -> Result<(), ExecError> {
     let Some((stage, rest)) = stages.split_first_mut() else { return output.push(series, point) };
     match stage {
         Stage::Reduce(reduce) => collect(rest, output, |emit| reduce.push(series, &point, emit)),

@@ -22,6 +22,7 @@ use super::predicate;
 use super::row::Series;
 use super::scan::TableSource;
 use super::series_limit::SeriesLimit;
+use super::source;
 use super::stage::shown_start;
 use crate::functions::{Aggregate, Point};
 use crate::prepared::{Interval, PreparedSelect};
@@ -39,12 +40,9 @@ pub(super) struct AggregatePlan {
 }
 
 /// The aggregations that answer these calls, one a measurement, in order; `None` where Rust has to reduce rows.
-pub(super) fn plan(
-    select: &PreparedSelect,
-    measurements: &[Vec<TableSource>],
-    calls: &[CallPlan],
-) -> Option<Vec<AggregatePlan>> {
+pub(super) fn plan(select: &PreparedSelect, calls: &[CallPlan]) -> Option<Vec<AggregatePlan>> {
     let level = &calls.first()?.level;
+    let measurements = source::tables_by_name(select, level)?;
     let reduces = calls.iter().map(reduce_of).collect::<Option<Vec<_>>>()?;
     if !level.dimensions.is_flat() || level.range.is_empty() {
         return None;
@@ -55,7 +53,7 @@ pub(super) fn plan(
     };
     let condition = select.condition.as_ref();
     let mut plans = Vec::with_capacity(measurements.len());
-    for measurement in measurements {
+    for measurement in &measurements {
         let [source] = measurement.as_slice() else { return None };
         plans.push(AggregatePlan::new(source, level, calls, &reduces, window, condition)?);
     }
@@ -92,6 +90,10 @@ impl AggregatePlan {
                 Some(field) => {
                     let function = function_of(&reduce.aggregate, call.driver_type)?;
                     let with_time = reduce.keeps_time;
+                    // Which of several equal values is the point of a rank depends on InfluxDB's sort.
+                    if with_time && matches!(function, AggregateFunction::Percentile(_)) {
+                        return None;
+                    }
                     let aggregate = ScanAggregate { function, field, with_time };
                     Some(aggregates.iter().position(|a| *a == aggregate).unwrap_or_else(|| {
                         aggregates.push(aggregate);

@@ -9,7 +9,7 @@ use super::missing::Missing;
 use super::row::{Empty, Row, RowStream};
 use super::scalar::Scalar;
 use super::source::{self, Request};
-use crate::prepared::{PreparedSelect, PreparedSource};
+use crate::prepared::PreparedSelect;
 
 /// Evaluates the fields of each row.
 struct RawRows<'a> {
@@ -20,28 +20,26 @@ struct RawRows<'a> {
     input: Row,
 }
 
+/// The columns that the fields are made of.
+pub(super) fn inputs(select: &PreparedSelect) -> Inputs {
+    let mut inputs = Inputs::default();
+    select.fields.iter().for_each(|field| inputs.add_all(&field.expr));
+    inputs
+}
+
 /// The rows of a raw SELECT.
 pub(super) fn rows<'a>(
     runtime: &Runtime<'a>,
     select: &'a PreparedSelect,
     level: &Level,
 ) -> Result<Box<dyn RowStream + 'a>, ExecError> {
-    let mut inputs = Inputs::default();
-    for field in &select.fields {
-        inputs.add_all(&field.expr);
-    }
+    let inputs = inputs(select);
     if inputs.refs.iter().all(|r| r.data_type.is_none()) {
         return Ok(Box::new(Empty));
     }
     let required: Vec<usize> = (0..inputs.len()).collect();
-    let has_subquery = select.sources.iter().any(|s| matches!(s, PreparedSource::Subquery(_)));
-    let limit_per_group = match level.limit {
-        0 => 0,
-        _ if has_subquery || !level.dimensions.is_flat() => 0,
-        limit => (limit + level.offset) as u64,
-    };
-    let request = Request { level, inputs: &inputs, required: &required, limit_per_group };
-    let fields = select.fields.iter().map(|f| Scalar::bind(&f.expr, &inputs)).collect::<Result<_, _>>()?;
+    let request = Request { level, inputs: &inputs, required: &required, is_raw: true };
+    let fields = select.fields.iter().map(|f| Scalar::field(&f.expr, &inputs)).collect::<Result<_, _>>()?;
     Ok(Box::new(RawRows {
         rows: source::rows(runtime, select, request)?,
         limit: RowLimit::new(level),

@@ -5,14 +5,15 @@ use hyperbytedb_timeseriesql::ast::{BinaryOp, Call, Expr, VarRef};
 use hyperbytedb_timeseriesql::regex::Regex;
 
 use super::error::ExecError;
-use crate::functions::{MathFunction, value};
+use crate::functions::MathFunction;
+use crate::functions::value::{self, IntegerDivision};
 
 /// An expression whose names are positions in a row.
 #[derive(Debug, Clone)]
 pub(super) enum Scalar {
     Slot(usize),
     Literal(FieldValue),
-    Binary { op: BinaryOp, left: Box<Scalar>, right: Box<Scalar> },
+    Binary { op: BinaryOp, left: Box<Scalar>, right: Box<Scalar>, division: IntegerDivision },
     Matches { text: Box<Scalar>, regex: Regex, negated: bool },
     Math { function: MathFunction, arguments: Vec<Scalar> },
 }
@@ -31,20 +32,31 @@ pub(super) trait Slots {
 impl Scalar {
     pub const NULL: Self = Self::Literal(FieldValue::Null);
 
-    /// Binds an expression to the slots of a row.
-    pub fn bind(expr: &Expr, slots: &dyn Slots) -> Result<Self, ExecError> {
+    /// Binds a field to the slots of a row.
+    pub fn field(expr: &Expr, slots: &dyn Slots) -> Result<Self, ExecError> {
+        Self::bind(expr, slots, IntegerDivision::Float)
+    }
+
+    /// Binds a condition to the slots of a row.
+    pub fn condition(expr: &Expr, slots: &dyn Slots) -> Result<Self, ExecError> {
+        Self::bind(expr, slots, IntegerDivision::Integer)
+    }
+
+    fn bind(expr: &Expr, slots: &dyn Slots, division: IntegerDivision) -> Result<Self, ExecError> {
+        let bind = |expr| Self::bind(expr, slots, division);
         Ok(match expr {
-            Expr::Paren(inner) => Self::bind(inner, slots)?,
+            Expr::Paren(inner) => bind(inner)?,
             Expr::VarRef(variable) => slots.variable(variable).map_or(Self::NULL, Self::Slot),
-            Expr::Call(call) => Self::bind_call(call, slots)?,
-            Expr::Distinct(name) => {
-                let call =
-                    Call { name: "distinct".to_owned(), args: vec![Expr::VarRef(VarRef::new(name.clone()))] };
-                Self::bind_call(&call, slots)?
-            }
+            Expr::Call(call) => match MathFunction::parse(&call.name) {
+                Some(function) => {
+                    let arguments = call.args.iter().map(bind).collect::<Result<_, _>>()?;
+                    Self::Math { function, arguments }
+                }
+                None => slots.call(call).map_or(Self::NULL, Self::Slot),
+            },
             Expr::Binary(binary) if binary.op.is_regex() => match binary.rhs.as_ref() {
                 Expr::Regex(regex) => Self::Matches {
-                    text: Box::new(Self::bind(&binary.lhs, slots)?),
+                    text: Box::new(bind(&binary.lhs)?),
                     regex: regex.clone(),
                     negated: binary.op == BinaryOp::NotEqRegex,
                 },
@@ -52,21 +64,12 @@ impl Scalar {
             },
             Expr::Binary(binary) => Self::Binary {
                 op: binary.op,
-                left: Box::new(Self::bind(&binary.lhs, slots)?),
-                right: Box::new(Self::bind(&binary.rhs, slots)?),
+                left: Box::new(bind(&binary.lhs)?),
+                right: Box::new(bind(&binary.rhs)?),
+                division,
             },
             other => Self::Literal(literal(other).ok_or_else(|| ExecError::Invalid(format!("{other:?}")))?),
         })
-    }
-
-    fn bind_call(call: &Call, slots: &dyn Slots) -> Result<Self, ExecError> {
-        match MathFunction::parse(&call.name) {
-            Some(function) => {
-                let arguments = call.args.iter().map(|a| Self::bind(a, slots)).collect::<Result<_, _>>()?;
-                Ok(Self::Math { function, arguments })
-            }
-            None => Ok(slots.call(call).map_or(Self::NULL, Self::Slot)),
-        }
     }
 
     /// The value for a row.
@@ -74,7 +77,9 @@ impl Scalar {
         match self {
             Self::Slot(i) => row.get(*i).cloned().unwrap_or_default(),
             Self::Literal(value) => value.clone(),
-            Self::Binary { op, left, right } => value::binary(*op, &left.evaluate(row), &right.evaluate(row)),
+            Self::Binary { op, left, right, division } => {
+                value::evaluate(*op, &left.evaluate(row), &right.evaluate(row), *division)
+            }
             Self::Matches { text, regex, negated } => match text.evaluate(row) {
                 FieldValue::String(text) => FieldValue::Boolean(regex.is_match(&text) != *negated),
                 _ => FieldValue::Boolean(false),

@@ -13,10 +13,14 @@ use super::context::Runtime;
 use super::error::ExecError;
 use super::inputs::{Inputs, can_cast, cast, value_type};
 use super::level::Level;
+use super::limit::ShardLimit;
 use super::predicate::{self, Split};
 use super::row::{Row, RowStream, Series};
 use super::scalar::Scalar;
 use super::series_limit::SeriesLimit;
+
+/// Rows read past a limit.
+const TIE_ROWS_AHEAD: u64 = 64;
 
 /// What one level reads from one table.
 #[derive(Debug, Clone)]
@@ -47,6 +51,8 @@ pub(super) struct RowPlan {
     origins: Vec<Origin>,
     inputs: usize,
     residual: Option<Scalar>,
+    /// All tags of the table by name, with their positions among the scanned tags; empty where groups are series.
+    series_tags: Vec<(String, usize)>,
 }
 
 #[derive(Default)]
@@ -64,7 +70,8 @@ impl Columns {
         let field = table.field(&variable.name);
         let wanted = value_type(variable.data_type);
         match (variable.data_type, field) {
-            (Some(DataType::Tag) | None, _) => {
+            (None, _) => Origin::Null,
+            (Some(DataType::Tag), _) => {
                 table.tag(&variable.name).map_or(Origin::Null, |tag| Origin::Tag(self.tag(tag)))
             }
             (_, Some((id, stored))) if wanted.is_none_or(|wanted| can_cast(stored, wanted)) => {
@@ -114,6 +121,11 @@ impl RowPlan {
             Some(expr) => Some(bind_residual(&expr, table, &mut columns, &mut origins)?),
             None => None,
         };
+        let series_tags = if group_by.iter().flatten().count() < table.tags.len() {
+            series_tags(table, &mut columns)
+        } else {
+            Vec::new()
+        };
         let order: Vec<TagId> =
             level.dimensions.bucket.iter().filter_map(|&i| group_by[i].map(|c| columns.tags[c])).collect();
         let scan = Scan {
@@ -130,19 +142,37 @@ impl RowPlan {
                 limit_per_group: 0,
             }),
         };
-        Ok(Some(Self { scan, group: group_by, origins, inputs: inputs.len(), residual }))
+        Ok(Some(Self { scan, group: group_by, origins, inputs: inputs.len(), residual, series_tags }))
     }
 
-    /// The first rows of each group are enough. Has no effect where Rust filters.
-    pub fn limit_per_group(&mut self, limit: u64) {
-        if let (ScanOutput::Rows(rows), None) = (&mut self.scan.output, &self.residual) {
-            rows.limit_per_group = limit;
+    /// Lets the engine stop after the rows that LIMIT and OFFSET need, where they are the same here and there.
+    pub fn limit_rows(&mut self, level: &Level) {
+        if level.limit > 0
+            && level.dimensions.is_flat()
+            && let (ScanOutput::Rows(rows), None) = (&mut self.scan.output, &self.residual)
+        {
+            // What follows the limit decides the order of ties before it.
+            let ahead = if self.series_tags.is_empty() { 0 } else { TIE_ROWS_AHEAD };
+            rows.limit_per_group = (level.limit + level.offset) as u64 + ahead;
         }
     }
 
+    /// Whether Rust evaluates a part of the condition.
     pub fn filters_in_rust(&self) -> bool {
         self.residual.is_some()
     }
+
+    /// Whether a group may have rows of several series.
+    pub fn may_tie(&self) -> bool {
+        !self.series_tags.is_empty()
+    }
+}
+
+fn series_tags(table: &Table, columns: &mut Columns) -> Vec<(String, usize)> {
+    let position = |(i, key): (usize, &String)| (key.clone(), columns.tag(TagId(i as u32)));
+    let mut tags: Vec<_> = table.tags.iter().enumerate().map(position).collect();
+    tags.sort_unstable();
+    tags
 }
 
 fn bind_residual(
@@ -161,7 +191,7 @@ fn bind_residual(
         };
         origins.push(origin);
     }
-    Scalar::bind(expr, &Offset { inputs: &inputs, base })
+    Scalar::condition(expr, &Offset { inputs: &inputs, base })
 }
 
 struct Offset<'a> {
@@ -183,7 +213,8 @@ pub(super) struct TableRows<'a> {
     stream: Option<Box<dyn BatchStream>>,
     batch: Batch,
     series: Option<Series>,
-    limit: Option<SeriesLimit>,
+    series_limit: Option<SeriesLimit>,
+    shard_limit: Option<ShardLimit>,
 }
 
 #[derive(Default)]
@@ -201,7 +232,8 @@ impl<'a> TableRows<'a> {
         runtime: &Runtime<'a>,
         source: &TableSource,
         mut plan: RowPlan,
-        limit: Option<SeriesLimit>,
+        series_limit: Option<SeriesLimit>,
+        shard_limit: Option<ShardLimit>,
     ) -> Self {
         plan.scan.merge_duplicates = (runtime.needs_merge)(&source.table, plan.scan.time);
         Self {
@@ -211,12 +243,31 @@ impl<'a> TableRows<'a> {
             stream: None,
             batch: Batch::default(),
             series: None,
-            limit,
+            series_limit,
+            shard_limit,
         }
     }
 
+    /// Nanoseconds of one shard of the table.
+    pub fn shard_duration(&self) -> i64 {
+        self.plan.scan.table.partition_duration
+    }
+
+    /// What InfluxDB orders series by, of the row that came last.
+    pub fn series_key(&self) -> String {
+        let mut key = String::new();
+        let row = self.batch.next.saturating_sub(1);
+        for (name, column) in &self.plan.series_tags {
+            let value = self.batch.tags[*column].text(row);
+            if !value.is_empty() {
+                key.extend([",", name.as_str(), "=", value]);
+            }
+        }
+        key
+    }
+
     fn next_batch(&mut self) -> Result<bool, ExecError> {
-        if let Some(limit) = self.limit.as_mut().filter(|limit| !limit.is_prepared()) {
+        if let Some(limit) = self.series_limit.as_mut().filter(|limit| !limit.is_prepared()) {
             limit.prepare(&self.runtime)?;
         }
         let stream = match &mut self.stream {
@@ -293,7 +344,10 @@ impl RowStream for TableRows<'_> {
             row.values.truncate(self.plan.inputs);
             row.time = self.batch.times.as_ref().map_or(0, |times| times.integer(index));
             let series = self.series_at(index).clone();
-            if self.limit.as_ref().is_none_or(|limit| limit.admits(&series)) {
+            let partition = self.plan.scan.table.partition_of(row.time);
+            if self.series_limit.as_ref().is_none_or(|limit| limit.admits(&series))
+                && self.shard_limit.as_mut().is_none_or(|limit| limit.admits(&series, partition))
+            {
                 row.series = series;
                 return Ok(true);
             }

@@ -23,6 +23,7 @@ use super::scan::TableSource;
 #[derive(Debug)]
 pub(super) struct SeriesLimit {
     name: Arc<str>,
+    names: Vec<String>,
     keys: Vec<Option<TagId>>,
     scan: Scan,
     limit: usize,
@@ -50,27 +51,29 @@ impl SeriesLimit {
             }),
         };
         let name = Arc::clone(&source.name);
-        Some(Self { name, keys, scan, limit: level.slimit, offset: level.soffset, admitted: None })
+        let names = level.dimensions.keys.clone();
+        Some(Self { name, names, keys, scan, limit: level.slimit, offset: level.soffset, admitted: None })
     }
 
     /// Lists the tag sets.
     pub fn prepare(&mut self, runtime: &Runtime<'_>) -> Result<(), ExecError> {
-        let mut admitted = HashSet::new();
-        let end = self.offset.saturating_add(self.limit);
-        let mut position = 0;
+        let mut known = Vec::new();
         let mut stream = runtime.scan(&self.scan)?;
-        while position < end {
-            let Some(batch) = runtime.next_batch(stream.as_mut())? else { break };
+        while let Some(batch) = runtime.next_batch(stream.as_mut())? {
             let tags = batch.columns().iter().map(Column::new).collect::<Result<Vec<_>, _>>()?;
-            for row in 0..batch.num_rows() {
-                if (self.offset..end).contains(&position) {
-                    admitted.insert(self.series(&tags, row));
-                }
-                position += 1;
-            }
+            known.extend((0..batch.num_rows()).map(|row| self.series(&tags, row)));
         }
-        self.admitted = Some(admitted);
+        known.sort_by_cached_key(|series| self.order(series));
+        self.admitted = Some(known.into_iter().skip(self.offset).take(self.limit).collect());
         Ok(())
+    }
+
+    /// What InfluxDB sorts tag sets by: the keys that are there, then their values.
+    fn order(&self, series: &Series) -> String {
+        let present = || self.names.iter().zip(series.tags.iter()).filter(|(_, value)| !value.is_empty());
+        let keys = present().map(|(key, _)| key.as_str());
+        let values = present().map(|(_, value)| &**value);
+        keys.chain(values).collect::<Vec<_>>().join("|")
     }
 
     fn series(&self, tags: &[Column], row: usize) -> Series {

@@ -6,11 +6,13 @@ use super::context::Runtime;
 use super::error::ExecError;
 use super::inputs::Inputs;
 use super::level::Level;
+use super::limit::ShardLimit;
 use super::merge::{Chain, Merge};
 use super::row::{Empty, RowStream};
 use super::scan::{RowPlan, TableRows, TableSource};
 use super::series_limit::SeriesLimit;
 use super::subquery::SubqueryRows;
+use super::ties::TieOrder;
 use crate::prepared::{PreparedSelect, PreparedSource};
 
 /// What a level asks of its sources.
@@ -20,8 +22,8 @@ pub(super) struct Request<'r> {
     pub inputs: &'r Inputs,
     /// Rows of a table without any of these inputs are left out.
     pub required: &'r [usize],
-    /// The first rows of each group are enough; 0 = all.
-    pub limit_per_group: u64,
+    /// The rows are those of the statement, so that its LIMIT and OFFSET apply to them.
+    pub is_raw: bool,
 }
 
 /// The tables of a statement by measurement, in the order in which their rows come; `None` if it reads subqueries.
@@ -82,9 +84,19 @@ fn table_rows<'a>(
     let condition = select.condition.as_ref();
     let plan = RowPlan::new(source, request.level, request.inputs, request.required, condition)?;
     Ok(plan.map(|mut plan| {
-        plan.limit_per_group(request.limit_per_group);
-        let limit = SeriesLimit::new(source, request.level, condition);
-        Box::new(TableRows::new(runtime, source, plan, limit)) as Box<dyn RowStream>
+        let ties = plan.may_tie() && request.level.dimensions.is_flat();
+        let series_limit = SeriesLimit::new(source, request.level, condition);
+        let mut shard_limit = None;
+        if request.is_raw {
+            plan.limit_rows(request.level);
+            shard_limit = ShardLimit::new(request.level);
+        }
+        let rows = TableRows::new(runtime, source, plan, series_limit, shard_limit);
+        if ties {
+            Box::new(TieOrder::new(rows, request.level.ascending)) as Box<dyn RowStream>
+        } else {
+            Box::new(rows)
+        }
     }))
 }
 

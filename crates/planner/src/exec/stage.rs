@@ -48,9 +48,9 @@ impl<T> Groups<T> {
         Ok((self.latest, &mut self.members[self.latest].1))
     }
 
-    /// Positions in the order of the groups.
-    fn sort(&self, positions: &mut [usize], level: &Level) {
-        positions.sort_by(|&a, &b| level.directed(self.members[a].0.cmp(&self.members[b].0)));
+    /// Positions in the order of the groups, which is ascending in every statement.
+    fn sort(&self, positions: &mut [usize]) {
+        positions.sort_by(|&a, &b| self.members[a].0.cmp(&self.members[b].0));
     }
 
     fn clear(&mut self) {
@@ -112,11 +112,11 @@ impl Reduce {
         Ok(())
     }
 
-    /// Emits what the window holds, groups in order; points that keep their times in order of time.
+    /// Emits what the window holds, group by group.
     fn end_window(&mut self, emit: &mut Emit<'_>) {
         let Some(window) = self.window.take() else { return };
         let mut active = std::mem::take(&mut self.active);
-        self.groups.sort(&mut active, &self.level);
+        self.groups.sort(&mut active);
         let start = shown_start(window.start);
         for position in active.drain(..) {
             let (series, member) = &mut self.groups.members[position];
@@ -132,9 +132,6 @@ impl Reduce {
             });
         }
         self.active = active;
-        if self.plan.keeps_time && self.emitted.len() > 1 {
-            self.emitted.sort_by(|a, b| self.level.directed(a.1.time.cmp(&b.1.time)));
-        }
         for (series, point) in self.emitted.drain(..) {
             if emit(&series, point).is_break() {
                 break;
@@ -198,7 +195,7 @@ impl Transforming {
 
     pub fn end_bucket(&mut self, emit: &mut Emit<'_>) -> Result<(), ExecError> {
         let mut positions: Vec<usize> = (0..self.groups.members.len()).collect();
-        self.groups.sort(&mut positions, &self.level);
+        self.groups.sort(&mut positions);
         let start = shown_start(self.windows.range.min);
         for position in positions {
             let (series, transform) = &mut self.groups.members[position];

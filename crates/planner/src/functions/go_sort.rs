@@ -127,8 +127,8 @@ impl<T, F: Fn(&T, &T) -> bool> Sorter<'_, T, F> {
         let middle = from + (length / 4) * 2 - 1;
         for i in 0..3 {
             random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
+            random ^= random >> 17;
+            random ^= random << 5;
             let mut other = (random & mask) as usize;
             if other >= length {
                 other -= length;

@@ -6,21 +6,11 @@ use hyperbytedb_timeseriesql::duration::format_duration;
 use super::PrepareError;
 use super::error::refuse;
 use super::rules::FieldCheck;
-use super::types::go_type;
-
-/// How many arguments a mathematical function takes; `None` for other functions.
-pub(super) fn math_arity(name: &str) -> Option<usize> {
-    match name {
-        "abs" | "sin" | "cos" | "tan" | "asin" | "acos" | "atan" | "exp" | "ln" | "log2" | "log10"
-        | "sqrt" | "floor" | "ceil" | "round" => Some(1),
-        "atan2" | "log" | "pow" => Some(2),
-        _ => None,
-    }
-}
+use crate::functions::MathFunction;
 
 /// Whether the call is mathematics: computed from values of a row, without making rows.
 pub(super) fn is_math(call: &Call) -> bool {
-    math_arity(&call.name).is_some()
+    MathFunction::parse(&call.name).is_some()
 }
 
 /// Whether the call selects points: rows then keep the point's time and other columns.
@@ -34,8 +24,9 @@ pub(super) fn is_selector(call: &Call) -> bool {
 impl FieldCheck<'_> {
     pub fn call(&mut self, call: &Call) -> Result<(), PrepareError> {
         let (name, args) = (call.name.as_str(), call.args.as_slice());
-        if let Some(arity) = math_arity(name) {
-            return self.math(name, arity, args);
+        if let Some(function) = MathFunction::parse(name) {
+            exactly(name, function.arity(), args)?;
+            return args.iter().filter(|arg| !arg.is_literal()).try_for_each(|arg| self.expr(arg));
         }
         self.rules.calls += 1;
         match name {
@@ -68,11 +59,6 @@ impl FieldCheck<'_> {
             }
             _ => refuse!("undefined function {name}()"),
         }
-    }
-
-    fn math(&mut self, name: &str, arity: usize, args: &[Expr]) -> Result<(), PrepareError> {
-        exactly(name, arity, args)?;
-        args.iter().filter(|arg| !arg.is_literal()).try_for_each(|arg| self.expr(arg))
     }
 
     fn aggregate(&mut self, name: &str, args: &[Expr]) -> Result<(), PrepareError> {
@@ -165,7 +151,7 @@ impl FieldCheck<'_> {
             None => {}
             Some(Expr::Duration(unit)) => positive_duration(*unit)?,
             Some(other) => {
-                refuse!("second argument to {name} must be a duration, got {}", go_type(other))
+                refuse!("second argument to {name} must be a duration, got {}", other.go_type())
             }
         }
         self.transform(name, &args[0])
@@ -186,7 +172,7 @@ impl FieldCheck<'_> {
             }
             Expr::Integer(_) => self.transform("moving_average", &args[0]),
             other => {
-                refuse!("second argument for moving_average must be an integer, got {}", go_type(other))
+                refuse!("second argument for moving_average must be an integer, got {}", other.go_type())
             }
         }
     }

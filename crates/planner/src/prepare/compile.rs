@@ -10,7 +10,7 @@ use super::PrepareError;
 use super::condition;
 use super::dimensions::{self, Dimensions};
 use super::error::refuse;
-use super::fold::fold_constants;
+use super::fold::fold_column;
 use super::rules::FieldRules;
 use crate::prepared::TimeBounds;
 
@@ -105,7 +105,7 @@ fn check_fields(statement: &SelectStatement, mut rules: FieldRules) -> Result<Ve
             fields.push(field.clone());
             continue;
         }
-        let expr = fold_constants(&field.expr);
+        let expr = fold_column(&field.expr);
         rules.field(&expr)?;
         let alias = field.alias.clone().filter(|alias| !alias.is_empty());
         fields.push(Field { expr, alias });

@@ -6,9 +6,8 @@ use hyperbytedb_timeseriesql::walk::walk_expr;
 use jiff::tz::TimeZone;
 
 use super::PrepareError;
-use super::calls::math_arity;
 use super::error::refuse;
-use super::types::go_type;
+use crate::functions::MathFunction;
 
 /// Splits WHERE into its time bounds and the rest, constants folded.
 pub(super) fn split(
@@ -33,9 +32,10 @@ fn check_calls(condition: &Expr) -> Result<(), PrepareError> {
         }
         Expr::Call(call) => {
             // Only here does InfluxDB expect a single argument of log().
-            let arity = if call.name == "log" { Some(1) } else { math_arity(&call.name) };
-            let Some(arity) = arity else {
-                refuse!("invalid function call in condition: {call}");
+            let arity = match MathFunction::parse(&call.name) {
+                Some(MathFunction::Log) => 1,
+                Some(function) => function.arity(),
+                None => refuse!("invalid function call in condition: {call}"),
             };
             let got = call.args.len();
             if got != arity {
@@ -63,7 +63,7 @@ pub(super) fn check_regexes(condition: &Expr) -> Result<(), PrepareError> {
         None => Ok(()),
         Some(expr) => refuse!(
             "likely malformed statement, unable to rewrite: interface conversion: influxql.Expr is {}, not *influxql.RegexLiteral",
-            go_type(expr)
+            expr.go_type()
         ),
     }
 }

@@ -88,7 +88,8 @@ fn output(call: &Call, sources: &[PreparedSource]) -> Result<Option<Stream>, Pre
 }
 
 fn column_stream(column: &VarRef, sources: &[PreparedSource]) -> Option<Stream> {
-    let data_type = column.data_type?;
+    // A tag has no points of its own.
+    let data_type = column.data_type.filter(|t| *t != DataType::Tag)?;
     let is_number = matches!(data_type, DataType::Float | DataType::Integer | DataType::Unsigned);
     let has_points = is_number || offers(&column.name, data_type, sources);
     has_points.then_some(Stream { data_type, form: Form::Interrupt })

@@ -106,25 +106,3 @@ fn operation_type(op: BinaryOp, left: DataType, right: DataType) -> Option<DataT
         _ => None,
     }
 }
-
-/// What InfluxDB, written in Go, calls the kind of an expression in its errors.
-pub(super) fn go_type(expr: &Expr) -> &'static str {
-    match expr {
-        Expr::VarRef(_) => "*influxql.VarRef",
-        Expr::Call(_) => "*influxql.Call",
-        Expr::Binary(_) => "*influxql.BinaryExpr",
-        Expr::Paren(_) => "*influxql.ParenExpr",
-        Expr::Distinct(_) => "*influxql.Distinct",
-        Expr::Wildcard(_) => "*influxql.Wildcard",
-        Expr::Number(_) => "*influxql.NumberLiteral",
-        Expr::Integer(_) => "*influxql.IntegerLiteral",
-        Expr::Unsigned(_) => "*influxql.UnsignedLiteral",
-        Expr::String(_) => "*influxql.StringLiteral",
-        Expr::Boolean(_) => "*influxql.BooleanLiteral",
-        Expr::Duration(_) => "*influxql.DurationLiteral",
-        Expr::Time(_) => "*influxql.TimeLiteral",
-        Expr::Regex(_) => "*influxql.RegexLiteral",
-        Expr::List(_) => "*influxql.ListLiteral",
-        Expr::Nil => "*influxql.NilLiteral",
-    }
-}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
-use hyperbytedb_domain::catalog::{Table, TableId};
+use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
 use hyperbytedb_domain::scan::{
     Aggregate, AggregateFunction, AggregateScan, CompareOp, FieldId, Operand, Predicate, RowScan, Scan,
@@ -68,11 +68,6 @@ impl QueryPort for MemoryEngine {
     ) -> Result<Vec<SeriesId>, EngineError> {
         Ok(Vec::new())
     }
-}
-
-/// The key of a table's rows.
-pub fn key(id: TableId) -> u64 {
-    id.0
 }
 
 fn tag(row: &StoredRow, id: TagId) -> FieldValue {
@@ -168,8 +163,7 @@ fn aggregate_scan(rows: Vec<&StoredRow>, output: &AggregateScan, table: &Table) 
     let mut groups: BTreeMap<(Vec<Arc<str>>, i64), Vec<&StoredRow>> = BTreeMap::new();
     for row in rows {
         let tags = output.group_by.iter().map(|t| row.tags[t.0 as usize].clone()).collect();
-        let window =
-            output.window.map_or(0, |w| row.time - (row.time - w.offset).rem_euclid(w.every));
+        let window = output.window.map_or(0, |w| row.time - (row.time - w.offset).rem_euclid(w.every));
         groups.entry((tags, window)).or_default().push(row);
     }
     let mut types = vec![FieldType::String; output.group_by.len()];

@@ -1,7 +1,7 @@
 //! Blocks as InfluxDB's JSON.
 
-use hyperbytedb_domain::FieldValue;
 use hyperbytedb_domain::result::SeriesBlock;
+use hyperbytedb_domain::{FieldValue, Precision};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
@@ -11,13 +11,23 @@ use serde_json::{Map, Value, json};
 pub struct SeriesWriter {
     series: Vec<Value>,
     open: bool,
+    /// Nanoseconds of the unit of times; `None`: as text.
+    unit: Option<i64>,
 }
 
 impl SeriesWriter {
+    /// `epoch`: the unit of times, empty for text.
+    pub fn new(epoch: &str) -> Self {
+        let unit = (!epoch.is_empty()).then(|| Precision::parse(epoch).nanoseconds());
+        Self { unit, ..Self::default() }
+    }
+
     pub fn push(&mut self, block: &SeriesBlock) {
         let zone = block.zone.clone().unwrap_or(TimeZone::UTC);
-        let rows: Vec<Value> =
-            block.rows().map(|row| row.iter().map(|v| value(v, &zone)).collect::<Vec<_>>().into()).collect();
+        let rows: Vec<Value> = block
+            .rows()
+            .map(|row| row.iter().map(|v| value(v, &zone, self.unit)).collect::<Vec<_>>().into())
+            .collect();
         let last = self.series.last_mut().filter(|_| self.open).and_then(|s| s["values"].as_array_mut());
         match last {
             Some(values) => values.extend(rows),
@@ -25,8 +35,7 @@ impl SeriesWriter {
                 let mut series = Map::new();
                 series.insert("name".into(), json!(*block.name));
                 if let Some(tags) = &block.tags {
-                    let tags: Map<String, Value> =
-                        tags.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+                    let tags: Map<String, Value> = tags.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
                     series.insert("tags".into(), tags.into());
                 }
                 series.insert("columns".into(), json!(*block.columns));
@@ -42,9 +51,9 @@ impl SeriesWriter {
     }
 }
 
-fn value(value: &FieldValue, zone: &TimeZone) -> Value {
+fn value(value: &FieldValue, zone: &TimeZone, unit: Option<i64>) -> Value {
     match value {
-        FieldValue::Null => Value::Null,
+        FieldValue::Null | FieldValue::Strings(_) => Value::Null,
         FieldValue::Float(v) => json!(v),
         FieldValue::Integer(v) => json!(v),
         FieldValue::Unsigned(v) => json!(v),
@@ -52,11 +61,10 @@ fn value(value: &FieldValue, zone: &TimeZone) -> Value {
         FieldValue::Boolean(v) => json!(v),
         FieldValue::Time(t) => {
             let time = Timestamp::from_nanosecond(i128::from(*t)).unwrap();
-            match *zone == TimeZone::UTC {
-                true => json!(time.to_string()),
-                false => json!(
-                    time.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string()
-                ),
+            match unit {
+                Some(unit) => json!(t / unit),
+                None if *zone == TimeZone::UTC => json!(time.to_string()),
+                None => json!(time.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string()),
             }
         }
     }

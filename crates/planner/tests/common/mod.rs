@@ -22,6 +22,19 @@ pub struct Mode {
 
 /// The answer of a SELECT as InfluxDB's JSON: the `series`, or the error.
 pub fn answer(store: &Store, statement: &str, now: i64, mode: Mode) -> Result<Vec<Value>, String> {
+    answer_in(store, statement, now, mode, "db0", "", "")
+}
+
+/// The same with the parameters `db`, `rp` and `epoch` of a request.
+pub fn answer_in(
+    store: &Store,
+    statement: &str,
+    now: i64,
+    mode: Mode,
+    database: &str,
+    retention_policy: &str,
+    epoch: &str,
+) -> Result<Vec<Value>, String> {
     let query = hyperbytedb_timeseriesql::parse_query(statement).map_err(|e| e.to_string())?;
     let [Statement::Select(select)] = query.statements.as_slice() else {
         return Err(format!("not one SELECT: {statement}"));
@@ -29,18 +42,19 @@ pub fn answer(store: &Store, statement: &str, now: i64, mode: Mode) -> Result<Ve
     let catalog = store.catalog();
     let context = PrepareContext {
         catalog: &catalog,
-        database: "db0",
-        retention_policy: "",
+        database,
+        retention_policy,
         now,
         limits: PrepareLimits::default(),
     };
     let plan = prepare(select, &context).map_err(|e| e.to_string())?;
     let engine = store.engine();
     let bounds = QueryContext::unbounded();
-    let options = ExecOptions { pushdown: mode.pushdown, chunk_rows: mode.chunk_rows, ..ExecOptions::default() };
+    let options =
+        ExecOptions { pushdown: mode.pushdown, chunk_rows: mode.chunk_rows, ..ExecOptions::default() };
     let blocks =
         exec::execute(&plan, &engine, &|_, _| false, &bounds, &options).map_err(|e| e.to_string())?;
-    let mut series = json::SeriesWriter::default();
+    let mut series = json::SeriesWriter::new(epoch);
     for block in blocks {
         series.push(&block.map_err(|e| e.to_string())?);
     }

@@ -99,7 +99,11 @@ impl Store {
             let stored = rows.iter().map(|((tags, time), fields)| StoredRow {
                 time: *time,
                 tags: table.tags.iter().map(|t| Arc::from(tags.get(t).unwrap_or(""))).collect(),
-                fields: table.fields.iter().map(|f| fields.get(&f.name).cloned().unwrap_or_default()).collect(),
+                fields: table
+                    .fields
+                    .iter()
+                    .map(|f| fields.get(&f.name).cloned().unwrap_or_default())
+                    .collect(),
             });
             engine.tables.insert(id as u64, stored.collect());
         }

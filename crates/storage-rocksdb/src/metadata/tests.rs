@@ -62,6 +62,8 @@ fn commands() -> Vec<Command> {
         Command::DropShard { id: 1 },
         Command::DropMeasurement { database: db(), name: "m".into() },
         extend("m", &["again"], &["v"]),
+        Command::DropTable { database: db(), retention_policy: "week".into(), measurement: "m\0 ,=".into() },
+        Command::DeletePoints { database: db(), scopes: Vec::new() },
         Command::DropContinuousQuery { database: db(), name: "cq".into() },
         Command::DropSubscription { database: db(), retention_policy: "week".into(), name: "sub".into() },
         Command::DropMaterializedView { database: db(), name: "view".into() },
@@ -154,7 +156,8 @@ fn damage_is_named() {
         metadata.apply(&create_database("db")).unwrap();
         metadata.apply(&extend("m", &[], &["v"])).unwrap();
     }
-    let cases: [(&[u8], Option<&[u8]>, &str); 4] = [
+    type Case<'a> = (&'a [u8], Option<&'a [u8]>, &'a str);
+    let cases: [Case; 4] = [
         (b"d\0\0\0\x02db", Some(b"\x09"), "version 9 is unknown"),
         (b"d\0\0\0\x02db", Some(b""), "empty value"),
         (b"d\0\0\0\x02db", None, "in database \"db\", which is missing"),

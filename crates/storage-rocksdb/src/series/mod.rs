@@ -78,6 +78,12 @@ impl RocksSeriesIndex {
     fn drop_table_id(&self, table: TableId) -> Result<(), StorageError> {
         let mut counts = self.counts.lock();
         let (from, to) = keys::table_range(table);
+        self.db.walk(self.db.family(BY_ID)?, &from, &to, |key, _| {
+            if let Some(series) = key.get(keys::TABLE_BYTES..).and_then(keys::read_id) {
+                self.known.remove(&(table, series));
+            }
+            Ok(true)
+        })?;
         let mut batch = WriteBatch::default();
         batch.delete_cf(self.db.family(COUNTS)?, from);
         for family in [BY_ID, BY_TAGS, POSTINGS] {

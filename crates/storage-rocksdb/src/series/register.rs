@@ -28,6 +28,7 @@ struct Candidate<'a> {
     position: usize,
     id: SeriesId,
     tags: &'a Tags,
+    second_hash: u64,
     encoded: Vec<u8>,
     /// Positions of its pairs in [`Pairs::list`].
     pairs: Vec<usize>,
@@ -49,12 +50,12 @@ pub(super) fn register(
 ) -> Result<Answers, StorageError> {
     let mut answers: Answers = vec![Ok(false); series.len()];
     let mut unknown = Vec::new();
-    let mut encoded = Vec::new();
     for (position, &(id, tags)) in series.iter().enumerate() {
-        encoded.clear();
-        push_tags(&mut encoded, tags);
-        if index.known.get(&(table.id, id)) != Some(second_hash(&encoded)) {
-            unknown.push(Candidate { position, id, tags, encoded: encoded.clone(), pairs: Vec::new() });
+        let second_hash = second_hash(tags);
+        if index.known.get(&(table.id, id)) != Some(second_hash) {
+            let mut encoded = Vec::new();
+            push_tags(&mut encoded, tags);
+            unknown.push(Candidate { position, id, tags, second_hash, encoded, pairs: Vec::new() });
         }
     }
     if !unknown.is_empty() {
@@ -64,8 +65,11 @@ pub(super) fn register(
     Ok(answers)
 }
 
-fn second_hash(encoded_tags: &[u8]) -> u64 {
-    xxh3_64_with_seed(encoded_tags, SECOND_HASH_SEED)
+/// Hashes text by text, each seeded with the hash before, so that no two tag sets feed it the same.
+fn second_hash(tags: &Tags) -> u64 {
+    tags.iter().fold(SECOND_HASH_SEED, |hash, (key, value)| {
+        xxh3_64_with_seed(value.as_bytes(), xxh3_64_with_seed(key.as_bytes(), hash))
+    })
 }
 
 fn register_unknown(
@@ -88,13 +92,16 @@ fn register_unknown(
         store(index, table, &new, &mut pairs, &mut changed)?;
         counts.set(table.id, Some(changed));
         for series in &new {
-            index.known.insert((table.id, series.id), second_hash(&series.encoded));
+            index.known.insert((table.id, series.id), series.second_hash);
             answers[series.position] = Ok(true);
         }
     }
     for twin in twins {
-        answers[twin.candidate.position] =
-            if twin.same_tags { answers[twin.first].clone() } else { Err(collision(table, &twin.candidate)) };
+        answers[twin.candidate.position] = if twin.same_tags {
+            answers[twin.first].clone().map(|_| false)
+        } else {
+            Err(collision(table, &twin.candidate))
+        };
     }
     Ok(())
 }
@@ -137,7 +144,7 @@ fn without_stored<'a>(
         match stored.map_err(|error| index.db.failure("look up series", error))? {
             None => new.push(candidate),
             Some(tags) if *tags == *candidate.encoded => {
-                index.known.insert((table.id, candidate.id), second_hash(&candidate.encoded));
+                index.known.insert((table.id, candidate.id), candidate.second_hash);
             }
             Some(_) => answers[candidate.position] = Err(collision(table, &candidate)),
         }

@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::{SeriesId, StorageError};
-use rocksdb::WriteBatch;
+use rocksdb::{DBRawIterator, WriteBatch};
 
 use super::counts::{self, TableCounts};
-use super::keys::{
-    chunk_key, end_of_text_prefix, id_key, ordered_key, push_ids, push_tags, read_ids, value_prefix,
-};
+use super::keys::{chunk_key, id_key, ordered_key, push_ids, push_tags, read_ids, table_range, value_prefix};
 use super::read::look_up;
 use super::{BY_ID, BY_TAGS, POSTINGS, RocksSeriesIndex};
 use crate::database::Durability;
@@ -45,8 +43,10 @@ fn remove_batch(index: &RocksSeriesIndex, table: &Table, series: &[SeriesId]) ->
             pairs.entry((key.to_owned(), value.to_owned())).or_default().insert(id);
         }
     }
+    let (from, to) = table_range(table.id);
+    let mut entries = index.db.entries(index.db.family(POSTINGS)?, &from, &to);
     for ((key, value), gone) in pairs {
-        remove_postings(index, table, (&key, &value), &gone, &mut batch, &mut changed)?;
+        remove_postings(index, table, &mut entries, (&key, &value), &gone, &mut batch, &mut changed)?;
     }
     if !batch.is_empty() {
         counts::store(&index.db, &mut batch, table.id, &changed)?;
@@ -63,6 +63,7 @@ fn remove_batch(index: &RocksSeriesIndex, table: &Table, series: &[SeriesId]) ->
 fn remove_postings(
     index: &RocksSeriesIndex,
     table: &Table,
+    entries: &mut DBRawIterator,
     (key, value): (&str, &str),
     gone: &HashSet<SeriesId>,
     batch: &mut WriteBatch,
@@ -72,22 +73,21 @@ fn remove_postings(
     let first_chunk = chunk_key(&prefix, 0);
     let postings = index.db.family(POSTINGS)?;
     let mut series_left = false;
-    index.db.walk(postings, &prefix, &end_of_text_prefix(&prefix), |chunk, ids| {
+    entries.seek(&prefix);
+    while let Some((chunk, ids)) = entries.item().filter(|(chunk, _)| chunk.starts_with(&prefix)) {
         let before = read_ids(ids).ok_or_else(|| index.corrupt(table.id, "misshaped posting"))?;
         let after: Vec<SeriesId> = before.iter().copied().filter(|id| !gone.contains(id)).collect();
         series_left |= !after.is_empty();
-        if after.len() == before.len() {
-            return Ok(true);
-        }
         if after.is_empty() && chunk != first_chunk {
             batch.delete_cf(postings, chunk);
-        } else {
+        } else if after.len() < before.len() {
             let mut ids = Vec::with_capacity(ids.len());
             push_ids(&mut ids, &after);
             batch.put_cf(postings, chunk, ids);
         }
-        Ok(true)
-    })?;
+        entries.next();
+    }
+    entries.status().map_err(|error| index.db.failure("read postings", error))?;
     if !series_left {
         batch.delete_cf(postings, first_chunk);
         changed.remove_value(key);

@@ -3,6 +3,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::metadata::open_database;
 
+const NEW: Result<bool, SeriesRefusal> = Ok(true);
+const KNOWN: Result<bool, SeriesRefusal> = Ok(false);
+
 fn options(dir: &TempDir) -> StorageOptions {
     StorageOptions::in_directory(dir.path())
 }
@@ -32,7 +35,7 @@ fn tags(text: &str) -> Tags {
 }
 
 /// Registers series written as `key=value,…`.
-fn register(index: &RocksSeriesIndex, table: &Table, series: &[&str]) -> Vec<Result<(), SeriesRefusal>> {
+fn register(index: &RocksSeriesIndex, table: &Table, series: &[&str]) -> Vec<Result<bool, SeriesRefusal>> {
     let tags: Vec<Tags> = series.iter().map(|text| tags(text)).collect();
     let series: Vec<(SeriesId, &Tags)> = tags.iter().map(|tags| (tags.series_id(), tags)).collect();
     index.register(table, &series).unwrap()
@@ -139,10 +142,11 @@ fn visitors_can_stop() {
 #[test]
 fn registering_again_changes_nothing_also_after_reopening() {
     let dir = TempDir::new().unwrap();
-    for _ in 0..2 {
+    for reopened in [false, true] {
         let index = open(&options(&dir));
-        for _ in 0..2 {
-            assert_eq!(register(&index, &table(1), &["a=1", "a=1", "a=2"]), [Ok(()), Ok(()), Ok(())]);
+        for again in [reopened, true] {
+            let first = Ok(!again);
+            assert_eq!(register(&index, &table(1), &["a=1", "a=1", "a=2"]), [first.clone(), KNOWN, first]);
             assert_eq!(all(&index, &table(1)), ["m,a=1", "m,a=2"]);
             assert_eq!(index.series_count(TableId(1)).unwrap(), 2);
             assert_eq!(values(&index, &table(1), "a"), ["1", "2"]);
@@ -158,13 +162,14 @@ fn two_series_of_one_id_are_told_apart() {
     {
         let index = open(&options(&dir));
         let same_call = index.register(&table(1), &[(SeriesId(7), &first), (SeriesId(7), &second)]).unwrap();
-        assert_eq!(same_call, [Ok(()), collision.clone()]);
-        assert_eq!(index.register(&table(1), &[(SeriesId(7), &second)]).unwrap(), [collision.clone()]);
+        assert_eq!(same_call, [NEW, collision.clone()]);
+        let later_call = index.register(&table(1), &[(SeriesId(7), &second)]).unwrap();
+        assert_eq!(later_call.first(), Some(&collision));
     }
     let index = open(&options(&dir));
     assert_eq!(index.register(&table(1), &[(SeriesId(7), &second)]).unwrap(), [collision]);
-    assert_eq!(index.register(&table(1), &[(SeriesId(7), &first)]).unwrap(), [Ok(())]);
-    assert_eq!(index.register(&table(2), &[(SeriesId(7), &second)]).unwrap(), [Ok(())]);
+    assert_eq!(index.register(&table(1), &[(SeriesId(7), &first)]).unwrap(), [KNOWN]);
+    assert_eq!(index.register(&table(2), &[(SeriesId(7), &second)]).unwrap(), [NEW]);
 }
 
 #[test]
@@ -177,17 +182,17 @@ fn series_beyond_the_databases_limit_are_refused_together() {
         register(&index, &table(1), &["a=1"]);
         register(&index, &table(2), &["a=1"]);
         let answers = register(&index, &table(1), &["a=1", "a=2", "a=3"]);
-        assert_eq!(answers, [Ok(()), refused.clone(), refused.clone()]);
-        assert_eq!(register(&index, &table(2), &["a=3"]), [Ok(())]);
+        assert_eq!(answers, [KNOWN, refused.clone(), refused.clone()]);
+        assert_eq!(register(&index, &table(2), &["a=3"]), [NEW]);
         let elsewhere = Table { database: "other".into(), ..table(3) };
-        assert_eq!(register(&index, &elsewhere, &["a=1"]), [Ok(())]);
+        assert_eq!(register(&index, &elsewhere, &["a=1"]), [NEW]);
     }
     let index = open(&options);
     assert_eq!(register(&index, &table(1), &["a=2"]), [refused]);
     index.remove_series(&table(1), &[tags("a=1").series_id()]).unwrap();
-    assert_eq!(register(&index, &table(1), &["a=2"]), [Ok(())]);
+    assert_eq!(register(&index, &table(1), &["a=2"]), [NEW]);
     index.drop_table(&table(1)).unwrap();
-    assert_eq!(register(&index, &table(2), &["a=9"]), [Ok(())]);
+    assert_eq!(register(&index, &table(2), &["a=9"]), [NEW]);
 }
 
 #[test]
@@ -196,7 +201,7 @@ fn new_values_of_a_full_tag_are_refused() {
     let options = StorageOptions { max_values_per_tag: 2, ..options(&dir) };
     let index = open(&options);
     // The limit is looked at once a call, as InfluxDB does.
-    assert_eq!(register(&index, &table(1), &["a=1", "a=2", "a=3"]), [Ok(()), Ok(()), Ok(())]);
+    assert_eq!(register(&index, &table(1), &["a=1", "a=2", "a=3"]), [NEW, NEW, NEW]);
     let answers = register(&index, &table(1), &["a=1,b=1", "a=4", "b=2"]);
     let refused = SeriesRefusal::MaxValuesPerTag {
         count: 3,
@@ -209,10 +214,10 @@ fn new_values_of_a_full_tag_are_refused() {
         refused.to_string(),
         r#"max-values-per-tag limit exceeded (3/2): measurement="m" tag="a" value="4""#
     );
-    assert_eq!(answers, [Ok(()), Err(refused), Ok(())]);
-    assert_eq!(register(&index, &table(2), &["a=4"]), [Ok(())]);
+    assert_eq!(answers, [NEW, Err(refused), NEW]);
+    assert_eq!(register(&index, &table(2), &["a=4"]), [NEW]);
     index.remove_series(&table(1), &["a=2", "a=3"].map(|series| tags(series).series_id())).unwrap();
-    assert_eq!(register(&index, &table(1), &["a=4"]), [Ok(())]);
+    assert_eq!(register(&index, &table(1), &["a=4"]), [NEW]);
 }
 
 #[test]
@@ -235,7 +240,7 @@ fn removed_series_leave_nothing_behind() {
     assert_eq!(values(&index, &table(1), "host").len(), 20);
     assert_eq!(index.series_count(TableId(1)).unwrap(), 20);
 
-    assert_eq!(register(&index, &table(1), &["host=00,dc=x"]), [Ok(())]);
+    assert_eq!(register(&index, &table(1), &["host=00,dc=x"]), [NEW]);
     assert_eq!(with_tag(&index, &table(1), "dc", "x").len(), 21);
     index.remove_series(&table(1), &ids(0..40)).unwrap();
     assert_eq!(all(&index, &table(1)), [] as [&str; 0]);

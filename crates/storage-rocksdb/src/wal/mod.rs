@@ -276,6 +276,8 @@ fn record_options(settings: &StorageOptions) -> Options {
     options.set_compression_type(DBCompressionType::None);
     options.set_write_buffer_size(settings.wal_write_buffer_bytes / WRITE_BUFFERS);
     options.set_max_write_buffer_number(WRITE_BUFFERS as i32);
+    // Two together, so that what the second one forgets of the first is not written.
+    options.set_min_write_buffer_number_to_merge(2);
     // A backlog of tables slows no one: appends never look at them.
     options.set_level_zero_slowdown_writes_trigger(i32::MAX);
     options.set_level_zero_stop_writes_trigger(i32::MAX);

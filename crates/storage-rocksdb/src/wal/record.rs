@@ -122,31 +122,46 @@ fn payload_error(error: postcard::Error) -> RecordError {
     RecordError::Payload(error.to_string())
 }
 
-fn push_write(mut out: Vec<u8>, write: &WriteEntry) -> Result<Vec<u8>, RecordError> {
-    let compressed = compress(&write.body);
+fn push_write(out: Vec<u8>, write: &WriteEntry) -> Result<Vec<u8>, RecordError> {
+    match u32::try_from(write.body.len()) {
+        Ok(length) if write.body.len() >= COMPRESSED_BODY_BYTES_MIN => push_compressed(out, write, length),
+        _ => push_plain(out, write),
+    }
+}
+
+fn push_plain(out: Vec<u8>, write: &WriteEntry) -> Result<Vec<u8>, RecordError> {
+    let mut out = push_header(out, write, BodyForm::Plain)?;
+    out.extend_from_slice(&write.body);
+    Ok(out)
+}
+
+/// Compresses the body where it saves at least an eighth.
+fn push_compressed(out: Vec<u8>, write: &WriteEntry, length: u32) -> Result<Vec<u8>, RecordError> {
+    let header_start = out.len();
+    let mut out = push_header(out, write, BodyForm::Lz4(length))?;
+    let body_start = out.len();
+    out.resize(body_start + lz4_flex::block::get_maximum_output_size(write.body.len()), 0);
+    match lz4_flex::block::compress_into(&write.body, &mut out[body_start..]) {
+        Ok(compressed) if compressed <= write.body.len() / 8 * 7 => {
+            out.truncate(body_start + compressed);
+            Ok(out)
+        }
+        _ => {
+            out.truncate(header_start);
+            push_plain(out, write)
+        }
+    }
+}
+
+fn push_header(out: Vec<u8>, write: &WriteEntry, body: BodyForm) -> Result<Vec<u8>, RecordError> {
     let header = WriteHeader {
         database: &write.database,
         retention_policy: &write.retention_policy,
         precision: write.precision,
         default_time: write.default_time,
-        body: match &compressed {
-            Some((_, length)) => BodyForm::Lz4(*length),
-            None => BodyForm::Plain,
-        },
+        body,
     };
-    out = postcard::to_extend(&header, out).map_err(payload_error)?;
-    out.extend_from_slice(compressed.as_ref().map_or(&write.body, |(body, _)| body));
-    Ok(out)
-}
-
-/// The compressed body and its length before, when that saves at least an eighth.
-fn compress(body: &[u8]) -> Option<(Vec<u8>, u32)> {
-    if body.len() < COMPRESSED_BODY_BYTES_MIN {
-        return None;
-    }
-    let length = u32::try_from(body.len()).ok()?;
-    let compressed = lz4_flex::block::compress(body);
-    (compressed.len() <= body.len() / 8 * 7).then_some((compressed, length))
+    postcard::to_extend(&header, out).map_err(payload_error)
 }
 
 fn read_write(payload: &[u8]) -> Result<WriteEntry, RecordError> {
@@ -240,7 +255,8 @@ mod tests {
     #[test]
     fn the_stored_form_does_not_change() {
         let bytes = encode_record(&write("cpu v=1")).unwrap();
-        assert_eq!(bytes.escape_ascii().to_string(), "");
+        let expected = b"\x01\x01uK3\x9f\x03\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\x02db\0\x03\r\0cpu v=1";
+        assert_eq!(bytes, expected);
     }
 
     #[test]

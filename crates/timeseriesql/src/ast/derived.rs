@@ -135,4 +135,26 @@ impl Expr {
     pub fn is_time_ref(&self) -> bool {
         matches!(self, Self::VarRef(reference) if reference.name.eq_ignore_ascii_case("time"))
     }
+
+    /// What InfluxDB, written in Go, calls the kind of an expression in its errors.
+    pub fn go_type(&self) -> &'static str {
+        match self {
+            Self::VarRef(_) => "*influxql.VarRef",
+            Self::Call(_) => "*influxql.Call",
+            Self::Binary(_) => "*influxql.BinaryExpr",
+            Self::Paren(_) => "*influxql.ParenExpr",
+            Self::Distinct(_) => "*influxql.Distinct",
+            Self::Wildcard(_) => "*influxql.Wildcard",
+            Self::Number(_) => "*influxql.NumberLiteral",
+            Self::Integer(_) => "*influxql.IntegerLiteral",
+            Self::Unsigned(_) => "*influxql.UnsignedLiteral",
+            Self::String(_) => "*influxql.StringLiteral",
+            Self::Boolean(_) => "*influxql.BooleanLiteral",
+            Self::Duration(_) => "*influxql.DurationLiteral",
+            Self::Time(_) => "*influxql.TimeLiteral",
+            Self::Regex(_) => "*influxql.RegexLiteral",
+            Self::List(_) => "*influxql.ListLiteral",
+            Self::Nil => "*influxql.NilLiteral",
+        }
+    }
 }

@@ -19,9 +19,7 @@ impl Parser<'_> {
             next.token,
             Token::Duration | Token::Name | Token::Replication | Token::Shard | Token::Future | Token::Past
         ) {
-            return Err(
-                self.unexpected(next, &["DURATION", "NAME", "REPLICATION", "SHARD", "FUTURE", "PAST"])
-            );
+            return Err(self.unexpected(next, &["DURATION", "NAME", "REPLICATION", "SHARD"]));
         }
         self.unscan();
         let mut policy = DatabaseRetentionPolicy::default();
@@ -109,10 +107,7 @@ impl Parser<'_> {
             }
             if !self.alter_option(&mut statement, next)? {
                 if seen.is_empty() {
-                    return Err(self.unexpected(
-                        next,
-                        &["DURATION", "REPLICATION", "SHARD", "DEFAULT", "FUTURE", "PAST"],
-                    ));
+                    return Err(self.unexpected(next, &["DURATION", "REPLICATION", "SHARD", "DEFAULT"]));
                 }
                 self.unscan();
                 return Ok(Statement::AlterRetentionPolicy(statement));

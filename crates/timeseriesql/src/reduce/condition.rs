@@ -163,7 +163,7 @@ fn time_range(
         Expr::Time(ns) => ns as i64,
         Expr::Duration(ns) | Expr::Integer(ns) => ns,
         Expr::Number(n) => n as i64,
-        other => return Err(ConditionError::Incompatible(go_type(&other))),
+        other => return Err(ConditionError::Incompatible(other.go_type())),
     };
     let (min, max) = match op {
         BinaryOp::Gt => (Some(ns.saturating_add(1)), None),
@@ -174,28 +174,6 @@ fn time_range(
         op => return Err(ConditionError::Operator(op)),
     };
     Ok(TimeRange { min, max })
-}
-
-/// What InfluxDB calls the kind of an expression in its errors.
-fn go_type(expr: &Expr) -> &'static str {
-    match expr {
-        Expr::VarRef(_) => "*influxql.VarRef",
-        Expr::Call(_) => "*influxql.Call",
-        Expr::Binary(_) => "*influxql.BinaryExpr",
-        Expr::Paren(_) => "*influxql.ParenExpr",
-        Expr::Distinct(_) => "*influxql.Distinct",
-        Expr::Wildcard(_) => "*influxql.Wildcard",
-        Expr::Number(_) => "*influxql.NumberLiteral",
-        Expr::Integer(_) => "*influxql.IntegerLiteral",
-        Expr::Unsigned(_) => "*influxql.UnsignedLiteral",
-        Expr::String(_) => "*influxql.StringLiteral",
-        Expr::Boolean(_) => "*influxql.BooleanLiteral",
-        Expr::Duration(_) => "*influxql.DurationLiteral",
-        Expr::Time(_) => "*influxql.TimeLiteral",
-        Expr::Regex(_) => "*influxql.RegexLiteral",
-        Expr::List(_) => "*influxql.ListLiteral",
-        Expr::Nil => "*influxql.NilLiteral",
-    }
 }
 
 #[cfg(test)]

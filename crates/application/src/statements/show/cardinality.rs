@@ -11,7 +11,7 @@ use hyperbytedb_timeseriesql::ast::{CardinalityOf, ShowCardinalityStatement};
 use super::super::StatementError;
 use super::super::rows::{Rows, integer, page};
 use super::super::tag_filter::TagFilter;
-use super::index::{fields_of, has_series, non_empty, tag_keys_of, tag_values_of};
+use super::index::{Missing, fields_of, has_series, non_empty, tag_keys_of, tag_values_of};
 use super::{in_range, matching_series, measurements, split_condition};
 
 pub fn show_cardinality(
@@ -79,6 +79,10 @@ fn per_measurement(
     index: &dyn SeriesIndexPort,
     s: &ShowCardinalityStatement,
 ) -> Result<Vec<SeriesBlock>, StatementError> {
+    if matches!(s.of, CardinalityOf::TagKey) && !split_condition(s.condition.as_ref())?.time.is_all() {
+        let text = "SHOW TAG KEY EXACT CARDINALITY doesn't support time in WHERE clause";
+        return Err(StatementError::Text(text.to_owned()));
+    }
     let mut blocks = Vec::new();
     for (name, tables) in measurements(database, &s.sources) {
         let count = match &s.of {
@@ -87,7 +91,8 @@ fn per_measurement(
             }
             CardinalityOf::TagKey => tag_keys_of(database, index, &tables, s.condition.as_ref())?.len(),
             CardinalityOf::TagValues(keys) => {
-                tag_values_of(database, index, &tables, keys, s.condition.as_ref())?.len()
+                tag_values_of(database, index, &tables, keys, s.condition.as_ref(), Missing::NeverMatch)?
+                    .len()
             }
             CardinalityOf::FieldKey => fields_of(&tables).len(),
         };

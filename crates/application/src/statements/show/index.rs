@@ -169,6 +169,13 @@ pub fn show_tag_keys(
     Ok(page(blocks, s.slimit, s.soffset))
 }
 
+/// How a condition takes a tag that a series does not have. InfluxDB counts values by another way than it lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    IsEmptyText,
+    NeverMatch,
+}
+
 /// The values of the asked tag keys among a measurement's matching series.
 pub fn tag_values_of(
     database: &Database,
@@ -176,6 +183,7 @@ pub fn tag_values_of(
     tables: &[Arc<Table>],
     key_filter: &TagKeyFilter,
     condition: Option<&Expr>,
+    missing: Missing,
 ) -> Result<BTreeSet<(String, String)>, StatementError> {
     let condition = split_condition(condition)?;
     let mut values = BTreeSet::new();
@@ -193,6 +201,9 @@ pub fn tag_values_of(
             continue;
         };
         index.for_each_series(table.id, &mut |_, tags| {
+            if missing == Missing::NeverMatch && filter.names_missing_tag(tags) {
+                return ControlFlow::Continue(());
+            }
             for key in &keys {
                 let Some(value) = tags.get(key) else { continue };
                 let matches = filter.matches_with(&|name| match name {
@@ -217,7 +228,8 @@ pub fn show_tag_values(
     one_policy(&s.sources)?;
     let mut blocks = Vec::new();
     for (name, tables) in measurements(database, &s.sources) {
-        let values = tag_values_of(database, index, &tables, &s.key, s.condition.as_ref())?;
+        let values =
+            tag_values_of(database, index, &tables, &s.key, s.condition.as_ref(), Missing::IsEmptyText)?;
         let mut rows = Rows::new(name, &["key", "value"]);
         page(values, s.limit, s.offset).iter().for_each(|(key, value)| rows.row([text(key), text(value)]));
         blocks.extend(non_empty(rows));
