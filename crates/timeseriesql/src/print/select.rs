@@ -102,9 +102,11 @@ impl Display for Measurement {
 impl Display for Target {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         prefix(f, self.database.as_deref(), self.retention_policy.as_deref())?;
-        match &self.name {
-            Some(name) => f.write_str(&quote_ident(name)),
-            None => f.write_str(":MEASUREMENT"),
+        match (&self.name, &self.database, &self.retention_policy) {
+            (Some(name), ..) => f.write_str(&quote_ident(name)),
+            // Without a prefix only an empty name can say that it is the source's.
+            (None, None, None) => f.write_str("\"\""),
+            _ => f.write_str(":MEASUREMENT"),
         }
     }
 }

@@ -21,7 +21,11 @@ impl Display for ShowSeriesStatement {
 impl Display for ShowMeasurementsStatement {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str("SHOW MEASUREMENTS")?;
-        name_or_all(f, " ON ", &self.database)?;
+        match (&self.database, &self.retention_policy) {
+            (NameOrAll::Unset, NameOrAll::Unset) => {}
+            (NameOrAll::Unset, _) => f.write_str(" ON \"\"")?,
+            (database, _) => name_or_all(f, " ON ", database)?,
+        }
         name_or_all(f, ".", &self.retention_policy)?;
         if let Some(source) = &self.source {
             let op = match source.name {

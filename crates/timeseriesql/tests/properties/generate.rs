@@ -116,7 +116,6 @@ pub fn measurement() -> impl Strategy<Value = Measurement> {
 fn target() -> impl Strategy<Value = Target> {
     (option::of(name()), option::of(name()), option::of(name()))
         .prop_map(|(database, retention_policy, name)| Target { database, retention_policy, name })
-        .prop_filter("a place", |t| t.database.is_some() || t.retention_policy.is_some() || t.name.is_some())
 }
 
 fn fill() -> impl Strategy<Value = Fill> {

@@ -32,7 +32,7 @@ fn cardinality() -> impl Strategy<Value = CardinalityOf> {
 }
 
 fn name_or_all() -> impl Strategy<Value = NameOrAll> {
-    prop_oneof![Just(NameOrAll::All), name().prop_map(NameOrAll::Name)]
+    prop_oneof![Just(NameOrAll::Unset), Just(NameOrAll::All), name().prop_map(NameOrAll::Name)]
 }
 
 proptest! {
