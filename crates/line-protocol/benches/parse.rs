@@ -1,5 +1,7 @@
 //! Parsing speed: MB/s of line protocol on one core.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 use divan::counter::{BytesCount, ItemsCount};
 use hyperbytedb_domain::Precision;
 use hyperbytedb_line_protocol::{ParseOptions, parse};

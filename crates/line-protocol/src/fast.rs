@@ -21,7 +21,11 @@ const MAX_KEY_BYTES: usize = 1024;
 enum Series<'a> {
     Known(Place),
     /// Not seen before, in a batch that exists. Its parts are in `Parser::parts`.
-    New { batch: u32, hash: u64, text: &'a str },
+    New {
+        batch: u32,
+        hash: u64,
+        text: &'a str,
+    },
 }
 
 impl<'a> Parser<'a> {

@@ -130,7 +130,7 @@ fn key_end(text: &[u8]) -> usize {
 /// The key holds an equal sign or comma behind an even number of backslashes, where the check saw
 /// its end.
 fn ends_early(key: &[u8]) -> bool {
-    memchr::memchr2_iter(b'=', b',', key).any(|at| backslashes_before(key, at) % 2 == 0)
+    memchr::memchr2_iter(b'=', b',', key).any(|at| backslashes_before(key, at).is_multiple_of(2))
 }
 
 /// How many backslashes stand directly before `at`.

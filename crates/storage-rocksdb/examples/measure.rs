@@ -1,6 +1,8 @@
 //! Figures of the storage, by hand:
 //! `cargo run --release -p hyperbytedb-storage-rocksdb --example measure -- wal|series DIRECTORY`.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -3,6 +3,8 @@
 //!
 //! The corpus lies beside the repository, not in it; without it there is nothing to do.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use hyperbytedb_timeseriesql::{

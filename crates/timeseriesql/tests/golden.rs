@@ -5,6 +5,8 @@
 //! `UPDATE_CASES=1 cargo test -p hyperbytedb-timeseriesql --test golden` writes the results anew; look at
 //! the difference before committing it.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 use std::{fs, path::Path};
 
 use hyperbytedb_timeseriesql::parse_query;

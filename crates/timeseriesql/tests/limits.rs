@@ -1,5 +1,7 @@
 //! What is too much is an error, and what is just not too much fits an ordinary thread's stack.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 use hyperbytedb_timeseriesql::{
     ast::{Expr, Statement},
     parse_expr, parse_query, parse_statement,

@@ -242,7 +242,7 @@ fn reduce(aggregate: &Aggregate, rows: &[&StoredRow], table: &Table) -> (FieldVa
             let mut sorted = numbers;
             sorted.sort_by(f64::total_cmp);
             let middle = sorted.len() / 2;
-            let low = if sorted.len() % 2 == 0 { sorted[middle - 1] } else { sorted[middle] };
+            let low = if sorted.len().is_multiple_of(2) { sorted[middle - 1] } else { sorted[middle] };
             plain(FieldValue::Float(low + (sorted[middle] - low) / 2.0))
         }
         AggregateFunction::Percentile(rank) => {
