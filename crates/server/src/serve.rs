@@ -1,7 +1,6 @@
 //! The server's life: listen, replay, serve, stop.
 
 use std::error::Error;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,9 +97,7 @@ async fn wait_for(mut stopping: watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-fn after(stopping: watch::Receiver<bool>, limit: Duration) -> impl Future<Output = ()> {
-    async move {
-        wait_for(stopping).await;
-        tokio::time::sleep(limit).await;
-    }
+async fn after(stopping: watch::Receiver<bool>, limit: Duration) {
+    wait_for(stopping).await;
+    tokio::time::sleep(limit).await;
 }

@@ -53,7 +53,7 @@ fn check(server: &Server, writers: &[Writer]) {
         let texts = rows.first().map_or(0, |r| r[2].as_u64().unwrap_or_default() as usize);
         assert!(count >= least, "writer {writer}: {count} points of {least} acknowledged ones");
         assert!(
-            count <= least + POINTS_PER_WRITE && count % POINTS_PER_WRITE == 0,
+            count <= least + POINTS_PER_WRITE && count.is_multiple_of(POINTS_PER_WRITE),
             "writer {writer}: torn: {count}"
         );
         assert_eq!(count, texts, "writer {writer}: fields of a point apart");

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use hyperbytedb_domain::catalog::Database;
+use hyperbytedb_domain::catalog::{Database, Table};
 use hyperbytedb_domain::ports::SeriesIndexPort;
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_timeseriesql::ast::{CardinalityOf, ShowCardinalityStatement};
+use hyperbytedb_timeseriesql::ast::{CardinalityOf, Expr, ShowCardinalityStatement};
 
 use super::super::StatementError;
 use super::super::rows::{Rows, integer, page};
@@ -47,13 +48,11 @@ fn count_block(
 }
 
 fn series_of_database(database: &Database, index: &dyn SeriesIndexPort) -> Result<usize, StatementError> {
-    measurements(database, &[])
-        .into_iter()
-        .map(|(_, tables)| match tables.as_slice() {
-            [table] => Ok(index.series_count(table.id)? as usize),
-            tables => count_series(database, index, tables, None),
-        })
-        .sum()
+    let count = |tables: &Vec<Arc<Table>>| match tables.as_slice() {
+        [table] => Ok(index.series_count(table.id)? as usize),
+        tables => count_series(database, index, tables, None),
+    };
+    measurements(database, &[]).values().map(count).sum()
 }
 
 fn count_measurements(
@@ -107,8 +106,8 @@ fn per_measurement(
 fn count_series(
     database: &Database,
     index: &dyn SeriesIndexPort,
-    tables: &[std::sync::Arc<hyperbytedb_domain::catalog::Table>],
-    condition: Option<&hyperbytedb_timeseriesql::ast::Expr>,
+    tables: &[Arc<Table>],
+    condition: Option<&Expr>,
 ) -> Result<usize, StatementError> {
     let condition = split_condition(condition)?;
     let mut series = BTreeSet::new();
