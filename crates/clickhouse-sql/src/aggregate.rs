@@ -78,7 +78,11 @@ impl Input {
                 Expr::call("argMax", [self.field(), self.time_then_value(reversed_time())])
             }
             AggregateFunction::Last => Expr::call("argMax", [self.field(), self.time_then_value(time())]),
-            AggregateFunction::Stddev => self.call("stddevSampStable"),
+            AggregateFunction::Stddev => {
+                let too_few = self.call("count").infix("<", Expr::int(2));
+                let deviation = self.call("stddevSampStable");
+                Expr::call("if", [too_few, Expr::Literal(Literal::Null), deviation])
+            }
             AggregateFunction::Median => {
                 Expr::parametric("quantileExactInclusive", [Literal::Float(0.5)], [self.field()])
             }

@@ -99,7 +99,7 @@ pub enum AggregateFunction {
     Last,
     /// Maximum less minimum, of the field's type.
     Spread,
-    /// Sample standard deviation; NaN of one value.
+    /// Sample standard deviation; NULL below two values.
     Stddev,
     /// Mean of the two middle values when even, Float64.
     Median,
