@@ -136,8 +136,14 @@ impl Fill {
         group.time = match (self.windows.zone.is_some(), self.ascending) {
             (false, true) => group.time.saturating_add(self.every),
             (false, false) => group.time.saturating_sub(self.every),
-            (true, true) => window(group.time).end.max(group.time.saturating_add(1)),
-            (true, false) => window(group.time.saturating_sub(1)).start.min(group.time.saturating_sub(1)),
+            (true, true) => match window(group.time).end {
+                end if end > group.time => end,
+                _ => group.time.saturating_add(self.every),
+            },
+            (true, false) => match window(group.time.saturating_sub(1)).start {
+                start if start < group.time => start,
+                _ => group.time.saturating_sub(self.every),
+            },
         };
     }
 
