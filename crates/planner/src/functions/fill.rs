@@ -66,6 +66,7 @@ pub struct Fill {
 struct Group {
     /// The next window expected.
     time: i64,
+    zone_offset: i64,
     previous: Option<(i64, FieldValue)>,
     columns: usize,
 }
@@ -127,24 +128,22 @@ impl Fill {
     fn open(&self, point: &Point) -> Group {
         let unbounded = self.ascending && self.windows.range.min <= MIN_TIME;
         let time = if unbounded { self.windows.window(point.time).start } else { self.first };
-        Group { time, previous: None, columns: point.aux.len() }
+        let zone_offset = self.windows.zone_offset(time);
+        Group { time, zone_offset, previous: None, columns: point.aux.len() }
     }
 
-    /// The neighbouring window: around changes of the zone's offset not one interval away.
+    /// One interval on, more or less the change of the zone's offset on the way unless it is as long.
     fn advance(&self, group: &mut Group) {
-        let window = |time| self.windows.window(time);
-        group.time = match (self.windows.zone.is_some(), self.ascending) {
-            (false, true) => group.time.saturating_add(self.every),
-            (false, false) => group.time.saturating_sub(self.every),
-            (true, true) => match window(group.time).end {
-                end if end > group.time => end,
-                _ => group.time.saturating_add(self.every),
-            },
-            (true, false) => match window(group.time.saturating_sub(1)).start {
-                start if start < group.time => start,
-                _ => group.time.saturating_sub(self.every),
-            },
-        };
+        let every = if self.ascending { self.every } else { -self.every };
+        group.time = group.time.saturating_add(every);
+        if self.windows.zone.is_some() {
+            let offset = self.windows.zone_offset(group.time.saturating_sub(1));
+            let change = group.zone_offset - offset;
+            if change.abs() < self.every {
+                group.time = group.time.saturating_add(change);
+            }
+            group.zone_offset = offset;
+        }
     }
 
     fn filler(&self, group: &Group, next: Option<&Point>) -> Point {

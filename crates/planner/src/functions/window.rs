@@ -75,7 +75,7 @@ impl Windows {
     }
 
     /// Nanoseconds east of UTC at a time.
-    fn zone_offset(&self, time: i64) -> i64 {
+    pub(super) fn zone_offset(&self, time: i64) -> i64 {
         let Some(zone) = &self.zone else { return 0 };
         Timestamp::from_nanosecond(time.into())
             .map_or(0, |time| i64::from(zone.to_offset(time).seconds()) * 1_000_000_000)
