@@ -4,6 +4,8 @@
 //! come cases, separated by empty lines: a statement after `> `, and what it is prepared to, or `error: …`.
 //! `UPDATE_CASES=1 cargo test -p hyperbytedb-planner --test prepare` writes what comes out into the files.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
