@@ -1,4 +1,4 @@
-//! Any text: it parses or it does not; what parses prints to a text that parses to the same tree,
+//! Any text: it parses or it does not; what parses prints to a text that parses and prints the same,
 //! and its conditions fold without a panic.
 
 #![no_main]
@@ -14,9 +14,10 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     if let Ok(query) = parse_query(text) {
         let printed = query.to_string();
-        // Passwords are hidden, and a fraction in fill() loses its point when it is whole.
-        if !printed.contains("[REDACTED]") && !printed.contains(" fill(") {
-            assert_eq!(parse_query(&printed).as_ref(), Ok(&query), "printed: {printed}");
+        // Passwords are hidden.
+        if !printed.contains("[REDACTED]") {
+            let again = parse_query(&printed).map(|query| query.to_string());
+            assert_eq!(again.as_ref(), Ok(&printed));
         }
         for statement in query.statements {
             if let Statement::Select(select) = statement {
