@@ -267,4 +267,4 @@ macro_rules! cases {
     };
 }
 
-cases!(aggregates, selectors, windows, transforms, indicators, integral, holt_winters);
+cases!(aggregates, selectors, windows, transforms, indicators, integral, holt_winters, mathematics);

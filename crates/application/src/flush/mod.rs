@@ -51,7 +51,7 @@ impl Default for FlushOptions {
                 small_age: Duration::from_secs(60),
             },
             memory_limit_bytes: 512 << 20,
-            checkpoint_interval: Duration::from_secs(30),
+            checkpoint_interval: Duration::from_secs(5),
             wal_size_bytes: 256 << 20,
             merge_quiet: Duration::from_secs(30),
             overlap_series_max: 1_000_000,
@@ -146,7 +146,8 @@ impl FlushService {
         metrics::gauge!("hyperbytedb_memtable_bytes").set(self.memtables.bytes() as f64);
         metrics::gauge!("hyperbytedb_wal_bytes").set(self.wal.size_bytes() as f64);
         let log_is_large = self.wal.size_bytes() > self.options.wal_size_bytes;
-        let due = self.checkpoint.lock().elapsed() >= self.options.checkpoint_interval;
+        let has_records = self.wal.size_bytes() > 0;
+        let due = has_records && self.checkpoint.lock().elapsed() >= self.options.checkpoint_interval;
         if log_is_large || due {
             // Small memtables that have waited would otherwise keep the log from shrinking.
             if log_is_large {

@@ -124,7 +124,7 @@ impl<T, F: Fn(&T, &T) -> bool> Sorter<'_, T, F> {
         let length = to - from;
         let mut random = length as u64;
         let mask = (1_u64 << (64 - random.leading_zeros())) - 1;
-        let middle = from + (length / 4) * 2 - 1;
+        let middle = from + (length / 4) * 2;
         for i in 0..3 {
             random ^= random << 13;
             random ^= random >> 17;

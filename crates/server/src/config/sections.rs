@@ -125,8 +125,8 @@ section! {
         small_interval_secs: u64 = 60,
         /// Bytes of all memtables past which writes get HTTP 503 with Retry-After.
         memory_limit_bytes: usize = 512 << 20,
-        /// Seconds between checkpoints: the engine's files are synced and the log is truncated.
-        checkpoint_interval_secs: u64 = 30,
+        /// Seconds between checkpoints: the engine's files are synced and the log is truncated. What is left of the log is replayed after a crash.
+        checkpoint_interval_secs: u64 = 5,
         /// Bytes of the log that bring the next checkpoint forward.
         wal_size_bytes: u64 = 256 << 20,
         /// Seconds that a partition with duplicates must be left alone before it is merged.

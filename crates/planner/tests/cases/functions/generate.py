@@ -16,11 +16,15 @@ S = 10**9
 
 def post(path, body, **args):
     request = urllib.request.Request(f"{URL}/{path}?{urllib.parse.urlencode(args)}", body.encode())
-    return urllib.request.urlopen(request, timeout=30).read()
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.read()
 
 
 def query(q):
-    return json.loads(post("query", "", db=DB, epoch="ns", q=q), parse_float=str, parse_int=str)
+    answer = post("query", "", db=DB, epoch="ns", q=q)
+    if not answer.strip():
+        raise SystemExit(f"no answer (an infinite value?): {q}")
+    return json.loads(answer, parse_float=str, parse_int=str)
 
 
 def literal(kind, v):
@@ -109,6 +113,7 @@ def same(kind):
     return kind
 
 
+post("query", "", q=f"DROP DATABASE {DB}")
 post("query", "", q=f"CREATE DATABASE {DB}")
 sizes = [1, 2, 5, 13, 60, 300]
 ties = {"float": [1.5, 2.0, -3.25, 2.5, 7.0], "integer": [1, 2, -3, 5, 4], "string": ["a", "b", "", "ab"],
@@ -167,8 +172,9 @@ for zone, starts in zoned.items():
             for desc in (False, True):
                 low, high = start + 3 * HOUR, start + 96 * HOUR
                 f.case(data, ["count"], "integer", every=every, low=low, high=high, desc=desc, zone=zone, fill="none")
+                # With an offset, versions before 1.8.4 misplace the windows of these days.
                 if every >= 6 * HOUR:
-                    f.case(data, ["count"], "integer", every=every, offset=2 * HOUR, low=low, high=high, desc=desc, zone=zone)
+                    f.case(data, ["count"], "integer", every=every, low=low, high=high, desc=desc, zone=zone)
 f.write()
 
 f = File("transforms")
@@ -220,16 +226,22 @@ for data in [seasonal, trend, gaps]:
             f.case(data, [name, *rest], "float", every=10 * S, low=0, high=320 * S, inner="first")
 f.write()
 
-f = File("math")
-numbers = {"float": [0.0, 0.5, -0.5, 1.5, -2.5, 2.0, 10.0, -6.0, 1e300, -1e-300, 0.49999999999999994, 1234.567],
-           "integer": [0, 1, -1, 2, 7, -6, 2**63 - 1, -2**63, 1000]}
-for kind, values in numbers.items():
-    data = Data(kind, [(i, v) for i, v in enumerate(values)])
-    for name in "abs acos asin atan ceil cos exp floor ln log2 log10 round sin sqrt tan".split():
-        if kind == "integer" and name in ("acos", "asin"):
-            continue
-        f.case(data, [name], kind if name in ("abs", "ceil", "floor", "round") else "float")
-    for call in ["atan2 3", "atan2 -1.5", "pow 2", "pow 0.5", "pow -3", "pow 3.7", "log 2", "log 10", "log 0.5"]:
+f = File("mathematics")
+# An infinite result makes the server answer nothing at all: the inputs stay clear of it.
+numbers = {"float": [0.5, -0.5, 1.5, -2.5, 2.0, 10.0, -6.0, -1e-30, 0.49999999999999994, 123.567],
+           "integer": [1, -1, 2, 7, -6, 100]}
+wide = {"float": [0.0, 1e300, -1e300, 2.5, -3.5], "integer": [0, 2**63 - 1, -2**63]}
+for kind in numbers:
+    data = Data(kind, list(enumerate(numbers[kind])))
+    for name in "acos asin exp ln log2 log10 tan".split():
+        if kind == "float" or name not in ("acos", "asin"):
+            f.case(data, [name], "float")
+    for call in ["pow 2", "pow 0.5", "pow -3", "pow 3.7", "log 2", "log 10", "log 0.5"]:
         f.case(data, call.split(), "float")
+    for data in [data, Data(kind, list(enumerate(wide[kind])))]:
+        for name in "abs atan ceil cos floor round sin sqrt".split():
+            f.case(data, [name], kind if name in ("abs", "ceil", "floor", "round") else "float")
+        for call in ["atan2 3", "atan2 -1.5"]:
+            f.case(data, call.split(), "float")
 f.write()
 post("query", "", q=f"DROP DATABASE {DB}")
