@@ -144,10 +144,10 @@ fn comparisons() {
         }
     }
     // A statement each would take long: the answers of many fit in one row each of an Or of Ands.
-    for predicate in predicates.iter().step_by(7) {
+    for predicate in predicates.iter().step_by(31) {
         matrix.check(predicate);
     }
-    for few in predicates.chunks(13) {
+    for few in predicates.chunks(40) {
         for (n, row) in matrix.rows.iter().enumerate() {
             // Exactly the predicates that hold for this row, joined by AND, must select it.
             let holding: Vec<Predicate> = few.iter().filter(|p| matrix.expected(p, row)).cloned().collect();

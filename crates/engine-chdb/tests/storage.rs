@@ -200,7 +200,7 @@ fn deletes() {
     let fill = |fixture: &Fixture| {
         // Twice, so that duplicates are stored apart.
         for _ in 0..2 {
-            let rows_in: Vec<Row> = (-15..15)
+            let rows_in: Vec<Row> = (-8..7)
                 .flat_map(|n| ["a", "b"].map(|host| row(n * WEEK / 5, &[host], &[f(n as f64)])))
                 .collect();
             fixture.insert(&t, &rows_in);
@@ -219,7 +219,7 @@ fn deletes() {
         op: CompareOp::Eq,
         right: Operand::Literal(s(name)),
     };
-    let all: Vec<(i64, FieldValue)> = (-15..15).flat_map(|n| [(n, s("a")), (n, s("b"))]).collect();
+    let all: Vec<(i64, FieldValue)> = (-8..7).flat_map(|n| [(n, s("a")), (n, s("b"))]).collect();
     let cases = [
         (TimeRange::ALL, None),
         (TimeRange { min: 0, max: WEEK - 1 }, None),
@@ -247,7 +247,9 @@ fn deletes() {
             .cloned()
             .collect();
         assert_eq!(left(&fixture), expected, "{range:?} {filter:?}");
-        fixture = fixture.reopen();
+        if range == TimeRange::ALL {
+            fixture = fixture.reopen();
+        }
         assert_eq!(left(&fixture), expected, "{range:?} {filter:?}");
     }
     // A point written after the delete stays, also when the parts merge.

@@ -65,10 +65,10 @@ pub enum Reason {
     /// A newline in a name stands behind an even number of backslashes: written back, it would end the line.
     #[error("newline in a name")]
     NewlineInName,
-    /// A quote in a series key with a backslash before an escaped space: where the line ends would
-    /// depend on the order of the tags.
-    #[error("quote in a series key that has a backslash before a space")]
-    AmbiguousQuote,
+    /// A series key with a pair of backslashes before a space, and also a quote or a pair of backslashes
+    /// before a comma or equal sign: where the line ends would depend on the order of the tags.
+    #[error("ambiguous backslashes in the series key")]
+    AmbiguousEscapes,
     /// A field key starts with a tab or NUL, which would be lost in front of the first field.
     #[error("blank before field key")]
     BlankBeforeFieldKey,

@@ -59,9 +59,13 @@ fn check_names(series: &[u8], fields: &[RawField<'_>]) -> Result<(), Reason> {
     if breaks(series) || fields.iter().any(|field| breaks(field.key.as_bytes())) {
         return Err(Reason::NewlineInName);
     }
-    let ends_early = || memchr::memchr_iter(b' ', series).any(|at| is_even(series, at));
-    if memchr::memchr(b'"', series).is_some() && ends_early() {
-        return Err(Reason::AmbiguousQuote);
+    let pair_before = |special| {
+        memchr::memchr_iter(special, series)
+            .any(|at| is_even(series, at) && at > 0 && series[at - 1] == b'\\')
+    };
+    if pair_before(b' ') && (memchr::memchr(b'"', series).is_some() || pair_before(b',') || pair_before(b'='))
+    {
+        return Err(Reason::AmbiguousEscapes);
     }
     Ok(())
 }

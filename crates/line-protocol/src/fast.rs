@@ -9,7 +9,7 @@ use crate::batch::{Batch, Column, NONE};
 use crate::body::LineSpan;
 use crate::escape::{NAME, STRING, unescape};
 use crate::fields::{Value, parse_boolean};
-use crate::number::{leading_digits, to_nanoseconds};
+use crate::number::{leading_digits, leading_float, to_nanoseconds};
 use crate::parser::{Parser, Place};
 
 /// Longest series and field key that the fast reader takes: far from the limits on keys, and keeps
@@ -121,7 +121,7 @@ fn read_fields(batch: &mut Batch, text: &[u8], start: usize, touched: &mut Vec<u
     loop {
         let rest = text.get(at..)?;
         let number = match batch.columns.get(expected as usize) {
-            Some(column) if rest.starts_with(&column.key) => expected,
+            Some(column) if starts_with(rest, &column.key) => expected,
             _ => {
                 let number = find_column(batch, rest)?;
                 match batch.columns.get_mut(previous as usize) {
@@ -145,6 +145,18 @@ fn read_fields(batch: &mut Batch, text: &[u8], start: usize, touched: &mut Vec<u
     }
 }
 
+/// `text.starts_with(key)` without a call for keys of 8 to 16 bytes.
+#[inline]
+fn starts_with(text: &[u8], key: &[u8]) -> bool {
+    let Some(text) = text.get(..key.len()) else { return false };
+    match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+        (Some(first), Some(last)) if key.len() <= 16 => {
+            text.first_chunk() == Some(first) && text.last_chunk() == Some(last)
+        }
+        _ => text == key,
+    }
+}
+
 /// The column of the field that `text` starts with, found by its key.
 #[cold]
 fn find_column(batch: &Batch, text: &[u8]) -> Option<u32> {
@@ -157,7 +169,7 @@ fn find_column(batch: &Batch, text: &[u8]) -> Option<u32> {
 fn read_value(column: &mut Column, row: usize, text: &[u8]) -> Option<usize> {
     match &mut column.values {
         FieldValues::Float(values) => {
-            let (value, length) = float(text)?;
+            let (value, length) = leading_float(text)?;
             if values.len() == row && column.present.is_none() {
                 values.push(value);
             } else {
@@ -189,15 +201,6 @@ fn read_value(column: &mut Column, row: usize, text: &[u8]) -> Option<usize> {
             Some(end + 2)
         }
     }
-}
-
-#[inline]
-fn float(text: &[u8]) -> Option<(f64, usize)> {
-    if !matches!(text.first(), Some(b'0'..=b'9' | b'-' | b'.')) {
-        return None;
-    }
-    let (value, length): (f64, usize) = fast_float2::parse_partial(text).ok()?;
-    value.is_finite().then_some((value, length))
 }
 
 #[inline]

@@ -18,7 +18,7 @@
 //! * Text must be UTF-8: `unable to parse '…': invalid UTF-8`.
 //! * Limits of [`ParseOptions`] are enforced, and error texts are bounded.
 //! * A few names that InfluxDB takes but that cannot be written back as line protocol are refused: see
-//!   [`Reason::InvalidValue`], [`Reason::NewlineInName`], [`Reason::AmbiguousQuote`] and
+//!   [`Reason::InvalidValue`], [`Reason::NewlineInName`], [`Reason::AmbiguousEscapes`] and
 //!   [`Reason::BlankBeforeFieldKey`].
 //!
 //! # Speed

@@ -74,42 +74,104 @@ pub(crate) fn to_nanoseconds(value: i64, precision: Precision) -> Option<i64> {
     (MIN_TIME..=MAX_TIME).contains(&time).then_some(time)
 }
 
+/// The powers of ten that 64 bits hold.
+const INTEGER_POWERS: [u64; 20] = {
+    let mut powers = [1u64; 20];
+    let mut at = 1;
+    while at < 20 {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
+/// The powers of ten that a float holds exactly.
+const EXACT_POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
+];
+
+/// Reads the float at the start of `text`: its value and length. May give up on floats that
+/// [`parse_number`] takes.
+///
+/// The common ones, without exponent and with digits that make an integer of at most 53 bits, are that
+/// integer divided by a power of ten: both are exact, so the quotient is rounded correctly.
+#[inline]
+pub(crate) fn leading_float(text: &[u8]) -> Option<(f64, usize)> {
+    let sign = usize::from(text.first() == Some(&b'-'));
+    if !matches!(text.get(sign), Some(b'0'..=b'9' | b'.')) {
+        return None;
+    }
+    if let Some((value, length)) = exact_quotient(text.get(sign..)?) {
+        return Some((if sign == 0 { value } else { -value }, sign + length));
+    }
+    let (value, length): (f64, usize) = fast_float2::parse_partial(text).ok()?;
+    value.is_finite().then_some((value, length))
+}
+
+#[inline]
+fn exact_quotient(text: &[u8]) -> Option<(f64, usize)> {
+    let (whole, whole_length) = leading_digits(text)?;
+    let mut length = whole_length;
+    let (mut mantissa, mut scale) = (whole, 0);
+    if text.get(length) == Some(&b'.') {
+        let (fraction, digits) = leading_digits(text.get(length + 1..)?)?;
+        if whole_length + digits > 19 {
+            return None;
+        }
+        mantissa = whole * INTEGER_POWERS[digits] + fraction;
+        scale = digits;
+        length += 1 + digits;
+    }
+    let has_exponent = matches!(text.get(length), Some(b'e' | b'E'));
+    (mantissa <= 1 << 53 && !has_exponent).then(|| (mantissa as f64 / EXACT_POWERS[scale], length))
+}
+
 /// Reads up to 19 decimal digits from the start of `text`: the number, and how many digits it has.
 /// Nothing when there are no digits or more than 19.
 #[inline]
 pub(crate) fn leading_digits(text: &[u8]) -> Option<(u64, usize)> {
-    let (mut value, mut at) = (0u64, 0);
-    while at < 16 {
-        let Some(block) = text[at..].first_chunk::<8>() else { break };
-        let Some(eight) = eight_digits(u64::from_le_bytes(*block)) else { break };
-        value = value * 100_000_000 + eight;
-        at += 8;
+    let (first, length) = digits_of_block(block_at(text, 0));
+    if length < 8 {
+        return (length > 0).then_some((first, length));
     }
-    while let Some(digit) = text.get(at).map(|b| b.wrapping_sub(b'0')).filter(|d| *d < 10) {
-        if at == 19 {
-            return None;
-        }
-        value = value * 10 + u64::from(digit);
-        at += 1;
+    let (second, length) = digits_of_block(block_at(text, 8));
+    let value = first * INTEGER_POWERS[length] + second;
+    if length < 8 {
+        return Some((value, 8 + length));
     }
-    (at > 0).then_some((value, at))
+    let (third, length) = digits_of_block(block_at(text, 16));
+    (length <= 3).then(|| (value * INTEGER_POWERS[length] + third, 16 + length))
 }
 
-/// The value of eight ASCII digits, the first in the lowest byte; nothing when one is no digit.
+/// Eight bytes of `text`, the first in the lowest byte, zeros past its end.
 #[inline]
-const fn eight_digits(block: u64) -> Option<u64> {
-    const ZEROS: u64 = 0x3030_3030_3030_3030;
-    const HIGH_NIBBLES: u64 = 0xf0f0_f0f0_f0f0_f0f0;
-    // A digit has high nibble 3, and still has it after adding 6.
-    let above_nine = block.wrapping_add(0x0606_0606_0606_0606);
-    if (block & HIGH_NIBBLES) != ZEROS || (above_nine & HIGH_NIBBLES) != ZEROS {
-        return None;
+fn block_at(text: &[u8], at: usize) -> u64 {
+    let rest = text.get(at..).unwrap_or_default();
+    match rest.first_chunk::<8>() {
+        Some(block) => u64::from_le_bytes(*block),
+        None => rest.iter().rev().fold(0, |block, &byte| block << 8 | u64::from(byte)),
     }
-    // Neighbours are joined into pairs, pairs into fours, fours into the eight.
-    let digits = block - ZEROS;
+}
+
+/// The number that a block's leading ASCII digits make, and how many they are.
+#[inline]
+const fn digits_of_block(block: u64) -> (u64, usize) {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    const TEN_TO_HIGH_BIT: u64 = 0x7676_7676_7676_7676;
+    // Digits become 0 to 9, everything else is larger: those bytes get their high bit set.
+    let digits = block ^ ZEROS;
+    let others = (((digits & LOW_BITS) + TEN_TO_HIGH_BIT) | digits) & !LOW_BITS;
+    let length = others.trailing_zeros() as usize / 8;
+    if length == 0 {
+        return (0, 0);
+    }
+    // Zeros go before the digits, then neighbours are joined into pairs, fours and the eight.
+    let digits = digits << (64 - 8 * length);
     let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
-    Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
+    ((fours * 10_000 + (fours >> 32)) & 0xffff_ffff, length)
 }
 
 #[cfg(test)]
@@ -156,6 +218,20 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn floats_agree_with_the_standard_library(
+            text in "-?([0-9]{0,20}(\\.[0-9]{0,20})?|[0-9]{1,3}\\.[0-9]{1,17})([eE][+-]?[0-9]{1,3})?",
+            tail in "[, \n]?",
+        ) {
+            let expected = text.parse::<f64>().ok().filter(|v| v.is_finite());
+            let read = leading_float(format!("{text}{tail}").as_bytes()).filter(|(_, length)| *length == text.len());
+            let bits = |v: f64| v.to_bits();
+            proptest::prop_assert_eq!(read.map(|(v, _)| bits(v)), expected.map(bits));
+            if let Some(value) = expected {
+                proptest::prop_assert_eq!(parse_number(&text), Ok(Number::Float(value)));
+            }
+        }
+
         #[test]
         fn digits_agree_with_the_standard_library(value: u64, tail in "[a,\n /:]?[0-9]{0,3}") {
             let text = format!("{value}{}", if tail.starts_with(|c: char| c.is_ascii_digit()) { "" } else { &tail });

@@ -2,8 +2,9 @@
 //! on every line, only the escapes that are needed.
 //!
 //! What [`parse`](crate::parse) made prints to text that parses to the same points. Line protocol
-//! cannot express a name that ends in a backslash, or a float that is not finite: such floats are left
-//! out, and with them a point that has no other field.
+//! cannot express everything: no name may end in a backslash, no field key may have one before a comma,
+//! equal sign or space. Floats that are not finite are left out, and with them a point that has no
+//! other field.
 
 use std::fmt::Write;
 

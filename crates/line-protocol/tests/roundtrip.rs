@@ -1,0 +1,154 @@
+//! Printing and parsing undo each other, and the readers agree.
+
+#![allow(clippy::unwrap_used)] // a test may panic
+
+use hyperbytedb_domain::points::{FieldColumn, FieldValues, PointsBatch, StringValues};
+use hyperbytedb_domain::{Precision, Tags};
+use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse, print_batch};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+fn options() -> ParseOptions {
+    ParseOptions::new(Precision::Nanosecond, 1_000)
+}
+
+fn printed(parsed: &Parsed) -> String {
+    let mut text = String::new();
+    for batch in &parsed.batches {
+        print_batch(batch, &mut text);
+    }
+    text
+}
+
+/// A name that line protocol can hold whatever stands beside it.
+fn name() -> impl Strategy<Value = String> {
+    r#"[a-c,= "é\\]{0,6}[a-cé,= "]"#.prop_filter("unambiguous", |name| !name.contains("\\ "))
+}
+
+/// A field key cannot hold a backslash before what a backslash escapes.
+fn field_key() -> impl Strategy<Value = String> {
+    name().prop_filter("expressible", |name| !["\\,", "\\="].iter().any(|pair| name.contains(pair)))
+}
+
+fn value(kind: usize) -> BoxedStrategy<FieldValues> {
+    match kind {
+        0 => any::<f64>()
+            .prop_filter("finite", |v| v.is_finite())
+            .prop_map(|v| FieldValues::Float(vec![v]))
+            .boxed(),
+        1 => any::<i64>().prop_map(|v| FieldValues::Integer(vec![v])).boxed(),
+        2 => any::<u64>().prop_map(|v| FieldValues::Unsigned(vec![v])).boxed(),
+        3 => any::<bool>().prop_map(|v| FieldValues::Boolean(vec![v])).boxed(),
+        _ => r#"[a-c,= "\\é\n\r\t]{0,8}"#
+            .prop_map(|text| {
+                let mut values = StringValues::default();
+                values.push(&text);
+                FieldValues::String(values)
+            })
+            .boxed(),
+    }
+}
+
+prop_compose! {
+    /// A batch of one row.
+    fn point()(
+        measurement in name(),
+        tags in proptest::collection::btree_map(name(), name(), 0..4),
+        fields in proptest::collection::btree_map(field_key(), (0usize..5).prop_flat_map(value), 1..5),
+        time in hyperbytedb_domain::time::MIN_TIME..=hyperbytedb_domain::time::MAX_TIME,
+    ) -> PointsBatch {
+        PointsBatch {
+            measurement,
+            times: vec![time],
+            series_of_row: vec![0],
+            line_of_row: vec![0],
+            series: vec![Tags::new(tags.into_iter().collect())],
+            fields: fields
+                .into_iter()
+                .map(|(name, values)| FieldColumn { name, values, present: None })
+                .collect(),
+        }
+    }
+}
+
+/// Lines of the common shape and fragments that break or bend them.
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    let fragments: Vec<&[u8]> = vec![
+        b"cpu",
+        b"m",
+        b",host=a",
+        b",b=c",
+        b",a=b\\ c",
+        b" ",
+        b"v=1",
+        b",w=2i",
+        b",x=true",
+        b",y=\"s,t\"",
+        b"=",
+        b",",
+        b"\\",
+        b"\"",
+        b"\n",
+        b"1000",
+        b" -5",
+        b"time=1",
+        b"u=3u",
+        b"#",
+        b"\t",
+        b"\r",
+        b"\0",
+        b"\xff",
+        b"1e3",
+        b"\xc3\xa9",
+        b"\\\\",
+        b"cpu,host=a v=1 1\n",
+        b"cpu,host=b v=2.5,w=1i 2\n",
+        b"cpu,host=a w=1i,v=3,y=\"\\\"\"\n",
+    ];
+    vec(proptest::sample::select(fragments), 0..24).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn a_printed_point_parses_to_itself(point in point()) {
+        let mut text = String::new();
+        print_batch(&point, &mut text);
+        let parsed = parse(text.as_bytes(), &options());
+        prop_assert_eq!(&parsed.batches, &[point], "{}", text);
+    }
+
+    #[test]
+    fn what_parses_prints_to_the_same(body in body()) {
+        let first = parse(&body, &options());
+        let text = printed(&first);
+        let second = parse(text.as_bytes(), &options());
+        prop_assert_eq!(&second.errors, &[]);
+        prop_assert_eq!(printed(&second), text);
+    }
+
+    /// The second time, lines go through the fast reader.
+    #[test]
+    fn both_readers_agree(body in body()) {
+        let once = parse(&body, &options());
+        let accepted = body_without(&body, &once.lines, &[]);
+        prop_assume!(!accepted.ends_with(b"\\"));
+        let twice = parse(&[&accepted[..], b"\n", &accepted[..]].concat(), &options());
+        prop_assert_eq!(&twice.errors, &[]);
+        let (found, expected) = (printed(&twice), printed(&once).repeat(2));
+        prop_assert_eq!(sorted_lines(&found), sorted_lines(&expected));
+        for batch in &twice.batches {
+            let rows = batch.rows();
+            prop_assert!(batch.fields.iter().all(|f| f.present.as_ref().is_none_or(|p| p.len() == rows)));
+            prop_assert!(batch.series_of_row.iter().all(|&s| (s as usize) < batch.series.len()));
+            prop_assert!(batch.line_of_row.iter().all(|&l| (l as usize) < twice.lines.len()));
+        }
+    }
+}
+
+fn sorted_lines(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    lines.sort_unstable();
+    lines
+}
