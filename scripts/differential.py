@@ -237,6 +237,9 @@ class QueryGenerator:
             if "time >=" not in condition:
                 low = f"time >= {BASE_S}s AND time < {BASE_S + SPAN_S}s"
                 condition = condition + " AND " + low if condition else " WHERE " + low
+            elif "time <" not in condition:
+                # Without an end the windows run up to now, which is not the same moment on both servers.
+                condition += f" AND time < {BASE_S + 2 * SPAN_S}s"
             fill = rng.choice(["", "", " fill(none)", " fill(0)", " fill(previous)", " fill(linear)", " fill(7)"])
         group = f" GROUP BY {', '.join(dimensions)}" if dimensions else ""
         text = f"SELECT {fields} FROM {source}{condition}{group}{fill}{self.tail(aggregate)}"
