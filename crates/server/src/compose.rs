@@ -218,7 +218,6 @@ fn query_options(config: &Config) -> QueryOptions {
         max_rows_read: query.max_rows_read,
         max_threads: config.chdb.max_query_threads,
         max_select_buckets: query.max_select_buckets,
-        max_select_series: query.max_select_series,
         max_select_points: query.max_select_points,
         max_buffered_points: query.max_buffered_points,
         block_rows: query.block_rows,

@@ -41,8 +41,6 @@ pub struct QueryOptions {
     pub max_threads: u32,
     /// InfluxDB's max-select-buckets.
     pub max_select_buckets: usize,
-    /// InfluxDB's max-select-series.
-    pub max_select_series: usize,
     /// InfluxDB's max-select-point.
     pub max_select_points: usize,
     /// Points that the operators of one SELECT may hold back.
@@ -60,7 +58,6 @@ impl Default for QueryOptions {
             max_rows_read: 0,
             max_threads: 0,
             max_select_buckets: 0,
-            max_select_series: 0,
             max_select_points: 0,
             max_buffered_points: 20_000_000,
             block_rows: 10_000,

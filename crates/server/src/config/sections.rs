@@ -163,8 +163,6 @@ section! {
         max_rows_read: u64 = 0,
         /// Windows of one GROUP BY time (InfluxDB's max-select-buckets).
         max_select_buckets: usize = 0,
-        /// Series that one SELECT may return (InfluxDB's max-select-series).
-        max_select_series: usize = 0,
         /// Points that one SELECT may read (InfluxDB's max-select-point).
         max_select_points: usize = 0,
         /// Points that the operators of one SELECT may hold back to put them in order.
