@@ -43,6 +43,8 @@ pub struct PreparedSelect {
     /// Distinct outermost calls that make rows (aggregates, selectors and transforms, not mathematics), in the order
     /// of the fields. Each runs on its own; fields are computed from their results.
     pub calls: Vec<Call>,
+    /// The types InfluxDB assigns to `calls`; `None` where that depends on a column nothing is known of.
+    pub call_types: Vec<Option<DataType>>,
     /// Fields and tags that are selected outside of calls, each once, by name and type: beside a selector they come
     /// from the selected point.
     pub aux: Vec<VarRef>,

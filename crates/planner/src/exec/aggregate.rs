@@ -1,14 +1,14 @@
 //! SELECT with calls: rows computed from the points of all calls.
 
 use hyperbytedb_domain::FieldValue;
-use hyperbytedb_timeseriesql::ast::{Call, VarRef};
+use hyperbytedb_timeseriesql::ast::{Call, DataType, VarRef};
 
 use super::call::CallPlan;
 use super::context::Runtime;
 use super::error::ExecError;
 use super::inputs::{Inputs, value_type};
 use super::level::Level;
-use super::missing::Missing;
+use super::missing::{Missing, Slot};
 use super::part::{Part, PartRow};
 use super::row::{Empty, Row, RowStream, Series};
 use super::scalar::{Scalar, Slots};
@@ -61,10 +61,11 @@ pub(super) fn rows<'a>(
     }
     let slots = CallSlots { calls: &select.calls, aux: &select.aux };
     let fields = select.fields.iter().map(|f| Scalar::field(&f.expr, &slots)).collect::<Result<_, _>>()?;
-    let call_types = plans.iter().map(|plan| plan.as_ref().map(|p| p.output_type));
-    let types = call_types.chain(select.aux.iter().map(|a| value_type(a.data_type)));
+    let call_slots =
+        plans.iter().zip(&select.call_types).map(|(plan, &known)| call_slot(plan.as_ref(), known));
+    let missing = Missing::new(level.fill, call_slots.chain(select.aux.iter().map(Slot::of)));
     Ok(Box::new(AggregateRows {
-        missing: Missing::of_types(level.fill, types),
+        missing,
         parts: parts(runtime, select, level, plans, &inputs)?,
         level: level.clone(),
         fields,
@@ -72,6 +73,14 @@ pub(super) fn rows<'a>(
         calls: select.calls.len(),
         started: false,
     }))
+}
+
+/// A call of an unknown column has a type if that of its function is always the same.
+fn call_slot(plan: Option<&CallPlan>, known: Option<DataType>) -> Slot {
+    match plan {
+        Some(plan) => Slot::Typed(plan.output_type),
+        None => value_type(known).map_or(Slot::Null, Slot::Typed),
+    }
 }
 
 pub(super) fn call_plans(

@@ -7,6 +7,8 @@ use super::error::ExecError;
 use super::inputs::{Inputs, value_type};
 use super::level::Level;
 use super::missing::fill_number;
+use super::source::Limited;
+use super::ties::TieBreak;
 use crate::functions::{Aggregate, Argument, FillMode, FunctionError, Transformation};
 use crate::prepared::{Fill, PreparedSelect, PreparedSource};
 
@@ -69,6 +71,38 @@ impl CallPlan {
             output_type,
             level: builder.level,
         }))
+    }
+}
+
+impl CallPlan {
+    /// The order of the rows that the call reads, where InfluxDB's depends on how it computes it.
+    pub fn tie_break(&self) -> TieBreak {
+        use Aggregate::{First, Last, Max, Min};
+        let ascending = self.level.ascending;
+        match self.stages.first() {
+            Some(StagePlan::Reduce(reduce)) if self.level.interval.is_none() && reduce.aggregate == Last => {
+                TieBreak::Series { ascending: false }
+            }
+            Some(StagePlan::Reduce(reduce)) if self.level.interval.is_none() && reduce.aggregate == First => {
+                TieBreak::Series { ascending: true }
+            }
+            Some(StagePlan::Reduce(reduce))
+                if matches!(reduce.aggregate, First | Last | Max | Min) || reduce.grouping_aux > 0 =>
+            {
+                TieBreak::Series { ascending }
+            }
+            _ => TieBreak::Heap { texts: self.aux.clone() },
+        }
+    }
+
+    /// `top` and `bottom` choose from what LIMIT lets through, unless they group.
+    pub fn limited(&self) -> Limited {
+        match self.stages.first() {
+            Some(StagePlan::Reduce(reduce)) if reduce.aggregate.is_ranked() && reduce.grouping_aux == 0 => {
+                Limited::Candidates
+            }
+            _ => Limited::No,
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! LIMIT and OFFSET.
 
-use hashbrown::HashMap;
-
+use super::error::ExecError;
 use super::level::Level;
-use super::row::Series;
+use super::row::{Row, RowStream, Series};
+use super::shards::Shards;
 
 /// Counts the rows of a series as they pass. Like InfluxDB's, it begins anew with every change of series, also when a
 /// series comes back.
@@ -32,36 +32,50 @@ impl RowLimit {
         self.count += 1;
         self.count > self.offset && (self.limit == 0 || self.count - self.offset <= self.limit)
     }
-}
 
-/// How many rows of a tag set and shard are read at most: InfluxDB stops one row after LIMIT and OFFSET. It shows where
-/// there is an OFFSET alone, or where a subquery groups by more tags than the statement around it.
-#[derive(Debug)]
-pub(super) struct ShardLimit {
-    limit: usize,
-    /// Rows by tag set and partition.
-    counts: HashMap<(Series, i64), usize>,
-    /// Tag sets follow each other: only the current one needs to be remembered.
-    is_flat: bool,
-}
-
-impl ShardLimit {
-    /// `None`: all rows are read.
-    pub fn new(level: &Level) -> Option<Self> {
-        let is_flat = level.dimensions.is_flat();
-        let limited =
-            if is_flat { level.limit == 0 && level.offset > 0 } else { level.limit > 0 || level.offset > 0 };
-        limited.then(|| Self { limit: level.limit + level.offset + 1, counts: HashMap::new(), is_flat })
+    fn restart(&mut self) {
+        self.series = None;
     }
+}
 
-    /// Counts a row and says whether it is read.
-    pub fn admits(&mut self, series: &Series, partition: i64) -> bool {
-        let key = (series.clone(), partition);
-        if self.is_flat && !self.counts.contains_key(&key) {
-            self.counts.clear();
+/// How many rows InfluxDB reads of each series and shard before a limit: it stops one row after LIMIT and OFFSET.
+pub(super) fn shard_rows_max(level: &Level) -> Option<usize> {
+    (level.limit > 0 || level.offset > 0).then(|| level.limit.saturating_add(level.offset).saturating_add(1))
+}
+
+/// The rows that InfluxDB reads of a table where the statement has a limit, shard by shard.
+///
+/// Of a group it reads one row more than LIMIT and OFFSET together. In a subquery that groups by more tags than the
+/// statements around it, limit and offset themselves apply to each run of rows of one group within a shard.
+pub(super) struct ShardLimited<'a> {
+    rows: Box<dyn RowStream + 'a>,
+    shards: Shards,
+    limit: RowLimit,
+    shard: Option<i128>,
+}
+
+impl<'a> ShardLimited<'a> {
+    pub fn new(rows: Box<dyn RowStream + 'a>, shards: Shards, level: &Level) -> Self {
+        let mut limit = RowLimit::new(level);
+        if let (true, Some(max)) = (level.dimensions.is_flat(), shard_rows_max(level)) {
+            (limit.limit, limit.offset) = (max, 0);
         }
-        let count = self.counts.entry(key).or_default();
-        *count += 1;
-        *count <= self.limit
+        Self { rows, shards, limit, shard: None }
+    }
+}
+
+impl RowStream for ShardLimited<'_> {
+    fn next_row(&mut self, row: &mut Row) -> Result<bool, ExecError> {
+        while self.rows.next_row(row)? {
+            let shard = Some(self.shards.index(row.time));
+            if self.shard != shard {
+                self.shard = shard;
+                self.limit.restart();
+            }
+            if self.limit.admits(&row.series) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

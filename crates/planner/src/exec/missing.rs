@@ -7,6 +7,16 @@ use super::inputs::{cast, value_type};
 use super::row::Series;
 use crate::prepared::Fill;
 
+/// How the number of `fill(number)` appears in a column.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Slot {
+    /// Not at all: the column is always null.
+    Null,
+    /// As it is: the type of the column is not known.
+    Untyped,
+    Typed(FieldType),
+}
+
 /// Replaces nulls by the number of `fill(number)`, or by the value before under `fill(previous)`.
 #[derive(Debug)]
 pub(super) struct Missing {
@@ -21,18 +31,11 @@ enum Mode {
 }
 
 impl Missing {
-    pub fn new(fill: Fill, refs: &[VarRef]) -> Self {
-        Self::of_types(fill, refs.iter().map(|r| value_type(r.data_type)))
-    }
-
-    /// One slot a type; `None`: the slot is always null.
-    pub fn of_types(fill: Fill, types: impl Iterator<Item = Option<FieldType>>) -> Self {
+    pub fn new(fill: Fill, slots: impl Iterator<Item = Slot>) -> Self {
         let mode = match fill {
             Fill::Null | Fill::None | Fill::Linear => Mode::Null,
-            Fill::Previous => Mode::Previous { series: None, values: vec![FieldValue::Null; types.count()] },
-            Fill::Number(number) => Mode::Number(
-                types.map(|t| t.map_or(FieldValue::Null, |t| cast(fill_number(number), t))).collect(),
-            ),
+            Fill::Previous => Mode::Previous { series: None, values: vec![FieldValue::Null; slots.count()] },
+            Fill::Number(number) => Mode::Number(slots.map(|slot| slot.value(number)).collect()),
         };
         Self { mode }
     }
@@ -59,6 +62,21 @@ impl Missing {
                     }
                 }
             }
+        }
+    }
+}
+
+impl Slot {
+    /// The slot of a column that is selected by its name.
+    pub fn of(variable: &VarRef) -> Self {
+        value_type(variable.data_type).map_or(Self::Untyped, Self::Typed)
+    }
+
+    fn value(self, number: FillValue) -> FieldValue {
+        match self {
+            Self::Null => FieldValue::Null,
+            Self::Untyped => fill_number(number),
+            Self::Typed(to) => cast(fill_number(number), to),
         }
     }
 }

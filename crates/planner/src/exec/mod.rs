@@ -5,7 +5,7 @@
 //! calls, limits, subqueries. Rows stream through them; what they hold is bounded by windows and groups, not by rows.
 //!
 //! * [`scan`]: rows of one table; [`subquery`]: of a subquery; [`merge`], [`source`]: of all sources together
-//! * [`ties`]: rows of one time in InfluxDB's order
+//! * [`ties`]: rows of one time in InfluxDB's order; [`shards`]: where its answers depend on shards
 //! * [`predicate`]: conditions for the engine; [`pushdown`]: aggregation in the engine
 //! * [`raw`]: statements without calls
 //! * [`call`], [`stage`], [`pipeline`], [`part`], [`aggregate`]: statements with calls
@@ -41,6 +41,7 @@ mod scalar;
 mod scan;
 mod select;
 mod series_limit;
+mod shards;
 mod source;
 mod stage;
 mod subquery;

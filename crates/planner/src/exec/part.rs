@@ -8,7 +8,8 @@ use super::level::Level;
 use super::pipeline::Pipeline;
 use super::pushdown::{self, AggregatePoints};
 use super::row::{Row, RowStream, Series};
-use super::source::{self, Request};
+use super::source::{self, Limited, Request};
+use super::ties::TieBreak;
 use crate::functions::Point;
 use crate::prepared::PreparedSelect;
 
@@ -86,7 +87,12 @@ impl<'a> Part<'a> {
         inputs: &Inputs,
     ) -> Result<Self, ExecError> {
         let reading = calls.first().map_or(level, |call| &call.level);
-        let pushed = runtime.options.pushdown.then(|| pushdown::plan(select, &calls)).flatten();
+        let mut pushed = runtime.options.pushdown.then(|| pushdown::plan(select, &calls)).flatten();
+        if let Some(plans) = &mut pushed
+            && !pushdown::allows_limits(runtime, plans)?
+        {
+            pushed = None;
+        }
         let feed = match pushed {
             Some(plans) => Feed::Reduced {
                 stream: AggregatePoints::new(runtime, plans, reading),
@@ -95,8 +101,12 @@ impl<'a> Part<'a> {
             },
             None => {
                 let required = required(&calls);
-                let request = Request { level: reading, inputs, required: &required, is_raw: false };
-                Feed::Rows { stream: source::rows(runtime, select, request)?, row: Row::default() }
+                let (tie_break, limited) = match calls.as_slice() {
+                    [call] => (call.tie_break(), call.limited()),
+                    _ => (TieBreak::Heap { texts: Vec::new() }, Limited::No),
+                };
+                let request = Request { level: reading, inputs, required: &required, tie_break, limited };
+                Feed::Rows { stream: source::rows(runtime, select, &request)?, row: Row::default() }
             }
         };
         let max_points = runtime.options.max_buffered_points;

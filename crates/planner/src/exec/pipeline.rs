@@ -78,8 +78,12 @@ impl Pipeline {
     /// Feeds a point that the engine has reduced already.
     pub fn push_reduced(&mut self, series: &Series, point: Point) -> Result<(), ExecError> {
         self.input_time = Some(point.time);
-        let (_, rest) = self.stages.split_at_mut(1);
-        feed(rest, series, point, &mut self.output)
+        let (first, rest) = self.stages.split_at_mut(1);
+        let point = match &mut first[0] {
+            Stage::Reduce(reduce) => reduce.reduced(point),
+            _ => Some(point),
+        };
+        point.map_or(Ok(()), |point| feed(rest, series, point, &mut self.output))
     }
 
     /// The bucket has no more points.

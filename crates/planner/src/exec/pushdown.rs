@@ -8,7 +8,7 @@ use hyperbytedb_domain::ports::BatchStream;
 use hyperbytedb_domain::scan::{
     Aggregate as ScanAggregate, AggregateFunction, AggregateScan, FieldId, Scan, ScanOutput, TagId, Window,
 };
-use hyperbytedb_domain::{EngineError, FieldType, TimeRange};
+use hyperbytedb_domain::{EngineError, FieldType, FieldValue, TimeRange};
 use hyperbytedb_timeseriesql::ast::Expr;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -47,6 +47,8 @@ struct PointColumns {
     time: Option<usize>,
     /// How many values there are, where the aggregate may be null of some.
     count: Option<usize>,
+    /// Null of some is not a number.
+    null_is_nan: bool,
 }
 
 /// The aggregations that answer these calls, one a measurement, in order; `None` where Rust has to reduce rows.
@@ -68,6 +70,16 @@ pub(super) fn plan(select: &PreparedSelect, calls: &[CallPlan]) -> Option<Vec<Ag
         plans.push(AggregatePlan::new(source, level, calls, &reduces, window, condition)?);
     }
     Some(plans)
+}
+
+/// Whether SLIMIT lets the engine aggregate over shards; it lists the tag sets.
+pub(super) fn allows_limits(runtime: &Runtime<'_>, plans: &mut [AggregatePlan]) -> Result<bool, ExecError> {
+    for plan in plans {
+        if !plan.has_uniform_limit(runtime)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The first stage, if points come to it without anything the engine cannot return.
@@ -103,12 +115,17 @@ impl AggregatePlan {
         let keys: Vec<Option<TagId>> = level.dimensions.keys.iter().map(|key| table.tag(key)).collect();
         let group_by: Vec<TagId> = keys.iter().flatten().copied().collect();
         let columns = aggregates.columns(group_by.len() + 1);
-        let point_columns = |(value, count): (usize, Option<usize>)| PointColumns {
+        let point_columns = |(value, count): (usize, Option<usize>), reduce: &ReducePlan| PointColumns {
             count: count.map(|count| columns[count].value),
+            null_is_nan: reduce.aggregate == Aggregate::Stddev,
             ..columns[value]
         };
         Some(Self {
-            calls: positions.into_iter().map(|p| p.map(point_columns)).collect(),
+            calls: positions
+                .into_iter()
+                .zip(reduces)
+                .map(|(p, reduce)| Some(point_columns(p?, reduce)))
+                .collect(),
             group: keys.iter().map(Option::is_some).collect(),
             name: Arc::clone(&source.name),
             limit: SeriesLimit::new(source, level, condition),
@@ -125,6 +142,13 @@ impl AggregatePlan {
                 }),
             },
         })
+    }
+
+    /// Lists the tag sets within SLIMIT; false if they differ between shards, so that groups cannot span these.
+    fn has_uniform_limit(&mut self, runtime: &Runtime<'_>) -> Result<bool, ExecError> {
+        let Some(limit) = &mut self.limit else { return Ok(true) };
+        limit.prepare(runtime)?;
+        Ok(limit.is_uniform())
     }
 
     fn has_values(&self) -> bool {
@@ -170,8 +194,9 @@ impl Aggregates {
     fn add(&mut self, reduce: &ReducePlan, field: FieldId) -> Option<(usize, Option<usize>)> {
         let function = function_of(reduce)?;
         let value = self.position(ScanAggregate { function, field, with_time: reduce.keeps_time });
-        // One value has no deviation, but makes a point.
-        let count = (function == AggregateFunction::Stddev).then(|| {
+        // One value has no deviation, and a few no low percentile; which is not the same as no values.
+        let null_of_some = matches!(function, AggregateFunction::Stddev | AggregateFunction::Percentile(_));
+        let count = null_of_some.then(|| {
             self.position(ScanAggregate { function: AggregateFunction::Count, field, with_time: false })
         });
         Some((value, count))
@@ -188,7 +213,7 @@ impl Aggregates {
     fn columns(&self, mut next: usize) -> Vec<PointColumns> {
         let columns = self.0.iter().map(|aggregate| {
             let time = aggregate.with_time.then_some(next + 1);
-            let columns = PointColumns { value: next, time, count: None };
+            let columns = PointColumns { value: next, time, count: None, null_is_nan: false };
             next += 1 + usize::from(aggregate.with_time);
             columns
         });
@@ -203,8 +228,11 @@ impl PointColumns {
 
     fn point(&self, columns: &[Column], row: usize, time: i64) -> Option<Point> {
         let time = self.time.map_or(time, |column| columns[column].integer(row));
-        let point = Point::new(time, columns[self.value].value(row));
+        let mut point = Point::new(time, columns[self.value].value(row));
         let has_point = self.count.map_or(!point.is_nil(), |count| columns[count].integer(row) > 0);
+        if self.null_is_nan && point.is_nil() {
+            point.value = FieldValue::Float(f64::NAN);
+        }
         has_point.then_some(point)
     }
 }
@@ -264,12 +292,7 @@ impl<'a> AggregatePoints<'a> {
             let Some(plan) = self.plans.front_mut() else { return Ok(None) };
             let stream = match &mut self.stream {
                 Some(stream) => stream,
-                empty => {
-                    if let Some(limit) = &mut plan.limit {
-                        limit.prepare(&self.runtime)?;
-                    }
-                    empty.insert(self.runtime.scan(&plan.scan)?)
-                }
+                empty => empty.insert(self.runtime.scan(&plan.scan)?),
             };
             if self.next < self.rows {
                 let row = self.next;
@@ -300,7 +323,7 @@ impl<'a> AggregatePoints<'a> {
     /// Whether any call has a point in this row.
     fn points_at(&self, row: usize, series: &Series, points: &mut Vec<Option<Point>>) -> bool {
         let Some(plan) = self.plans.front() else { return false };
-        if plan.limit.as_ref().is_some_and(|limit| !limit.admits(series)) {
+        if plan.limit.as_ref().is_some_and(|limit| !limit.admits_everywhere(series)) {
             return false;
         }
         let time = match self.level.interval {

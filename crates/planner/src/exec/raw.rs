@@ -5,10 +5,11 @@ use super::error::ExecError;
 use super::inputs::Inputs;
 use super::level::Level;
 use super::limit::RowLimit;
-use super::missing::Missing;
+use super::missing::{Missing, Slot};
 use super::row::{Empty, Row, RowStream};
 use super::scalar::Scalar;
-use super::source::{self, Request};
+use super::source::{self, Limited, Request};
+use super::ties::TieBreak;
 use crate::prepared::PreparedSelect;
 
 /// Evaluates the fields of each row.
@@ -27,6 +28,13 @@ pub(super) fn inputs(select: &PreparedSelect) -> Inputs {
     inputs
 }
 
+/// Positions of the inputs in the order of their names.
+fn by_name(inputs: &Inputs) -> Vec<usize> {
+    let mut positions: Vec<usize> = (0..inputs.len()).collect();
+    positions.sort_by_key(|&i| &inputs.refs[i].name);
+    positions
+}
+
 /// The rows of a raw SELECT.
 pub(super) fn rows<'a>(
     runtime: &Runtime<'a>,
@@ -38,13 +46,19 @@ pub(super) fn rows<'a>(
         return Ok(Box::new(Empty));
     }
     let required: Vec<usize> = (0..inputs.len()).collect();
-    let request = Request { level, inputs: &inputs, required: &required, is_raw: true };
+    let request = Request {
+        level,
+        inputs: &inputs,
+        required: &required,
+        tie_break: TieBreak::Heap { texts: by_name(&inputs) },
+        limited: Limited::Rows,
+    };
     let fields = select.fields.iter().map(|f| Scalar::field(&f.expr, &inputs)).collect::<Result<_, _>>()?;
     Ok(Box::new(RawRows {
-        rows: source::rows(runtime, select, request)?,
+        rows: source::rows(runtime, select, &request)?,
         limit: RowLimit::new(level),
         fields,
-        missing: Missing::new(level.fill, &inputs.refs),
+        missing: Missing::new(level.fill, inputs.refs.iter().map(Slot::of)),
         input: Row::default(),
     }))
 }

@@ -13,11 +13,11 @@ use super::context::Runtime;
 use super::error::ExecError;
 use super::inputs::{Inputs, can_cast, cast, value_type};
 use super::level::Level;
-use super::limit::ShardLimit;
 use super::predicate::{self, Split};
 use super::row::{Row, RowStream, Series};
 use super::scalar::Scalar;
 use super::series_limit::SeriesLimit;
+use super::shards::Shards;
 
 /// Rows read past a limit.
 const TIE_ROWS_AHEAD: u64 = 64;
@@ -51,7 +51,7 @@ pub(super) struct RowPlan {
     origins: Vec<Origin>,
     inputs: usize,
     residual: Option<Scalar>,
-    /// All tags of the table by name, with their positions among the scanned tags; empty where groups are series.
+    /// All tags of the table by name, with their positions among the scanned tags; empty where buckets are series.
     series_tags: Vec<(String, usize)>,
 }
 
@@ -121,13 +121,10 @@ impl RowPlan {
             Some(expr) => Some(bind_residual(&expr, table, &mut columns, &mut origins)?),
             None => None,
         };
-        let series_tags = if group_by.iter().flatten().count() < table.tags.len() {
-            series_tags(table, &mut columns)
-        } else {
-            Vec::new()
-        };
         let order: Vec<TagId> =
             level.dimensions.bucket.iter().filter_map(|&i| group_by[i].map(|c| columns.tags[c])).collect();
+        let series_tags =
+            if order.len() < table.tags.len() { series_tags(table, &mut columns) } else { Vec::new() };
         let scan = Scan {
             table: Arc::clone(table),
             time: level.range,
@@ -162,7 +159,7 @@ impl RowPlan {
         self.residual.is_some()
     }
 
-    /// Whether a group may have rows of several series.
+    /// Whether a bucket may have rows of several series.
     pub fn may_tie(&self) -> bool {
         !self.series_tags.is_empty()
     }
@@ -214,7 +211,6 @@ pub(super) struct TableRows<'a> {
     batch: Batch,
     series: Option<Series>,
     series_limit: Option<SeriesLimit>,
-    shard_limit: Option<ShardLimit>,
 }
 
 #[derive(Default)]
@@ -233,7 +229,6 @@ impl<'a> TableRows<'a> {
         source: &TableSource,
         mut plan: RowPlan,
         series_limit: Option<SeriesLimit>,
-        shard_limit: Option<ShardLimit>,
     ) -> Self {
         plan.scan.merge_duplicates = (runtime.needs_merge)(&source.table, plan.scan.time);
         Self {
@@ -244,13 +239,11 @@ impl<'a> TableRows<'a> {
             batch: Batch::default(),
             series: None,
             series_limit,
-            shard_limit,
         }
     }
 
-    /// Nanoseconds of one shard of the table.
-    pub fn shard_duration(&self) -> i64 {
-        self.plan.scan.table.partition_duration
+    pub fn shards(&self) -> Shards {
+        Shards::of(&self.plan.scan.table)
     }
 
     /// What InfluxDB orders series by, of the row that came last.
@@ -267,7 +260,7 @@ impl<'a> TableRows<'a> {
     }
 
     fn next_batch(&mut self) -> Result<bool, ExecError> {
-        if let Some(limit) = self.series_limit.as_mut().filter(|limit| !limit.is_prepared()) {
+        if let Some(limit) = &mut self.series_limit {
             limit.prepare(&self.runtime)?;
         }
         let stream = match &mut self.stream {
@@ -344,10 +337,7 @@ impl RowStream for TableRows<'_> {
             row.values.truncate(self.plan.inputs);
             row.time = self.batch.times.as_ref().map_or(0, |times| times.integer(index));
             let series = self.series_at(index).clone();
-            let partition = self.plan.scan.table.partition_of(row.time);
-            if self.series_limit.as_ref().is_none_or(|limit| limit.admits(&series))
-                && self.shard_limit.as_mut().is_none_or(|limit| limit.admits(&series, partition))
-            {
+            if self.series_limit.as_ref().is_none_or(|limit| limit.admits(&series, row.time)) {
                 row.series = series;
                 return Ok(true);
             }

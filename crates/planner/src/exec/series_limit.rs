@@ -1,12 +1,12 @@
 //! SLIMIT and SOFFSET.
 //!
-//! InfluxDB counts the tag sets that the shards of the time range know, whether or not they have points that the
-//! statement selects. So they are listed first, over whole partitions and with conditions on tags alone.
+//! InfluxDB counts, shard by shard, the tag sets that a shard knows, whether or not they have points that the statement
+//! selects. So they are listed first, over whole shards and with conditions on tags alone. The tags are those of the
+//! outermost GROUP BY, also in a subquery.
 
 use std::sync::Arc;
 
-use hashbrown::HashSet;
-use hyperbytedb_domain::TimeRange;
+use hashbrown::{HashMap, HashSet};
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::scan::{AggregateScan, Scan, ScanOutput, TagId};
 use hyperbytedb_timeseriesql::ast::Expr;
@@ -14,21 +14,28 @@ use hyperbytedb_timeseriesql::ast::Expr;
 use super::columns::Column;
 use super::context::Runtime;
 use super::error::ExecError;
-use super::level::Level;
+use super::level::{Dimensions, Level};
 use super::predicate;
 use super::row::Series;
 use super::scan::TableSource;
+use super::shards::Shards;
+
+/// The values of the outermost GROUP BY tags.
+type TagSet = Box<[Arc<str>]>;
 
 /// The tag sets of one table that a level may show.
 #[derive(Debug)]
 pub(super) struct SeriesLimit {
-    name: Arc<str>,
-    names: Vec<String>,
-    keys: Vec<Option<TagId>>,
+    dimensions: Dimensions,
+    /// For each tag of the outermost GROUP BY its name, and the table's tag if it has one.
+    tags: Vec<(String, Option<TagId>)>,
     scan: Scan,
+    shards: Shards,
+    /// 0 admits none: SOFFSET alone leaves nothing.
     limit: usize,
     offset: usize,
-    admitted: Option<HashSet<Series>>,
+    /// By shard.
+    admitted: Option<HashMap<i128, HashSet<TagSet>>>,
 }
 
 impl SeriesLimit {
@@ -37,70 +44,84 @@ impl SeriesLimit {
         if level.slimit == 0 && level.soffset == 0 {
             return None;
         }
-        let keys: Vec<Option<TagId>> =
-            level.dimensions.keys.iter().map(|key| source.table.tag(key)).collect();
+        let table: &Table = &source.table;
+        let names = level.dimensions.bucket.iter().map(|&i| &level.dimensions.keys[i]);
+        let tags: Vec<_> = names.map(|name| (name.clone(), table.tag(name))).collect();
+        let shards = Shards::of(table);
         let scan = Scan {
             table: Arc::clone(&source.table),
-            time: whole_partitions(&source.table, level.range),
-            filter: condition.and_then(|c| predicate::series_part(c, &source.table)),
+            time: shards.whole(level.range),
+            filter: condition.and_then(|c| predicate::series_part(c, table)),
             merge_duplicates: false,
             output: ScanOutput::Aggregates(AggregateScan {
-                group_by: keys.iter().flatten().copied().collect(),
-                descending: !level.ascending,
+                group_by: tags.iter().filter_map(|(_, tag)| *tag).collect(),
+                window: Some(shards.windows()),
                 ..AggregateScan::default()
             }),
         };
-        let name = Arc::clone(&source.name);
-        let names = level.dimensions.keys.clone();
-        Some(Self { name, names, keys, scan, limit: level.slimit, offset: level.soffset, admitted: None })
+        let dimensions = level.dimensions.clone();
+        let (limit, offset) = (level.slimit, level.soffset);
+        Some(Self { dimensions, tags, scan, shards, limit, offset, admitted: None })
     }
 
     /// Lists the tag sets.
     pub fn prepare(&mut self, runtime: &Runtime<'_>) -> Result<(), ExecError> {
-        let mut known = Vec::new();
+        if self.admitted.is_some() {
+            return Ok(());
+        }
+        let mut known: HashMap<i128, Vec<TagSet>> = HashMap::new();
         let mut stream = runtime.scan(&self.scan)?;
         while let Some(batch) = runtime.next_batch(stream.as_mut())? {
-            let tags = batch.columns().iter().map(Column::new).collect::<Result<Vec<_>, _>>()?;
-            known.extend((0..batch.num_rows()).map(|row| self.series(&tags, row)));
+            let columns = batch.columns().iter().map(Column::new).collect::<Result<Vec<_>, _>>()?;
+            let Some((times, tags)) = columns.split_last() else { continue };
+            for row in 0..batch.num_rows() {
+                let shard = self.shards.index(times.integer(row));
+                known.entry(shard).or_default().push(self.tag_set(tags, row));
+            }
         }
-        known.sort_by_cached_key(|series| self.order(series));
-        self.admitted = Some(known.into_iter().skip(self.offset).take(self.limit).collect());
+        let choose = |(shard, mut sets): (i128, Vec<TagSet>)| {
+            sets.sort_by_cached_key(|set| self.order(set));
+            (shard, sets.into_iter().skip(self.offset).take(self.limit).collect())
+        };
+        self.admitted = Some(known.into_iter().map(choose).collect());
         Ok(())
     }
 
     /// What InfluxDB sorts tag sets by: the keys that are there, then their values.
-    fn order(&self, series: &Series) -> String {
-        let present = || self.names.iter().zip(series.tags.iter()).filter(|(_, value)| !value.is_empty());
-        let keys = present().map(|(key, _)| key.as_str());
+    fn order(&self, set: &TagSet) -> String {
+        let present = || self.tags.iter().zip(set).filter(|(_, value)| !value.is_empty());
+        let keys = present().map(|((key, _), _)| key.as_str());
         let values = present().map(|(_, value)| &**value);
         keys.chain(values).collect::<Vec<_>>().join("|")
     }
 
-    fn series(&self, tags: &[Column], row: usize) -> Series {
-        let mut columns = tags.iter();
-        let text = |key: &Option<TagId>| match key.and_then(|_| columns.next()) {
+    fn tag_set(&self, columns: &[Column], row: usize) -> TagSet {
+        let mut columns = columns.iter();
+        let text = |(_, tag): &(String, Option<TagId>)| match tag.and_then(|_| columns.next()) {
             Some(column) => column.shared_text(row),
             None => Arc::from(""),
         };
-        Series::new(Arc::clone(&self.name), self.keys.iter().map(text).collect())
+        self.tags.iter().map(text).collect()
     }
 
-    /// Whether rows of this series are shown. [`Self::prepare`] comes first.
-    pub fn admits(&self, series: &Series) -> bool {
-        self.admitted.as_ref().is_none_or(|admitted| admitted.contains(series))
+    /// Whether rows of this series and time are shown. [`Self::prepare`] comes first.
+    pub fn admits(&self, series: &Series, time: i64) -> bool {
+        let Some(admitted) = &self.admitted else { return true };
+        let Some(sets) = admitted.get(&self.shards.index(time)) else { return false };
+        let set: TagSet = self.dimensions.bucket.iter().map(|&i| Arc::clone(&series.tags[i])).collect();
+        sets.contains(&set)
     }
 
-    pub fn is_prepared(&self) -> bool {
-        self.admitted.is_some()
+    /// The tag sets shown, if they are the same in all shards. [`Self::prepare`] comes first.
+    pub fn is_uniform(&self) -> bool {
+        let mut shards = self.admitted.iter().flat_map(HashMap::values);
+        let first = shards.next();
+        shards.all(|sets| Some(sets) == first)
     }
-}
 
-fn whole_partitions(table: &Table, range: TimeRange) -> TimeRange {
-    let width = i128::from(table.partition_duration.max(1));
-    let first = i128::from(table.partition_of(range.min)) * width;
-    let end = (i128::from(table.partition_of(range.max)) + 1) * width - 1;
-    TimeRange {
-        min: first.max(i128::from(TimeRange::ALL.min)) as i64,
-        max: end.min(i128::from(TimeRange::ALL.max)) as i64,
+    /// The same for a group of all shards, where [`Self::is_uniform`].
+    pub fn admits_everywhere(&self, series: &Series) -> bool {
+        let set: TagSet = series.tags.iter().map(Arc::clone).collect();
+        self.admitted.as_ref().is_none_or(|shards| shards.values().next().is_some_and(|s| s.contains(&set)))
     }
 }

@@ -6,24 +6,36 @@ use super::context::Runtime;
 use super::error::ExecError;
 use super::inputs::Inputs;
 use super::level::Level;
-use super::limit::ShardLimit;
+use super::limit::{self, ShardLimited};
 use super::merge::{Chain, Merge};
 use super::row::{Empty, RowStream};
 use super::scan::{RowPlan, TableRows, TableSource};
 use super::series_limit::SeriesLimit;
+use super::shards::Shards;
 use super::subquery::SubqueryRows;
-use super::ties::TieOrder;
+use super::ties::{TieBreak, TieOrder};
 use crate::prepared::{PreparedSelect, PreparedSource};
 
 /// What a level asks of its sources.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Request<'r> {
     pub level: &'r Level,
     pub inputs: &'r Inputs,
     /// Rows of a table without any of these inputs are left out.
     pub required: &'r [usize],
-    /// The rows are those of the statement, so that its LIMIT and OFFSET apply to them.
-    pub is_raw: bool,
+    pub tie_break: TieBreak,
+    pub limited: Limited,
+}
+
+/// Where LIMIT and OFFSET of a statement stop the reading of its tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limited {
+    /// Nowhere: they apply to what calls make of the rows.
+    No,
+    /// The rows are those of the statement.
+    Rows,
+    /// Also the rows that `top` and `bottom` choose from, as in InfluxDB.
+    Candidates,
 }
 
 /// The tables of a statement by measurement, in the order in which their rows come; `None` if it reads subqueries.
@@ -45,7 +57,7 @@ pub(super) fn tables_by_name(select: &PreparedSelect, level: &Level) -> Option<V
 pub(super) fn rows<'a>(
     runtime: &Runtime<'a>,
     select: &'a PreparedSelect,
-    request: Request<'_>,
+    request: &Request<'_>,
 ) -> Result<Box<dyn RowStream + 'a>, ExecError> {
     let table = |source: &TableSource| table_rows(runtime, select, source, request);
     if let Some(measurements) = tables_by_name(select, request.level) {
@@ -79,24 +91,35 @@ fn table_rows<'a>(
     runtime: &Runtime<'a>,
     select: &'a PreparedSelect,
     source: &TableSource,
-    request: Request<'_>,
+    request: &Request<'_>,
 ) -> Result<Option<Box<dyn RowStream + 'a>>, ExecError> {
-    let condition = select.condition.as_ref();
-    let plan = RowPlan::new(source, request.level, request.inputs, request.required, condition)?;
-    Ok(plan.map(|mut plan| {
-        let ties = plan.may_tie() && request.level.dimensions.is_flat();
-        let series_limit = SeriesLimit::new(source, request.level, condition);
-        let mut shard_limit = None;
-        if request.is_raw {
-            plan.limit_rows(request.level);
-            shard_limit = ShardLimit::new(request.level);
-        }
-        let rows = TableRows::new(runtime, source, plan, series_limit, shard_limit);
-        if ties {
-            Box::new(TieOrder::new(rows, request.level.ascending)) as Box<dyn RowStream>
-        } else {
-            Box::new(rows)
-        }
+    let (level, condition) = (request.level, select.condition.as_ref());
+    let Some(mut plan) = RowPlan::new(source, level, request.inputs, request.required, condition)? else {
+        return Ok(None);
+    };
+    if request.limited == Limited::Rows {
+        plan.limit_rows(level);
+    }
+    let may_tie = plan.may_tie();
+    let rows = TableRows::new(runtime, source, plan, SeriesLimit::new(source, level, condition));
+    let limited = request.limited != Limited::No;
+    let ordered: Box<dyn RowStream> = if may_tie {
+        let series_rows_max =
+            if limited && !level.dimensions.is_flat() { limit::shard_rows_max(level) } else { None };
+        Box::new(TieOrder::new(rows, level, request.tie_break.clone(), series_rows_max))
+    } else {
+        Box::new(rows)
+    };
+    // Of rows in one piece, what the limit itself leaves is the same.
+    let reads_less = match request.limited {
+        Limited::No => false,
+        Limited::Rows => !level.dimensions.is_flat() || (level.limit == 0 && level.offset > 0),
+        Limited::Candidates => true,
+    };
+    Ok(Some(if reads_less {
+        Box::new(ShardLimited::new(ordered, Shards::of(&source.table), level))
+    } else {
+        ordered
     }))
 }
 

@@ -75,6 +75,8 @@ pub(super) struct Reduce {
     /// Groups with points in the window.
     active: Vec<usize>,
     emitted: Vec<(Series, Point)>,
+    /// Like InfluxDB's, it stops for good at a window whose points leave nothing.
+    has_ended: bool,
 }
 
 impl Reduce {
@@ -87,6 +89,7 @@ impl Reduce {
             groups: Groups::new(),
             active: Vec::new(),
             emitted: Vec::new(),
+            has_ended: false,
         }
     }
 
@@ -95,7 +98,7 @@ impl Reduce {
         if self.window.is_some_and(|w| time < w.start || time >= w.end) {
             self.end_window(emit);
         }
-        if point.is_nil() {
+        if point.is_nil() || self.has_ended {
             return Ok(());
         }
         if self.window.is_none() {
@@ -132,11 +135,18 @@ impl Reduce {
             });
         }
         self.active = active;
+        self.has_ended = self.emitted.is_empty();
         for (series, point) in self.emitted.drain(..) {
             if emit(&series, point).is_break() {
                 break;
             }
         }
+    }
+
+    /// Takes a point that the engine has reduced; `None` where nothing more comes.
+    pub fn reduced(&mut self, point: Point) -> Option<Point> {
+        self.has_ended |= point.is_nil();
+        (!self.has_ended).then_some(point)
     }
 
     pub fn end_bucket(&mut self, emit: &mut Emit<'_>) {

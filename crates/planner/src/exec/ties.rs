@@ -4,21 +4,36 @@
 //! binary heap. Here the rows of a group go through the same heap, so that small results come in InfluxDB's order.
 //! A group that is too large to be held keeps the engine's order, which is that of the series.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
+use hashbrown::HashMap;
+use hyperbytedb_domain::FieldValue;
+
 use super::error::ExecError;
+use super::level::Level;
 use super::row::{Row, RowStream};
 use super::scan::TableRows;
 
 /// Rows of a group that are held to be put in order.
 const GROUP_ROWS_MAX: usize = 65_536;
-/// Nanoseconds from the first instant of year 1, from which shards are counted, to 1970.
-const YEAR_ONE_NS: i128 = 62_135_596_800 * 1_000_000_000;
+
+/// What decides between rows of one time.
+#[derive(Debug, Clone)]
+pub(super) enum TieBreak {
+    /// InfluxDB's heap of cursors. These inputs, by position, come before it as far as they are strings.
+    Heap { texts: Vec<usize> },
+    /// The order of the series.
+    Series { ascending: bool },
+}
 
 /// Rows of a table with ties in InfluxDB's order.
 pub(super) struct TieOrder<'a> {
     rows: TableRows<'a>,
-    ascending: bool,
+    level: Level,
+    tie_break: TieBreak,
+    /// How many rows of a series and shard are read.
+    series_rows: Option<SeriesRows>,
     /// Rows in their final order.
     ready: VecDeque<Row>,
     /// The first row of the next group.
@@ -34,19 +49,49 @@ struct Tied {
     shard: i128,
 }
 
+/// Counts the rows of each series within a shard.
+struct SeriesRows {
+    max: usize,
+    shard: i128,
+    counts: HashMap<String, usize>,
+}
+
+impl SeriesRows {
+    fn admits(&mut self, tied: &Tied) -> bool {
+        if self.shard != tied.shard {
+            self.shard = tied.shard;
+            self.counts.clear();
+        }
+        let count = self.counts.entry_ref(tied.series_key.as_str()).or_default();
+        *count += 1;
+        *count <= self.max
+    }
+}
+
 impl<'a> TieOrder<'a> {
-    pub fn new(rows: TableRows<'a>, ascending: bool) -> Self {
-        Self { rows, ascending, ready: VecDeque::new(), held: None, passing: false }
+    /// `series_rows_max`: rows beyond it are left out, of each series and shard.
+    pub fn new(
+        rows: TableRows<'a>,
+        level: &Level,
+        tie_break: TieBreak,
+        series_rows_max: Option<usize>,
+    ) -> Self {
+        let series_rows = series_rows_max.map(|max| SeriesRows { max, shard: 0, counts: HashMap::new() });
+        let (ready, held) = (VecDeque::new(), None);
+        Self { rows, level: level.clone(), tie_break, series_rows, ready, held, passing: false }
     }
 
     fn read(&mut self) -> Result<Option<Tied>, ExecError> {
         let mut row = Row::default();
-        if !self.rows.next_row(&mut row)? {
-            return Ok(None);
+        while self.rows.next_row(&mut row)? {
+            let tied =
+                Tied { series_key: self.rows.series_key(), shard: self.rows.shards().index(row.time), row };
+            if self.series_rows.as_mut().is_none_or(|rows| rows.admits(&tied)) {
+                return Ok(Some(tied));
+            }
+            row = tied.row;
         }
-        let width = i128::from(self.rows.shard_duration().max(1));
-        let shard = (i128::from(row.time) + YEAR_ONE_NS).div_euclid(width);
-        Ok(Some(Tied { series_key: self.rows.series_key(), row, shard }))
+        Ok(None)
     }
 
     /// Reads a group and puts it in order; false at the end.
@@ -60,10 +105,10 @@ impl<'a> TieOrder<'a> {
         let mut group = vec![first];
         while group.len() < GROUP_ROWS_MAX {
             match self.read()? {
-                Some(next) if next.row.series == group[0].row.series => group.push(next),
+                Some(next) if self.is_same_group(&group[0], &next) => group.push(next),
                 next => {
                     self.held = next;
-                    self.ready = ordered(group, self.ascending);
+                    self.ready = ordered(group, &self.tie_break, self.level.ascending);
                     return Ok(true);
                 }
             }
@@ -71,6 +116,10 @@ impl<'a> TieOrder<'a> {
         self.passing = true;
         self.ready = group.into_iter().map(|tied| tied.row).collect();
         Ok(true)
+    }
+
+    fn is_same_group(&self, a: &Tied, b: &Tied) -> bool {
+        self.level.dimensions.compare_buckets(&a.row.series, &b.row.series).is_eq()
     }
 }
 
@@ -82,7 +131,8 @@ impl RowStream for TieOrder<'_> {
                 return Ok(true);
             }
             if self.passing {
-                return self.rows.next_row(row);
+                let next = self.read()?;
+                return Ok(next.map(|tied| *row = tied.row).is_some());
             }
             if !self.fill()? {
                 return Ok(false);
@@ -91,11 +141,20 @@ impl RowStream for TieOrder<'_> {
     }
 }
 
-/// The rows of a group, shard by shard through the heap.
-fn ordered(group: Vec<Tied>, ascending: bool) -> VecDeque<Row> {
+/// The rows of a group, which come in the order of their times.
+fn ordered(mut group: Vec<Tied>, tie_break: &TieBreak, ascending: bool) -> VecDeque<Row> {
     if group.windows(2).all(|pair| pair[0].row.time != pair[1].row.time) {
         return group.into_iter().map(|tied| tied.row).collect();
     }
+    let texts = match tie_break {
+        TieBreak::Heap { texts } => texts,
+        TieBreak::Series { ascending } => {
+            for ties in group.chunk_by_mut(|a, b| a.row.time == b.row.time) {
+                ties.sort_by(|a, b| directed(a.series_key.cmp(&b.series_key), *ascending));
+            }
+            return group.into_iter().map(|tied| tied.row).collect();
+        }
+    };
     let mut out = VecDeque::with_capacity(group.len());
     let mut rest = group.into_iter().peekable();
     while let Some(first) = rest.next() {
@@ -104,20 +163,24 @@ fn ordered(group: Vec<Tied>, ascending: bool) -> VecDeque<Row> {
         while let Some(next) = rest.next_if(|next| next.shard == shard) {
             rows.push(next);
         }
-        out.extend(merged(rows, ascending));
+        out.extend(merged(rows, texts, ascending));
     }
     out
 }
 
+fn directed(ordering: Ordering, ascending: bool) -> Ordering {
+    if ascending { ordering } else { ordering.reverse() }
+}
+
 /// One cursor a series, merged.
-fn merged(rows: Vec<Tied>, ascending: bool) -> Vec<Row> {
+fn merged(rows: Vec<Tied>, texts: &[usize], ascending: bool) -> Vec<Row> {
     let mut keys: Vec<&str> = rows.iter().map(|tied| tied.series_key.as_str()).collect();
     keys.sort_unstable();
     keys.dedup();
     if !ascending {
         keys.reverse();
     }
-    let position: hashbrown::HashMap<String, usize> =
+    let position: HashMap<String, usize> =
         keys.iter().enumerate().map(|(i, key)| ((*key).to_owned(), i)).collect();
     let mut cursors: Vec<VecDeque<Row>> = keys.iter().map(|_| VecDeque::new()).collect();
     for tied in rows {
@@ -125,22 +188,25 @@ fn merged(rows: Vec<Tied>, ascending: bool) -> Vec<Row> {
             cursors[cursor].push_back(tied.row);
         }
     }
-    let mut heap = Heap { items: (0..cursors.len()).collect(), cursors, ascending };
+    let mut heap = Heap { items: (0..cursors.len()).collect(), cursors, texts, ascending };
     heap.init();
     std::iter::from_fn(|| heap.next()).collect()
 }
 
-/// Go's `container/heap` over cursors: where times are equal, its moves decide.
-struct Heap {
+/// Go's `container/heap` over cursors: where rows are equal, its moves decide.
+struct Heap<'t> {
     items: Vec<usize>,
     cursors: Vec<VecDeque<Row>>,
+    texts: &'t [usize],
     ascending: bool,
 }
 
-impl Heap {
+impl Heap<'_> {
     fn less(&self, a: usize, b: usize) -> bool {
-        let time = |i: usize| self.cursors[self.items[i]].front().map_or(0, |row| row.time);
-        if self.ascending { time(a) < time(b) } else { time(a) > time(b) }
+        let head = |i: usize| self.cursors[self.items[i]].front();
+        let (Some(a), Some(b)) = (head(a), head(b)) else { return false };
+        let ordering = a.time.cmp(&b.time).then_with(|| compare_texts(self.texts, a, b));
+        directed(ordering, self.ascending).is_lt()
     }
 
     fn init(&mut self) {
@@ -191,21 +257,58 @@ impl Heap {
     }
 }
 
+/// Compares strings, up to the first value that is none.
+fn compare_texts(texts: &[usize], a: &Row, b: &Row) -> Ordering {
+    for &i in texts {
+        let (FieldValue::String(a), FieldValue::String(b)) = (&a.values[i], &b.values[i]) else { break };
+        let ordering = a.cmp(b);
+        if ordering.is_ne() {
+            return ordering;
+        }
+    }
+    Ordering::Equal
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const HEAP: TieBreak = TieBreak::Heap { texts: Vec::new() };
+
     fn tied(key: &str, time: i64) -> Tied {
-        Tied { row: Row { time, ..Row::default() }, series_key: key.to_owned(), shard: 0 }
+        let values = vec![FieldValue::String(key.into())];
+        let row = Row { time, values, ..Row::default() };
+        Tied { row, series_key: key.to_owned(), shard: 0 }
+    }
+
+    fn keys(rows: impl IntoIterator<Item = Row>) -> String {
+        let text = |row: Row| match &row.values[0] {
+            FieldValue::String(text) => text.to_string(),
+            other => format!("{other:?}"),
+        };
+        rows.into_iter().map(text).collect()
     }
 
     #[test]
-    fn rows_of_one_time_come_as_the_heap_gives_them() {
-        // a: 15 45 75, b: 5 25 45: at 45 the heap holds b before a.
-        let rows =
-            vec![tied("b", 5), tied("a", 15), tied("b", 25), tied("a", 45), tied("b", 45), tied("a", 75)];
-        let times: Vec<i64> = merged(rows, true).iter().map(|row| row.time).collect();
-        assert_eq!(times, [5, 15, 25, 45, 45, 75]);
+    fn the_heap_decides() {
+        // After the row of `a` at 1 the heap is c, b.
+        let rows = || ["a", "b", "c"].map(|key| tied(key, 1)).into();
+        assert_eq!(keys(ordered(rows(), &HEAP, true)), "acb");
+    }
+
+    #[test]
+    fn strings_come_before_the_heap() {
+        let rows = || ["a", "b", "c"].map(|key| tied(key, 1)).into();
+        let texts = TieBreak::Heap { texts: vec![0] };
+        assert_eq!(keys(ordered(rows(), &texts, true)), "abc");
+        assert_eq!(keys(ordered(rows(), &texts, false)), "cba");
+    }
+
+    #[test]
+    fn series_in_order() {
+        let rows = || ["b", "a", "c"].map(|key| tied(key, 1)).into();
+        assert_eq!(keys(ordered(rows(), &TieBreak::Series { ascending: true }, true)), "abc");
+        assert_eq!(keys(ordered(rows(), &TieBreak::Series { ascending: false }, true)), "cba");
     }
 
     #[test]
@@ -213,7 +316,15 @@ mod tests {
         let rows = (0..100).map(|i| tied(["a", "b", "c"][i % 3], (i / 7) as i64)).collect::<Vec<_>>();
         let mut sorted: Vec<i64> = rows.iter().map(|t| t.row.time).collect();
         sorted.sort_unstable();
-        let times: Vec<i64> = ordered(rows, true).iter().map(|row| row.time).collect();
+        let times: Vec<i64> = ordered(rows, &HEAP, true).iter().map(|row| row.time).collect();
         assert_eq!(times, sorted);
+    }
+
+    #[test]
+    fn a_series_is_read_up_to_its_limit_in_each_shard() {
+        let mut rows = SeriesRows { max: 1, shard: 0, counts: HashMap::new() };
+        assert!(rows.admits(&tied("a", 1)) && rows.admits(&tied("b", 1)));
+        assert!(!rows.admits(&tied("a", 2)));
+        assert!(rows.admits(&Tied { shard: 1, ..tied("a", 3) }));
     }
 }

@@ -64,6 +64,7 @@ pub(super) fn resolve(
         slimit: count(statement.slimit),
         soffset: count(statement.soffset),
         is_selector: matches!(selected.calls.as_slice(), [call] if is_selector(call)),
+        call_types: selected.calls.iter().map(call_type).collect(),
         calls: selected.calls,
         aux: selected.aux,
         into: statement.target.as_ref().map(|target| IntoTarget {
@@ -72,6 +73,10 @@ pub(super) fn resolve(
             measurement: target.name.clone(),
         }),
     })
+}
+
+fn call_type(call: &Call) -> Option<DataType> {
+    expr_type(&Expr::Call(call.clone())).unwrap_or_default()
 }
 
 fn resolve_sources(

@@ -120,6 +120,11 @@ impl Aggregate {
         matches!(self, First | Last | Min | Max | Percentile(_) | Sample(_) | Top { .. } | Bottom { .. })
     }
 
+    /// Are the results the first or last points by value?
+    pub fn is_ranked(&self) -> bool {
+        matches!(self, Self::Top { .. } | Self::Bottom { .. })
+    }
+
     /// Do the results keep their own times also with GROUP BY time?
     pub fn keeps_times(&self) -> bool {
         matches!(self, Self::Sample(_) | Self::Top { .. } | Self::Bottom { .. })
