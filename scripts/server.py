@@ -71,7 +71,7 @@ def influxd():
             "INFLUXDB_META_DIR": f"{directory}/meta",
             "INFLUXDB_DATA_DIR": f"{directory}/data",
             "INFLUXDB_DATA_WAL_DIR": f"{directory}/wal",
-            "INFLUXDB_DATA_INDEX_VERSION": "tsi1",
+            "INFLUXDB_DATA_INDEX_VERSION": "inmem",
             "INFLUXDB_HTTP_BIND_ADDRESS": f"127.0.0.1:{port}",
             "INFLUXDB_BIND_ADDRESS": f"127.0.0.1:{rpc}",
             "INFLUXDB_REPORTING_DISABLED": "true",

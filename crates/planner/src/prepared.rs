@@ -62,7 +62,7 @@ pub struct PreparedField {
     pub name: String,
     /// The type InfluxDB assigns, which for mathematics over integers is not that of the values. `None`: always null.
     pub data_type: Option<DataType>,
-    /// Added by `top` or `bottom`, not written in the statement.
+    /// Added by `top` or `bottom`, not written in the statement. INTO writes it as a tag.
     pub implied: bool,
 }
 

@@ -12,9 +12,7 @@ use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_planner::exec::{self, ExecOptions, ExecStats};
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
 use hyperbytedb_planner::prepared::{IntoTarget, PreparedSelect};
-use hyperbytedb_timeseriesql::ast::{
-    DataType, ExplainStatement, Expr, Measurement, SelectStatement, Statement,
-};
+use hyperbytedb_timeseriesql::ast::{ExplainStatement, Measurement, SelectStatement, Statement};
 use hyperbytedb_timeseriesql::walk::for_each_measurement_mut;
 
 use super::rows::{Rows, integer, text};
@@ -231,12 +229,8 @@ fn line_of(
     for (key, value) in tags.into_iter().flat_map(|t| t.iter()).filter(|(_, value)| !value.is_empty()) {
         push_tag(&mut line, key, value);
     }
-    // The tags that top() and bottom() name stay tags.
-    let selects_extremes = plan.calls.iter().any(|call| matches!(call.name.as_str(), "top" | "bottom"));
     let is_tag = |column: usize| {
-        let field = column.checked_sub(1).and_then(|i| plan.fields.get(i));
-        selects_extremes
-            && field.is_some_and(|f| matches!(&f.expr, Expr::VarRef(r) if r.data_type == Some(DataType::Tag)))
+        column.checked_sub(1).and_then(|i| plan.fields.get(i)).is_some_and(|field| field.implied)
     };
     for (column, value) in row.iter().enumerate().filter(|(column, _)| is_tag(*column)) {
         if let (FieldValue::String(value), Some(key)) = (value, block.columns.get(column)) {

@@ -44,6 +44,8 @@ pub(super) struct ReducePlan {
     pub keeps_time: bool,
     /// Auxiliary values in front that are only there to group by.
     pub grouping_aux: usize,
+    /// Its windows are filled.
+    pub is_filled: bool,
 }
 
 impl CallPlan {
@@ -150,21 +152,20 @@ impl Builder {
         name: &str,
     ) -> Result<Option<(VarRef, FieldType)>, ExecError> {
         let Some((driver, input)) = self.argument(call)? else { return Ok(None) };
-        let output = match aggregate.result_type(input) {
-            // A tag has no points that could be of the wrong type.
-            Err(_) if driver.data_type == Some(DataType::Tag) => return Ok(None),
-            output => output?,
-        };
+        // Where points of the wrong type could come, preparing the statement has failed.
+        let Ok(output) = aggregate.result_type(input) else { return Ok(None) };
         let windowed = self.level.interval.is_some();
         let keeps_times = aggregate.keeps_times();
         let fills = windowed && !keeps_times && !matches!(aggregate, Aggregate::Distinct);
+        let fill = fill_mode(self.level.fill).filter(|_| fills);
         self.stages.push(StagePlan::Reduce(ReducePlan {
             aggregate,
             input,
             keeps_time: keeps_times || (is_selector && !windowed),
             grouping_aux: self.grouping.len(),
+            is_filled: fill.is_some(),
         }));
-        if fills && let Some(mode) = fill_mode(self.level.fill) {
+        if let Some(mode) = fill {
             self.stages.push(StagePlan::Fill { mode: mode.for_function(name), value_type: output });
         }
         Ok(Some((driver, output)))
@@ -185,7 +186,7 @@ impl Builder {
             self.level = self.level.with_leading_window();
         }
         let Some((driver, input)) = self.argument(call)? else { return Ok(None) };
-        let output = transformation.result_type(input)?;
+        let Ok(output) = transformation.result_type(input) else { return Ok(None) };
         self.stages.push(StagePlan::Transform { transformation, input });
         Ok(Some((driver, output)))
     }

@@ -145,6 +145,7 @@ impl RowPlan {
     /// Lets the engine stop after the rows that LIMIT and OFFSET need, where they are the same here and there.
     pub fn limit_rows(&mut self, level: &Level) {
         if level.limit > 0
+            && (level.slimit, level.soffset) == (0, 0)
             && level.dimensions.is_flat()
             && let (ScanOutput::Rows(rows), None) = (&mut self.scan.output, &self.residual)
         {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use hashbrown::HashMap;
-use hyperbytedb_domain::FieldType;
+use hyperbytedb_domain::{FieldType, FieldValue};
 
 use super::call::ReducePlan;
 use super::error::ExecError;
@@ -75,8 +75,7 @@ pub(super) struct Reduce {
     /// Groups with points in the window.
     active: Vec<usize>,
     emitted: Vec<(Series, Point)>,
-    /// Like InfluxDB's, it stops for good at a window whose points leave nothing.
-    has_ended: bool,
+    gaps: Gaps,
 }
 
 impl Reduce {
@@ -89,16 +88,20 @@ impl Reduce {
             groups: Groups::new(),
             active: Vec::new(),
             emitted: Vec::new(),
-            has_ended: false,
+            gaps: Gaps::default(),
         }
     }
 
     pub fn push(&mut self, series: &Series, point: &Point, emit: &mut Emit<'_>) -> Result<(), ExecError> {
         let time = point.time;
+        // Merging partial results, InfluxDB joins windows that only nulls have parted.
+        if self.gaps.has_ended || (point.is_nil() && self.plan.aggregate.is_partial()) {
+            return Ok(());
+        }
         if self.window.is_some_and(|w| time < w.start || time >= w.end) {
             self.end_window(emit);
         }
-        if point.is_nil() || self.has_ended {
+        if point.is_nil() {
             return Ok(());
         }
         if self.window.is_none() {
@@ -119,6 +122,7 @@ impl Reduce {
     fn end_window(&mut self, emit: &mut Emit<'_>) {
         let Some(window) = self.window.take() else { return };
         let mut active = std::mem::take(&mut self.active);
+        let some_group = active.first().map(|&position| self.groups.members[position].0.clone());
         self.groups.sort(&mut active);
         let start = shown_start(window.start);
         for position in active.drain(..) {
@@ -135,7 +139,13 @@ impl Reduce {
             });
         }
         self.active = active;
-        self.has_ended = self.emitted.is_empty();
+        if let (true, Some(series)) = (self.emitted.is_empty(), some_group) {
+            match self.reduced(Point::new(start, FieldValue::Null)) {
+                Some(gap) => self.emitted.push((series, gap)),
+                None => return,
+            }
+        }
+        self.gaps.produced = true;
         for (series, point) in self.emitted.drain(..) {
             if emit(&series, point).is_break() {
                 break;
@@ -143,10 +153,18 @@ impl Reduce {
         }
     }
 
-    /// Takes a point that the engine has reduced; `None` where nothing more comes.
+    /// Takes the result of a window, null if its points leave nothing. `None`: nothing more comes.
     pub fn reduced(&mut self, point: Point) -> Option<Point> {
-        self.has_ended |= point.is_nil();
-        (!self.has_ended).then_some(point)
+        if self.plan.is_filled {
+            return Some(point);
+        }
+        let is_gap = point.is_nil();
+        if is_gap {
+            self.gaps.gap()
+        } else {
+            self.gaps.produced = true
+        }
+        (!is_gap && !self.gaps.has_ended).then_some(point)
     }
 
     pub fn end_bucket(&mut self, emit: &mut Emit<'_>) {
@@ -230,15 +248,44 @@ pub(super) struct Filling {
     fill: Fill,
     group: Option<Series>,
     latest: Option<i64>,
+    gaps: Gaps,
+    /// Gaps that were filled: as many as the group has windows left.
+    gaps_filled: u64,
+    /// The windows that were left of the group before.
+    left_before: u64,
+}
+
+/// Windows whose points leave nothing. To InfluxDB such a window looks like the end of all points; coming twice, with
+/// nothing between, it is.
+#[derive(Default)]
+struct Gaps {
+    produced: bool,
+    has_ended: bool,
+}
+
+impl Gaps {
+    fn gap(&mut self) {
+        self.has_ended |= !self.produced;
+        self.produced = false;
+    }
 }
 
 impl Filling {
     pub fn new(mode: &FillMode, value_type: FieldType, level: &Level) -> Self {
         let fill = Fill::new(mode.clone(), value_type, &level.windows(), level.ascending);
-        Self { fill, group: None, latest: None }
+        Self { fill, group: None, latest: None, gaps: Gaps::default(), gaps_filled: 0, left_before: 0 }
     }
 
     pub fn push(&mut self, series: &Series, point: Point, emit: &mut Emit<'_>) {
+        if point.is_nil() {
+            let left = if self.group.is_some() { self.fill.windows_left() } else { self.left_before };
+            if self.gaps_filled < left { self.gaps_filled += 1 } else { self.gaps.gap() }
+        }
+        if point.is_nil() || self.gaps.has_ended {
+            return;
+        }
+        self.gaps_filled = 0;
+        self.gaps.produced = true;
         if self.group.as_ref() != Some(series) {
             self.end_group(emit);
             self.group = Some(series.clone());
@@ -252,6 +299,7 @@ impl Filling {
 
     fn end_group(&mut self, emit: &mut Emit<'_>) {
         if let Some(series) = self.group.take() {
+            self.left_before = self.fill.windows_left();
             let _ = self.fill.finish(&mut |point| emit(&series, point));
         }
         self.latest = None;

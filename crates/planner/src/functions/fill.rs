@@ -111,6 +111,13 @@ impl Fill {
         emit(point)
     }
 
+    /// How many windows of the open group are still to come.
+    pub fn windows_left(&self) -> u64 {
+        let Some(group) = self.group.as_ref().filter(|_| self.every > 0) else { return 0 };
+        let (near, far) = if self.ascending { (group.time, self.last) } else { (self.last, group.time) };
+        if near > far { 0 } else { far.abs_diff(near) / self.every.unsigned_abs() + 1 }
+    }
+
     /// Fills up to the end of the range and forgets the group: the operator is ready for the next one.
     pub fn finish(&mut self, emit: &mut dyn FnMut(Point) -> ControlFlow<()>) -> ControlFlow<()> {
         let Some(mut group) = self.group.take() else { return ControlFlow::Continue(()) };

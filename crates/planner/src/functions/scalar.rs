@@ -13,6 +13,10 @@ pub trait Scalar: Clone + Default + std::fmt::Debug + Send + 'static {
     fn into_value(self) -> FieldValue;
     /// InfluxDB's order: numbers by size, strings by bytes, false before true. NaN is last.
     fn order(&self, other: &Self) -> Ordering;
+    /// Go's `<`: of NaN it is always false.
+    fn less(&self, other: &Self) -> bool {
+        self.order(other) == Ordering::Less
+    }
     /// Equal as a key of `distinct`: `-0` is `0`, NaN equals nothing.
     fn same(&self, other: &Self) -> bool {
         self.order(other) == Ordering::Equal
@@ -81,6 +85,10 @@ impl Scalar for f64 {
 
     fn order(&self, other: &Self) -> Ordering {
         self.partial_cmp(other).unwrap_or_else(|| self.is_nan().cmp(&other.is_nan()))
+    }
+
+    fn less(&self, other: &Self) -> bool {
+        self < other
     }
 
     fn same(&self, other: &Self) -> bool {

@@ -12,12 +12,12 @@ pub(super) struct Column {
     pub implied: bool,
 }
 
-/// The columns of the result: after `top(field, tags…, n)` come its tags, unless the rows are written somewhere.
-pub(super) fn columns(fields: Vec<Field>, has_target: bool) -> Vec<Column> {
+/// The columns of the result: after `top(field, tags…, n)` come its tags.
+pub(super) fn columns(fields: Vec<Field>) -> Vec<Column> {
     let mut columns = Vec::with_capacity(fields.len());
     for field in fields {
         let implied: Vec<Expr> = match &field.expr {
-            Expr::Call(call) if !has_target && matches!(call.name.as_str(), "top" | "bottom") => {
+            Expr::Call(call) if matches!(call.name.as_str(), "top" | "bottom") => {
                 call.args.iter().skip(1).filter(|arg| matches!(arg, Expr::VarRef(_))).cloned().collect()
             }
             _ => Vec::new(),
@@ -31,13 +31,19 @@ pub(super) fn columns(fields: Vec<Field>, has_target: bool) -> Vec<Column> {
 }
 
 /// Names made unique as InfluxDB does: aliases stay, of other names those that are taken get a number.
-pub(super) fn unique_names(columns: &[Column]) -> Vec<String> {
+///
+/// `has_target`: the rows are written somewhere, with implied columns as tags, which take no name from a field.
+pub(super) fn unique_names(columns: &[Column], has_target: bool) -> Vec<String> {
     let aliases = columns.iter().filter_map(|column| column.field.alias.clone());
     let mut taken: HashMap<String, u64> = aliases.map(|alias| (alias, 1)).collect();
     let mut names = Vec::with_capacity(columns.len());
     for column in columns {
         if let Some(alias) = &column.field.alias {
             names.push(alias.clone());
+            continue;
+        }
+        if has_target && column.implied {
+            names.push(column.field.name());
             continue;
         }
         let name = free_name(column.field.name(), &mut taken);

@@ -30,9 +30,9 @@ pub(super) fn resolve(
     }
     let Expanded { fields, dimensions: tags } = expand(fields, &dimensions.tags, &sources)?;
 
-    let columns = columns(fields, statement.target.is_some());
+    let columns = columns(fields);
     let names = match level {
-        Level::Outermost => unique_names(&columns),
+        Level::Outermost => unique_names(&columns, statement.target.is_some()),
         Level::Subquery => columns.iter().map(|column| column.field.name()).collect(),
     };
     let mut prepared = Vec::with_capacity(columns.len());

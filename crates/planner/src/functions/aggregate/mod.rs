@@ -120,6 +120,12 @@ impl Aggregate {
         matches!(self, First | Last | Min | Max | Percentile(_) | Sample(_) | Top { .. } | Bottom { .. })
     }
 
+    /// Does InfluxDB compute it from partial results?
+    pub fn is_partial(&self) -> bool {
+        use Aggregate::*;
+        matches!(self, Count | Sum | Mean | Min | Max | First | Last)
+    }
+
     /// Are the results the first or last points by value?
     pub fn is_ranked(&self) -> bool {
         matches!(self, Self::Top { .. } | Self::Bottom { .. })

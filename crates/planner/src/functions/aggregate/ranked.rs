@@ -79,7 +79,7 @@ impl<T: Scalar> Reduce for Mode<T> {
         let mode = if std::any::TypeId::of::<T>() == std::any::TypeId::of::<bool>() {
             Self::of_booleans(&self.0)
         } else {
-            go_sort::sort_by(&mut self.0, |a, b| a.0.order(&b.0).is_lt());
+            go_sort::sort_by(&mut self.0, |a, b| a.0.less(&b.0));
             Self::of_sorted(&self.0)
         };
         if let Some(mode) = mode {
@@ -116,7 +116,7 @@ impl<T: Number> Reduce for Percentile<T> {
     fn finish(&mut self, emit: &mut dyn FnMut(Point)) {
         let rank = (self.points.len() as f64 * self.percent / 100.0 + 0.5).floor() - 1.0;
         if rank >= 0.0 && rank < self.points.len() as f64 {
-            go_sort::sort_by(&mut self.points, |a, b| a.0.order(&b.0).is_lt());
+            go_sort::sort_by(&mut self.points, |a, b| a.0.less(&b.0));
             let (value, time, aux) = self.points.swap_remove(rank as usize);
             emit(Point { time, value: value.into_value(), aux });
         }

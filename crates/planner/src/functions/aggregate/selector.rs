@@ -1,7 +1,5 @@
 //! first, last, min and max: the one best point.
 
-use std::cmp::Ordering;
-
 use super::Reduce;
 use crate::functions::scalar::Scalar;
 use crate::functions::{Aux, Point};
@@ -29,17 +27,15 @@ impl<T: Scalar> Selector<T> {
     /// false); of equal values `min` and `max` take the earlier point.
     fn wins(&self, time: i64, value: &T) -> bool {
         let Some((best_time, best, _)) = &self.best else { return true };
-        let order = value.order(best);
-        let tie = if std::any::TypeId::of::<T>() == std::any::TypeId::of::<bool>() {
-            Ordering::Less
-        } else {
-            Ordering::Greater
-        };
+        let (less, greater) = (value.less(best), best.less(value));
+        let is_boolean = std::any::TypeId::of::<T>() == std::any::TypeId::of::<bool>();
         match self.pick {
-            Pick::First => time < *best_time || (time == *best_time && order == tie),
-            Pick::Last => time > *best_time || (time == *best_time && order == Ordering::Greater),
-            Pick::Min => order == Ordering::Less || (order == Ordering::Equal && time < *best_time),
-            Pick::Max => order == Ordering::Greater || (order == Ordering::Equal && time < *best_time),
+            Pick::First => {
+                time < *best_time || (time == *best_time && if is_boolean { less } else { greater })
+            }
+            Pick::Last => time > *best_time || (time == *best_time && greater),
+            Pick::Min => less || (value.same(best) && time < *best_time),
+            Pick::Max => greater || (value.same(best) && time < *best_time),
         }
     }
 }
