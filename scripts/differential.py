@@ -112,6 +112,8 @@ def is_same_answer(statement, a, b):
     text = json.dumps(a)
     if "panic" in text or "unsupported value" in text:  # a defect of InfluxDB, which has no answer
         return True
+    if re.search(r"(top|bottom)\(v", statement) and "null" in text:
+        return True  # what is not a number has no place among numbers
     if "integral(" in statement:  # groups come in the order of a Go map
         if "LIMIT" in statement or "(SELECT integral" in statement:
             return True
