@@ -6,10 +6,11 @@ export CARGO_TARGET_DIR
 # Evaluated when used: set-up makes the link. Empty lets the bindings find or download the engine themselves.
 export CHDB_LIB_DIR = $(realpath third_party/chdb/lib)
 export CHDB_INCLUDE_DIR = $(if $(CHDB_LIB_DIR),$(CURDIR)/third_party/chdb,)
+SEED ?= 1
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test lint unit conformance conformance-update differential bench bench-peers fuzz audit docs clean
+.PHONY: help setup setup-test build serve test lint unit conformance corpus conformance-update differential differential-short bench bench-peers fuzz audit docs clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +27,7 @@ build: setup ## Build the server: target/release/hyperbytedb
 serve: build ## Build and start the server on 127.0.0.1:8086, data in ./data
 	$(BIN) serve
 
-test: setup-test lint unit conformance ## Run everything: format, lints, all tests, conformance where ../shared exists
+test: setup-test lint unit corpus differential-short ## Run everything: format, lints, all tests, the InfluxDB corpus, a short differential run
 
 lint: setup ## Check format and lints
 	cargo fmt --all --check
@@ -35,14 +36,19 @@ lint: setup ## Check format and lints
 unit: setup-test ## Run all tests of this repository
 	cargo nextest run --release --locked --workspace --no-fail-fast
 
-conformance: build ## Run the InfluxDB corpus of ../shared/conformance, if it is there
+conformance: corpus differential ## Run the InfluxDB corpus, and 20,000 generated queries against a real influxd
+
+corpus: build ## Run the InfluxDB corpus of ../shared/conformance, if it is there
 	scripts/conformance.py --server $(BIN)
 
 conformance-update: build ## Run the corpus and add what newly passes to the checked-in list
 	scripts/conformance.py --server $(BIN) --update
 
-differential: build setup-test ## Compare generated queries with a real influxd (fixed seed)
-	scripts/differential.py --server $(BIN)
+differential: build setup-test ## Compare 20,000 generated queries with a real influxd (SEED=1)
+	scripts/differential.py --server $(BIN) --seed $(SEED) --sets 50 --queries 400
+
+differential-short: build setup-test ## Compare 1,500 generated queries with a real influxd
+	scripts/differential.py --server $(BIN) --seed $(SEED) --sets 10 --queries 150
 
 bench: setup ## Run the micro-benchmarks of this repository
 	cargo bench --locked --workspace
