@@ -1,7 +1,8 @@
 """Generated schemas, points and statements for differential.py. Everything follows from the random numbers of a seed."""
 import datetime
+import re
 
-BASE_S = 1577836800  # 2020-01-01T00:00:00Z
+YEAR_2020_S = 1577836800
 
 NAMES = ["m", "cpu", "n m", "größe", "a,b"]
 TAG_KEYS = ["host", "region", "tag k", "ключ"]
@@ -27,13 +28,18 @@ class DataSet:
         self.rng = rng
         self.measurements = rng.sample(NAMES, rng.randint(1, 3))
         self.tags = rng.sample(TAG_KEYS, rng.randint(0, 3))
+        self.policies = []
         self.fields = dict(rng.sample(sorted(FIELDS.items()), rng.randint(1, 5)))
         self.numeric = [f for f, t in self.fields.items() if t in ("float", "integer")]
         # An hour, or several shards.
         self.span_s = rng.choice([3600, 3600, 3600, 20 * 86400])
+        # Now and then around 1970.
+        self.base_s = YEAR_2020_S if rng.random() < 0.85 else -1800
         self.has_ties = rng.random() < 0.3
         self.has_deletions = rng.random() < 0.3
         self.steps = [self.step() for _ in range(rng.choice([3, 20, 60, 150]))]
+        if rng.random() < 0.3:
+            self.steps += self.copies()
 
     def value(self, kind):
         rng = self.rng
@@ -58,13 +64,24 @@ class DataSet:
         second = rng.randrange(0, self.span_s, rng.choice([1, 10, 60]) * self.span_s // 3600)
         # Without ties, the times of any two series differ.
         nanos = 0 if self.has_ties else int.from_bytes(text.split(" ")[0].encode(), "big") % 99_991 + 1
-        return f"{text} {(BASE_S + second) * 10**9 + nanos}"
+        return f"{text} {(self.base_s + second) * 10**9 + nanos}"
+
+    def copies(self):
+        """What INTO makes of a measurement: under another name, and in another retention policy."""
+        source, other = quote(self.measurements[0]), quote(self.measurements[-1])
+        fields = self.rng.choice(["*", "/./", "max(/./)", "count(*)", f"first({quote(sorted(self.fields)[0])})"])
+        self.measurements += ["copy"]
+        self.policies = ['"rp 1".', 'db0."rp 1".', "db0..", "autogen."]
+        return ['! CREATE RETENTION POLICY "rp 1" ON db0 DURATION INF REPLICATION 1 SHARD DURATION 1d',
+                f"! SELECT {fields} INTO copy FROM {source} GROUP BY *",
+                f'! SELECT * INTO "rp 1".:MEASUREMENT FROM /./ WHERE time < {self.base_s + self.span_s // 2}s GROUP BY *',
+                f'! SELECT {fields} INTO db0."rp 1".{other} FROM {source}']
 
     def deletion(self):
         rng = self.rng
         source = quote(rng.choice(self.measurements))
         tag = f"{quote(rng.choice(self.tags))} = '{rng.choice(TAG_VALUES[:3])}'" if self.tags else None
-        bound = f"time < {BASE_S + rng.randrange(0, self.span_s)}s"
+        bound = f"time < {self.base_s + rng.randrange(0, self.span_s)}s"
         return rng.choice(
             [f"DELETE FROM {source} WHERE {bound}"]
             + ([f"DELETE FROM {source} WHERE {tag}", f"DELETE FROM {source} WHERE {tag} AND {bound}",
@@ -75,6 +92,8 @@ ANY_TYPE = ["count", "first", "last", "mode", "distinct"]
 AGGREGATES = ["count", "mean", "sum", "min", "max", "first", "last", "spread", "stddev", "median", "mode", "integral"]
 TRANSFORMS = ["derivative", "non_negative_derivative", "difference", "non_negative_difference", "cumulative_sum", "elapsed"]
 MATH = ["abs", "ceil", "floor", "round", "sin", "cos", "tan", "atan", "exp", "sqrt", "ln", "log2", "log10"]
+ZONES = ["America/New_York", "Asia/Kolkata", "Europe/Berlin", "UTC"]
+TOKEN = re.compile(r""""[^"]*"|'[^']*'|/[^/ ]+/|[\w.:]+|\s+|[<>!=~]+|.""")
 CASTS = ["float", "integer", "string", "boolean", "field", "tag"]
 
 
@@ -196,10 +215,10 @@ class QueryGenerator:
                                 f"'{when:%Y-%m-%d %H:%M:%S}'", f"{second * 10**9}", f"{second - 60}s + 1m"])
 
     def condition(self, bounded=False):
-        rng, span, parts = self.rng, self.data.span_s, []
+        rng, base, span, parts = self.rng, self.data.base_s, self.data.span_s, []
         bounds = []
         if bounded or self.chance(0.6):
-            low = BASE_S + rng.randrange(0, span, span // 60) if self.chance(0.6) else BASE_S
+            low = base + rng.randrange(0, span, span // 60) if self.chance(0.6) else base
             bounds.append(f"time {rng.choice(['>=', '>=', '>'])} {self.moment(low)}")
             if bounded or self.chance(0.8):
                 high = low + rng.choice([span // 12, span // 3, span])
@@ -242,7 +261,8 @@ class QueryGenerator:
     def source(self):
         rng = self.rng
         if self.chance(0.9):
-            return quote(rng.choice(self.data.measurements))
+            policy = rng.choice(self.data.policies) if self.data.policies and self.chance(0.4) else ""
+            return policy + quote(rng.choice(self.data.measurements))
         return rng.choice(["/./", "/^[mn]/", ", ".join(quote(m) for m in self.data.measurements), "nothing"])
 
     # ------------------------------------------------------------------------------------------ statements
@@ -260,7 +280,25 @@ class QueryGenerator:
         # Windows without an end run up to now, which is not the same moment on both servers.
         condition = self.condition(bounded=windowed)
         group = f" GROUP BY {', '.join(dimensions)}" if dimensions else ""
-        return f"SELECT {fields} FROM {self.source()}{condition}{group}{fill}{self.tail()}"
+        zone = f" tz('{self.rng.choice(ZONES)}')" if self.chance(0.06) else ""
+        return f"SELECT {fields} FROM {self.source()}{condition}{group}{fill}{self.tail()}{zone}"
+
+    def mutated(self):
+        """A statement with a token too many, too few, or out of place; its bounds of time stay."""
+        rng = self.rng
+        tokens = TOKEN.findall(self.select())
+        places = [i for i in range(len(tokens)) if not tokens[i].isspace() and "time" not in "".join(tokens[max(0, i - 6):i + 1])]
+        i, j = rng.choice(places), rng.choice(places)
+        change = rng.random()
+        if change < 0.4:
+            del tokens[i]
+        elif change < 0.6:
+            tokens[i] = tokens[i] + " " + tokens[i]
+        elif change < 0.8:
+            tokens[i] = tokens[j]
+        else:
+            tokens[i] = rng.choice(["(", ")", ",", "*", "/x/", "'a'", "1", "1.5", "1h", "-", "AND", "time", "now()", "mean", "fill(0)", "::float", "GROUP BY", ";"])
+        return "".join(tokens)
 
     def inner(self, depth):
         """A statement that makes a column `v`."""
@@ -287,7 +325,7 @@ class QueryGenerator:
         condition = self.rng.choice(["", "", "", " WHERE v > 0", " WHERE host = 'a'", " WHERE v < 10 AND v != 1.5"])
         if is_call and self.chance(0.3):
             dimensions, fill = self.window(dimensions)
-            bounds = f"time >= {BASE_S}s AND time < {BASE_S + self.data.span_s}s"
+            bounds = f"time >= {self.data.base_s}s AND time < {self.data.base_s + self.data.span_s}s"
             condition = f"{condition} AND {bounds}" if condition else f" WHERE {bounds}"
         group = f" GROUP BY {', '.join(dimensions)}" if dimensions else ""
         return f"SELECT {fields} FROM ({self.inner(depth)}){condition}{group}{fill}{tail}"
@@ -317,4 +355,6 @@ class QueryGenerator:
         # What the index still knows of deleted series is not defined in InfluxDB.
         if kind < 0.06 and not self.data.has_deletions:
             return self.show()
-        return self.subquery() if kind < 0.25 and self.data.numeric else self.select()
+        if kind < 0.1:
+            return self.mutated()
+        return self.subquery() if kind < 0.28 and self.data.numeric else self.select()
