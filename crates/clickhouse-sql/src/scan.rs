@@ -107,20 +107,23 @@ fn aggregate_select(scan: &Scan, aggregates: &AggregateScan) -> Select {
     let table = &scan.table;
     let tags: Vec<Expr> = aggregates.group_by.iter().map(|t| schema::tag(*t)).collect();
     let one_series_a_group = other_tags(table, &aggregates.group_by).is_empty();
-    let (mut columns, mut group_by, mut order_by) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut columns, mut group_by, mut keys) = (Vec::new(), Vec::new(), Vec::new());
     if one_series_a_group && !tags.is_empty() {
         // Grouping by a number is faster than by texts.
         group_by.push(schema::series());
         for (n, tag) in tags.into_iter().enumerate() {
             let alias = format!("g{n}");
-            order_by.push(Expr::column(alias.as_str()));
+            keys.push(Expr::column(alias.as_str()));
             columns.push(Expr::call("any", [tag]).alias(alias));
         }
     } else {
         group_by.extend(tags.iter().cloned());
-        order_by.extend(tags.iter().cloned());
+        keys.extend(tags.iter().cloned());
         columns = tags;
     }
+    let keys = keys.into_iter().zip(&aggregates.group_by);
+    let (after, before): (Vec<_>, Vec<_>) = keys.partition(|(_, tag)| aggregates.after_time.contains(tag));
+    let mut order_by: Vec<Expr> = before.into_iter().map(|(key, _)| key).collect();
     if let Some(window) = aggregates.window {
         columns.push(window_start(window, scan.time).alias(WINDOW));
         group_by.push(Expr::column(WINDOW));
@@ -143,6 +146,7 @@ fn aggregate_select(scan: &Scan, aggregates: &AggregateScan) -> Select {
     select.group_by = group_by;
     let descending = aggregates.descending;
     select.order_by = order_by.into_iter().map(|expr| OrderBy { expr, descending }).collect();
+    select.order_by.extend(after.into_iter().map(|(expr, _)| OrderBy { expr, descending: false }));
     select
 }
 
@@ -246,11 +250,23 @@ mod tests {
             "SELECT `t1`, (`time` - modulo(`time`, toInt64(60))) AS `w`, avg(`f0`) FROM `hyperbyte`.`m7` \
              WHERE (`time` >= 0) AND (`time` <= 99) GROUP BY `t1`, `w` ORDER BY `t1`, `w`"
         );
-        let by_series = AggregateScan { group_by: vec![TagId(1), TagId(0)], descending: true, ..output };
+        let by_series =
+            AggregateScan { group_by: vec![TagId(1), TagId(0)], descending: true, ..output.clone() };
         assert_eq!(
             scan_sql(&scan(ScanOutput::Aggregates(by_series))),
             "SELECT any(`t1`) AS `g0`, any(`t0`) AS `g1`, toInt64(0), avg(`f0`) FROM `hyperbyte`.`m7` \
              GROUP BY `sid` ORDER BY `g0` DESC, `g1` DESC"
+        );
+        let by_window_first = AggregateScan {
+            group_by: vec![TagId(0), TagId(1)],
+            after_time: vec![TagId(0)],
+            window: Some(Window { every: 60, offset: 0 }),
+            descending: true,
+            ..output
+        };
+        assert!(
+            scan_sql(&scan(ScanOutput::Aggregates(by_window_first)))
+                .ends_with("GROUP BY `sid`, `w` ORDER BY `g1` DESC, `w` DESC, `g0`")
         );
     }
 

@@ -56,10 +56,13 @@ pub struct RowScan {
 /// Aggregated rows, one per combination of the `group_by` tags and window. Batches have the columns
 /// `group_by…` (as above), `time` (Int64: the window's start, 0 without a window), then for each aggregate its
 /// value and, when asked for, the time of the selected point (Int64). An aggregate without values is NULL.
-/// Ordered by `group_by` tags, then time; both descending when `descending`.
+/// Ordered by `group_by` tags, then time, both descending when `descending`; the tags `after_time` then decide,
+/// ascending.
 #[derive(Debug, Clone, Default)]
 pub struct AggregateScan {
     pub group_by: Vec<TagId>,
+    /// Some of the `group_by` tags.
+    pub after_time: Vec<TagId>,
     pub window: Option<Window>,
     pub aggregates: Vec<Aggregate>,
     pub descending: bool,

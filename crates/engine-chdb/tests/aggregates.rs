@@ -305,9 +305,10 @@ fn windows_and_groups() {
         (i64::MAX, 0, -25, 24),
         (i64::MAX, 5, -25, 24),
     ] {
-        for descending in [false, true] {
+        for (descending, window_first) in [(false, false), (false, true), (true, false), (true, true)] {
             let output = AggregateScan {
                 group_by: vec![TagId(0)],
+                after_time: if window_first { vec![TagId(0)] } else { Vec::new() },
                 window: Some(Window { every, offset }),
                 aggregates: vec![aggregate(Count, 0, false)],
                 descending,
@@ -322,11 +323,16 @@ fn windows_and_groups() {
                     *expected.entry((host, start)).or_insert(0) += 1;
                 }
             }
-            let mut expected: Vec<_> =
-                expected.into_iter().map(|((host, start), n)| vec![s(host), i(start), i(n)]).collect();
+            let mut groups: Vec<((&str, i64), i64)> = expected.into_iter().collect();
             if descending {
-                expected.reverse();
+                groups.reverse();
             }
+            if window_first {
+                let directed = |start: i64| if descending { -i128::from(start) } else { i128::from(start) };
+                groups.sort_by_key(|((host, start), _)| (directed(*start), *host));
+            }
+            let expected: Vec<_> =
+                groups.into_iter().map(|((host, start), n)| vec![s(host), i(start), i(n)]).collect();
             assert_eq!(fixture.run(&scan).unwrap(), expected, "{every} {offset} {min}..={max}");
         }
     }

@@ -56,7 +56,7 @@ pub(super) fn plan(select: &PreparedSelect, calls: &[CallPlan]) -> Option<Vec<Ag
     let level = &calls.first()?.level;
     let measurements = source::tables_by_name(select, level)?;
     let reduces = calls.iter().map(reduce_of).collect::<Option<Vec<_>>>()?;
-    if !level.dimensions.is_flat() || level.range.is_empty() {
+    if level.range.is_empty() {
         return None;
     }
     let window = match level.interval {
@@ -85,7 +85,14 @@ pub(super) fn allows_limits(runtime: &Runtime<'_>, plans: &mut [AggregatePlan]) 
 /// The first stage, if points come to it without anything the engine cannot return.
 fn reduce_of(call: &CallPlan) -> Option<&ReducePlan> {
     match call.stages.first() {
-        Some(StagePlan::Reduce(reduce)) if call.aux.is_empty() => Some(reduce),
+        // Whether a percentile leaves a gap depends on all groups of a window.
+        Some(StagePlan::Reduce(reduce))
+            if call.aux.is_empty()
+                && (call.level.dimensions.is_flat()
+                    || !matches!(reduce.aggregate, Aggregate::Percentile(_))) =>
+        {
+            Some(reduce)
+        }
         _ => None,
     }
 }
@@ -114,6 +121,10 @@ impl AggregatePlan {
         }
         let keys: Vec<Option<TagId>> = level.dimensions.keys.iter().map(|key| table.tag(key)).collect();
         let group_by: Vec<TagId> = keys.iter().flatten().copied().collect();
+        let within_bucket = |(i, key): (usize, &Option<TagId>)| {
+            if level.dimensions.bucket.contains(&i) { None } else { *key }
+        };
+        let after_time = keys.iter().enumerate().filter_map(within_bucket).collect();
         let columns = aggregates.columns(group_by.len() + 1);
         let point_columns = |(value, count): (usize, Option<usize>), reduce: &ReducePlan| PointColumns {
             count: count.map(|count| columns[count].value),
@@ -136,6 +147,7 @@ impl AggregatePlan {
                 merge_duplicates: false,
                 output: ScanOutput::Aggregates(AggregateScan {
                     group_by,
+                    after_time,
                     window,
                     aggregates: aggregates.0,
                     descending: !level.ascending,

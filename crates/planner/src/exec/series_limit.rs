@@ -108,8 +108,11 @@ impl SeriesLimit {
     pub fn admits(&self, series: &Series, time: i64) -> bool {
         let Some(admitted) = &self.admitted else { return true };
         let Some(sets) = admitted.get(&self.shards.index(time)) else { return false };
-        let set: TagSet = self.dimensions.bucket.iter().map(|&i| Arc::clone(&series.tags[i])).collect();
-        sets.contains(&set)
+        sets.contains(&self.tag_set_of(series))
+    }
+
+    fn tag_set_of(&self, series: &Series) -> TagSet {
+        self.dimensions.bucket.iter().map(|&i| Arc::clone(&series.tags[i])).collect()
     }
 
     /// The tag sets shown, if they are the same in all shards. [`Self::prepare`] comes first.
@@ -121,7 +124,7 @@ impl SeriesLimit {
 
     /// The same for a group of all shards, where [`Self::is_uniform`].
     pub fn admits_everywhere(&self, series: &Series) -> bool {
-        let set: TagSet = series.tags.iter().map(Arc::clone).collect();
+        let set = self.tag_set_of(series);
         self.admitted.as_ref().is_none_or(|shards| shards.values().next().is_some_and(|s| s.contains(&set)))
     }
 }

@@ -172,6 +172,16 @@ fn aggregate_scan(rows: Vec<&StoredRow>, output: &AggregateScan, table: &Table) 
         types.push(result_type(aggregate, table));
         types.extend(aggregate.with_time.then_some(FieldType::Integer));
     }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    let tags_of = |tags: &[Arc<str>], after: bool| -> Vec<Arc<str>> {
+        let tags = tags.iter().zip(&output.group_by);
+        tags.filter(|(_, id)| output.after_time.contains(id) == after).map(|(tag, _)| tag.clone()).collect()
+    };
+    groups.sort_by(|((a, a_time), _), ((b, b_time), _)| {
+        let ordering = tags_of(a, false).cmp(&tags_of(b, false)).then(a_time.cmp(b_time));
+        let ordering = if output.descending { ordering.reverse() } else { ordering };
+        ordering.then_with(|| tags_of(a, true).cmp(&tags_of(b, true)))
+    });
     let mut result = Vec::new();
     for ((tags, window), rows) in groups {
         let mut values: Vec<FieldValue> = tags.into_iter().map(FieldValue::String).collect();
@@ -182,9 +192,6 @@ fn aggregate_scan(rows: Vec<&StoredRow>, output: &AggregateScan, table: &Table) 
             values.extend(aggregate.with_time.then_some(time));
         }
         result.push(values);
-    }
-    if output.descending {
-        result.reverse();
     }
     (types, result)
 }
