@@ -297,7 +297,7 @@ class QueryGenerator:
         elif change < 0.8:
             tokens[i] = tokens[j]
         else:
-            tokens[i] = rng.choice(["(", ")", ",", "*", "/x/", "'a'", "1", "1.5", "1h", "-", "AND", "time", "now()", "mean", "fill(0)", "::float", "GROUP BY", ";"])
+            tokens[i] = rng.choice(["(", ")", ",", "*", "'a'", "1", "1.5", "1h", "-", "AND", "time", "now()", "mean", "fill(0)", "::float", "GROUP BY", ";"])
         return "".join(tokens)
 
     def inner(self, depth):

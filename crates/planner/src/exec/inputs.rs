@@ -4,6 +4,7 @@ use hyperbytedb_domain::{FieldType, FieldValue};
 use hyperbytedb_timeseriesql::ast::{DataType, Expr, VarRef};
 
 use super::scalar::Slots;
+use crate::functions::go_math;
 
 /// Distinct references, each with its position in the rows of the sources.
 #[derive(Debug, Clone, Default)]
@@ -75,9 +76,9 @@ pub(super) fn cast(value: FieldValue, to: FieldType) -> FieldValue {
     match (to, value) {
         (FieldType::Float, Integer(v)) => Float(v as f64),
         (FieldType::Float, Unsigned(v)) => Float(v as f64),
-        (FieldType::Integer, Float(v)) => Integer(v as i64),
+        (FieldType::Integer, Float(v)) => Integer(go_math::to_integer(v)),
         (FieldType::Integer, Unsigned(v)) => Integer(v as i64),
-        (FieldType::Unsigned, Float(v)) => Unsigned(v as u64),
+        (FieldType::Unsigned, Float(v)) => Unsigned(go_math::to_unsigned(v)),
         (FieldType::Unsigned, Integer(v)) => Unsigned(v as u64),
         (_, value) => value,
     }

@@ -101,7 +101,9 @@ impl Scalar {
 pub(super) fn literal(expr: &Expr) -> Option<FieldValue> {
     Some(match expr {
         Expr::Number(n) => FieldValue::Float(*n),
-        Expr::Integer(n) | Expr::Duration(n) => FieldValue::Integer(*n),
+        Expr::Integer(n) => FieldValue::Integer(*n),
+        // Of a duration InfluxDB makes no value.
+        Expr::Duration(_) => FieldValue::Null,
         Expr::Unsigned(n) => FieldValue::Unsigned(*n),
         Expr::String(s) => FieldValue::String(s.as_str().into()),
         Expr::Boolean(b) => FieldValue::Boolean(*b),

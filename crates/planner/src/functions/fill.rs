@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyperbytedb_domain::time::MIN_TIME;
 use hyperbytedb_domain::{FieldType, FieldValue};
 
-use super::{Aux, Point, Windows};
+use super::{Aux, Point, Windows, go_math};
 
 /// The `fill()` option.
 #[derive(Debug, Clone, PartialEq)]
@@ -176,8 +176,10 @@ fn linear(at: i64, (x0, y0): (i64, &FieldValue), (x1, y1): (i64, &FieldValue)) -
     let line = |rise: f64, base: f64| rise / (x1 - x0) as f64 * (at - x0) as f64 + base;
     match (y0, y1) {
         (Float(a), Float(b)) => Float(line(b - a, *a)),
-        (Integer(a), Integer(b)) => Integer(line(b.wrapping_sub(*a) as f64, *a as f64) as i64),
-        (Unsigned(a), Unsigned(b)) => Unsigned(line(b.wrapping_sub(*a) as f64, *a as f64) as u64),
+        (Integer(a), Integer(b)) => Integer(go_math::to_integer(line(b.wrapping_sub(*a) as f64, *a as f64))),
+        (Unsigned(a), Unsigned(b)) => {
+            Unsigned(go_math::to_unsigned(line(b.wrapping_sub(*a) as f64, *a as f64)))
+        }
         _ => FieldValue::Null,
     }
 }

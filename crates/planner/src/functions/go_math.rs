@@ -1,9 +1,21 @@
-//! Functions whose last digits follow the method of Go's math package: the forecasts of Holt-Winters
-//! amplify any difference.
+//! Numbers as Go computes them: functions whose last digits follow the method of its math package, since the forecasts
+//! of Holt-Winters amplify any difference; and conversions, which give what x86-64 gives.
 
 /// The fraction in `[0.5, 1)` and the exponent of 2; zero, NaN and infinities stay as they are.
 fn frexp(x: f64) -> (f64, i32) {
     libm::frexp(x)
+}
+
+/// A float as an integer. What does not fit, and NaN, is the least one.
+pub fn to_integer(x: f64) -> i64 {
+    const BOUND: f64 = (1_u64 << 63) as f64;
+    if (-BOUND..BOUND).contains(&x) { x as i64 } else { i64::MIN }
+}
+
+/// A float as an unsigned integer, by way of a signed one.
+pub fn to_unsigned(x: f64) -> u64 {
+    const BOUND: f64 = (1_u64 << 63) as f64;
+    if x < BOUND { to_integer(x) as u64 } else { to_integer(x - BOUND) as u64 ^ (1 << 63) }
 }
 
 /// Base-2 logarithm, exact for powers of two.
@@ -75,6 +87,14 @@ pub fn pow(x: f64, y: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_the_least_integer() {
+        assert_eq!([to_integer(-1.9), to_integer(1e300), to_integer(f64::NAN)], [-1, i64::MIN, i64::MIN]);
+        assert_eq!([to_integer(-(2f64.powi(63))), to_integer(2f64.powi(63))], [i64::MIN, i64::MIN]);
+        assert_eq!([to_unsigned(1.9), to_unsigned(2f64.powi(63)), to_unsigned(1e300)], [1, 1 << 63, 0]);
+        assert_eq!(to_unsigned(-1.0), u64::MAX);
+    }
 
     #[test]
     fn pow_agrees_with_the_standard_library() {

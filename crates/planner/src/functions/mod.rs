@@ -12,7 +12,7 @@
 pub mod aggregate;
 pub mod call;
 pub mod fill;
-mod go_math;
+pub(crate) mod go_math;
 mod go_sort;
 mod hll;
 pub mod math;
