@@ -12,7 +12,7 @@ use hyperbytedb_domain::ports::{
     FlushPort, MetadataError, MetadataPort, PointsSinkPort, QueryPort, SeriesIndexPort, WalPort,
 };
 use hyperbytedb_domain::wal::{WalEntry, WalRecord};
-use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, StorageError};
+use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, StorageError, TimeRange};
 use parking_lot::{RwLock, RwLockReadGuard};
 use thiserror::Error;
 
@@ -147,7 +147,7 @@ impl CommandService {
 
     /// Series without points are no longer series, as in InfluxDB.
     fn remove_empty_series(&self, table: &Table) -> Result<(), CommandError> {
-        let stored = self.engine.distinct_series(table, None, &QueryContext::unbounded())?;
+        let stored = self.engine.distinct_series(table, TimeRange::ALL, None, &QueryContext::unbounded())?;
         let stored: hashbrown::HashSet<SeriesId> = stored.into_iter().collect();
         let mut empty = Vec::new();
         self.series.for_each_series(table.id, &mut |id, _| {

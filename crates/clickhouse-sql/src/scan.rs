@@ -28,13 +28,13 @@ pub fn scan_select(scan: &Scan) -> Select {
     }
 }
 
-/// `sid` of the series that have a row that matches.
-pub fn distinct_series(table: &Table, filter: Option<&Predicate>) -> Select {
+/// `sid` of the series that have a row of the time range that matches.
+pub fn distinct_series(table: &Table, time: TimeRange, filter: Option<&Predicate>) -> Select {
     // Tags are the same in all rows of a series; a field's earlier value must not match.
     let merge = filter.is_some_and(predicate::reads_fields);
     let mut select = select_from(table, merge, vec![schema::series()]);
     select.distinct = true;
-    select.conditions = conditions(table, TimeRange::ALL, filter);
+    select.conditions = conditions(table, time, filter);
     select
 }
 

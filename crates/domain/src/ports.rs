@@ -136,10 +136,11 @@ pub trait QueryPort: Send + Sync {
     /// The statement the engine would run, for EXPLAIN.
     fn explain(&self, scan: &Scan) -> String;
 
-    /// Series with at least one row that matches.
+    /// Series with at least one row of the time range that matches.
     fn distinct_series(
         &self,
         table: &Table,
+        time: TimeRange,
         filter: Option<&Predicate>,
         context: &QueryContext,
     ) -> Result<Vec<SeriesId>, EngineError>;

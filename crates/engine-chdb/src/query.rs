@@ -5,7 +5,7 @@ use hyperbytedb_clickhouse_sql::{distinct_series, scan_select, scan_sql};
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
 use hyperbytedb_domain::scan::{Predicate, Scan};
-use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
+use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
 
 use crate::engine::{ChdbEngine, numbers};
 use crate::output::output_types;
@@ -27,13 +27,14 @@ impl QueryPort for ChdbEngine {
     fn distinct_series(
         &self,
         table: &Table,
+        time: TimeRange,
         filter: Option<&Predicate>,
         context: &QueryContext,
     ) -> Result<Vec<SeriesId>, EngineError> {
         if !self.complete_table(table)? {
             return Ok(Vec::new());
         }
-        let select = distinct_series(table, filter);
+        let select = distinct_series(table, time, filter);
         let batches = SelectStream::start(&self.query_pool, &self.killer, select, context)?.collect()?;
         let mut series = Vec::new();
         for batch in &batches {

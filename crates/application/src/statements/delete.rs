@@ -3,7 +3,6 @@
 use hyperbytedb_domain::TimeRange;
 use hyperbytedb_domain::catalog::{Catalog, Command, Database, DeleteScope, RetentionPolicy, Table};
 use hyperbytedb_timeseriesql::ast::{Expr, Source};
-use hyperbytedb_timeseriesql::walk::walk_expr;
 
 use super::StatementError;
 use super::show::{measurements, split_condition};
@@ -56,20 +55,14 @@ fn command(
 }
 
 fn compile(db: &Database, table: &Table, condition: &Expr) -> Result<TagFilter, StatementError> {
-    let mut names_field = false;
-    walk_expr(condition, &mut |node| {
-        if let Expr::VarRef(reference) = node {
-            names_field |= table.field(&reference.name).is_some() && table.tag(&reference.name).is_none();
-        }
-        true
-    });
-    if names_field {
+    let filter = TagFilter::compile(condition, table);
+    if filter.may_be_undecided() {
         let shard =
             db.retention_policies.get(&table.retention_policy).and_then(|rp| first_shard(rp)).unwrap_or(1);
         let text = format!("shard {shard}: fields not supported in WHERE clause during deletion");
         return Err(StatementError::Text(text));
     }
-    TagFilter::compile(condition, table).map_err(StatementError::Text)
+    Ok(filter)
 }
 
 fn first_shard(policy: &RetentionPolicy) -> Option<u64> {

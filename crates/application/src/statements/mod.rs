@@ -237,7 +237,13 @@ impl StatementService {
     ) -> Result<Vec<SeriesBlock>, StatementError> {
         use show::{cardinality, catalog as from_catalog, index, server};
         let catalog = self.metadata.catalog();
-        let series = &*self.series;
+        let lookup = show::Lookup {
+            catalog: catalog.clone(),
+            index: &*self.series,
+            engine: &*self.engine,
+            flush: &self.flush,
+            context: &execution.context,
+        };
         let database = |own: &Option<String>| -> Result<Arc<Database>, StatementError> {
             let name = execution.database(own.as_deref());
             if name.is_empty() {
@@ -261,15 +267,17 @@ impl StatementService {
             Statement::ShowSubscriptions => Ok(from_catalog::subscriptions(&catalog)),
             Statement::ShowShards => Ok(from_catalog::shards(&catalog)),
             Statement::ShowShardGroups => Ok(from_catalog::shard_groups(&catalog)),
-            Statement::ShowMeasurements(s) => {
-                index::show_measurements(&catalog, series, s, execution.database(None))
+            Statement::ShowMeasurements(s) => index::show_measurements(&lookup, s, execution.database(None)),
+            Statement::ShowSeries(s) => {
+                index::show_series(&lookup, s, execution.database(s.database.as_deref()))
             }
-            Statement::ShowSeries(s) => index::show_series(&*database(&s.database)?, series, s),
-            Statement::ShowTagKeys(s) => index::show_tag_keys(&*database(&s.database)?, series, s),
-            Statement::ShowTagValues(s) => index::show_tag_values(&*database(&s.database)?, series, s),
-            Statement::ShowFieldKeys(s) => index::show_field_keys(&*database(&s.database)?, series, s),
+            Statement::ShowTagKeys(s) => index::show_tag_keys(&lookup, s, &*database(&s.database)?),
+            Statement::ShowTagValues(s) => index::show_tag_values(&lookup, s, &*database(&s.database)?),
+            Statement::ShowFieldKeys(s) => {
+                index::show_field_keys(&lookup, s, execution.database(s.database.as_deref()))
+            }
             Statement::ShowCardinality(s) => {
-                cardinality::show_cardinality(&*database(&s.database)?, series, s)
+                cardinality::show_cardinality(&lookup, s, execution.database(s.database.as_deref()))
             }
             Statement::ShowQueries => Ok(server::queries(&self.running.list())),
             Statement::ShowStats(s) => Ok(server::stats(&catalog, &self.statistics(), s.module.as_deref())),

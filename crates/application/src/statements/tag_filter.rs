@@ -1,19 +1,23 @@
-//! Conditions on tags alone, over series of the index: WHERE of SHOW, DELETE and DROP SERIES.
+//! Conditions on tags, over series of the index: WHERE of SHOW, DELETE and DROP SERIES.
+//!
+//! The index decides what it can, as InfluxDB's does; what needs the values of fields it leaves undecided, and each
+//! statement has its own way to take that.
 
 use hyperbytedb_domain::Tags;
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::scan::{CompareOp, Operand, Predicate};
-use hyperbytedb_timeseriesql::ast::{BinaryExpr, BinaryOp, Expr};
+use hyperbytedb_timeseriesql::ast::{BinaryExpr, BinaryOp, DataType, Expr, VarRef};
 use hyperbytedb_timeseriesql::regex::Regex;
 
-/// A condition compiled for evaluation against tag sets.
+/// A condition compiled for evaluation against tag sets. A missing tag is the empty string.
 #[derive(Debug, Clone)]
 pub enum TagFilter {
     Constant(bool),
+    /// Only the points could tell.
+    Undecided,
     And(Box<TagFilter>, Box<TagFilter>),
     Or(Box<TagFilter>, Box<TagFilter>),
-    /// A missing tag is the empty string.
     Equals {
         key: String,
         value: String,
@@ -24,98 +28,128 @@ pub enum TagFilter {
         pattern: Regex,
         negated: bool,
     },
-    SameAs {
+    /// A comparison of two tags: InfluxDB's index takes `=` as "has both", anything else as "has the first alone".
+    HasBoth {
         left: String,
         right: String,
         negated: bool,
     },
 }
 
+/// What a filter says about a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    No,
+    Undecided,
+    Yes,
+}
+
+impl From<bool> for Verdict {
+    fn from(matches: bool) -> Self {
+        if matches { Self::Yes } else { Self::No }
+    }
+}
+
 /// The key that stands for the measurement's name.
-const NAME_KEY: &str = "_name";
+pub const NAME_KEY: &str = "_name";
 
 impl TagFilter {
-    /// Compiles a condition without time bounds. `table` tells fields from tags; errors are InfluxDB's texts.
-    pub fn compile(condition: &Expr, table: &Table) -> Result<Self, String> {
+    /// Compiles a condition without time bounds; `table` tells fields from tags.
+    pub fn compile(condition: &Expr, table: &Table) -> Self {
         match condition {
             Expr::Paren(inner) => Self::compile(inner, table),
-            Expr::Boolean(value) => Ok(Self::Constant(*value)),
+            Expr::Boolean(value) => Self::Constant(*value),
             Expr::Binary(binary) => Self::compile_binary(binary, table),
-            other => Err(format!("invalid tag expression: {other}")),
+            _ => Self::Constant(false),
         }
     }
 
-    fn compile_binary(binary: &BinaryExpr, table: &Table) -> Result<Self, String> {
-        let both = || -> Result<_, String> {
-            Ok((Box::new(Self::compile(&binary.lhs, table)?), Box::new(Self::compile(&binary.rhs, table)?)))
+    fn compile_binary(binary: &BinaryExpr, table: &Table) -> Self {
+        let both = || {
+            (Box::new(Self::compile(&binary.lhs, table)), Box::new(Self::compile(&binary.rhs, table)))
         };
         match binary.op {
-            BinaryOp::And => both().map(|(l, r)| Self::And(l, r)),
-            BinaryOp::Or => both().map(|(l, r)| Self::Or(l, r)),
+            BinaryOp::And => {
+                let (left, right) = both();
+                Self::And(left, right)
+            }
+            BinaryOp::Or => {
+                let (left, right) = both();
+                Self::Or(left, right)
+            }
             _ => Self::compile_comparison(binary, table),
         }
     }
 
-    fn compile_comparison(binary: &BinaryExpr, table: &Table) -> Result<Self, String> {
-        let (key, other) = match (&*binary.lhs, &*binary.rhs) {
-            (Expr::VarRef(reference), other) | (other, Expr::VarRef(reference)) => {
-                (reference.name.clone(), other)
-            }
-            _ => return Err("invalid tag comparison operator".to_owned()),
+    fn compile_comparison(binary: &BinaryExpr, table: &Table) -> Self {
+        let (reference, other) = match (&*binary.lhs, &*binary.rhs) {
+            (Expr::Binary(_), _) | (_, Expr::Binary(_)) => return Self::Undecided,
+            (Expr::VarRef(reference), other) | (other, Expr::VarRef(reference)) => (reference, other),
+            _ => return Self::Undecided,
         };
-        if key.eq_ignore_ascii_case("time") {
-            return Ok(Self::Constant(true));
+        if is_field(reference, table) {
+            return Self::Undecided;
         }
-        let negated = matches!(binary.op, BinaryOp::NotEq | BinaryOp::NotEqRegex);
-        match (binary.op, other) {
-            (BinaryOp::Eq | BinaryOp::NotEq, Expr::String(value)) if key == NAME_KEY => {
-                Ok(Self::Constant((*value == table.measurement) != negated))
+        let key = reference.name.clone();
+        let negated = !matches!(binary.op, BinaryOp::Eq | BinaryOp::EqRegex);
+        match other {
+            Expr::String(value) if key == NAME_KEY => Self::Constant((*value == table.measurement) != negated),
+            Expr::String(value) => Self::Equals { key, value: value.clone(), negated },
+            Expr::Regex(pattern) if key == NAME_KEY => {
+                Self::Constant(pattern.is_match(&table.measurement) != negated)
             }
-            (BinaryOp::Eq | BinaryOp::NotEq, Expr::String(value)) => {
-                Ok(Self::Equals { key, value: value.clone(), negated })
+            Expr::Regex(pattern) => Self::Matches { key, pattern: pattern.clone(), negated },
+            Expr::VarRef(right) if !is_field(right, table) => {
+                Self::HasBoth { left: key, right: right.name.clone(), negated }
             }
-            (BinaryOp::Eq | BinaryOp::NotEq, Expr::VarRef(right)) => {
-                Ok(Self::SameAs { left: key, right: right.name.clone(), negated })
-            }
-            (BinaryOp::EqRegex | BinaryOp::NotEqRegex, Expr::Regex(pattern)) => {
-                let pattern = pattern.clone();
-                if key == NAME_KEY {
-                    return Ok(Self::Constant(pattern.is_match(&table.measurement) != negated));
-                }
-                Ok(Self::Matches { key, pattern, negated })
-            }
-            // Comparing a tag with a number or a boolean is never true.
-            (
-                BinaryOp::Eq | BinaryOp::NotEq,
-                Expr::Number(_) | Expr::Integer(_) | Expr::Unsigned(_) | Expr::Boolean(_),
-            ) => Ok(Self::Constant(false)),
-            _ => Err("invalid tag comparison operator".to_owned()),
+            _ => Self::Undecided,
         }
     }
 
-    pub fn matches(&self, tags: &Tags) -> bool {
-        self.matches_with(&|key| tags.get(key).unwrap_or_default())
+    /// Whether a series with these tags matches.
+    pub fn verdict(&self, tags: &Tags) -> Verdict {
+        self.verdict_with(&|key| tags.get(key))
     }
 
     /// Evaluates against any source of tag values.
-    pub fn matches_with<'a>(&self, value_of: &impl Fn(&str) -> &'a str) -> bool {
+    pub fn verdict_with<'a>(&self, tag: &impl Fn(&str) -> Option<&'a str>) -> Verdict {
+        let value_of = |key: &str| tag(key).unwrap_or_default();
         match self {
-            Self::Constant(value) => *value,
-            Self::And(l, r) => l.matches_with(value_of) && r.matches_with(value_of),
-            Self::Or(l, r) => l.matches_with(value_of) || r.matches_with(value_of),
-            Self::Equals { key, value, negated } => (value_of(key) == value) != *negated,
-            Self::Matches { key, pattern, negated } => pattern.is_match(value_of(key)) != *negated,
-            Self::SameAs { left, right, negated } => (value_of(left) == value_of(right)) != *negated,
+            Self::Constant(value) => (*value).into(),
+            Self::Undecided => Verdict::Undecided,
+            Self::And(l, r) => l.verdict_with(tag).min(r.verdict_with(tag)),
+            Self::Or(l, r) => l.verdict_with(tag).max(r.verdict_with(tag)),
+            Self::Equals { key, value, negated } => ((value_of(key) == value) != *negated).into(),
+            Self::Matches { key, pattern, negated } => (pattern.is_match(value_of(key)) != *negated).into(),
+            Self::HasBoth { left, right, negated } => {
+                (tag(left).is_some() && tag(right).is_some() != *negated).into()
+            }
         }
     }
 
-    /// Whether the condition looks at a tag that is not among these.
-    pub fn names_missing_tag(&self, tags: &Tags) -> bool {
+    /// As [`TagFilter::verdict`], but a comparison with a tag that the series does not have is false.
+    pub fn matches_present(&self, tags: &Tags) -> bool {
         match self {
-            Self::Constant(_) => false,
-            Self::And(l, r) | Self::Or(l, r) => l.names_missing_tag(tags) || r.names_missing_tag(tags),
-            Self::Equals { key, .. } | Self::Matches { key, .. } => tags.get(key).is_none(),
-            Self::SameAs { left, right, .. } => tags.get(left).is_none() || tags.get(right).is_none(),
+            Self::Constant(value) => *value,
+            Self::Undecided => false,
+            Self::And(l, r) => l.matches_present(tags) && r.matches_present(tags),
+            Self::Or(l, r) => l.matches_present(tags) || r.matches_present(tags),
+            Self::Equals { key, .. } | Self::Matches { key, .. } => {
+                tags.get(key).is_some() && self.verdict(tags) == Verdict::Yes
+            }
+            Self::HasBoth { left, right, negated } => match (tags.get(left), tags.get(right)) {
+                (Some(left), Some(right)) => (left == right) != *negated,
+                _ => false,
+            },
+        }
+    }
+
+    /// Whether some series might need its points looked at.
+    pub fn may_be_undecided(&self) -> bool {
+        match self {
+            Self::Undecided => true,
+            Self::And(l, r) | Self::Or(l, r) => l.may_be_undecided() || r.may_be_undecided(),
+            _ => false,
         }
     }
 
@@ -128,14 +162,19 @@ impl TagFilter {
         }
     }
 
-    /// The same condition for the engine.
+    /// The same condition for the engine, undecided parts as false.
     pub fn predicate(&self, table: &Table) -> Predicate {
-        let operand = |key: &str| {
-            table.tag(key).map_or_else(|| Operand::Literal(FieldValue::String("".into())), Operand::Tag)
-        };
+        let empty = || Operand::Literal(FieldValue::String("".into()));
+        let operand = |key: &str| table.tag(key).map_or_else(empty, Operand::Tag);
         let op = |negated: bool| if negated { CompareOp::Ne } else { CompareOp::Eq };
+        let has = |key: &str, present: bool| Predicate::Compare {
+            left: operand(key),
+            op: op(present),
+            right: empty(),
+        };
         match self {
             Self::Constant(value) => Predicate::Constant(*value),
+            Self::Undecided => Predicate::Constant(false),
             Self::And(l, r) => Predicate::And(vec![l.predicate(table), r.predicate(table)]),
             Self::Or(l, r) => Predicate::Or(vec![l.predicate(table), r.predicate(table)]),
             Self::Equals { key, value, negated } => Predicate::Compare {
@@ -148,9 +187,19 @@ impl TagFilter {
                 pattern: pattern.source().to_owned(),
                 negated: *negated,
             },
-            Self::SameAs { left, right, negated } => {
-                Predicate::Compare { left: operand(left), op: op(*negated), right: operand(right) }
+            Self::HasBoth { left, right, negated } => {
+                Predicate::And(vec![has(left, true), has(right, !*negated)])
             }
         }
     }
+}
+
+/// Whether a name in a condition is a field: InfluxDB prefers it to a tag of the same name.
+fn is_field(reference: &VarRef, table: &Table) -> bool {
+    reference.name != NAME_KEY
+        && match &reference.data_type {
+            None => table.field(&reference.name).is_some(),
+            Some(DataType::Tag) => false,
+            Some(_) => true,
+        }
 }

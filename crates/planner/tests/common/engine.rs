@@ -11,7 +11,7 @@ use hyperbytedb_domain::scan::{
     Aggregate, AggregateFunction, AggregateScan, CompareOp, FieldId, Operand, Predicate, RowScan, Scan,
     ScanOutput, TagId,
 };
-use hyperbytedb_domain::{EngineError, FieldType, FieldValue, QueryContext, SeriesId};
+use hyperbytedb_domain::{EngineError, FieldType, FieldValue, QueryContext, SeriesId, TimeRange};
 
 /// A stored row: tags and fields by their position in the table.
 #[derive(Debug, Clone)]
@@ -63,6 +63,7 @@ impl QueryPort for MemoryEngine {
     fn distinct_series(
         &self,
         _: &Table,
+        _: TimeRange,
         _: Option<&Predicate>,
         _: &QueryContext,
     ) -> Result<Vec<SeriesId>, EngineError> {

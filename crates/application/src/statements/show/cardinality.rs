@@ -1,70 +1,85 @@
 //! The SHOW … CARDINALITY family. All counts are exact; only the column's name tells an "estimation".
+//!
+//! InfluxDB runs the exact forms as `SELECT count(distinct(…))` over its series: hence GROUP BY, the default retention
+//! policy, and that a condition which needs field values matches nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use hyperbytedb_domain::Tags;
+use hyperbytedb_domain::TimeRange;
 use hyperbytedb_domain::catalog::{Database, Table};
-use hyperbytedb_domain::ports::SeriesIndexPort;
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_timeseriesql::ast::{CardinalityOf, Expr, ShowCardinalityStatement};
 
 use super::super::StatementError;
 use super::super::rows::{Rows, integer, page};
-use super::super::tag_filter::TagFilter;
-use super::index::{Missing, fields_of, has_series, non_empty, tag_keys_of, tag_values_of};
-use super::{in_range, matching_series, measurements, split_condition};
+use super::super::tag_filter::{TagFilter, Verdict};
+use super::index::{key_matches, non_empty};
+use super::{Lookup, Measurements, measurements, resolved_measurements, split_condition, without_time};
+
+/// The different items of each group: by measurement (no name for SHOW MEASUREMENT CARDINALITY) and tag values.
+type Groups = BTreeMap<(String, Vec<String>), BTreeSet<String>>;
 
 pub fn show_cardinality(
-    database: &Database,
-    index: &dyn SeriesIndexPort,
+    lookup: &Lookup<'_>,
     s: &ShowCardinalityStatement,
+    database: &str,
 ) -> Result<Vec<SeriesBlock>, StatementError> {
-    let whole = s.sources.is_empty() && s.condition.is_none() && s.dimensions.is_empty();
+    let whole = s.sources.is_empty()
+        && s.condition.is_none()
+        && s.dimensions.is_empty()
+        && (s.limit, s.offset) == (0, 0);
     match &s.of {
-        CardinalityOf::Series if !s.exact && whole => estimation(series_of_database(database, index)?),
-        CardinalityOf::Measurement => {
-            let count = count_measurements(database, index, s)?;
-            if s.exact || !whole { count_block("", count, s) } else { estimation(count) }
+        CardinalityOf::Series if !s.exact && whole => estimation(lookup, database, series_of_database),
+        CardinalityOf::Measurement if !s.exact && whole => {
+            estimation(lookup, database, measurements_of_database)
         }
-        _ => per_measurement(database, index, s),
+        _ => counts(lookup, s, database),
     }
 }
 
-fn estimation(count: usize) -> Result<Vec<SeriesBlock>, StatementError> {
+/// A database that does not exist has no series.
+fn estimation(
+    lookup: &Lookup<'_>,
+    database: &str,
+    count: impl Fn(&Lookup<'_>, &Database) -> Result<usize, StatementError>,
+) -> Result<Vec<SeriesBlock>, StatementError> {
+    if database.is_empty() {
+        return Err(StatementError::DatabaseRequired);
+    }
+    let count = lookup.catalog.database(database).map_or(Ok(0), |db| count(lookup, db))?;
     let mut rows = Rows::new("", &["cardinality estimation"]);
     rows.row([integer(count)]);
     Ok(vec![rows.block()])
 }
 
-fn count_block(
-    name: &str,
-    count: usize,
-    s: &ShowCardinalityStatement,
-) -> Result<Vec<SeriesBlock>, StatementError> {
-    let mut rows = Rows::new(name, &["count"]);
-    page([count], s.limit, s.offset).into_iter().for_each(|n| rows.row([integer(n)]));
-    Ok(non_empty(rows))
-}
-
-fn series_of_database(database: &Database, index: &dyn SeriesIndexPort) -> Result<usize, StatementError> {
-    let count = |tables: &Vec<Arc<Table>>| match tables.as_slice() {
-        [table] => Ok(index.series_count(table.id)? as usize),
-        tables => count_series(database, index, tables, None),
-    };
-    measurements(database, &[]).values().map(count).sum()
-}
-
-fn count_measurements(
-    database: &Database,
-    index: &dyn SeriesIndexPort,
-    s: &ShowCardinalityStatement,
-) -> Result<usize, StatementError> {
-    let condition = split_condition(s.condition.as_ref())?;
+/// A series that is in several retention policies counts once.
+fn series_of_database(lookup: &Lookup<'_>, database: &Database) -> Result<usize, StatementError> {
     let mut count = 0;
-    for tables in measurements(database, &s.sources).values() {
-        for table in tables.iter().filter(|t| in_range(database, t, condition.time)) {
-            if has_series(index, table, condition.rest.as_ref())? {
+    for tables in measurements(database, &[]).values() {
+        if let [table] = tables.as_slice() {
+            count += usize::try_from(lookup.index.series_count(table.id)?).unwrap_or(usize::MAX);
+            continue;
+        }
+        let mut series = BTreeSet::new();
+        for table in tables {
+            lookup.for_each(table, TimeRange::ALL, None, &mut |tags| {
+                series.insert(tags.series_id());
+                ControlFlow::Continue(())
+            })?;
+        }
+        count += series.len();
+    }
+    Ok(count)
+}
+
+fn measurements_of_database(lookup: &Lookup<'_>, database: &Database) -> Result<usize, StatementError> {
+    let mut count = 0;
+    for tables in measurements(database, &[]).values() {
+        for table in tables {
+            if lookup.index.series_count(table.id)? > 0 {
                 count += 1;
                 break;
             }
@@ -73,51 +88,112 @@ fn count_measurements(
     Ok(count)
 }
 
-fn per_measurement(
-    database: &Database,
-    index: &dyn SeriesIndexPort,
+fn counts(
+    lookup: &Lookup<'_>,
     s: &ShowCardinalityStatement,
+    database: &str,
 ) -> Result<Vec<SeriesBlock>, StatementError> {
-    if matches!(s.of, CardinalityOf::TagKey) && !split_condition(s.condition.as_ref())?.time.is_all() {
-        let text = "SHOW TAG KEY EXACT CARDINALITY doesn't support time in WHERE clause";
-        return Err(StatementError::Text(text.to_owned()));
+    if let Some(name) = name_in_errors(&s.of) {
+        without_time(name, s.condition.as_ref())?;
+    } else if !split_condition(s.condition.as_ref())?.time.is_all() {
+        return Ok(Vec::new());
     }
-    let mut blocks = Vec::new();
-    for (name, tables) in measurements(database, &s.sources) {
-        let count = match &s.of {
-            CardinalityOf::Series | CardinalityOf::Measurement => {
-                count_series(database, index, &tables, s.condition.as_ref())?
-            }
-            CardinalityOf::TagKey => tag_keys_of(database, index, &tables, s.condition.as_ref())?.len(),
-            CardinalityOf::TagValues(keys) => {
-                tag_values_of(database, index, &tables, keys, s.condition.as_ref(), Missing::NeverMatch)?
-                    .len()
-            }
-            CardinalityOf::FieldKey => fields_of(&tables).len(),
-        };
-        if count > 0 {
-            blocks.extend(count_block(&name, count, s)?);
+    let found = resolved_measurements(&lookup.catalog, database, &s.sources)?;
+    let condition = split_condition(s.condition.as_ref())?.rest;
+    let keys = group_keys(lookup, &found, &s.dimensions)?;
+    let mut groups = Groups::new();
+    for (name, tables) in &found {
+        for table in tables {
+            let filter = condition.as_ref().map(|c| TagFilter::compile(c, table));
+            let decided = filter.as_ref().map(|filter| (filter, Verdict::Yes));
+            lookup.for_each(table, TimeRange::ALL, decided, &mut |tags| {
+                let name = if s.of == CardinalityOf::Measurement { "" } else { name.as_str() };
+                let values = keys.iter().map(|key| tags.get(key).unwrap_or_default().to_owned()).collect();
+                let items = groups.entry((name.to_owned(), values)).or_default();
+                add_items(items, &s.of, table, tags, filter.as_ref());
+                ControlFlow::Continue(())
+            })?;
         }
     }
-    Ok(blocks)
+    let blocks = groups.into_iter().filter(|(_, items)| !items.is_empty()).flat_map(|((name, values), items)| {
+        let tags = keys.iter().cloned().zip(values).collect();
+        count_block(name, tags, items.len(), s)
+    });
+    Ok(blocks.collect())
 }
 
-/// Series of a measurement; one that is in several retention policies counts once.
-fn count_series(
-    database: &Database,
-    index: &dyn SeriesIndexPort,
-    tables: &[Arc<Table>],
-    condition: Option<&Expr>,
-) -> Result<usize, StatementError> {
-    let condition = split_condition(condition)?;
-    let mut series = BTreeSet::new();
-    for table in tables.iter().filter(|t| in_range(database, t, condition.time)) {
-        let filter = condition.rest.as_ref().map(|c| TagFilter::compile(c, table)).transpose();
-        let filter = filter.map_err(StatementError::Text)?;
-        matching_series(index, table, filter.as_ref(), &mut |tags| {
-            series.insert(tags.series_id());
-            ControlFlow::Continue(())
-        })?;
+/// What one series contributes to the count.
+fn add_items(
+    items: &mut BTreeSet<String>,
+    of: &CardinalityOf,
+    table: &Table,
+    tags: &Tags,
+    filter: Option<&TagFilter>,
+) {
+    match of {
+        CardinalityOf::Series => {
+            items.insert(tags.series_key(&table.measurement));
+        }
+        CardinalityOf::Measurement => {
+            items.insert(table.measurement.clone());
+        }
+        CardinalityOf::TagKey => items.extend(tags.iter().map(|(key, _)| key.to_owned())),
+        CardinalityOf::FieldKey => items.extend(table.fields.iter().map(|f| f.name.clone())),
+        CardinalityOf::TagValues(asked) => {
+            if filter.is_none_or(|filter| filter.matches_present(tags)) {
+                let asked = tags.iter().filter(|(key, _)| key_matches(asked, key));
+                items.extend(asked.map(|(_, value)| value.to_owned()));
+            }
+        }
     }
-    Ok(series.len())
+}
+
+/// The tag keys of GROUP BY, sorted; `*` and regexes stand for those of all measurements.
+fn group_keys(
+    lookup: &Lookup<'_>,
+    found: &Measurements,
+    dimensions: &[Expr],
+) -> Result<Vec<String>, StatementError> {
+    let mut keys = BTreeSet::new();
+    for dimension in dimensions {
+        let mut add_matching = |wanted: &dyn Fn(&str) -> bool| -> Result<(), StatementError> {
+            for table in found.values().flatten() {
+                keys.extend(lookup.index.tag_keys(table.id)?.into_iter().filter(|key| wanted(key)));
+            }
+            Ok(())
+        };
+        match dimension {
+            Expr::Wildcard(_) => add_matching(&|_| true)?,
+            Expr::Regex(pattern) => add_matching(&|key| pattern.is_match(key))?,
+            Expr::VarRef(reference) => {
+                keys.insert(reference.name.clone());
+            }
+            _ => {}
+        }
+    }
+    Ok(keys.into_iter().collect())
+}
+
+fn count_block(
+    name: String,
+    tags: Arc<[(String, String)]>,
+    count: usize,
+    s: &ShowCardinalityStatement,
+) -> Option<SeriesBlock> {
+    let mut rows = Rows::new(name, &["count"]);
+    page([count], s.limit, s.offset).into_iter().for_each(|n| rows.row([integer(n)]));
+    let mut block = non_empty(rows).pop()?;
+    block.tags = (!tags.is_empty()).then_some(tags);
+    Some(block)
+}
+
+/// How InfluxDB calls the statement when it refuses a time range; the values of tags just match none.
+fn name_in_errors(of: &CardinalityOf) -> Option<&'static str> {
+    Some(match of {
+        CardinalityOf::Series => "SHOW SERIES EXACT CARDINALITY",
+        CardinalityOf::Measurement => "SHOW MEASUREMENT EXACT CARDINALITY",
+        CardinalityOf::TagKey => "SHOW TAG KEY EXACT CARDINALITY",
+        CardinalityOf::TagValues(_) => return None,
+        CardinalityOf::FieldKey => "SHOW FIELD KEY CARDINALITY",
+    })
 }

@@ -1,33 +1,40 @@
 //! SHOW MEASUREMENTS, SERIES, TAG KEYS, TAG VALUES and FIELD KEYS.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use hyperbytedb_domain::FieldType;
-use hyperbytedb_domain::catalog::{Catalog, Database, Table};
-use hyperbytedb_domain::ports::SeriesIndexPort;
+use hyperbytedb_domain::TimeRange;
+use hyperbytedb_domain::catalog::{Database, Table};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_timeseriesql::ast::{
-    Expr, NameOrAll, ShowFieldKeysStatement, ShowMeasurementsStatement, ShowSeriesStatement,
+    BinaryOp, Expr, NameOrAll, ShowFieldKeysStatement, ShowMeasurementsStatement, ShowSeriesStatement,
     ShowTagKeysStatement, ShowTagValuesStatement, Source, TagKeyFilter,
 };
+use hyperbytedb_timeseriesql::walk::any_expr;
 
 use super::super::StatementError;
 use super::super::rows::{Rows, page, text};
-use super::super::tag_filter::TagFilter;
-use super::{in_range, is_named, key_matches, matching_series, measurements, split_condition};
+use super::super::tag_filter::{NAME_KEY, TagFilter, Verdict};
+use super::measurement_filter::{MeasurementFilter, is_system_name};
+use super::{
+    Condition, Lookup, is_equality, is_named, keep_comparisons, measurements, resolved_measurements,
+    split_condition, without_time,
+};
 
-/// In a SHOW TAG VALUES condition this name stands for the value itself.
+/// In a SHOW TAG VALUES condition this name stands for the value itself, besides a tag or field of this name.
 const VALUE_NAME: &str = "value";
+/// And this one for the tag's key.
+const TAG_KEY_NAME: &str = "_tagKey";
 
 pub fn show_measurements(
-    catalog: &Catalog,
-    index: &dyn SeriesIndexPort,
+    lookup: &Lookup<'_>,
     s: &ShowMeasurementsStatement,
     default_database: &str,
 ) -> Result<Vec<SeriesBlock>, StatementError> {
-    let condition = split_condition(s.condition.as_ref())?;
+    without_time("SHOW MEASUREMENTS", s.condition.as_ref())?;
+    let filter = measurement_filter(s.condition.as_ref())?;
+    let catalog = &lookup.catalog;
     let databases: Vec<&Arc<Database>> = match &s.database {
         NameOrAll::All => catalog.databases.values().collect(),
         NameOrAll::Name(name) => catalog.database(name).into_iter().collect(),
@@ -37,12 +44,15 @@ pub fn show_measurements(
     let with_places = matches!(s.database, NameOrAll::All) || !matches!(s.retention_policy, NameOrAll::Unset);
     let mut found: BTreeSet<(String, String, String)> = BTreeSet::new();
     for db in databases {
-        for (name, tables) in measurements(db, &[]) {
-            if s.source.as_ref().is_some_and(|source| !is_named(source, &name)) {
+        for (name, mut tables) in measurements(db, &[]) {
+            tables.retain(|table| policy_is_asked(&s.retention_policy, table));
+            if s.source.as_ref().is_some_and(|source| !is_named(source, &name))
+                || !matches(filter.as_ref(), &name, &tables, lookup)?
+            {
                 continue;
             }
-            for table in tables.iter().filter(|t| policy_is_asked(&s.retention_policy, t)) {
-                if in_range(db, table, condition.time) && has_series(index, table, condition.rest.as_ref())? {
+            for table in &tables {
+                if lookup.index.series_count(table.id)? > 0 {
                     let place = if with_places {
                         (db.name.clone(), table.retention_policy.clone())
                     } else {
@@ -65,6 +75,19 @@ pub fn show_measurements(
     Ok(non_empty(rows))
 }
 
+fn measurement_filter(condition: Option<&Expr>) -> Result<Option<MeasurementFilter>, StatementError> {
+    condition.map(MeasurementFilter::compile).transpose().map_err(StatementError::Text)
+}
+
+fn matches(
+    filter: Option<&MeasurementFilter>,
+    name: &str,
+    tables: &[Arc<Table>],
+    lookup: &Lookup<'_>,
+) -> Result<bool, StatementError> {
+    filter.map_or(Ok(true), |filter| filter.matches(name, tables, lookup.index))
+}
+
 fn policy_is_asked(asked: &NameOrAll, table: &Table) -> bool {
     match asked {
         NameOrAll::Name(name) => *name == table.retention_policy,
@@ -72,43 +95,29 @@ fn policy_is_asked(asked: &NameOrAll, table: &Table) -> bool {
     }
 }
 
-/// A measurement whose series are all deleted does not exist.
-pub fn has_series(
-    index: &dyn SeriesIndexPort,
-    table: &Table,
-    condition: Option<&Expr>,
-) -> Result<bool, StatementError> {
-    let filter = compile(condition, table)?;
-    if filter.is_none() {
-        return Ok(index.series_count(table.id)? > 0);
-    }
-    let mut any = false;
-    matching_series(index, table, filter.as_ref(), &mut |_| {
-        any = true;
-        ControlFlow::Break(())
-    })?;
-    Ok(any)
-}
-
-fn compile(condition: Option<&Expr>, table: &Table) -> Result<Option<TagFilter>, StatementError> {
-    condition.map(|c| TagFilter::compile(c, table)).transpose().map_err(StatementError::Text)
-}
-
 pub fn show_series(
-    database: &Database,
-    index: &dyn SeriesIndexPort,
+    lookup: &Lookup<'_>,
     s: &ShowSeriesStatement,
+    database: &str,
 ) -> Result<Vec<SeriesBlock>, StatementError> {
+    let found = resolved_measurements(&lookup.catalog, database, &s.sources)?;
     let condition = split_condition(s.condition.as_ref())?;
+    let not_equality = |e: &Expr| {
+        matches!(e, Expr::Binary(b) if !is_equality(b.op) && !matches!(b.op, BinaryOp::And | BinaryOp::Or))
+    };
+    if condition.rest.as_ref().is_some_and(|rest| any_expr(rest, not_equality)) {
+        return Err(StatementError::Text("invalid tag comparison operator".to_owned()));
+    }
     // Enough keys for the page; more need not be collected.
     let wanted = if s.limit == 0 { u64::MAX } else { s.offset.saturating_add(s.limit) };
     let mut rows: Vec<String> = Vec::new();
-    for (name, tables) in measurements(database, &s.sources) {
+    for (name, tables) in found {
         let mut keys = BTreeSet::new();
-        for table in tables.iter().filter(|t| in_range(database, t, condition.time)) {
-            let filter = compile(condition.rest.as_ref(), table)?;
+        for table in &tables {
+            let filter = condition.rest.as_ref().map(|rest| TagFilter::compile(rest, table));
+            let filter = filter.as_ref().map(|filter| (filter, Verdict::Undecided));
             let mut left = wanted.saturating_sub(rows.len() as u64);
-            matching_series(index, table, filter.as_ref(), &mut |tags| {
+            lookup.for_each(table, condition.time, filter, &mut |tags| {
                 if left == 0 {
                     return ControlFlow::Break(());
                 }
@@ -127,114 +136,165 @@ pub fn show_series(
     Ok(non_empty(table))
 }
 
-/// The tag keys of a measurement's matching series.
-pub fn tag_keys_of(
-    database: &Database,
-    index: &dyn SeriesIndexPort,
-    tables: &[Arc<Table>],
-    condition: Option<&Expr>,
-) -> Result<BTreeSet<String>, StatementError> {
-    let condition = split_condition(condition)?;
-    let mut keys = BTreeSet::new();
-    for table in tables.iter().filter(|t| in_range(database, t, condition.time)) {
-        match compile(condition.rest.as_ref(), table)? {
-            None => keys.extend(index.tag_keys(table.id)?),
-            filter => matching_series(index, table, filter.as_ref(), &mut |tags| {
-                for (key, _) in tags.iter() {
-                    if !keys.contains(key) {
-                        keys.insert(key.to_owned());
+/// A condition of SHOW TAG KEYS or SHOW TAG VALUES, which InfluxDB takes apart: what it says about measurements, about
+/// tag keys, about series and about values.
+struct TagCondition {
+    time: TimeRange,
+    measurements: Option<MeasurementFilter>,
+    /// Comparisons of `_tagKey` among others.
+    keys: Option<Expr>,
+    series: Option<Expr>,
+    values: Option<Expr>,
+}
+
+impl TagCondition {
+    fn new(condition: Option<&Expr>) -> Result<Self, StatementError> {
+        let Condition { time, rest } = split_condition(condition)?;
+        let part = |wanted: &dyn Fn(&str) -> bool| {
+            let named = |e: &Expr| matches!(e, Expr::VarRef(r) if wanted(&r.name));
+            rest.as_ref().and_then(|rest| keep_comparisons(rest, &named))
+        };
+        Ok(Self {
+            time,
+            measurements: measurement_filter(part(&|name| name == NAME_KEY).as_ref())?,
+            series: part(&|name| !is_system_name(name)),
+            values: part(&|name| name == VALUE_NAME),
+            keys: rest,
+        })
+    }
+
+    /// Whether the condition lets this key through; `None`: it says nothing about keys.
+    fn key(condition: &Expr, key: &str) -> Option<bool> {
+        match condition {
+            Expr::Paren(inner) => Self::key(inner, key),
+            Expr::Binary(b) if matches!(b.op, BinaryOp::And | BinaryOp::Or) => {
+                match (Self::key(&b.lhs, key), Self::key(&b.rhs, key)) {
+                    (Some(l), Some(r)) => Some(if b.op == BinaryOp::And { l && r } else { l || r }),
+                    (one, other) => one.or(other),
+                }
+            }
+            Expr::Binary(b) => match (&*b.lhs, &*b.rhs) {
+                (Expr::VarRef(r), Expr::String(wanted)) if r.name == TAG_KEY_NAME => {
+                    Some((wanted == key) == (b.op == BinaryOp::Eq))
+                }
+                (Expr::VarRef(r), Expr::Regex(pattern)) if r.name == TAG_KEY_NAME => {
+                    Some(pattern.is_match(key) == (b.op == BinaryOp::EqRegex))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn asks_for(&self, filter: Option<&TagKeyFilter>, key: &str) -> bool {
+        filter.is_none_or(|filter| key_matches(filter, key))
+            && self.keys.as_ref().and_then(|keys| Self::key(keys, key)).unwrap_or(true)
+    }
+
+    /// The asked keys of a measurement's matching series, with their values, sorted.
+    fn values_of(
+        &self,
+        lookup: &Lookup<'_>,
+        tables: &[Arc<Table>],
+        filter: Option<&TagKeyFilter>,
+    ) -> Result<BTreeSet<(String, String)>, StatementError> {
+        let mut values = BTreeSet::new();
+        for table in tables {
+            let mut keys = lookup.index.tag_keys(table.id)?;
+            keys.retain(|key| self.asks_for(filter, key));
+            if self.series.is_none() && lookup.is_whole(table, self.time) {
+                for key in &keys {
+                    lookup.index.for_each_tag_value(table.id, key, &mut |value| {
+                        values.insert((key.clone(), value.to_owned()));
+                        ControlFlow::Continue(())
+                    })?;
+                }
+                continue;
+            }
+            let series = self.series.as_ref().map(|e| TagFilter::compile(e, table));
+            let series = series.as_ref().map(|filter| (filter, Verdict::Undecided));
+            let of_value = self.values.as_ref().map(|e| TagFilter::compile(e, &without_fields(table)));
+            lookup.for_each(table, self.time, series, &mut |tags| {
+                for key in &keys {
+                    let Some(value) = tags.get(key) else { continue };
+                    let named = |name: &str| (name == VALUE_NAME).then_some(value);
+                    if of_value.as_ref().is_none_or(|f| f.verdict_with(&named) == Verdict::Yes) {
+                        values.insert((key.clone(), value.to_owned()));
                     }
                 }
                 ControlFlow::Continue(())
-            })?,
+            })?;
         }
+        Ok(values)
     }
-    Ok(keys)
+}
+
+fn without_fields(table: &Table) -> Table {
+    Table { fields: Vec::new(), ..table.clone() }
 }
 
 pub fn show_tag_keys(
-    database: &Database,
-    index: &dyn SeriesIndexPort,
+    lookup: &Lookup<'_>,
     s: &ShowTagKeysStatement,
+    database: &Database,
 ) -> Result<Vec<SeriesBlock>, StatementError> {
+    let condition = TagCondition::new(s.condition.as_ref())?;
     let mut blocks = Vec::new();
-    for (name, tables) in measurements(database, &s.sources) {
-        let keys = tag_keys_of(database, index, &tables, s.condition.as_ref())?;
-        let asked =
-            keys.into_iter().filter(|key| s.key.as_ref().is_none_or(|filter| key_matches(filter, key)));
+    for (name, tables) in measurements(database, &any_policy(&s.sources)) {
+        if !matches(condition.measurements.as_ref(), &name, &tables, lookup)? {
+            continue;
+        }
+        let mut keys: Vec<String> =
+            condition.values_of(lookup, &tables, s.key.as_ref())?.into_iter().map(|(key, _)| key).collect();
+        keys.dedup();
         let mut rows = Rows::new(name, &["tagKey"]);
-        page(asked, s.limit, s.offset).iter().for_each(|key| rows.row([text(key)]));
+        page(keys, s.limit, s.offset).iter().for_each(|key| rows.row([text(key)]));
         blocks.extend(non_empty(rows));
     }
     Ok(page(blocks, s.slimit, s.soffset))
 }
 
-/// How a condition takes a tag that a series does not have. InfluxDB counts values by another way than it lists them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
-    IsEmptyText,
-    NeverMatch,
-}
-
-/// The values of the asked tag keys among a measurement's matching series.
-pub fn tag_values_of(
-    database: &Database,
-    index: &dyn SeriesIndexPort,
-    tables: &[Arc<Table>],
-    key_filter: &TagKeyFilter,
-    condition: Option<&Expr>,
-    missing: Missing,
-) -> Result<BTreeSet<(String, String)>, StatementError> {
-    let condition = split_condition(condition)?;
-    let mut values = BTreeSet::new();
-    for table in tables.iter().filter(|t| in_range(database, t, condition.time)) {
-        let filter = compile(condition.rest.as_ref(), table)?;
-        let keys: Vec<String> =
-            index.tag_keys(table.id)?.into_iter().filter(|key| key_matches(key_filter, key)).collect();
-        let Some(filter) = filter else {
-            for key in &keys {
-                index.for_each_tag_value(table.id, key, &mut |value| {
-                    values.insert((key.clone(), value.to_owned()));
-                    ControlFlow::Continue(())
-                })?;
-            }
-            continue;
-        };
-        index.for_each_series(table.id, &mut |_, tags| {
-            if missing == Missing::NeverMatch && filter.names_missing_tag(tags) {
-                return ControlFlow::Continue(());
-            }
-            for key in &keys {
-                let Some(value) = tags.get(key) else { continue };
-                let matches = filter.matches_with(&|name| match name {
-                    VALUE_NAME if table.tag(VALUE_NAME).is_none() => value,
-                    name => tags.get(name).unwrap_or_default(),
-                });
-                if matches {
-                    values.insert((key.clone(), value.to_owned()));
-                }
-            }
-            ControlFlow::Continue(())
-        })?;
+/// SHOW TAG KEYS looks in all retention policies, whatever FROM says.
+fn any_policy(sources: &[Source]) -> Vec<Source> {
+    let mut sources = sources.to_vec();
+    for source in &mut sources {
+        if let Source::Measurement(measurement) = source {
+            measurement.retention_policy = None;
+        }
     }
-    Ok(values)
+    sources
 }
 
 pub fn show_tag_values(
-    database: &Database,
-    index: &dyn SeriesIndexPort,
+    lookup: &Lookup<'_>,
     s: &ShowTagValuesStatement,
+    database: &Database,
 ) -> Result<Vec<SeriesBlock>, StatementError> {
     one_policy(&s.sources)?;
+    let condition = TagCondition::new(s.condition.as_ref())?;
     let mut blocks = Vec::new();
     for (name, tables) in measurements(database, &s.sources) {
-        let values =
-            tag_values_of(database, index, &tables, &s.key, s.condition.as_ref(), Missing::IsEmptyText)?;
+        if !matches(condition.measurements.as_ref(), &name, &tables, lookup)? {
+            continue;
+        }
+        let values = condition.values_of(lookup, &tables, Some(&s.key))?;
         let mut rows = Rows::new(name, &["key", "value"]);
         page(values, s.limit, s.offset).iter().for_each(|(key, value)| rows.row([text(key), text(value)]));
         blocks.extend(non_empty(rows));
     }
     Ok(blocks)
+}
+
+/// Whether WITH KEY asks for this key.
+pub fn key_matches(filter: &TagKeyFilter, key: &str) -> bool {
+    match (filter.op, &filter.value) {
+        (BinaryOp::Eq, Expr::String(wanted)) => wanted == key,
+        (BinaryOp::NotEq, Expr::String(unwanted)) => unwanted != key,
+        (BinaryOp::In, Expr::List(keys)) => keys.iter().any(|k| k == key),
+        (BinaryOp::EqRegex, Expr::Regex(pattern)) => pattern.is_match(key),
+        (BinaryOp::NotEqRegex, Expr::Regex(pattern)) => !pattern.is_match(key),
+        _ => false,
+    }
 }
 
 fn one_policy(sources: &[Source]) -> Result<(), StatementError> {
@@ -254,36 +314,22 @@ fn one_policy(sources: &[Source]) -> Result<(), StatementError> {
     Ok(())
 }
 
-/// The fields of a measurement over its retention policies. A name may come with two types.
-pub fn fields_of(tables: &[Arc<Table>]) -> BTreeMap<String, BTreeSet<FieldType>> {
-    let mut fields: BTreeMap<String, BTreeSet<FieldType>> = BTreeMap::new();
-    for field in tables.iter().flat_map(|t| &t.fields) {
-        fields.entry(field.name.clone()).or_default().insert(field.field_type);
-    }
-    fields
-}
-
 pub fn show_field_keys(
-    database: &Database,
-    index: &dyn SeriesIndexPort,
+    lookup: &Lookup<'_>,
     s: &ShowFieldKeysStatement,
+    database: &str,
 ) -> Result<Vec<SeriesBlock>, StatementError> {
     let mut blocks = Vec::new();
-    for (name, mut tables) in measurements(database, &s.sources) {
-        let mut error = None;
-        tables.retain(|table| {
-            has_series(index, table, None).unwrap_or_else(|e| {
-                error = Some(e);
-                false
-            })
-        });
-        if let Some(error) = error {
-            return Err(error);
+    for (name, tables) in resolved_measurements(&lookup.catalog, database, &s.sources)? {
+        let mut fields = BTreeSet::new();
+        for table in &tables {
+            // A measurement whose series are all deleted does not exist.
+            if lookup.index.series_count(table.id)? > 0 {
+                fields.extend(table.fields.iter().map(|f| (f.name.as_str(), f.field_type)));
+            }
         }
-        let fields = fields_of(&tables);
-        let all = fields.iter().flat_map(|(name, types)| types.iter().map(move |t| (name, t)));
         let mut rows = Rows::new(name, &["fieldKey", "fieldType"]);
-        page(all, s.limit, s.offset).iter().for_each(|(name, t)| rows.row([text(name), text(t.name())]));
+        page(fields, s.limit, s.offset).iter().for_each(|(name, t)| rows.row([text(name), text(t.name())]));
         blocks.extend(non_empty(rows));
     }
     Ok(blocks)

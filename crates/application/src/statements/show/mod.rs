@@ -1,44 +1,90 @@
-//! SHOW statements. They answer from the catalogue and the series index, never from the engine.
+//! SHOW statements. They answer from the catalogue and the series index; only a time range that leaves out a shard makes
+//! them ask the engine which series have points there.
 
 pub mod cardinality;
 pub mod catalog;
 pub mod index;
+mod lookup;
+mod measurement_filter;
 pub mod server;
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use hyperbytedb_domain::catalog::{Database, Table};
-use hyperbytedb_domain::ports::SeriesIndexPort;
-use hyperbytedb_domain::{Tags, TimeRange};
-use hyperbytedb_timeseriesql::ast::{BinaryOp, Expr, Measurement, MeasurementName, Source, TagKeyFilter};
+use hyperbytedb_domain::TimeRange;
+use hyperbytedb_domain::catalog::{Catalog, CatalogError, Database, RetentionPolicy, Table};
+use hyperbytedb_timeseriesql::ast::{BinaryExpr, BinaryOp, Expr, Measurement, MeasurementName, Source};
 use hyperbytedb_timeseriesql::reduce::condition_expr;
+use hyperbytedb_timeseriesql::walk::any_expr;
 use jiff::tz::TimeZone;
 
 use super::StatementError;
-use super::tag_filter::TagFilter;
+pub use lookup::Lookup;
 
-/// The tables of the measurements a statement is about, by measurement; one table a retention policy.
+/// The tables of the measurements a statement is about, by measurement.
 pub type Measurements = BTreeMap<String, Vec<Arc<Table>>>;
 
-/// The measurements that FROM names; all of them without FROM.
+/// The measurements that FROM names, in all retention policies or the one it names; all of them without FROM.
 pub fn measurements(database: &Database, sources: &[Source]) -> Measurements {
     let mut found = Measurements::new();
     for policy in database.retention_policies.values() {
-        for (name, table) in &policy.tables {
-            let named = |source: &Source| match source {
-                Source::Measurement(m) => {
-                    m.retention_policy.as_ref().is_none_or(|rp| rp == &policy.name) && is_named(m, name)
-                }
-                Source::Subquery(_) => false,
-            };
-            if sources.is_empty() || sources.iter().any(named) {
-                found.entry(name.clone()).or_default().push(table.clone());
-            }
-        }
+        let named = |name: &str| {
+            sources.is_empty()
+                || sources.iter().any(|source| match source {
+                    Source::Measurement(m) => {
+                        m.retention_policy.as_ref().is_none_or(|rp| rp == &policy.name) && is_named(m, name)
+                    }
+                    Source::Subquery(_) => false,
+                })
+        };
+        add_tables(&mut found, policy, named);
     }
     found
+}
+
+/// The measurements that FROM names, each in the database and retention policy it names or their defaults; all of the
+/// default policy without FROM.
+pub fn resolved_measurements(
+    catalog: &Catalog,
+    database: &str,
+    sources: &[Source],
+) -> Result<Measurements, StatementError> {
+    let mut found = Measurements::new();
+    if sources.is_empty() {
+        add_tables(&mut found, policy_of(catalog, database, None)?, |_| true);
+    }
+    for source in sources {
+        let Source::Measurement(m) = source else { continue };
+        let database = m.database.as_deref().unwrap_or(database);
+        let policy = policy_of(catalog, database, m.retention_policy.as_deref())?;
+        add_tables(&mut found, policy, |name| is_named(m, name));
+    }
+    Ok(found)
+}
+
+fn policy_of<'a>(
+    catalog: &'a Catalog,
+    database: &str,
+    policy: Option<&str>,
+) -> Result<&'a RetentionPolicy, StatementError> {
+    if database.is_empty() {
+        return Err(StatementError::DatabaseRequired);
+    }
+    let db = catalog.database(database).ok_or_else(|| StatementError::database_not_found(database))?;
+    let missing = || match policy {
+        Some(name) => CatalogError::RetentionPolicyNotFound(name.to_owned()).into(),
+        None => StatementError::Text(format!("default retention policy not set for: {database}")),
+    };
+    db.retention_policy(policy.unwrap_or_default()).map(|rp| &**rp).ok_or_else(missing)
+}
+
+fn add_tables(found: &mut Measurements, policy: &RetentionPolicy, wanted: impl Fn(&str) -> bool) {
+    for (name, table) in policy.tables.iter().filter(|(name, _)| wanted(name)) {
+        let tables = found.entry(name.clone()).or_default();
+        if !tables.iter().any(|known| known.id == table.id) {
+            tables.push(table.clone());
+        }
+    }
 }
 
 pub fn is_named(measurement: &Measurement, name: &str) -> bool {
@@ -66,40 +112,34 @@ pub fn split_condition(condition: Option<&Expr>) -> Result<Condition, StatementE
     Ok(Condition { time, rest })
 }
 
-/// Whether the table's policy has a shard that overlaps the range: InfluxDB looks for series in those only.
-pub fn in_range(database: &Database, table: &Table, time: TimeRange) -> bool {
-    time.is_all()
-        || database.retention_policies.get(&table.retention_policy).is_some_and(|rp| {
-            rp.shard_groups.values().any(|group| group.start <= time.max && time.min < group.end)
-        })
+/// For statements that cannot be about a time range.
+pub fn without_time(statement: &str, condition: Option<&Expr>) -> Result<(), StatementError> {
+    let is_time = |e: &Expr| matches!(e, Expr::VarRef(r) if r.name.eq_ignore_ascii_case("time"));
+    let compares_time = |e: &Expr| matches!(e, Expr::Binary(b) if is_time(&b.lhs) || is_time(&b.rhs));
+    match condition {
+        Some(condition) if any_expr(condition, compares_time) => {
+            Err(StatementError::Text(format!("{statement} doesn't support time in WHERE clause")))
+        }
+        _ => Ok(()),
+    }
 }
 
-/// Calls `visit` for the series of a table that match, in the order of the index.
-pub fn matching_series(
-    index: &dyn SeriesIndexPort,
-    table: &Table,
-    filter: Option<&TagFilter>,
-    visit: &mut dyn FnMut(&Tags) -> ControlFlow<()>,
-) -> Result<(), StatementError> {
-    let mut checked = |_, tags: &Tags| match filter {
-        Some(filter) if !filter.matches(tags) => ControlFlow::Continue(()),
-        _ => visit(tags),
-    };
-    match filter.and_then(TagFilter::required_value) {
-        Some((key, value)) => index.for_each_series_with_tag(table.id, key, value, &mut checked)?,
-        None => index.for_each_series(table.id, &mut checked)?,
+/// A condition without the equality and regex comparisons whose left side is not wanted; `None` when nothing is left.
+pub fn keep_comparisons(condition: &Expr, wanted: &impl Fn(&Expr) -> bool) -> Option<Expr> {
+    match condition {
+        Expr::Paren(inner) => keep_comparisons(inner, wanted).map(|e| Expr::Paren(Box::new(e))),
+        Expr::Binary(binary) if matches!(binary.op, BinaryOp::And | BinaryOp::Or) => {
+            match (keep_comparisons(&binary.lhs, wanted), keep_comparisons(&binary.rhs, wanted)) {
+                (Some(lhs), Some(rhs)) => Some(Expr::Binary(BinaryExpr::new(binary.op, lhs, rhs))),
+                (one, other) => one.or(other),
+            }
+        }
+        Expr::Binary(binary) if is_equality(binary.op) && !wanted(&binary.lhs) => None,
+        other => Some(other.clone()),
     }
-    Ok(())
 }
 
-/// Whether WITH KEY asks for this key.
-pub fn key_matches(filter: &TagKeyFilter, key: &str) -> bool {
-    match (filter.op, &filter.value) {
-        (BinaryOp::Eq, Expr::String(wanted)) => wanted == key,
-        (BinaryOp::NotEq, Expr::String(unwanted)) => unwanted != key,
-        (BinaryOp::In, Expr::List(keys)) => keys.iter().any(|k| k == key),
-        (BinaryOp::EqRegex, Expr::Regex(pattern)) => pattern.is_match(key),
-        (BinaryOp::NotEqRegex, Expr::Regex(pattern)) => !pattern.is_match(key),
-        _ => false,
-    }
+/// `=`, `!=`, `=~` and `!~`.
+pub fn is_equality(op: BinaryOp) -> bool {
+    matches!(op, BinaryOp::Eq | BinaryOp::NotEq | BinaryOp::EqRegex | BinaryOp::NotEqRegex)
 }
