@@ -91,8 +91,7 @@ fn alter_policy(s: &ast::AlterRetentionPolicyStatement) -> Command {
 
 fn create_subscription(s: &ast::CreateSubscriptionStatement) -> Result<Command, StatementError> {
     for destination in &s.destinations {
-        let scheme = destination.split_once("://").map_or("", |(scheme, _)| scheme);
-        if !matches!(scheme, "udp" | "http" | "https") {
+        if !is_destination(destination) {
             return Err(StatementError::Text(format!("invalid subscription URL: {destination}")));
         }
     }
@@ -106,6 +105,18 @@ fn create_subscription(s: &ast::CreateSubscriptionStatement) -> Result<Command, 
         },
         destinations: s.destinations.clone(),
     })
+}
+
+/// `udp://`, `http://` or `https://`, a host, and a port.
+fn is_destination(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    let Some((host, port)) = place.rsplit_once(':') else { return false };
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    ["udp", "http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+        && (bracketed || !host.contains([':', '[', ']']))
+        && port.parse::<u32>().is_ok()
 }
 
 fn user_command(statement: &Statement, catalog: &Catalog) -> Result<Option<Command>, StatementError> {

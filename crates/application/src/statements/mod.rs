@@ -135,7 +135,7 @@ impl QueryApi for StatementService {
             request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
         let query =
             parse_query_with_params(&request.text, &params).map_err(|e| QueryError::Parse(e.to_string()))?;
-        let Some(_ticket) = self.running.enter(&request.text, &request.database, request.cancel.clone())
+        let Some(_ticket) = self.running.enter(query.to_string(), &request.database, request.cancel.clone())
         else {
             metrics::counter!("hyperbytedb_queries_refused_total").increment(1);
             let limit = self.options.max_concurrent;

@@ -43,14 +43,14 @@ impl RunningQueries {
     }
 
     /// Enters a query; `None` when too many run.
-    pub fn enter(self: &Arc<Self>, text: &str, database: &str, cancel: CancelToken) -> Option<Ticket> {
+    pub fn enter(self: &Arc<Self>, text: String, database: &str, cancel: CancelToken) -> Option<Ticket> {
         let mut state = self.state.lock();
         if self.max > 0 && state.queries.len() >= self.max {
             return None;
         }
         state.last_id += 1;
         let id = state.last_id;
-        let (text, database) = (text.to_owned(), database.to_owned());
+        let database = database.to_owned();
         state.queries.insert(id, RunningQuery { id, text, database, started: Instant::now(), cancel });
         Some(Ticket { queries: self.clone(), id })
     }

@@ -209,7 +209,12 @@ fn fill_place(
         };
         *policy = Some(default);
     }
-    Ok(())
+    match policy {
+        Some(policy) if !db.retention_policies.contains_key(policy) => {
+            Err(StatementError::Text(format!("retention policy not found: {name}.{policy}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn text_error(error: impl std::fmt::Display) -> StatementError {

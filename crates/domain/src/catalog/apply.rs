@@ -166,6 +166,7 @@ impl Catalog {
             name: name.to_owned(),
             default_retention_policy: policy.name.clone(),
             retention_policies: BTreeMap::from([(policy.name.clone(), Arc::new(policy))]),
+            ordinal: after(self.databases.values().map(|db| db.ordinal)),
             ..Database::default()
         };
         self.databases.insert(name.to_owned(), Arc::new(database));
@@ -198,10 +199,8 @@ impl Catalog {
         default: bool,
     ) -> Result<Effects, CatalogError> {
         let db = self.require(database)?;
-        if spec.name.as_deref().unwrap_or_default().is_empty() {
-            return Err(CatalogError::RetentionPolicyNameRequired);
-        }
-        let ordinal = db.retention_policies.values().map(|rp| rp.ordinal + 1).max().unwrap_or(0);
+        valid_name(spec.name.as_deref().unwrap_or_default())?;
+        let ordinal = after(db.retention_policies.values().map(|rp| rp.ordinal));
         let policy = new_policy(spec, ordinal)?;
         if let Some(old) = db.retention_policies.get(&policy.name) {
             if !same_policy(old, &policy) {
@@ -381,6 +380,7 @@ impl Catalog {
             password_hash: password_hash.to_owned(),
             admin,
             privileges: BTreeMap::new(),
+            ordinal: after(self.users.values().map(|user| user.ordinal)),
         };
         self.users.insert(name.to_owned(), Arc::new(user));
         Ok(Effects { changed_users: vec![name.to_owned()], ..Effects::default() })
@@ -466,12 +466,19 @@ impl RetentionPolicy {
     }
 }
 
+/// The position behind all the others.
+fn after(ordinals: impl Iterator<Item = u32>) -> u32 {
+    ordinals.max().map_or(0, |last| last.saturating_add(1))
+}
+
 fn valid_name(name: &str) -> Result<(), CatalogError> {
+    if name.len() > NAME_BYTES_MAX {
+        return Err(CatalogError::NameTooLong);
+    }
     let forbidden = |c: char| c == '/' || c == '\\' || c.is_control();
     if name.is_empty()
         || name == "."
         || name == ".."
-        || name.len() > NAME_BYTES_MAX
         || name.contains(forbidden)
     {
         return Err(CatalogError::InvalidName);

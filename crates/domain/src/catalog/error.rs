@@ -10,6 +10,8 @@ pub enum CatalogError {
     DatabaseNotFound(String),
     #[error("invalid name")]
     InvalidName,
+    #[error("name too long")]
+    NameTooLong,
     #[error("retention policy not found: {0}")]
     RetentionPolicyNotFound(String),
     #[error("retention policy already exists")]
@@ -22,8 +24,6 @@ pub enum CatalogError {
     IncompatibleDurations,
     #[error("replication factor must be greater than 0")]
     ReplicationFactorTooLow,
-    #[error("retention policy name required")]
-    RetentionPolicyNameRequired,
     #[error(
         "field type conflict: input field \"{field}\" on measurement \"{measurement}\" is type {input}, already exists as type {existing}"
     )]

@@ -28,6 +28,8 @@ pub struct Database {
     /// In order of creation, as SHOW CONTINUOUS QUERIES prints them.
     pub continuous_queries: Vec<ContinuousQuery>,
     pub materialized_views: Vec<MaterializedView>,
+    /// Position in SHOW DATABASES (order of creation).
+    pub ordinal: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -127,6 +129,8 @@ pub struct User {
     pub admin: bool,
     /// By database.
     pub privileges: BTreeMap<String, Privilege>,
+    /// Position in SHOW USERS (order of creation).
+    pub ordinal: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +163,20 @@ impl Catalog {
         self.database(database)?.retention_policy(retention_policy)?.tables.get(measurement)
     }
 
+    /// In order of creation.
+    pub fn databases_in_order(&self) -> Vec<&Arc<Database>> {
+        let mut databases: Vec<_> = self.databases.values().collect();
+        databases.sort_by_key(|db| db.ordinal);
+        databases
+    }
+
+    /// In order of creation.
+    pub fn users_in_order(&self) -> Vec<&Arc<User>> {
+        let mut users: Vec<_> = self.users.values().collect();
+        users.sort_by_key(|user| user.ordinal);
+        users
+    }
+
     /// All tables, in no particular order of importance.
     pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
         self.databases.values().flat_map(|d| d.retention_policies.values()).flat_map(|rp| rp.tables.values())
@@ -170,6 +188,13 @@ impl Database {
     pub fn retention_policy(&self, name: &str) -> Option<&Arc<RetentionPolicy>> {
         let name = if name.is_empty() { &self.default_retention_policy } else { name };
         self.retention_policies.get(name)
+    }
+
+    /// In order of creation.
+    pub fn policies_in_order(&self) -> Vec<&Arc<RetentionPolicy>> {
+        let mut policies: Vec<_> = self.retention_policies.values().collect();
+        policies.sort_by_key(|rp| rp.ordinal);
+        policies
     }
 
     /// The tables of a measurement in all retention policies.

@@ -37,6 +37,7 @@ struct DatabaseRow {
     default_retention_policy: String,
     continuous_queries: Vec<ContinuousQuery>,
     materialized_views: Vec<MaterializedView>,
+    ordinal: u32,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -60,6 +61,7 @@ impl DatabaseRow {
             default_retention_policy: database.default_retention_policy.clone(),
             continuous_queries: database.continuous_queries.clone(),
             materialized_views: database.materialized_views.clone(),
+            ordinal: database.ordinal,
         }
     }
 
@@ -70,6 +72,7 @@ impl DatabaseRow {
             retention_policies: BTreeMap::new(),
             continuous_queries: self.continuous_queries,
             materialized_views: self.materialized_views,
+            ordinal: self.ordinal,
         }
     }
 }

@@ -12,10 +12,11 @@ use hyperbytedb_domain::TimeRange;
 use hyperbytedb_domain::catalog::{Database, Table};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_timeseriesql::ast::{CardinalityOf, Expr, ShowCardinalityStatement};
+use hyperbytedb_timeseriesql::walk::any_expr;
 
 use super::super::StatementError;
 use super::super::rows::{Rows, integer, page};
-use super::super::tag_filter::{TagFilter, Verdict};
+use super::super::tag_filter::{NAME_KEY, TagFilter, Verdict};
 use super::index::{key_matches, non_empty};
 use super::{Lookup, Measurements, measurements, resolved_measurements, split_condition, without_time};
 
@@ -95,7 +96,7 @@ fn counts(
 ) -> Result<Vec<SeriesBlock>, StatementError> {
     if let Some(name) = name_in_errors(&s.of) {
         without_time(name, s.condition.as_ref())?;
-    } else if !split_condition(s.condition.as_ref())?.time.is_all() {
+    } else if matches_no_value(s.condition.as_ref())? {
         return Ok(Vec::new());
     }
     let found = resolved_measurements(&lookup.catalog, database, &s.sources)?;
@@ -185,6 +186,13 @@ fn count_block(
     let mut block = non_empty(rows).pop()?;
     block.tags = (!tags.is_empty()).then_some(tags);
     Some(block)
+}
+
+/// InfluxDB counts values of tags by the tags alone: a condition on the time or the measurement's name is never true.
+fn matches_no_value(condition: Option<&Expr>) -> Result<bool, StatementError> {
+    let is_name = |e: &Expr| matches!(e, Expr::VarRef(r) if r.name == NAME_KEY);
+    let condition = split_condition(condition)?;
+    Ok(!condition.time.is_all() || condition.rest.as_ref().is_some_and(|rest| any_expr(rest, is_name)))
 }
 
 /// How InfluxDB calls the statement when it refuses a time range; the values of tags just match none.

@@ -1,6 +1,6 @@
 //! SHOW statements answered from the catalogue alone.
 
-use hyperbytedb_domain::catalog::{Catalog, RetentionPolicy};
+use hyperbytedb_domain::catalog::{Catalog, CatalogError, Database, RetentionPolicy};
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_timeseriesql::time::format_utc;
@@ -10,78 +10,74 @@ use super::super::rows::{Rows, integer, text};
 
 pub fn databases(catalog: &Catalog) -> Vec<SeriesBlock> {
     let mut rows = Rows::new("databases", &["name"]);
-    catalog.databases.keys().for_each(|name| rows.row([text(name)]));
+    catalog.databases_in_order().iter().for_each(|db| rows.row([text(&db.name)]));
     vec![rows.block()]
 }
 
+/// The write limits of InfluxDB 1.12 are shown where a policy of the database has one.
 pub fn retention_policies(catalog: &Catalog, database: &str) -> Result<Vec<SeriesBlock>, StatementError> {
     let Some(db) = catalog.database(database) else {
         return Err(StatementError::database_not_found(database));
     };
-    let mut policies: Vec<&RetentionPolicy> = db.retention_policies.values().map(|rp| &**rp).collect();
-    policies.sort_by_key(|rp| rp.ordinal);
-    let columns = [
-        "name",
-        "duration",
-        "shardGroupDuration",
-        "replicaN",
-        "futureWriteLimit",
-        "pastWriteLimit",
-        "default",
-    ];
+    let policies = db.policies_in_order();
+    let limited = policies.iter().any(|rp| (rp.future_write_limit, rp.past_write_limit) != (0, 0));
+    let mut columns = vec!["name", "duration", "shardGroupDuration", "replicaN"];
+    if limited {
+        columns.extend(["futureWriteLimit", "pastWriteLimit"]);
+    }
+    columns.push("default");
     let mut rows = Rows::new("", &columns);
     for rp in policies {
-        rows.row([
-            text(&rp.name),
-            text(go_duration(rp.duration)),
-            text(go_duration(rp.shard_duration)),
-            integer(rp.replication),
-            text(go_duration(rp.future_write_limit)),
-            text(go_duration(rp.past_write_limit)),
-            FieldValue::Boolean(rp.name == db.default_retention_policy),
-        ]);
+        let (duration, shard_duration) = (go_duration(rp.duration), go_duration(rp.shard_duration));
+        rows.extend([text(&rp.name), text(duration), text(shard_duration), integer(rp.replication)]);
+        if limited {
+            let (future, past) = (go_duration(rp.future_write_limit), go_duration(rp.past_write_limit));
+            rows.extend([text(future), text(past)]);
+        }
+        rows.extend([FieldValue::Boolean(rp.name == db.default_retention_policy)]);
     }
     Ok(vec![rows.block()])
 }
 
 pub fn users(catalog: &Catalog) -> Vec<SeriesBlock> {
     let mut rows = Rows::new("", &["user", "admin"]);
-    catalog.users.values().for_each(|user| rows.row([text(&user.name), FieldValue::Boolean(user.admin)]));
+    for user in catalog.users_in_order() {
+        rows.row([text(&user.name), FieldValue::Boolean(user.admin)]);
+    }
     vec![rows.block()]
 }
 
 pub fn grants(catalog: &Catalog, user: &str) -> Result<Vec<SeriesBlock>, StatementError> {
-    let user = catalog.users.get(user).ok_or(hyperbytedb_domain::catalog::CatalogError::UserNotFound)?;
+    let user = catalog.users.get(user).ok_or(CatalogError::UserNotFound)?;
     let mut rows = Rows::new("", &["database", "privilege"]);
-    user.privileges
-        .iter()
-        .for_each(|(database, privilege)| rows.row([text(database), text(privilege.name())]));
+    for (database, privilege) in &user.privileges {
+        rows.row([text(database), text(privilege.name())]);
+    }
     Ok(vec![rows.block()])
 }
 
 pub fn continuous_queries(catalog: &Catalog) -> Vec<SeriesBlock> {
-    let of_database = |db: &std::sync::Arc<hyperbytedb_domain::catalog::Database>| {
-        let mut rows = Rows::new(&db.name, &["name", "query"]);
-        db.continuous_queries.iter().for_each(|cq| rows.row([text(&cq.name), text(&cq.query)]));
-        rows.block()
-    };
-    catalog.databases.values().map(of_database).collect()
+    stored_queries(catalog, |db| db.continuous_queries.iter().map(|cq| (&*cq.name, &*cq.query)).collect())
 }
 
 pub fn materialized_views(catalog: &Catalog) -> Vec<SeriesBlock> {
-    let of_database = |db: &std::sync::Arc<hyperbytedb_domain::catalog::Database>| {
+    stored_queries(catalog, |db| db.materialized_views.iter().map(|v| (&*v.name, &*v.query)).collect())
+}
+
+fn stored_queries(catalog: &Catalog, of: impl Fn(&Database) -> Vec<(&str, &str)>) -> Vec<SeriesBlock> {
+    let block = |db: &Database| {
         let mut rows = Rows::new(&db.name, &["name", "query"]);
-        db.materialized_views.iter().for_each(|view| rows.row([text(&view.name), text(&view.query)]));
+        of(db).into_iter().for_each(|(name, query)| rows.row([text(name), text(query)]));
         rows.block()
     };
-    catalog.databases.values().map(of_database).collect()
+    catalog.databases_in_order().into_iter().map(|db| block(db)).collect()
 }
 
 pub fn subscriptions(catalog: &Catalog) -> Vec<SeriesBlock> {
     let mut blocks = Vec::new();
-    for db in catalog.databases.values() {
+    for db in catalog.databases_in_order() {
         let mut rows = Rows::new(&db.name, &["retention_policy", "name", "mode", "destinations"]);
-        for rp in db.retention_policies.values() {
+        for rp in db.policies_in_order() {
             for s in &rp.subscriptions {
                 let destinations = FieldValue::Strings(s.destinations.clone().into());
                 rows.row([text(&rp.name), text(&s.name), text(&s.mode), destinations]);
@@ -105,9 +101,9 @@ pub fn shards(catalog: &Catalog) -> Vec<SeriesBlock> {
         "expiry_time",
         "owners",
     ];
-    let of_database = |db: &std::sync::Arc<hyperbytedb_domain::catalog::Database>| {
+    let block = |db: &Database| {
         let mut rows = Rows::new(&db.name, &columns);
-        for rp in db.retention_policies.values() {
+        for rp in db.policies_in_order() {
             for group in rp.shard_groups.values() {
                 rows.row([
                     integer(group.id),
@@ -123,22 +119,21 @@ pub fn shards(catalog: &Catalog) -> Vec<SeriesBlock> {
         }
         rows.block()
     };
-    catalog.databases.values().map(of_database).collect()
+    catalog.databases_in_order().into_iter().map(|db| block(db)).collect()
 }
 
 pub fn shard_groups(catalog: &Catalog) -> Vec<SeriesBlock> {
     let columns = ["id", "database", "retention_policy", "start_time", "end_time", "expiry_time"];
     let mut rows = Rows::new("shard groups", &columns);
-    for db in catalog.databases.values() {
-        for rp in db.retention_policies.values() {
+    for db in catalog.databases_in_order() {
+        for rp in db.policies_in_order() {
             for group in rp.shard_groups.values() {
-                let (start, end) = (time_text(group.start), time_text(group.end));
                 rows.row([
                     integer(group.id),
                     text(&db.name),
                     text(&rp.name),
-                    start,
-                    end,
+                    time_text(group.start),
+                    time_text(group.end),
                     expiry(rp, group.end),
                 ]);
             }
@@ -151,9 +146,9 @@ fn time_text(ns: i64) -> FieldValue {
     text(format_utc(i128::from(ns)))
 }
 
-/// InfluxDB 1.12 leaves the time empty for groups that never expire.
+/// For a policy that keeps everything it is the end of the group.
 fn expiry(rp: &RetentionPolicy, end: i64) -> FieldValue {
-    if rp.duration == 0 { text("") } else { text(format_utc(i128::from(end) + i128::from(rp.duration))) }
+    text(format_utc(i128::from(end) + i128::from(rp.duration)))
 }
 
 /// A duration as Go prints it: `168h0m0s`, `1m30s`, `1.5s`, `0s`.

@@ -11,7 +11,7 @@ use hyperbytedb_timeseriesql::ast::{
     BinaryOp, Expr, NameOrAll, ShowFieldKeysStatement, ShowMeasurementsStatement, ShowSeriesStatement,
     ShowTagKeysStatement, ShowTagValuesStatement, Source, TagKeyFilter,
 };
-use hyperbytedb_timeseriesql::walk::any_expr;
+use hyperbytedb_timeseriesql::walk::{any_expr, walk_expr};
 
 use super::super::StatementError;
 use super::super::rows::{Rows, page, text};
@@ -36,7 +36,7 @@ pub fn show_measurements(
     let filter = measurement_filter(s.condition.as_ref())?;
     let catalog = &lookup.catalog;
     let databases: Vec<&Arc<Database>> = match &s.database {
-        NameOrAll::All => catalog.databases.values().collect(),
+        NameOrAll::All => catalog.databases_in_order(),
         NameOrAll::Name(name) => catalog.database(name).into_iter().collect(),
         NameOrAll::Unset if default_database.is_empty() => return Err(StatementError::DatabaseRequired),
         NameOrAll::Unset => catalog.database(default_database).into_iter().collect(),
@@ -163,6 +163,26 @@ impl TagCondition {
         })
     }
 
+    /// For SHOW TAG VALUES, which looks in it for keys.
+    fn check_left_sides(&self) -> Result<(), StatementError> {
+        let mut bad = None;
+        if let Some(keys) = &self.keys {
+            walk_expr(keys, &mut |e| {
+                if let Expr::Binary(b) = e
+                    && is_equality(b.op)
+                    && !matches!(&*b.lhs, Expr::VarRef(_))
+                {
+                    bad = bad.or(Some(b.op));
+                }
+                true
+            });
+        }
+        match bad {
+            Some(op) => Err(StatementError::Text(format!("left side of '{op}' must be a tag key"))),
+            None => Ok(()),
+        }
+    }
+
     /// Whether the condition lets this key through; `None`: it says nothing about keys.
     fn key(condition: &Expr, key: &str) -> Option<bool> {
         match condition {
@@ -251,7 +271,7 @@ pub fn show_tag_keys(
         page(keys, s.limit, s.offset).iter().for_each(|key| rows.row([text(key)]));
         blocks.extend(non_empty(rows));
     }
-    Ok(page(blocks, s.slimit, s.soffset))
+    Ok(blocks)
 }
 
 /// SHOW TAG KEYS looks in all retention policies, whatever FROM says.
@@ -272,6 +292,7 @@ pub fn show_tag_values(
 ) -> Result<Vec<SeriesBlock>, StatementError> {
     one_policy(&s.sources)?;
     let condition = TagCondition::new(s.condition.as_ref())?;
+    condition.check_left_sides()?;
     let mut blocks = Vec::new();
     for (name, tables) in measurements(database, &s.sources) {
         if !matches(condition.measurements.as_ref(), &name, &tables, lookup)? {

@@ -1,23 +1,29 @@
 //! SHOW QUERIES, STATS and DIAGNOSTICS: the server about itself.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_timeseriesql::duration::format_duration;
 
 use super::super::rows::{Rows, integer, text};
 use super::super::running::RunningQuery;
+use super::catalog::go_duration;
 
 pub fn queries(running: &[RunningQuery]) -> Vec<SeriesBlock> {
     let mut rows = Rows::new("", &["qid", "query", "database", "duration", "status"]);
     for query in running {
-        let micros = i64::try_from(query.started.elapsed().as_micros()).unwrap_or(i64::MAX / 1_000);
         let status = if query.cancel.is_cancelled() { "killed" } else { "running" };
-        let duration = format_duration(micros.saturating_mul(1_000));
+        let duration = go_duration(in_whole_units(query.started.elapsed()));
         rows.row([integer(query.id), text(&query.text), text(&query.database), text(duration), text(status)]);
     }
     vec![rows.block()]
+}
+
+/// Nanoseconds, cut to whole seconds, milliseconds or microseconds.
+fn in_whole_units(elapsed: Duration) -> i64 {
+    let ns = i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX);
+    let unit = [1_000_000_000, 1_000_000, 1_000].into_iter().find(|unit| ns >= *unit).unwrap_or(1);
+    ns - ns % unit
 }
 
 /// What SHOW STATS counts.
@@ -65,7 +71,7 @@ pub fn diagnostics(started: Instant, module: Option<&str>) -> Vec<SeriesBlock> {
     if wanted("system") {
         let mut rows = Rows::new("system", &["PID", "uptime"]);
         let uptime = i64::try_from(started.elapsed().as_nanos()).unwrap_or(i64::MAX);
-        rows.row([integer(std::process::id()), text(super::catalog::go_duration(uptime))]);
+        rows.row([integer(std::process::id()), text(go_duration(uptime))]);
         blocks.push(rows.block());
     }
     blocks
