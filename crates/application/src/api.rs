@@ -19,6 +19,10 @@ pub enum Parameter {
     Regex(String),
     /// Duration text such as `10m`.
     Duration(String),
+    /// A duration in nanoseconds.
+    Nanoseconds(i64),
+    /// A value that cannot be bound, and why: an error where the parameter is used.
+    Error(String),
 }
 
 /// A query request: one or more statements.

@@ -35,11 +35,23 @@ pub struct Message {
     pub text: String,
 }
 
-/// A statement's answer as it is produced: any number of `Series`, then one `End`.
+/// A statement's answer as it is produced: any number of `Series` or `Documents`, then one `End`.
 #[derive(Debug, Clone)]
 pub enum ResultEvent {
-    Series { statement_id: usize, block: SeriesBlock },
-    End { statement_id: usize, messages: Vec<Message>, error: Option<String> },
+    Series {
+        statement_id: usize,
+        block: SeriesBlock,
+    },
+    /// Series that are all there at once. In a chunked answer each inner list is one document.
+    Documents {
+        statement_id: usize,
+        documents: Vec<Vec<SeriesBlock>>,
+    },
+    End {
+        statement_id: usize,
+        messages: Vec<Message>,
+        error: Option<String>,
+    },
 }
 
 /// Receives results. An error means that nobody reads them any more: the query stops.

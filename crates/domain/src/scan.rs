@@ -130,6 +130,16 @@ pub enum Predicate {
     },
 }
 
+impl Predicate {
+    /// Levels of AND and OR within each other.
+    pub fn depth(&self) -> usize {
+        match self {
+            Self::And(terms) | Self::Or(terms) => 1 + terms.iter().map(Self::depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Operand {
     /// A missing tag is the empty string.

@@ -43,10 +43,10 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Reads `n ns u us µ ms s m h`; anything else counts as nanoseconds, as in InfluxDB.
+    /// Reads `n u ms s m h`; anything else counts as nanoseconds, as in InfluxDB, `us` and `µ` too.
     pub fn parse(text: &str) -> Self {
         match text {
-            "u" | "us" | "µ" => Self::Microsecond,
+            "u" => Self::Microsecond,
             "ms" => Self::Millisecond,
             "s" => Self::Second,
             "m" => Self::Minute,

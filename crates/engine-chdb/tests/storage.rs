@@ -180,7 +180,14 @@ fn names_and_values_are_only_data() {
             let output = RowScan { tags: vec![TagId(2)], fields: vec![FieldId(3)], ..RowScan::default() };
             let found = fixture.run(&filtered(rows(&t, output), filter.clone())).unwrap();
             assert_eq!(found, [[s(name), i(time), s(name)]]);
-            assert_eq!(fixture.engine.distinct_series(&t, TimeRange::ALL, Some(&filter), &unbounded()).unwrap().len(), 1);
+            assert_eq!(
+                fixture
+                    .engine
+                    .distinct_series(&t, TimeRange::ALL, Some(&filter), &unbounded())
+                    .unwrap()
+                    .len(),
+                1
+            );
         }
         let tag = Operand::Tag(TagId(0));
         let filter = Predicate::Compare { left: tag, op: CompareOp::Eq, right: literal };
@@ -273,7 +280,10 @@ fn a_field_condition_sees_the_merged_value() {
         op: CompareOp::Eq,
         right: Operand::Literal(f(1.0)),
     };
-    assert_eq!(fixture.engine.distinct_series(&t, TimeRange::ALL, Some(&is_one), &unbounded()).unwrap().len(), 1);
+    assert_eq!(
+        fixture.engine.distinct_series(&t, TimeRange::ALL, Some(&is_one), &unbounded()).unwrap().len(),
+        1
+    );
     assert_eq!(fixture.engine.distinct_series(&t, TimeRange::ALL, None, &unbounded()).unwrap().len(), 2);
     fixture.engine.delete_rows(&t, TimeRange::ALL, Some(&is_one)).unwrap();
     assert_eq!(fixture.all_rows(&t, true), [[s("a"), i(1), f(2.0), f(5.0)]]);

@@ -20,25 +20,22 @@ pub fn parameters(json: &str) -> Result<BTreeMap<String, Parameter>, ApiError> {
     raw.unwrap_or_default().into_iter().map(|(name, value)| Ok((name, parameter(value.get())?))).collect()
 }
 
+/// A value that cannot be bound is an error only where its parameter is used; a bad number at once, as in InfluxDB.
 fn parameter(json: &str) -> Result<Parameter, ApiError> {
-    match json.as_bytes().first() {
-        Some(b'"') => text(json).map(Parameter::String).ok_or_else(|| cannot_bind("string")),
-        Some(b't') => Ok(Parameter::Boolean(true)),
-        Some(b'f') => Ok(Parameter::Boolean(false)),
-        Some(b'n') => Err(cannot_bind("<nil>")),
-        Some(b'[') => Err(cannot_bind("[]interface {}")),
+    Ok(match json.as_bytes().first() {
+        Some(b'"') => text(json).map_or_else(|| cannot_bind("string"), Parameter::String),
+        Some(b't') => Parameter::Boolean(true),
+        Some(b'f') => Parameter::Boolean(false),
+        Some(b'n') => cannot_bind("<nil>"),
+        Some(b'[') => cannot_bind("[]interface {}"),
         Some(b'{') => typed(json),
-        _ => number(json),
-    }
+        _ => number(json).map_err(|e| ApiError::bad_request(format!("error parsing json value: {e}")))?,
+    })
 }
 
 /// With a point it is a float, without one an integer.
-fn number(json: &str) -> Result<Parameter, ApiError> {
-    let fail = |function, why| {
-        ApiError::bad_request(format!(
-            "error parsing json value: strconv.{function}: parsing \"{json}\": {why}"
-        ))
-    };
+fn number(json: &str) -> Result<Parameter, String> {
+    let fail = |function, why| format!("strconv.{function}: parsing \"{json}\": {why}");
     if json.contains('.') {
         return match json.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(Parameter::Float(value)),
@@ -52,13 +49,14 @@ fn number(json: &str) -> Result<Parameter, ApiError> {
 }
 
 /// An object with one entry that names the type.
-fn typed(json: &str) -> Result<Parameter, ApiError> {
+fn typed(json: &str) -> Parameter {
     let object: BTreeMap<String, Box<RawValue>> = serde_json::from_str(json).unwrap_or_default();
     let mut entries = object.iter();
     let (Some((kind, value)), None) = (entries.next(), entries.next()) else {
-        return Err(missing("bound object parameter value must have exactly one entry"));
+        return Parameter::Error("bound object parameter value must have exactly one entry".to_owned());
     };
     let value = value.get();
+    let is_number = value.starts_with(|c: char| c == '-' || c.is_ascii_digit());
     let (parameter, expected) = match kind.as_str() {
         "ident" | "identifier" => {
             (text(value).map(Parameter::Identifier), "identifier must be a string value")
@@ -68,30 +66,25 @@ fn typed(json: &str) -> Result<Parameter, ApiError> {
         "float" | "number" => {
             (value.parse().ok().map(Parameter::Float), "number literal must be a float value")
         }
-        "int" | "integer" => {
-            (value.parse().ok().map(Parameter::Integer), "integer literal must be an integer value")
+        "int" | "integer" if is_number && !value.contains('.') => {
+            return number(value).unwrap_or_else(Parameter::Error);
         }
+        "int" | "integer" => (None, "integer literal must be an integer value"),
         "duration" => (
-            text(value)
-                .or_else(|| value.parse::<i64>().ok().map(|n| format!("{n}ns")))
-                .map(Parameter::Duration),
+            text(value).map(Parameter::Duration).or_else(|| value.parse().ok().map(Parameter::Nanoseconds)),
             "duration literal must be a string or integer value",
         ),
-        _ => return Err(missing(&format!("unknown bind object type: {kind}"))),
+        _ => return Parameter::Error(format!("unknown bind object type: {kind}")),
     };
-    parameter.ok_or_else(|| missing(expected))
+    parameter.unwrap_or_else(|| Parameter::Error(expected.to_owned()))
 }
 
 fn text(json: &str) -> Option<String> {
     serde_json::from_str(json).ok()
 }
 
-fn cannot_bind(kind: &str) -> ApiError {
-    missing(&format!("unable to bind parameter with type {kind}"))
-}
-
-fn missing(text: &str) -> ApiError {
-    ApiError::bad_request(format!("error parsing query: missing parameter: {text}"))
+fn cannot_bind(kind: &str) -> Parameter {
+    Parameter::Error(format!("unable to bind parameter with type {kind}"))
 }
 
 /// A JSON error in Go's words, as far as the position tells.
@@ -146,7 +139,7 @@ mod tests {
             (r#"{"float":1}"#, Parameter::Float(1.0)),
             (r#"{"integer":4}"#, Parameter::Integer(4)),
             (r#"{"duration":"5m"}"#, Parameter::Duration("5m".into())),
-            (r#"{"duration":1}"#, Parameter::Duration("1ns".into())),
+            (r#"{"duration":1}"#, Parameter::Nanoseconds(1)),
         ];
         for (json, expected) in cases {
             let parsed = parameters(&format!("{{\"h\":{json}}}")).unwrap();
@@ -158,22 +151,31 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_bound_is_an_error_where_it_is_used() {
+        let cases = [
+            (r#"{"h":{"identifier":1}}"#, "identifier must be a string value"),
+            (r#"{"h":{"regex":1}}"#, "regex literal must be a string value"),
+            (r#"{"h":{"duration":true}}"#, "duration literal must be a string or integer value"),
+            (r#"{"h":{"integer":1.5}}"#, "integer literal must be an integer value"),
+            (r#"{"h":{"float":"x"}}"#, "number literal must be a float value"),
+            (r#"{"h":{"string":1}}"#, "string literal must be a string value"),
+            (r#"{"h":{"boolean":true}}"#, "unknown bind object type: boolean"),
+            (r#"{"h":{"a":1,"b":2}}"#, "bound object parameter value must have exactly one entry"),
+            (r#"{"h":{}}"#, "bound object parameter value must have exactly one entry"),
+            (r#"{"h":[1]}"#, "unable to bind parameter with type []interface {}"),
+            (r#"{"h":null}"#, "unable to bind parameter with type <nil>"),
+        ];
+        for (params, expected) in cases {
+            let parsed = parameters(params).unwrap();
+            assert_eq!(parsed.get("h"), Some(&Parameter::Error(expected.to_owned())), "{params}");
+        }
+    }
+
+    #[test]
     fn errors_read_as_in_influxdb() {
-        let query = "error parsing query: missing parameter: ";
         let json = "error parsing query parameters: ";
         let number = "error parsing json value: strconv.ParseInt: parsing ";
         let cases = [
-            (r#"{"h":{"identifier":1}}"#, query, "identifier must be a string value"),
-            (r#"{"h":{"regex":1}}"#, query, "regex literal must be a string value"),
-            (r#"{"h":{"duration":true}}"#, query, "duration literal must be a string or integer value"),
-            (r#"{"h":{"integer":1.5}}"#, query, "integer literal must be an integer value"),
-            (r#"{"h":{"float":"x"}}"#, query, "number literal must be a float value"),
-            (r#"{"h":{"string":1}}"#, query, "string literal must be a string value"),
-            (r#"{"h":{"boolean":true}}"#, query, "unknown bind object type: boolean"),
-            (r#"{"h":{"a":1,"b":2}}"#, query, "bound object parameter value must have exactly one entry"),
-            (r#"{"h":{}}"#, query, "bound object parameter value must have exactly one entry"),
-            (r#"{"h":[1]}"#, query, "unable to bind parameter with type []interface {}"),
-            (r#"{"h":null}"#, query, "unable to bind parameter with type <nil>"),
             (r#"{"h":1e3}"#, number, "\"1e3\": invalid syntax"),
             (r#"{"h":99999999999999999999}"#, number, "\"99999999999999999999\": value out of range"),
             ("x", json, "invalid character 'x' looking for beginning of value"),

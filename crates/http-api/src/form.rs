@@ -21,12 +21,13 @@ impl Form {
     pub async fn add_body(&mut self, headers: &HeaderMap, body: Bytes) -> Result<(), ApiError> {
         let content_type = headers.get(CONTENT_TYPE);
         let media_type = content_type.and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let mut fields = match media_type.split(';').next().map(str::trim) {
-            Some("application/x-www-form-urlencoded") => pairs(&body),
+        let (mut fields, mut files) = match media_type.split(';').next().map(str::trim) {
+            Some("application/x-www-form-urlencoded") => (pairs(&body), Vec::new()),
             Some("multipart/form-data") => multipart(content_type, body).await?,
             _ => return Ok(()),
         };
         fields.append(&mut self.0);
+        fields.append(&mut files);
         self.0 = fields;
         Ok(())
     }
@@ -46,15 +47,21 @@ impl Form {
     }
 }
 
+/// A pair with a malformed `%` escape is left out, as Go does.
 fn pairs(encoded: &[u8]) -> Vec<(String, String)> {
-    form_urlencoded::parse(encoded).into_owned().collect()
+    let pairs = encoded.split(|&b| b == b'&').filter(|pair| well_escaped(pair));
+    pairs.flat_map(|pair| form_urlencoded::parse(pair).into_owned()).collect()
 }
 
-/// Fields before files: a file named `q` is the query only where no field is.
-async fn multipart(
-    content_type: Option<&HeaderValue>,
-    body: Bytes,
-) -> Result<Vec<(String, String)>, ApiError> {
+fn well_escaped(pair: &[u8]) -> bool {
+    let mut escapes = pair.split(|&b| b == b'%').skip(1);
+    escapes.all(|rest| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit))
+}
+
+type Pairs = Vec<(String, String)>;
+
+/// Fields, and files: a file named `q` is the query only where neither a field nor the URL has one.
+async fn multipart(content_type: Option<&HeaderValue>, body: Bytes) -> Result<(Pairs, Pairs), ApiError> {
     let invalid = |text: String| ApiError::bad_request(format!("error parsing multipart form: {text}"));
     let mut request = Request::new(Body::from(body));
     if let Some(content_type) = content_type {
@@ -70,6 +77,5 @@ async fn multipart(
         let bytes = part.bytes().await.map_err(|e| invalid(e.body_text()))?;
         target.push((name, String::from_utf8_lossy(&bytes).into_owned()));
     }
-    fields.append(&mut files);
-    Ok(fields)
+    Ok((fields, files))
 }

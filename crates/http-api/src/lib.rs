@@ -82,14 +82,14 @@ pub fn router(http: HttpState) -> Router {
     let ping = get(status::ping).head(status::ping);
     let liveness = get(status::status).head(status::status);
     Router::new()
-        .route("/ping", only(ping))
-        .route("/status", only(liveness))
-        .route("/health", only(get(status::health)))
-        .route("/health/ready", only(get(status::ready)))
-        .route("/metrics", only(get(status::metrics)))
-        .route("/write", only(post(write::write).options(status::options)))
-        .route("/api/v2/write", only(post(write::write_v2).options(status::options)))
-        .route("/query", only(query_methods()))
+        .route("/ping", only(ping, "GET, HEAD"))
+        .route("/status", only(liveness, "GET, HEAD"))
+        .route("/health", only(get(status::health), "GET, HEAD"))
+        .route("/health/ready", only(get(status::ready), "GET, HEAD"))
+        .route("/metrics", only(get(status::metrics), "GET, HEAD"))
+        .route("/write", only(post(write::write).options(status::options), "OPTIONS, POST"))
+        .route("/api/v2/write", only(post(write::write_v2).options(status::options), "OPTIONS, POST"))
+        .route("/query", only(query_methods(), QUERY_METHODS))
         .fallback(status::not_found)
         .layer(CatchPanicLayer::custom(error::panic_response))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
@@ -97,11 +97,15 @@ pub fn router(http: HttpState) -> Router {
         .with_state(state)
 }
 
+const QUERY_METHODS: &str = "GET, OPTIONS, POST";
+
 fn query_methods() -> MethodRouter<AppState> {
-    get(query::query).post(query::query).head(query::query).options(status::options)
+    // `get` alone would answer HEAD too, which InfluxDB refuses.
+    let refused = || status::method_not_allowed(QUERY_METHODS);
+    get(query::query).head(refused).post(query::query).options(status::options)
 }
 
 /// Any other method: 405 with InfluxDB's text.
-fn only(methods: MethodRouter<AppState>) -> MethodRouter<AppState> {
-    methods.fallback(status::method_not_allowed)
+fn only(methods: MethodRouter<AppState>, allowed: &'static str) -> MethodRouter<AppState> {
+    methods.fallback(move || status::method_not_allowed(allowed))
 }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::VERSION;
+use crate::status::NoEndpoint;
 
 const IN_FLIGHT: &str = "hyperbytedb_http_requests_in_flight";
 /// 100 ns steps between the start of UUID time (1582) and 1970.
@@ -25,12 +26,13 @@ pub async fn common(request: Request, next: Next) -> Response<Body> {
     let id = request_id(request.headers());
     let origin = request.headers().get(ORIGIN).cloned();
     let mut response = next.run(request).await;
+    let has_endpoint = response.extensions().get::<NoEndpoint>().is_none();
     let headers = response.headers_mut();
     headers.insert("request-id", id.clone());
     headers.insert("x-request-id", id);
     headers.insert("x-influxdb-build", HeaderValue::from_static("OSS"));
     headers.insert("x-influxdb-version", HeaderValue::from_static(VERSION));
-    if let Some(origin) = origin {
+    if let Some(origin) = origin.filter(|_| has_endpoint) {
         allow_origin(headers, origin);
     }
     meter.watch(response)

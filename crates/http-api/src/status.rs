@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use hyperbytedb_application::Phase;
 
@@ -59,9 +59,15 @@ pub async fn not_found() -> Response<Body> {
     plain_error(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
-pub async fn method_not_allowed() -> Response<Body> {
-    plain_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+pub async fn method_not_allowed(allowed: &'static str) -> Response<Body> {
+    let mut response = plain_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
 }
+
+/// Marks the answer to a request that has no endpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct NoEndpoint;
 
 fn no_content() -> Response<Body> {
     let mut response = text(StatusCode::NO_CONTENT, "application/json", String::new());
@@ -76,6 +82,7 @@ fn json(code: StatusCode, value: &serde_json::Value) -> Response<Body> {
 fn plain_error(code: StatusCode, body: &str) -> Response<Body> {
     let mut response = text(code, "text/plain; charset=utf-8", body.to_owned());
     response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response.extensions_mut().insert(NoEndpoint);
     response
 }
 

@@ -10,7 +10,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_core::Stream;
 use hyperbytedb_domain::CancelToken;
-use hyperbytedb_domain::result::{ResultEvent, ResultSink, SinkClosed};
+use hyperbytedb_domain::result::{ResultEvent, ResultSink, SeriesBlock, SinkClosed};
 use tokio::sync::mpsc;
 
 use crate::encode::{Encoder, Indenter, Shape, StatementEnd, encoder};
@@ -138,6 +138,19 @@ impl AnswerSink {
         }
     }
 
+    /// Cuts a block to the rows that may still be answered; whether none is left then.
+    fn cut(&mut self, block: &mut SeriesBlock) -> bool {
+        let Some(left) = &mut self.rows_left else { return false };
+        let width = block.columns.len().max(1);
+        let rows = block.values.len() / width;
+        if rows > *left {
+            block.values.truncate(*left * width);
+            block.partial = true;
+        }
+        *left -= rows.min(*left);
+        *left == 0
+    }
+
     fn send_if_due(&mut self) -> Result<(), SinkClosed> {
         let idle = self.send_each && self.sender.capacity() == PIECES;
         if self.buffer.is_empty() || (self.buffer.len() < PIECE_BYTES && !idle) {
@@ -155,17 +168,12 @@ impl ResultSink for AnswerSink {
         let mut limit_reached = false;
         match event {
             ResultEvent::Series { statement_id, mut block } => {
-                if let Some(left) = &mut self.rows_left {
-                    let width = block.columns.len().max(1);
-                    let rows = block.values.len() / width;
-                    if rows > *left {
-                        block.values.truncate(*left * width);
-                        block.partial = true;
-                    }
-                    *left -= rows.min(*left);
-                    limit_reached = *left == 0;
-                }
+                limit_reached = self.cut(&mut block);
                 self.encoder.series(&mut self.buffer, statement_id, block);
+            }
+            ResultEvent::Documents { statement_id, mut documents } => {
+                documents.iter_mut().flatten().for_each(|block| limit_reached = self.cut(block));
+                self.encoder.documents(&mut self.buffer, statement_id, documents);
             }
             ResultEvent::End { statement_id, messages, error } => {
                 self.encoder.end(&mut self.buffer, StatementEnd { statement_id, messages, error });

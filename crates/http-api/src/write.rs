@@ -45,11 +45,14 @@ fn v1_target(form: &Form) -> Result<Target, ApiError> {
 
 /// A bucket is `database` or `database/retention-policy`.
 fn v2_target(form: &Form) -> Result<Target, ApiError> {
-    let precision = form.text("precision");
-    if !["", "ns", "us", "ms", "s"].contains(&precision) {
-        let text = format!("invalid precision {precision:?} (use ns, us, ms or s)");
-        return Err(ApiError::bad_request(text));
-    }
+    let precision = match form.text("precision") {
+        "us" => Precision::Microsecond,
+        known @ ("" | "ns" | "ms" | "s") => Precision::parse(known),
+        other => {
+            let text = format!("invalid precision {other:?} (use ns, us, ms or s)");
+            return Err(ApiError::bad_request(text));
+        }
+    };
     let bucket = form.text("bucket");
     let (database, retention_policy) = bucket.split_once('/').unwrap_or((bucket, ""));
     if database.is_empty() {
@@ -57,11 +60,7 @@ fn v2_target(form: &Form) -> Result<Target, ApiError> {
             format!("bucket name {bucket:?} has no database: it must be \"database/retention-policy\"");
         return Err(ApiError::new(StatusCode::NOT_FOUND, text));
     }
-    Ok(Target {
-        database: database.to_owned(),
-        retention_policy: retention_policy.to_owned(),
-        precision: Precision::parse(precision),
-    })
+    Ok(Target { database: database.to_owned(), retention_policy: retention_policy.to_owned(), precision })
 }
 
 type TargetOf = fn(&Form) -> Result<Target, ApiError>;

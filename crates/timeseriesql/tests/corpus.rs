@@ -103,10 +103,12 @@ fn bind_value(value: &Value) -> BindValue {
             Some(n) => BindValue::Integer(n),
             None => BindValue::Number(n.as_f64().expect("a number")),
         },
-        Value::Object(object) => {
-            BindValue::of_object(object.iter().map(|(kind, value)| (kind.as_str(), bind_value(value))))
-        }
-        Value::Null => BindValue::unsupported("<nil>"),
-        Value::Array(_) => BindValue::unsupported("[]interface {}"),
+        Value::Object(object) => match object.iter().next().map(|(kind, value)| (kind.as_str(), value)) {
+            Some(("identifier", Value::String(name))) => BindValue::Identifier(name.clone()),
+            Some(("regex", Value::String(source))) => BindValue::Regex(source.clone()),
+            Some(("duration", Value::String(text))) => BindValue::Duration(text.clone()),
+            _ => BindValue::Error("not used by the corpus".to_owned()),
+        },
+        Value::Null | Value::Array(_) => BindValue::Error("not used by the corpus".to_owned()),
     }
 }

@@ -2,6 +2,7 @@
 
 use hyperbytedb_domain::TimeRange;
 use hyperbytedb_domain::catalog::{Catalog, Command, Database, DeleteScope, RetentionPolicy, Table};
+use hyperbytedb_domain::scan::PREDICATE_DEPTH_MAX;
 use hyperbytedb_timeseriesql::ast::{Expr, Source};
 
 use super::StatementError;
@@ -44,11 +45,17 @@ fn command(
     let mut scopes = Vec::new();
     for table in measurements(db, sources).into_values().flatten() {
         let filter = condition.map(|c| compile(db, &table, c)).transpose()?;
+        let filter = filter.map(|f| f.predicate(&table));
+        if filter.as_ref().is_some_and(|f| f.depth() > PREDICATE_DEPTH_MAX) {
+            let text =
+                format!("AND and OR nest deeper than {PREDICATE_DEPTH_MAX} levels: use fewer parentheses");
+            return Err(StatementError::Text(text));
+        }
         scopes.push(DeleteScope {
             retention_policy: table.retention_policy.clone(),
             measurement: table.measurement.clone(),
             time,
-            filter: filter.map(|f| f.predicate(&table)),
+            filter,
         });
     }
     Ok(Command::DeletePoints { database: db.name.clone(), scopes })

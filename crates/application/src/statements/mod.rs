@@ -16,7 +16,7 @@ use hyperbytedb_domain::ports::{IngestionPort, MetadataPort, QueryPort, SeriesIn
 use hyperbytedb_domain::result::{Message, ResultEvent, ResultSink, SeriesBlock, SinkClosed};
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
 use hyperbytedb_timeseriesql::ast::Statement;
-use hyperbytedb_timeseriesql::duration::parse_duration;
+use hyperbytedb_timeseriesql::duration::format_duration;
 use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
 use thiserror::Error;
 
@@ -119,8 +119,25 @@ impl Execution<'_> {
         Ok(self.sink.emit(ResultEvent::Series { statement_id: self.statement_id, block })?)
     }
 
-    fn emit_all(&mut self, blocks: Vec<SeriesBlock>) -> Result<(), StatementError> {
-        blocks.into_iter().try_for_each(|block| self.emit(block))
+    fn emit_documents(&mut self, documents: Vec<Vec<SeriesBlock>>) -> Result<(), StatementError> {
+        Ok(self.sink.emit(ResultEvent::Documents { statement_id: self.statement_id, documents })?)
+    }
+
+    /// Emits the blocks in pieces of the chunk size.
+    fn emit_chunks(&mut self, blocks: Vec<SeriesBlock>) -> Result<(), StatementError> {
+        let Some(rows) = self.request.chunk_rows else {
+            return blocks.into_iter().try_for_each(|block| self.emit(block));
+        };
+        for mut block in blocks {
+            let length = rows.max(1).saturating_mul(block.columns.len().max(1));
+            while block.values.len() > length {
+                let rest = block.values.split_off(length);
+                let values = std::mem::replace(&mut block.values, rest);
+                self.emit(SeriesBlock { values, partial: true, ..block.clone() })?;
+            }
+            self.emit(block)?;
+        }
+        Ok(())
     }
 
     /// The database a statement is about: its own, else the request's.
@@ -155,11 +172,10 @@ impl QueryApi for StatementService {
             let mut execution =
                 Execution { request, statement_id, context: context.clone(), sink, messages: Vec::new() };
             let result = self.run(statement, &mut execution);
-            let messages = std::mem::take(&mut execution.messages);
-            let error = match result {
-                Ok(()) => None,
+            let (messages, error) = match result {
+                Ok(()) => (std::mem::take(&mut execution.messages), None),
                 Err(StatementError::Closed(_)) => return Ok(()),
-                Err(error) => Some(error.to_string()),
+                Err(error) => (Vec::new(), Some(error.to_string())),
             };
             let failed = error.is_some();
             for error in reported_errors(error, statement_id + 1 < count, request.chunk_rows.is_some()) {
@@ -189,13 +205,14 @@ fn reported_errors(error: Option<String>, others_follow: bool, chunked: bool) ->
 
 impl StatementService {
     fn run(&self, statement: Statement, execution: &mut Execution<'_>) -> Result<(), StatementError> {
+        let statement = self.with_defaults(statement, execution)?;
         if execution.request.read_only && !is_read_only(&statement) {
+            let statement = self.with_places(&statement, execution);
             let text = format!(
                 "deprecated use of '{statement}' in a read only context, please use a POST request instead"
             );
             execution.messages.push(Message { level: "warning", text });
         }
-        let statement = self.with_defaults(statement, execution)?;
         match statement {
             Statement::Select(select) => self.select(&select, execution),
             Statement::Explain(explain) => self.explain(&explain, execution),
@@ -227,7 +244,15 @@ impl StatementService {
             return Ok(self.commands.run(&command)?);
         }
         let blocks = self.show(statement, execution)?;
-        execution.emit_all(blocks)
+        match statement {
+            Statement::ShowSeries(_) | Statement::ShowFieldKeys(_) | Statement::ShowCardinality(_) => {
+                execution.emit_chunks(blocks)
+            }
+            Statement::ShowTagKeys(_) | Statement::ShowTagValues(_) => {
+                execution.emit_documents(blocks.into_iter().map(|block| vec![block]).collect())
+            }
+            _ => execution.emit_documents(vec![blocks]),
+        }
     }
 
     fn show(
@@ -244,6 +269,7 @@ impl StatementService {
             flush: &self.flush,
             context: &execution.context,
         };
+        let policy = execution.request.retention_policy.as_str();
         let database = |own: &Option<String>| -> Result<Arc<Database>, StatementError> {
             let name = execution.database(own.as_deref());
             if name.is_empty() {
@@ -269,12 +295,12 @@ impl StatementService {
             Statement::ShowShardGroups => Ok(from_catalog::shard_groups(&catalog)),
             Statement::ShowMeasurements(s) => index::show_measurements(&lookup, s, execution.database(None)),
             Statement::ShowSeries(s) => {
-                index::show_series(&lookup, s, execution.database(s.database.as_deref()))
+                index::show_series(&lookup, s, execution.database(s.database.as_deref()), policy)
             }
             Statement::ShowTagKeys(s) => index::show_tag_keys(&lookup, s, &*database(&s.database)?),
             Statement::ShowTagValues(s) => index::show_tag_values(&lookup, s, &*database(&s.database)?),
             Statement::ShowFieldKeys(s) => {
-                index::show_field_keys(&lookup, s, execution.database(s.database.as_deref()))
+                index::show_field_keys(&lookup, s, execution.database(s.database.as_deref()), policy)
             }
             Statement::ShowCardinality(s) => {
                 cardinality::show_cardinality(&lookup, s, execution.database(s.database.as_deref()))
@@ -305,17 +331,19 @@ fn bind_value(parameter: &Parameter) -> BindValue {
         Parameter::Boolean(value) => BindValue::Boolean(*value),
         Parameter::Identifier(name) => BindValue::Identifier(name.clone()),
         Parameter::Regex(source) => BindValue::Regex(source.clone()),
-        Parameter::Duration(text) => match parse_duration(text) {
-            Ok(ns) => BindValue::Duration(ns),
-            Err(error) => BindValue::Error(error.to_string()),
-        },
+        Parameter::Duration(text) => BindValue::Duration(text.clone()),
+        Parameter::Nanoseconds(ns) => BindValue::Duration(format_duration(*ns)),
+        Parameter::Error(text) => BindValue::Error(text.clone()),
     }
 }
 
+/// Whether InfluxDB lets the statement pass in a GET without a warning.
 fn is_read_only(statement: &Statement) -> bool {
     match statement {
         Statement::Select(select) => select.target.is_none(),
-        Statement::Explain(_)
+        Statement::Delete(_)
+        | Statement::Explain(_)
+        | Statement::KillQuery(_)
         | Statement::ShowCardinality(_)
         | Statement::ShowContinuousQueries
         | Statement::ShowDatabases

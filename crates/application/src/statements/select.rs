@@ -159,20 +159,41 @@ impl StatementService {
         execution: &Execution<'_>,
     ) -> Result<Statement, StatementError> {
         let Statement::CreateContinuousQuery(mut cq) = statement else { return Ok(statement) };
+        self.fill_places(&mut cq.source, &cq.database, execution)?;
+        Ok(Statement::CreateContinuousQuery(cq))
+    }
+
+    /// The statement as InfluxDB prints it in a message.
+    pub(super) fn with_places(&self, statement: &Statement, execution: &Execution<'_>) -> Statement {
+        let mut statement = statement.clone();
+        if let Statement::Select(select) = &mut statement {
+            // A place that does not exist stays as it is; running the statement will say so.
+            let _ = self.fill_places(select, "", execution);
+        }
+        statement
+    }
+
+    /// Names the database and retention policy of each source and of the target. Without a database in the request,
+    /// `own_database` is the default.
+    fn fill_places(
+        &self,
+        select: &mut SelectStatement,
+        own_database: &str,
+        execution: &Execution<'_>,
+    ) -> Result<(), StatementError> {
         let catalog = self.metadata.catalog();
         let request = execution.request;
-        // Without a database in the request, the query's own.
         let database = execution.database(None);
-        let default = if database.is_empty() { cq.database.clone() } else { database.to_owned() };
+        let default = if database.is_empty() { own_database.to_owned() } else { database.to_owned() };
         let mut failed = None;
-        for_each_measurement_mut(&mut cq.source, &mut |m: &mut Measurement| {
+        for_each_measurement_mut(select, &mut |m: &mut Measurement| {
             let filled = fill_place(&catalog, request, &default, &mut m.database, &mut m.retention_policy);
             failed = failed.take().or(filled.err());
         });
-        if let Some(target) = &mut cq.source.target {
+        if let Some(target) = &mut select.target {
             fill_place(&catalog, request, &default, &mut target.database, &mut target.retention_policy)?;
         }
-        failed.map_or(Ok(Statement::CreateContinuousQuery(cq)), Err)
+        failed.map_or(Ok(()), Err)
     }
 }
 

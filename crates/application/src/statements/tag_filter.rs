@@ -65,9 +65,8 @@ impl TagFilter {
     }
 
     fn compile_binary(binary: &BinaryExpr, table: &Table) -> Self {
-        let both = || {
-            (Box::new(Self::compile(&binary.lhs, table)), Box::new(Self::compile(&binary.rhs, table)))
-        };
+        let both =
+            || (Box::new(Self::compile(&binary.lhs, table)), Box::new(Self::compile(&binary.rhs, table)));
         match binary.op {
             BinaryOp::And => {
                 let (left, right) = both();
@@ -93,7 +92,9 @@ impl TagFilter {
         let key = reference.name.clone();
         let negated = !matches!(binary.op, BinaryOp::Eq | BinaryOp::EqRegex);
         match other {
-            Expr::String(value) if key == NAME_KEY => Self::Constant((*value == table.measurement) != negated),
+            Expr::String(value) if key == NAME_KEY => {
+                Self::Constant((*value == table.measurement) != negated)
+            }
             Expr::String(value) => Self::Equals { key, value: value.clone(), negated },
             Expr::Regex(pattern) if key == NAME_KEY => {
                 Self::Constant(pattern.is_match(&table.measurement) != negated)
@@ -175,8 +176,15 @@ impl TagFilter {
         match self {
             Self::Constant(value) => Predicate::Constant(*value),
             Self::Undecided => Predicate::Constant(false),
-            Self::And(l, r) => Predicate::And(vec![l.predicate(table), r.predicate(table)]),
-            Self::Or(l, r) => Predicate::Or(vec![l.predicate(table), r.predicate(table)]),
+            // A chain of one operator becomes one level, however long it is.
+            Self::And(l, r) => Predicate::And(match l.predicate(table) {
+                Predicate::And(terms) => with(terms, r.predicate(table)),
+                other => vec![other, r.predicate(table)],
+            }),
+            Self::Or(l, r) => Predicate::Or(match l.predicate(table) {
+                Predicate::Or(terms) => with(terms, r.predicate(table)),
+                other => vec![other, r.predicate(table)],
+            }),
             Self::Equals { key, value, negated } => Predicate::Compare {
                 left: operand(key),
                 op: op(*negated),
@@ -192,6 +200,11 @@ impl TagFilter {
             }
         }
     }
+}
+
+fn with(mut terms: Vec<Predicate>, term: Predicate) -> Vec<Predicate> {
+    terms.push(term);
+    terms
 }
 
 /// Whether a name in a condition is a field: InfluxDB prefers it to a tag of the same name.

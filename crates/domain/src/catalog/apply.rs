@@ -476,11 +476,7 @@ fn valid_name(name: &str) -> Result<(), CatalogError> {
         return Err(CatalogError::NameTooLong);
     }
     let forbidden = |c: char| c == '/' || c == '\\' || c.is_control();
-    if name.is_empty()
-        || name == "."
-        || name == ".."
-        || name.contains(forbidden)
-    {
+    if name.is_empty() || name == "." || name == ".." || name.contains(forbidden) {
         return Err(CatalogError::InvalidName);
     }
     Ok(())

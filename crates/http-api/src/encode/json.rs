@@ -140,11 +140,13 @@ impl Document for JsonDocument {
     fn push(&mut self, out: &mut Vec<u8>, parts: &DocumentParts<'_>) {
         out.extend_from_slice(b"{\"results\":[{\"statement_id\":");
         push_integer(out, parts.statement_id);
-        if let Some(block) = parts.block {
-            out.extend_from_slice(b",\"series\":[");
+        for (i, block) in parts.blocks.iter().enumerate() {
+            out.extend_from_slice(if i == 0 { b",\"series\":[" } else { b"," });
             let mut series = OpenSeries::begin(out, block);
             series.push_rows(out, block, &mut self.time);
             series.close(out);
+        }
+        if !parts.blocks.is_empty() {
             out.push(b']');
         }
         push_messages(out, parts.messages);

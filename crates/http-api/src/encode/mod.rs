@@ -33,11 +33,15 @@ impl Format {
             let mut parts = range.split(';').map(str::trim);
             let format = match parts.next() {
                 Some("application/json" | "*/*" | "application/*") => Self::Json,
-                Some("application/csv" | "text/csv" | "text/*") => Self::Csv,
+                Some("application/csv" | "text/csv") => Self::Csv,
                 Some("application/x-msgpack") => Self::MessagePack,
                 _ => continue,
             };
-            let weight = parts.find_map(|p| p.strip_prefix("q=")).and_then(|q| q.parse().ok()).unwrap_or(1.0);
+            let mut weight = 1.0;
+            // A media type with parameters is not one of ours.
+            if !parts.all(|p| p.strip_prefix("q=").is_some_and(|q| q.parse().map(|q| weight = q).is_ok())) {
+                continue;
+            }
             if weight > best.1 {
                 best = (format, weight);
             }
@@ -72,6 +76,11 @@ pub struct Shape {
 /// Turns results, in order, into bytes.
 pub trait Encoder: Send {
     fn series(&mut self, out: &mut Vec<u8>, statement_id: usize, block: SeriesBlock);
+
+    /// Series that are all there; each inner list belongs in one document.
+    fn documents(&mut self, out: &mut Vec<u8>, statement_id: usize, documents: Vec<Vec<SeriesBlock>>) {
+        documents.into_iter().flatten().for_each(|block| self.series(out, statement_id, block));
+    }
 
     fn end(&mut self, out: &mut Vec<u8>, end: StatementEnd);
 

@@ -150,7 +150,7 @@ impl MessagePackEncoder {
             None => {
                 let parts = DocumentParts {
                     statement_id: end.statement_id,
-                    block: None,
+                    blocks: &[],
                     messages: &end.messages,
                     partial: false,
                     error: None,
@@ -255,20 +255,17 @@ fn push_result(out: &mut Vec<u8>, parts: &DocumentParts<'_>, time: &TimeWriter) 
         push_messages(out, parts.messages);
     }
     put!(write_str(out, "series"));
-    match parts.block {
-        Some(block) => {
-            put!(write_array_len(out, 1));
-            push_series_header(out, block, block.partial);
-            let rows = block.values.len() / block.columns.len().max(1);
-            put!(write_array_len(out, rows as u32));
-            for row in block.rows() {
-                push_row(out, row, time);
-            }
-            if block.partial {
-                push_partial(out);
-            }
+    put!(write_array_len(out, parts.blocks.len() as u32));
+    for block in parts.blocks {
+        push_series_header(out, block, block.partial);
+        let rows = block.values.len() / block.columns.len().max(1);
+        put!(write_array_len(out, rows as u32));
+        for row in block.rows() {
+            push_row(out, row, time);
         }
-        None => put!(write_array_len(out, 0)),
+        if block.partial {
+            push_partial(out);
+        }
     }
     if parts.partial {
         push_partial(out);

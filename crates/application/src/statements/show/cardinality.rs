@@ -99,7 +99,7 @@ fn counts(
     } else if matches_no_value(s.condition.as_ref())? {
         return Ok(Vec::new());
     }
-    let found = resolved_measurements(&lookup.catalog, database, &s.sources)?;
+    let found = resolved_measurements(&lookup.catalog, database, None, &s.sources)?;
     let condition = split_condition(s.condition.as_ref())?.rest;
     let keys = group_keys(lookup, &found, &s.dimensions)?;
     let mut groups = Groups::new();
@@ -116,10 +116,11 @@ fn counts(
             })?;
         }
     }
-    let blocks = groups.into_iter().filter(|(_, items)| !items.is_empty()).flat_map(|((name, values), items)| {
-        let tags = keys.iter().cloned().zip(values).collect();
-        count_block(name, tags, items.len(), s)
-    });
+    let blocks =
+        groups.into_iter().filter(|(_, items)| !items.is_empty()).flat_map(|((name, values), items)| {
+            let tags = keys.iter().cloned().zip(values).collect();
+            count_block(name, tags, items.len(), s)
+        });
     Ok(blocks.collect())
 }
 

@@ -99,12 +99,11 @@ pub fn show_series(
     lookup: &Lookup<'_>,
     s: &ShowSeriesStatement,
     database: &str,
+    policy: &str,
 ) -> Result<Vec<SeriesBlock>, StatementError> {
-    let found = resolved_measurements(&lookup.catalog, database, &s.sources)?;
+    let found = resolved_measurements(&lookup.catalog, database, Some(policy), &s.sources)?;
     let condition = split_condition(s.condition.as_ref())?;
-    let not_equality = |e: &Expr| {
-        matches!(e, Expr::Binary(b) if !is_equality(b.op) && !matches!(b.op, BinaryOp::And | BinaryOp::Or))
-    };
+    let not_equality = |e: &Expr| matches!(e, Expr::Binary(b) if !is_equality(b.op) && !matches!(b.op, BinaryOp::And | BinaryOp::Or));
     if condition.rest.as_ref().is_some_and(|rest| any_expr(rest, not_equality)) {
         return Err(StatementError::Text("invalid tag comparison operator".to_owned()));
     }
@@ -339,9 +338,10 @@ pub fn show_field_keys(
     lookup: &Lookup<'_>,
     s: &ShowFieldKeysStatement,
     database: &str,
+    policy: &str,
 ) -> Result<Vec<SeriesBlock>, StatementError> {
     let mut blocks = Vec::new();
-    for (name, tables) in resolved_measurements(&lookup.catalog, database, &s.sources)? {
+    for (name, tables) in resolved_measurements(&lookup.catalog, database, Some(policy), &s.sources)? {
         let mut fields = BTreeSet::new();
         for table in &tables {
             // A measurement whose series are all deleted does not exist.

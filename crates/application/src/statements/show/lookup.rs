@@ -59,7 +59,9 @@ impl Lookup<'_> {
     /// Whether the time range leaves out no shard of the table's policy: then the index alone can answer.
     pub fn is_whole(&self, table: &Table, time: TimeRange) -> bool {
         time.is_all()
-            || self.policy(table).is_some_and(|rp| rp.shard_groups.values().all(|g| overlaps(g.start, g.end, time)))
+            || self
+                .policy(table)
+                .is_some_and(|rp| rp.shard_groups.values().all(|g| overlaps(g.start, g.end, time)))
     }
 
     /// InfluxDB looks for series shard by shard: those with a point in a shard that overlaps the range.
@@ -80,7 +82,11 @@ impl Lookup<'_> {
     }
 
     fn policy(&self, table: &Table) -> Option<&RetentionPolicy> {
-        self.catalog.database(&table.database)?.retention_policies.get(&table.retention_policy).map(|rp| &**rp)
+        self.catalog
+            .database(&table.database)?
+            .retention_policies
+            .get(&table.retention_policy)
+            .map(|rp| &**rp)
     }
 }
 

@@ -42,21 +42,22 @@ pub fn measurements(database: &Database, sources: &[Source]) -> Measurements {
     found
 }
 
-/// The measurements that FROM names, each in the database and retention policy it names or their defaults; all of the
-/// default policy without FROM.
+/// The measurements that FROM names, each in the database and retention policy it names or the given ones; all of the
+/// given policy without FROM. No policy (`None` or empty) is the database's default one.
 pub fn resolved_measurements(
     catalog: &Catalog,
     database: &str,
+    policy: Option<&str>,
     sources: &[Source],
 ) -> Result<Measurements, StatementError> {
     let mut found = Measurements::new();
     if sources.is_empty() {
-        add_tables(&mut found, policy_of(catalog, database, None)?, |_| true);
+        add_tables(&mut found, policy_of(catalog, database, policy)?, |_| true);
     }
     for source in sources {
         let Source::Measurement(m) = source else { continue };
         let database = m.database.as_deref().unwrap_or(database);
-        let policy = policy_of(catalog, database, m.retention_policy.as_deref())?;
+        let policy = policy_of(catalog, database, m.retention_policy.as_deref().or(policy))?;
         add_tables(&mut found, policy, |name| is_named(m, name));
     }
     Ok(found)
@@ -71,7 +72,7 @@ fn policy_of<'a>(
         return Err(StatementError::DatabaseRequired);
     }
     let db = catalog.database(database).ok_or_else(|| StatementError::database_not_found(database))?;
-    let missing = || match policy {
+    let missing = || match policy.filter(|name| !name.is_empty()) {
         Some(name) => CatalogError::RetentionPolicyNotFound(name.to_owned()).into(),
         None => StatementError::Text(format!("default retention policy not set for: {database}")),
     };
