@@ -156,7 +156,7 @@ fn value_end(text: &[u8]) -> usize {
 
 /// Reads a value. A string is all between its first byte and its last, whatever they are: InfluxDB
 /// lets bytes follow the closing quote.
-pub(crate) fn parse_value(text: &str) -> Result<Value<'_>, Reason> {
+pub(crate) fn parse_value(text: &str, uint_support: bool) -> Result<Value<'_>, Reason> {
     match text.as_bytes().first() {
         Some(b'"') => {
             let mut inner = text.chars();
@@ -164,6 +164,7 @@ pub(crate) fn parse_value(text: &str) -> Result<Value<'_>, Reason> {
             inner.next_back();
             Ok(Value::String(unescape(inner.as_str(), STRING)))
         }
+        Some(b'0'..=b'9' | b'.' | b'-') if !uint_support && text.ends_with('u') => Err(Reason::InvalidNumber),
         Some(b'0'..=b'9' | b'.' | b'-') => Ok(match parse_number(text)? {
             Number::Float(v) => Value::Float(v),
             Number::Integer(v) => Value::Integer(v),

@@ -14,7 +14,6 @@
 //!
 //! # Where this differs from InfluxDB on purpose
 //!
-//! * `u` values are read as unsigned integers, as in InfluxDB built with that support.
 //! * Text must be UTF-8: `unable to parse '…': invalid UTF-8`.
 //! * Limits of [`ParseOptions`] are enforced, and error texts are bounded.
 //! * A few names that InfluxDB takes but that cannot be written back as line protocol are refused: see

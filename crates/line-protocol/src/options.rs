@@ -20,6 +20,8 @@ pub struct ParseOptions {
     /// Most bytes of line errors, each counted as the line it quotes and 64 bytes: the line that passes
     /// the bound is cut, and further ones are only counted.
     pub max_error_bytes: usize,
+    /// Whether `1u` is a number, as in InfluxDB built with support for unsigned integers.
+    pub uint_support: bool,
 }
 
 impl ParseOptions {
@@ -39,6 +41,18 @@ impl ParseOptions {
             max_fields: Self::DEFAULT_MAX_FIELDS,
             max_absent_values: Self::DEFAULT_MAX_ABSENT_VALUES,
             max_error_bytes: Self::DEFAULT_MAX_ERROR_BYTES,
+            uint_support: true,
+        }
+    }
+
+    /// For lines that have been accepted before, under whatever settings: everything, without limits.
+    pub const fn accepted(precision: Precision, default_time: i64) -> Self {
+        Self {
+            max_line_bytes: usize::MAX,
+            max_tags: usize::MAX,
+            max_fields: usize::MAX,
+            max_absent_values: usize::MAX,
+            ..Self::new(precision, default_time)
         }
     }
 

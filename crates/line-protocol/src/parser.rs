@@ -125,7 +125,7 @@ impl<'a> Parser<'a> {
         for field in &point.fields {
             let name = unescape(field.key, NAME);
             if name != "time" {
-                fields.push((field.key, name, parse_value(field.value)?));
+                fields.push((field.key, name, parse_value(field.value, self.options.uint_support)?));
             }
         }
         if fields.is_empty() {

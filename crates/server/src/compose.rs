@@ -205,6 +205,7 @@ fn parse_limits(config: &Config) -> ParseOptions {
         max_tags: config.write.max_tags,
         max_fields: config.write.max_fields,
         max_absent_values: config.write.max_absent_values,
+        uint_support: config.write.uint_support,
         ..ParseOptions::new(Precision::Nanosecond, 0)
     }
 }

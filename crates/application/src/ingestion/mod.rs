@@ -127,7 +127,7 @@ impl IngestionService {
 
     /// Puts a logged write back into the memtables.
     pub fn replay(&self, sequence: Sequence, entry: &WriteEntry) -> Result<(), WriteError> {
-        let parsed = self.parse(&entry.body, entry.precision, entry.default_time);
+        let parsed = parse(&entry.body, &ParseOptions::accepted(entry.precision, entry.default_time));
         let catalog = self.metadata.catalog();
         let batches = match find_target(&catalog, &entry.database, &entry.retention_policy) {
             Ok((database, policy)) => {

@@ -147,6 +147,8 @@ section! {
         max_fields: usize = 4096,
         /// Empty cells that lines with different fields may cause in the columns of one request.
         max_absent_values: usize = 16 << 20,
+        /// Accept unsigned integers (`1u`), as InfluxDB built with uint support does; without, they are an invalid number.
+        uint_support: bool = false,
     }
 }
 

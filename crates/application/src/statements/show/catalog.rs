@@ -14,27 +14,31 @@ pub fn databases(catalog: &Catalog) -> Vec<SeriesBlock> {
     vec![rows.block()]
 }
 
-/// The write limits of InfluxDB 1.12 are shown where a policy of the database has one.
 pub fn retention_policies(catalog: &Catalog, database: &str) -> Result<Vec<SeriesBlock>, StatementError> {
     let Some(db) = catalog.database(database) else {
         return Err(StatementError::database_not_found(database));
     };
     let policies = db.policies_in_order();
-    let limited = policies.iter().any(|rp| (rp.future_write_limit, rp.past_write_limit) != (0, 0));
-    let mut columns = vec!["name", "duration", "shardGroupDuration", "replicaN"];
-    if limited {
-        columns.extend(["futureWriteLimit", "pastWriteLimit"]);
-    }
-    columns.push("default");
+    let columns = [
+        "name",
+        "duration",
+        "shardGroupDuration",
+        "replicaN",
+        "futureWriteLimit",
+        "pastWriteLimit",
+        "default",
+    ];
     let mut rows = Rows::new("", &columns);
     for rp in policies {
-        let (duration, shard_duration) = (go_duration(rp.duration), go_duration(rp.shard_duration));
-        rows.extend([text(&rp.name), text(duration), text(shard_duration), integer(rp.replication)]);
-        if limited {
-            let (future, past) = (go_duration(rp.future_write_limit), go_duration(rp.past_write_limit));
-            rows.extend([text(future), text(past)]);
-        }
-        rows.extend([FieldValue::Boolean(rp.name == db.default_retention_policy)]);
+        rows.row([
+            text(&rp.name),
+            text(go_duration(rp.duration)),
+            text(go_duration(rp.shard_duration)),
+            integer(rp.replication),
+            text(go_duration(rp.future_write_limit)),
+            text(go_duration(rp.past_write_limit)),
+            FieldValue::Boolean(rp.name == db.default_retention_policy),
+        ]);
     }
     Ok(vec![rows.block()])
 }
@@ -146,9 +150,9 @@ fn time_text(ns: i64) -> FieldValue {
     text(format_utc(i128::from(ns)))
 }
 
-/// For a policy that keeps everything it is the end of the group.
+/// Empty for a policy that keeps everything.
 fn expiry(rp: &RetentionPolicy, end: i64) -> FieldValue {
-    text(format_utc(i128::from(end) + i128::from(rp.duration)))
+    if rp.duration == 0 { text("") } else { text(format_utc(i128::from(end) + i128::from(rp.duration))) }
 }
 
 /// A duration as Go prints it: `168h0m0s`, `1m30s`, `1.5s`, `0s`.
