@@ -112,6 +112,23 @@ fn deletes_are_ordered_with_writes_also_through_kill_9() {
 }
 
 #[test]
+fn what_one_setting_let_in_another_does_not_lose() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_in(dir.path(), &[NO_FLUSH[0], ("WRITE__UINT_SUPPORT", "true")]);
+    let client = server.client();
+    client.query("", "CREATE DATABASE db0");
+    client.write("db0", "m,a=1,b=2 u=18446744073709551615u,v=1,w=2 1000\n");
+    server.kill();
+
+    let server = Server::start_in(dir.path(), &[NO_FLUSH[0], ("WRITE__MAX_TAGS", "1"), ("WRITE__MAX_FIELDS", "1")]);
+    let client = server.client();
+    let rows = client.rows("db0", "SELECT u, v, w FROM m WHERE b = '2'");
+    assert_eq!(serde_json::to_string(&rows).unwrap(), "[[1000,18446744073709551615,1,2]]");
+    let refused = client.try_write("db0", "m u=1u 2000\n").unwrap();
+    assert_eq!(refused.body, "{\"error\":\"unable to parse 'm u=1u 2000': invalid number\"}\n");
+}
+
+#[test]
 fn hostile_bodies_get_errors_and_the_server_lives() {
     let (server, client) = server_with_db();
     let expect = |body: &[u8], status: u16, text: &str| {
