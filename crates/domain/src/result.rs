@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::cancel::QueryContext;
 use crate::field::FieldValue;
 use crate::series::Tags;
 
@@ -56,7 +57,9 @@ pub enum ResultEvent {
 
 /// Receives results. An error means that nobody reads them any more: the query stops.
 pub trait ResultSink {
-    fn emit(&mut self, event: ResultEvent) -> Result<(), SinkClosed>;
+    /// Waits while the reader is behind, until the query must end: then the event is kept, and the caller has to find
+    /// out with [`QueryContext::check`].
+    fn emit(&mut self, event: ResultEvent, context: &QueryContext) -> Result<(), SinkClosed>;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -10,6 +10,7 @@ use divan::Bencher;
 use divan::counter::BytesCount;
 use http_body_util::BodyExt;
 use hyperbytedb_application::{Phase, QueryApi, QueryError, QueryRequest, Readiness};
+use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{IngestionPort, WriteError, WriteRequest};
 use hyperbytedb_domain::result::{ResultEvent, ResultSink, SeriesBlock};
@@ -53,8 +54,9 @@ impl Rows {
 
 impl QueryApi for Rows {
     fn query(&self, _: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
+        let context = QueryContext::unbounded();
         for _ in 0..ROWS / BLOCK_ROWS {
-            if sink.emit(ResultEvent::Series { statement_id: 0, block: self.0.clone() }).is_err() {
+            if sink.emit(ResultEvent::Series { statement_id: 0, block: self.0.clone() }, &context).is_err() {
                 break;
             }
         }

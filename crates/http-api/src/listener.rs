@@ -1,26 +1,61 @@
-//! A listener that holds a bounded number of connections; others wait in the system's backlog.
+//! A listener that holds a bounded number of connections; others wait in the system's backlog. A connection whose
+//! client takes nothing of what is sent to it for too long breaks, so that it holds nothing for ever.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::sleep;
+
+/// Time that a client gets to take something while the server stops.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// Accepts up to a number of connections at one time.
 pub struct BoundedListener {
     listener: TcpListener,
     permits: Arc<Semaphore>,
+    patience: Patience,
+}
+
+/// How long a client may take nothing.
+#[derive(Clone)]
+struct Patience {
+    timeout: Duration,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Patience {
+    async fn run_out(mut self) {
+        let stop = async {
+            // An error means that nobody can stop the server any more: it is on its way down.
+            let _ = self.stopping.wait_for(|stop| *stop).await;
+            sleep(STOP_GRACE).await;
+        };
+        tokio::select! {
+            () = sleep(self.timeout) => {}
+            () = stop => {}
+        }
+    }
 }
 
 impl BoundedListener {
-    pub fn new(listener: TcpListener, max_connections: usize) -> Self {
+    /// A client may take nothing of an answer for `send_timeout`, or for a moment once `stopping`.
+    pub fn new(
+        listener: TcpListener,
+        max_connections: usize,
+        send_timeout: Duration,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
         let permits = Arc::new(Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { listener, permits }
+        Self { listener, permits, patience: Patience { timeout: send_timeout, stopping } }
     }
 }
 
@@ -35,7 +70,8 @@ impl Listener for BoundedListener {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("TCP_NODELAY: {error}");
         }
-        (Connection { stream, _permit: permit }, address)
+        let patience = self.patience.clone();
+        (Connection { stream, patience, stalled: None, _permit: permit }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -46,7 +82,24 @@ impl Listener for BoundedListener {
 /// A connection and its place among them.
 pub struct Connection {
     stream: TcpStream,
+    patience: Patience,
+    /// Ends when the client has taken nothing for too long.
+    stalled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    fn watch<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = &self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(patience.clone().run_out()));
+        ready!(stalled.as_mut().poll(context));
+        tracing::warn!("a client that took nothing of its answer for http.send_timeout_secs is cut off");
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl AsyncRead for Connection {
@@ -65,7 +118,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch(written, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -81,7 +135,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.watch(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,25 +1,32 @@
 //! From the thread that runs a query to the client: a bounded channel of encoded pieces.
 //!
-//! A client that reads slowly fills the channel, which blocks the query. A client that goes away closes it,
-//! which sets the query's cancel token.
+//! A client that reads slowly fills the channel, which blocks the query until the client reads on or the query must
+//! end; the end always finds room. A client that goes away closes the channel, which sets the query's cancel token.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures_core::Stream;
-use hyperbytedb_domain::CancelToken;
 use hyperbytedb_domain::result::{ResultEvent, ResultSink, SeriesBlock, SinkClosed};
+use hyperbytedb_domain::{CancelToken, QueryContext};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::encode::{Encoder, Indenter, Shape, StatementEnd, encoder};
 use crate::error::ApiError;
 
 /// Pieces in flight between the query and the connection.
 const PIECES: usize = 4;
+/// A place for the last piece, so that a query can end although its client does not read.
+const END_PIECES: usize = 1;
 /// Size from which a piece is sent on.
 const PIECE_BYTES: usize = 64 << 10;
+/// How often a query that waits for its client looks whether it must end.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What the query's thread tells the connection.
 pub enum Piece {
@@ -31,9 +38,10 @@ pub enum Piece {
     Failed(ApiError),
 }
 
-/// The two ends of an answer. The second is told to stop by `cancel` when the first is dropped.
+/// The two ends of an answer. The second is told to stop by `cancel` when the first is dropped; it must be used on a
+/// thread that may block.
 pub fn channel(shape: &Shape, max_rows: usize, cancel: CancelToken) -> (AnswerReader, AnswerSink) {
-    let (sender, receiver) = mpsc::channel(PIECES);
+    let (sender, receiver) = mpsc::channel(PIECES + END_PIECES);
     let sink = AnswerSink {
         encoder: encoder(shape),
         indenter: shape.pretty.then(Indenter::default),
@@ -41,6 +49,7 @@ pub fn channel(shape: &Shape, max_rows: usize, cancel: CancelToken) -> (AnswerRe
         send_each: shape.chunked,
         buffer: Vec::new(),
         sender,
+        runtime: Handle::current(),
     };
     (AnswerReader { receiver, cancel }, sink)
 }
@@ -115,6 +124,7 @@ pub struct AnswerSink {
     send_each: bool,
     buffer: Vec<u8>,
     sender: mpsc::Sender<Piece>,
+    runtime: Handle,
 }
 
 impl AnswerSink {
@@ -123,12 +133,12 @@ impl AnswerSink {
         let from = self.buffer.len();
         self.encoder.finish(&mut self.buffer);
         self.indent(from);
-        let _ = self.sender.blocking_send(Piece::Last(self.buffer.into()));
+        let _ = self.sender.try_send(Piece::Last(self.buffer.into()));
     }
 
     /// Replaces the answer, or breaks it off where it has begun.
     pub fn fail(self, error: ApiError) {
-        let _ = self.sender.blocking_send(Piece::Failed(error));
+        let _ = self.sender.try_send(Piece::Failed(error));
     }
 
     fn indent(&mut self, from: usize) {
@@ -151,19 +161,38 @@ impl AnswerSink {
         *left == 0
     }
 
-    fn send_if_due(&mut self) -> Result<(), SinkClosed> {
-        let idle = self.send_each && self.sender.capacity() == PIECES;
+    fn send_if_due(&mut self, context: &QueryContext) -> Result<(), SinkClosed> {
+        let idle = self.send_each && self.sender.capacity() == self.sender.max_capacity();
         if self.buffer.is_empty() || (self.buffer.len() < PIECE_BYTES && !idle) {
             return if self.sender.is_closed() { Err(SinkClosed) } else { Ok(()) };
         }
         let capacity = self.buffer.len();
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(capacity));
-        self.sender.blocking_send(Piece::Part(piece.into())).map_err(|_| SinkClosed)
+        if let Some(place) = place(&self.sender, &self.runtime, context)? {
+            let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(capacity));
+            place.send(Piece::Part(piece.into()));
+        }
+        Ok(())
+    }
+}
+
+/// A place in the channel beside that of the end, as soon as there is one; `None` when the query must end first.
+fn place<'s>(
+    sender: &'s mpsc::Sender<Piece>,
+    runtime: &Handle,
+    context: &QueryContext,
+) -> Result<Option<mpsc::Permit<'s, Piece>>, SinkClosed> {
+    loop {
+        match runtime.block_on(async { timeout(WATCH_INTERVAL, sender.reserve_many(1 + END_PIECES)).await }) {
+            Ok(Ok(mut places)) => return Ok(places.next()),
+            Ok(Err(_)) => return Err(SinkClosed),
+            Err(_) if context.check().is_err() => return Ok(None),
+            Err(_) => {}
+        }
     }
 }
 
 impl ResultSink for AnswerSink {
-    fn emit(&mut self, event: ResultEvent) -> Result<(), SinkClosed> {
+    fn emit(&mut self, event: ResultEvent, context: &QueryContext) -> Result<(), SinkClosed> {
         let from = self.buffer.len();
         let mut limit_reached = false;
         match event {
@@ -183,6 +212,6 @@ impl ResultSink for AnswerSink {
         if limit_reached {
             return Err(SinkClosed);
         }
-        self.send_if_due()
+        self.send_if_due(context)
     }
 }

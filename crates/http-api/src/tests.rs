@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyperbytedb_application::{Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness};
+use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{IngestionPort, WriteError, WriteRequest};
 use hyperbytedb_domain::result::{ResultEvent, ResultSink, SeriesBlock};
@@ -91,8 +92,9 @@ fn echo(request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryEr
         partial: false,
         zone: None,
     };
-    let _ = sink.emit(ResultEvent::Series { statement_id: 0, block });
-    let _ = sink.emit(ResultEvent::End { statement_id: 0, messages: vec![], error: None });
+    let context = QueryContext::unbounded();
+    let _ = sink.emit(ResultEvent::Series { statement_id: 0, block }, &context);
+    let _ = sink.emit(ResultEvent::End { statement_id: 0, messages: vec![], error: None }, &context);
     Ok(())
 }
 
@@ -105,6 +107,10 @@ fn rows(count: usize) -> SeriesBlock {
         partial: false,
         zone: None,
     }
+}
+
+fn series(count: usize) -> ResultEvent {
+    ResultEvent::Series { statement_id: 0, block: rows(count) }
 }
 
 async fn send(server: &Server, request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
@@ -392,7 +398,7 @@ async fn rows_are_cut_at_the_limit() {
     let options = HttpOptions { max_row_limit: 3, ..HttpOptions::default() };
     let server = querying(options, |_, sink| {
         for _ in 0..10 {
-            if sink.emit(ResultEvent::Series { statement_id: 0, block: rows(2) }).is_err() {
+            if sink.emit(series(2), &QueryContext::unbounded()).is_err() {
                 return Ok(());
             }
         }
@@ -409,7 +415,7 @@ async fn a_client_that_stops_reading_blocks_the_query_and_one_that_leaves_cancel
     let stopped = Arc::new(AtomicBool::new(false));
     let (counter, flag) = (emitted.clone(), stopped.clone());
     let server = querying(HttpOptions::default(), move |request, sink| {
-        while sink.emit(ResultEvent::Series { statement_id: 0, block: rows(10_000) }).is_ok() {
+        while sink.emit(series(10_000), &QueryContext::unbounded()).is_ok() {
             counter.fetch_add(1, Ordering::SeqCst);
         }
         flag.store(request.cancel.is_cancelled(), Ordering::SeqCst);
@@ -426,6 +432,28 @@ async fn a_client_that_stops_reading_blocks_the_query_and_one_that_leaves_cancel
     drop(body);
     until(|| stopped.load(Ordering::SeqCst)).await;
     assert!(emitted.load(Ordering::SeqCst) <= bound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_can_end_although_its_client_does_not_read() {
+    let ended = Arc::new(AtomicBool::new(false));
+    let flag = ended.clone();
+    let server = querying(HttpOptions::default(), move |_, sink| {
+        let deadline = Some(std::time::Instant::now() + Duration::from_millis(100));
+        let context = QueryContext { deadline, ..QueryContext::unbounded() };
+        while context.check().is_ok() {
+            sink.emit(series(10_000), &context).unwrap();
+        }
+        let error = Some("too long".to_owned());
+        sink.emit(ResultEvent::End { statement_id: 0, messages: vec![], error }, &context).unwrap();
+        flag.store(true, Ordering::SeqCst);
+        Ok(())
+    });
+    let request = Request::get("/query?q=x&chunked=true").body(Body::empty()).unwrap();
+    let body = server.router.clone().oneshot(request).await.unwrap().into_body();
+    until(|| ended.load(Ordering::SeqCst)).await;
+    let text = body.collect().await.unwrap().to_bytes();
+    assert!(text.ends_with(b"{\"results\":[{\"statement_id\":0,\"error\":\"too long\"}]}\n"));
 }
 
 #[tokio::test]
@@ -480,7 +508,7 @@ async fn other_endpoints() {
 #[tokio::test]
 async fn answers_are_compressed_when_asked() {
     let server = querying(HttpOptions::default(), |_, sink| {
-        let _ = sink.emit(ResultEvent::Series { statement_id: 0, block: rows(1000) });
+        let _ = sink.emit(series(1000), &QueryContext::unbounded());
         Ok(())
     });
     let request = Request::get("/query?q=x").header("Accept-Encoding", "gzip").body(Body::empty()).unwrap();

@@ -41,7 +41,9 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
     let replay = spawn_replay(application.clone());
     tokio::spawn(keep_metrics_small(application.clone()));
     let router = hyperbytedb_http_api::router(application.http_state(config)?);
-    let listener = BoundedListener::new(listener, config.server.max_connections);
+    let send_timeout = Duration::from_secs(config.http.send_timeout_secs);
+    let max_connections = config.server.max_connections;
+    let listener = BoundedListener::new(listener, max_connections, send_timeout, stopping.clone());
     let server = axum::serve(listener, router).with_graceful_shutdown(wait_for(stopping.clone()));
     let limit = Duration::from_secs(config.server.shutdown_timeout_secs);
     tokio::select! {

@@ -116,7 +116,8 @@ struct Execution<'a> {
 
 impl Execution<'_> {
     fn emit(&mut self, block: SeriesBlock) -> Result<(), StatementError> {
-        Ok(self.sink.emit(ResultEvent::Series { statement_id: self.statement_id, block })?)
+        self.sink.emit(ResultEvent::Series { statement_id: self.statement_id, block }, &self.context)?;
+        Ok(self.context.check()?)
     }
 
     fn emit_documents(&mut self, documents: Vec<Vec<SeriesBlock>>) -> Result<(), StatementError> {
@@ -180,7 +181,7 @@ impl QueryApi for StatementService {
             let failed = error.is_some();
             for error in reported_errors(error, statement_id + 1 < count, request.chunk_rows.is_some()) {
                 let messages = messages.clone();
-                if sink.emit(ResultEvent::End { statement_id, messages, error }).is_err() {
+                if sink.emit(ResultEvent::End { statement_id, messages, error }, &context).is_err() {
                     return Ok(());
                 }
             }

@@ -195,6 +195,8 @@ section! {
         max_inflight_body_bytes: usize = 512 << 20,
         /// Seconds that a client may take to send a body.
         body_timeout_secs: u64 = 120,
+        /// Seconds that a client may take nothing of what is sent to it before its connection is closed.
+        send_timeout_secs: u64 = 300,
         /// Writes worked on at one time.
         max_concurrent_writes: usize = 64,
         /// Writes that wait for their turn.
