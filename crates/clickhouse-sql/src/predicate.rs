@@ -33,17 +33,6 @@ pub fn condition(table: &Table, predicate: &Predicate) -> Expr {
     }
 }
 
-/// Whether the condition looks at a field.
-pub fn reads_fields(predicate: &Predicate) -> bool {
-    let is_field = |operand: &Operand| matches!(operand, Operand::Field(_));
-    match predicate {
-        Predicate::Constant(_) => false,
-        Predicate::And(parts) | Predicate::Or(parts) => parts.iter().any(reads_fields),
-        Predicate::Compare { left, right, .. } => is_field(left) || is_field(right),
-        Predicate::Regex { operand, .. } => is_field(operand),
-    }
-}
-
 fn constant(value: bool) -> Expr {
     Expr::Literal(Literal::Bool(value))
 }

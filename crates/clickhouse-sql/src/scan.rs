@@ -2,11 +2,12 @@
 
 use std::iter;
 
+use hyperbytedb_domain::SeriesId;
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::scan::{AggregateScan, Predicate, RowScan, Scan, ScanOutput, TagId, Window};
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME, TimeRange};
 
-use crate::expr::Expr;
+use crate::expr::{Expr, Literal};
 use crate::schema::{self, time};
 use crate::select::{OrderBy, Select, Source};
 use crate::{aggregate, predicate};
@@ -31,7 +32,7 @@ pub fn scan_select(scan: &Scan) -> Select {
 /// `sid` of the series that have a row of the time range that matches.
 pub fn distinct_series(table: &Table, time: TimeRange, filter: Option<&Predicate>) -> Select {
     // Tags are the same in all rows of a series; a field's earlier value must not match.
-    let merge = filter.is_some_and(predicate::reads_fields);
+    let merge = filter.is_some_and(Predicate::reads_fields);
     let mut select = select_from(table, merge, vec![schema::series()]);
     select.distinct = true;
     select.conditions = conditions(table, time, filter);
@@ -70,6 +71,7 @@ fn row_select(scan: &Scan, rows: &RowScan) -> Select {
 
     let mut select = select_from(table, scan.merge_duplicates, columns);
     select.conditions = conditions(table, scan.time, scan.filter.as_ref());
+    select.conditions.extend(rows.series.as_deref().map(one_of));
     if !rows.any_of.is_empty() {
         let present = rows.any_of.iter().map(|f| schema::field(*f).is_not_null()).collect();
         select.conditions.push(Expr::any(present));
@@ -80,7 +82,19 @@ fn row_select(scan: &Scan, rows: &RowScan) -> Select {
     select.order_by.extend(ties(table, &rows.group_by).map(|expr| OrderBy { expr, descending: false }));
     select.limit = rows.limit_per_group;
     select.limit_by = rows.group_by.iter().map(|t| schema::tag(*t)).collect();
+    if let Some(bound) = rows.sort_bound {
+        for (name, limit) in [("max_rows_to_sort", bound.rows), ("max_bytes_to_sort", bound.bytes)] {
+            if limit > 0 {
+                select.settings.set(name, limit);
+            }
+        }
+    }
     select
+}
+
+fn one_of(series: &[SeriesId]) -> Expr {
+    let values = series.iter().map(|id| Literal::UInt(id.0)).collect();
+    Expr::In { expr: Box::new(schema::series()), values }
 }
 
 /// The tags that are not in `group_by`, by name.
@@ -134,11 +148,16 @@ fn aggregate_select(scan: &Scan, aggregates: &AggregateScan) -> Select {
     columns
         .extend(aggregates.aggregates.iter().flat_map(|a| aggregate::columns(table, a, one_series_a_group)));
 
+    if aggregates.count_rows {
+        columns.push(Expr::call("toInt64", [Expr::call("count", [])]));
+    }
+
     let mut select = select_from(table, scan.merge_duplicates, columns);
     select.conditions = conditions(table, scan.time, scan.filter.as_ref());
+    select.conditions.extend(aggregates.series.as_deref().map(one_of));
     if group_by.is_empty() {
         select.settings.set("empty_result_for_aggregation_by_empty_set", 1);
-        if aggregates.aggregates.is_empty() {
+        if aggregates.aggregates.is_empty() && !aggregates.count_rows {
             // Nothing makes it an aggregation: one row tells that there are any.
             select.limit = 1;
         }
@@ -183,7 +202,7 @@ mod tests {
     use hyperbytedb_domain::catalog::{FieldDef, TableId};
     use hyperbytedb_domain::field::FieldValue;
     use hyperbytedb_domain::scan::{
-        Aggregate, AggregateFunction, CompareOp, FieldId, Operand, Predicate, ScanOutput,
+        Aggregate, AggregateFunction, CompareOp, FieldId, Operand, Predicate, ScanOutput, SortBound,
     };
 
     use super::*;
@@ -211,6 +230,8 @@ mod tests {
             any_of: vec![FieldId(0), FieldId(1)],
             descending: true,
             limit_per_group: 5,
+            series: Some([SeriesId(7), SeriesId(9)].into()),
+            sort_bound: Some(SortBound { rows: 100, bytes: 0 }),
         };
         let mut scan = scan(ScanOutput::Rows(output));
         scan.time = TimeRange { min: 10, max: MAX_TIME };
@@ -223,9 +244,9 @@ mod tests {
         assert_eq!(
             scan_sql(&scan),
             "SELECT `t0`, `time`, `f0` FROM `hyperbyte`.`m7` FINAL \
-             WHERE (`time` >= 10) AND (`t1` != '\\'') AND (isNotNull(`f0`) OR isNotNull(`f1`)) \
+             WHERE (`time` >= 10) AND (`t1` != '\\'') AND (`sid` IN (7, 9)) AND (isNotNull(`f0`) OR isNotNull(`f1`)) \
              ORDER BY `t0` DESC, `time` DESC, concatWithSeparator('\\x00', `t1`) \
-             LIMIT 5 BY `t0` SETTINGS do_not_merge_across_partitions_select_final = 1"
+             LIMIT 5 BY `t0` SETTINGS do_not_merge_across_partitions_select_final = 1, max_rows_to_sort = 100"
         );
     }
 
@@ -249,6 +270,19 @@ mod tests {
             scan_sql(&by_tag),
             "SELECT `t1`, (`time` - modulo(`time`, toInt64(60))) AS `w`, avg(`f0`) FROM `hyperbyte`.`m7` \
              WHERE (`time` >= 0) AND (`time` <= 99) GROUP BY `t1`, `w` ORDER BY `t1`, `w`"
+        );
+        let rows = AggregateScan {
+            window: Some(Window { every: 60, offset: 0 }),
+            count_rows: true,
+            series: Some([SeriesId(7)].into()),
+            ..AggregateScan::default()
+        };
+        let mut rows = scan(ScanOutput::Aggregates(rows));
+        rows.time = TimeRange { min: 0, max: 99 };
+        assert_eq!(
+            scan_sql(&rows),
+            "SELECT (`time` - modulo(`time`, toInt64(60))) AS `w`, toInt64(count()) FROM `hyperbyte`.`m7` \
+             WHERE (`time` >= 0) AND (`time` <= 99) AND (`sid` IN (7)) GROUP BY `w` ORDER BY `w`"
         );
         let by_series =
             AggregateScan { group_by: vec![TagId(1), TagId(0)], descending: true, ..output.clone() };

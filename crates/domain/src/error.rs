@@ -13,6 +13,9 @@ pub enum EngineError {
     MemoryLimit(String),
     #[error("query row limit exceeded: {0} (query.max_rows_read)")]
     RowLimit(String),
+    /// Part of how long scans are read; nobody but the one who asked for the bound sees it.
+    #[error("more rows to sort than one scan may hold (query.max_sort_rows, query.max_sort_bytes)")]
+    SortLimit,
     #[error("engine: {context}: {message}")]
     Failed { context: String, message: String },
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::Table;
 use crate::field::FieldValue;
+use crate::series::SeriesId;
 use crate::time::TimeRange;
 
 /// Position of a tag in [`Table::tags`].
@@ -51,13 +52,26 @@ pub struct RowScan {
     pub descending: bool,
     /// Rows per combination of the `group_by` tags; 0 = all.
     pub limit_per_group: u64,
+    /// Only rows of these series.
+    pub series: Option<Arc<[SeriesId]>>,
+    /// What the engine may sort for this scan. Past it the scan fails with [`SortLimit`] instead of its first batch.
+    ///
+    /// [`SortLimit`]: crate::error::EngineError::SortLimit
+    pub sort_bound: Option<SortBound>,
+}
+
+/// How much is sorted at one time; 0 = no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SortBound {
+    pub rows: u64,
+    pub bytes: u64,
 }
 
 /// Aggregated rows, one per combination of the `group_by` tags and window. Batches have the columns
 /// `group_by…` (as above), `time` (Int64: the window's start, 0 without a window), then for each aggregate its
-/// value and, when asked for, the time of the selected point (Int64). An aggregate without values is NULL.
-/// Ordered by `group_by` tags, then time, both descending when `descending`; the tags `after_time` then decide,
-/// ascending.
+/// value and, when asked for, the time of the selected point (Int64), at last the number of rows (Int64) when asked
+/// for. An aggregate without values is NULL. Ordered by `group_by` tags, then time, both descending when `descending`;
+/// the tags `after_time` then decide, ascending.
 #[derive(Debug, Clone, Default)]
 pub struct AggregateScan {
     pub group_by: Vec<TagId>,
@@ -65,6 +79,9 @@ pub struct AggregateScan {
     pub after_time: Vec<TagId>,
     pub window: Option<Window>,
     pub aggregates: Vec<Aggregate>,
+    pub count_rows: bool,
+    /// Only rows of these series.
+    pub series: Option<Arc<[SeriesId]>>,
     pub descending: bool,
 }
 
@@ -156,6 +173,19 @@ pub enum CompareOp {
     Le,
     Gt,
     Ge,
+}
+
+impl Predicate {
+    /// Whether the condition looks at a field.
+    pub fn reads_fields(&self) -> bool {
+        let is_field = |operand: &Operand| matches!(operand, Operand::Field(_));
+        match self {
+            Self::Constant(_) => false,
+            Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::reads_fields),
+            Self::Compare { left, right, .. } => is_field(left) || is_field(right),
+            Self::Regex { operand, .. } => is_field(operand),
+        }
+    }
 }
 
 /// Levels of AND and OR within each other that a stored predicate may have.

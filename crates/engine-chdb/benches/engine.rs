@@ -116,7 +116,7 @@ fn aggregates(group_by: &[u32], every: Option<i64>, functions: &[AggregateFuncti
         group_by: group_by.iter().map(|t| TagId(*t)).collect(),
         window: every.map(|every| Window { every, offset: 0 }),
         aggregates: aggregates.collect(),
-        descending: false,
+        ..AggregateScan::default()
     })
 }
 

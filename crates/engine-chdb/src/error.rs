@@ -54,9 +54,9 @@ impl Exception {
             Some(QUERY_WAS_CANCELLED | QUERY_WAS_CANCELLED_BY_CLIENT) => EngineError::Cancelled,
             Some(TIMEOUT_EXCEEDED | TOO_SLOW) => EngineError::Timeout,
             Some(MEMORY_LIMIT_EXCEEDED) => EngineError::MemoryLimit(self.message),
-            Some(TOO_MANY_ROWS | TOO_MANY_BYTES | TOO_MANY_ROWS_OR_BYTES) => {
-                EngineError::RowLimit(self.message)
-            }
+            Some(TOO_MANY_ROWS | TOO_MANY_BYTES) => EngineError::RowLimit(self.message),
+            // Of all bounds with this code only that of a sort is ever set.
+            Some(TOO_MANY_ROWS_OR_BYTES) => EngineError::SortLimit,
             _ => EngineError::failed(context, self.message),
         }
     }

@@ -71,6 +71,7 @@ impl ChdbOptions {
             // Files of dropped tables go as soon as nobody reads them.
             "--database_atomic_delay_before_drop_table_sec=0".into(),
             format!("--max_memory_usage={}", self.max_query_memory_bytes),
+            format!("--max_bytes_before_external_sort={}", self.max_query_memory_bytes / 4),
             format!("--max_threads={max_query_threads}"),
             "--max_insert_threads=1".into(),
             // Rows of one batch are distinct already; folding them again costs most of an insert.

@@ -68,6 +68,7 @@ pub(crate) fn output_types(scan: &Scan) -> Vec<OutputType> {
                     types.push(time.clone());
                 }
             }
+            types.extend(scan.count_rows.then_some(time));
             types
         }
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Int64Type, UInt64Type};
+use hyperbytedb_clickhouse_sql::Settings;
 use hyperbytedb_clickhouse_sql::schema::{parse_table_name, table_name};
 use hyperbytedb_clickhouse_sql::statement::{self, Statement};
-use hyperbytedb_clickhouse_sql::{Settings, predicate};
 use hyperbytedb_domain::EngineError;
 use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort};
@@ -44,7 +44,7 @@ impl PointsSinkPort for ChdbEngine {
         }
         let mut partitions: Vec<i64> = self.partitions(table.id)?.into_iter().map(|p| p.partition).collect();
         partitions.retain(|p| (table.partition_of(time.min)..=table.partition_of(time.max)).contains(p));
-        if filter.is_some_and(predicate::reads_fields) {
+        if filter.is_some_and(Predicate::reads_fields) {
             // An earlier value of a field must not decide.
             for partition in &partitions {
                 self.merge_partition(table.id, *partition)?;

@@ -312,6 +312,7 @@ fn windows_and_groups() {
                 window: Some(Window { every, offset }),
                 aggregates: vec![aggregate(Count, 0, false)],
                 descending,
+                ..AggregateScan::default()
             };
             let mut scan = aggregates(&t, output);
             scan.time = TimeRange { min, max };

@@ -16,9 +16,11 @@ use common::*;
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};
 use hyperbytedb_domain::scan::AggregateFunction::{Count, First, Median, Percentile};
-use hyperbytedb_domain::scan::{AggregateScan, CompareOp, FieldId, Operand, Predicate, RowScan, Scan, TagId};
+use hyperbytedb_domain::scan::{
+    AggregateScan, CompareOp, FieldId, Operand, Predicate, RowScan, Scan, SortBound, TagId,
+};
 use hyperbytedb_domain::time::TimeRange;
-use hyperbytedb_domain::{EngineError, FieldType, QueryContext};
+use hyperbytedb_domain::{EngineError, FieldType, QueryContext, SeriesId};
 use hyperbytedb_engine_chdb::ChdbEngine;
 
 const SERIES: i64 = 1_000;
@@ -96,6 +98,28 @@ fn a_cancelled_scan_ends_at_once() {
         assert!(reaction < Duration::from_millis(500), "{reaction:?}");
     }
     assert_eq!(count(&fixture.engine, &t), SERIES * ROWS_PER_SERIES);
+}
+
+#[test]
+fn a_scan_that_would_sort_too_much_fails_before_its_first_batch() {
+    let (fixture, t) = big();
+    for bound in [SortBound { rows: 100_000, bytes: 0 }, SortBound { rows: 0, bytes: 1 << 20 }] {
+        let output = RowScan { sort_bound: Some(bound), ..RowScan::default() };
+        let mut stream = fixture.engine.scan(&rows(&t, output.clone()), &QueryContext::unbounded()).unwrap();
+        assert!(matches!(stream.next_batch(), Err(EngineError::SortLimit)));
+        // What is sorted counts, not what is read.
+        let series = Some([SeriesId(3), SeriesId(5)].into());
+        let few = RowScan { series, ..output };
+        assert_eq!(fixture.run(&rows(&t, few)).unwrap().len() as i64, 2 * ROWS_PER_SERIES);
+    }
+    let rows_by_series = AggregateScan {
+        group_by: vec![TagId(0)],
+        count_rows: true,
+        series: Some([SeriesId(3), SeriesId(5)].into()),
+        ..AggregateScan::default()
+    };
+    let counts = fixture.run(&aggregates(&t, rows_by_series)).unwrap();
+    assert_eq!(counts, [[s("host-3"), i(0), i(ROWS_PER_SERIES)], [s("host-5"), i(0), i(ROWS_PER_SERIES)]]);
 }
 
 /// Works for long before its first batch.

@@ -76,8 +76,10 @@ fn cases() {
     for file in case_files() {
         let case = read(&fs::read_to_string(&file).unwrap());
         for statement in &case.statements {
-            for (pushdown, chunk_rows) in [(true, 10_000), (false, 10_000), (true, 2)] {
-                let mode = Mode { pushdown, chunk_rows };
+            let modes =
+                [(true, 10_000, 0), (false, 10_000, 0), (true, 2, 0), (false, 10_000, 1), (true, 10_000, 3)];
+            for (pushdown, chunk_rows, sort_rows) in modes {
+                let mode = Mode { pushdown, chunk_rows, sort_rows };
                 let got = answer(&case.store, &statement.text, NOW, mode);
                 if !is_same(&got, &statement.answer) {
                     let name = file.file_name().unwrap().to_string_lossy();

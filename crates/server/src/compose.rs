@@ -17,6 +17,7 @@ use hyperbytedb_application::{Phase, Readiness, recovery};
 use hyperbytedb_domain::ports::{
     FlushPort, MetadataPort, PointsSinkPort, QueryPort, SeriesIndexPort, WalPort,
 };
+use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
 use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
 use hyperbytedb_http_api::{HttpOptions, HttpState};
@@ -221,6 +222,7 @@ fn query_options(config: &Config) -> QueryOptions {
         max_select_buckets: query.max_select_buckets,
         max_select_points: query.max_select_points,
         max_buffered_points: query.max_buffered_points,
+        sort_bound: SortBound { rows: query.max_sort_rows, bytes: query.max_sort_bytes },
         block_rows: query.block_rows,
     }
 }

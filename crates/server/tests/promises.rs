@@ -120,7 +120,8 @@ fn what_one_setting_let_in_another_does_not_lose() {
     client.write("db0", "m,a=1,b=2 u=18446744073709551615u,v=1,w=2 1000\n");
     server.kill();
 
-    let server = Server::start_in(dir.path(), &[NO_FLUSH[0], ("WRITE__MAX_TAGS", "1"), ("WRITE__MAX_FIELDS", "1")]);
+    let server =
+        Server::start_in(dir.path(), &[NO_FLUSH[0], ("WRITE__MAX_TAGS", "1"), ("WRITE__MAX_FIELDS", "1")]);
     let client = server.client();
     let rows = client.rows("db0", "SELECT u, v, w FROM m WHERE b = '2'");
     assert_eq!(serde_json::to_string(&rows).unwrap(), "[[1000,18446744073709551615,1,2]]");

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use hyperbytedb_domain::catalog::{CatalogError, Database};
 use hyperbytedb_domain::ports::{IngestionPort, MetadataPort, QueryPort, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::result::{Message, ResultEvent, ResultSink, SeriesBlock, SinkClosed};
+use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
 use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::duration::format_duration;
@@ -45,6 +46,8 @@ pub struct QueryOptions {
     pub max_select_points: usize,
     /// Points that the operators of one SELECT may hold back.
     pub max_buffered_points: usize,
+    /// What the engine may sort at one time: longer scans are read in slices.
+    pub sort_bound: SortBound,
     /// Rows of one result block.
     pub block_rows: usize,
 }
@@ -60,6 +63,7 @@ impl Default for QueryOptions {
             max_select_buckets: 0,
             max_select_points: 0,
             max_buffered_points: 20_000_000,
+            sort_bound: SortBound { rows: 1_000_000, bytes: 128 << 20 },
             block_rows: 10_000,
         }
     }

@@ -96,6 +96,7 @@ impl StatementService {
             chunk_rows: execution.request.chunk_rows.unwrap_or(self.options.block_rows).max(1),
             max_points: self.options.max_select_points as u64,
             max_buffered_points: self.options.max_buffered_points,
+            sort_bound: self.options.sort_bound,
             pushdown: true,
         }
     }

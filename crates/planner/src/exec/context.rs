@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
-use hyperbytedb_domain::scan::Scan;
+use hyperbytedb_domain::scan::{Scan, SortBound};
 use hyperbytedb_domain::{QueryContext, TimeRange};
 
 use super::error::ExecError;
@@ -23,13 +23,21 @@ pub struct ExecOptions {
     pub max_points: u64,
     /// `query.max_buffered_points`: points that a call may hold back until rows can be made of them.
     pub max_buffered_points: usize,
+    /// `query.max_sort_rows`, `query.max_sort_bytes`: what the engine may sort at one time for a row scan.
+    pub sort_bound: SortBound,
     /// Lets the engine aggregate where its answer is the same.
     pub pushdown: bool,
 }
 
 impl Default for ExecOptions {
     fn default() -> Self {
-        Self { chunk_rows: 10_000, max_points: 0, max_buffered_points: 5_000_000, pushdown: true }
+        Self {
+            chunk_rows: 10_000,
+            max_points: 0,
+            max_buffered_points: 5_000_000,
+            sort_bound: SortBound::default(),
+            pushdown: true,
+        }
     }
 }
 

@@ -4,7 +4,8 @@
 //! InfluxQL defines a series at a time: windows, selectors, transformations, fill, joining the results of several
 //! calls, limits, subqueries. Rows stream through them; what they hold is bounded by windows and groups, not by rows.
 //!
-//! * [`scan`]: rows of one table; [`subquery`]: of a subquery; [`merge`], [`source`]: of all sources together
+//! * [`scan`]: rows of one table, read in [`slices`] where they are many; [`subquery`]: of a subquery; [`merge`],
+//!   [`source`]: of all sources together
 //! * [`ties`]: rows of one time in InfluxDB's order; [`shards`]: where its answers depend on shards
 //! * [`predicate`]: conditions for the engine; [`pushdown`]: aggregation in the engine
 //! * [`raw`]: statements without calls
@@ -42,6 +43,7 @@ mod scan;
 mod select;
 mod series_limit;
 mod shards;
+mod slices;
 mod source;
 mod stage;
 mod subquery;

@@ -151,6 +151,7 @@ impl AggregatePlan {
                     window,
                     aggregates: aggregates.0,
                     descending: !level.ascending,
+                    ..AggregateScan::default()
                 }),
             },
         })

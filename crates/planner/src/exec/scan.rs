@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use hyperbytedb_domain::catalog::Table;
-use hyperbytedb_domain::ports::BatchStream;
 use hyperbytedb_domain::scan::{FieldId, RowScan, Scan, ScanOutput, TagId};
 use hyperbytedb_domain::{FieldType, FieldValue};
 use hyperbytedb_timeseriesql::ast::{DataType, Expr, VarRef};
@@ -18,6 +17,7 @@ use super::row::{Row, RowStream, Series};
 use super::scalar::Scalar;
 use super::series_limit::SeriesLimit;
 use super::shards::Shards;
+use super::slices::Slices;
 
 /// Rows read past a limit.
 const TIE_ROWS_AHEAD: u64 = 64;
@@ -137,6 +137,8 @@ impl RowPlan {
                 any_of,
                 descending: !level.ascending,
                 limit_per_group: 0,
+                series: None,
+                sort_bound: None,
             }),
         };
         Ok(Some(Self { scan, group: group_by, origins, inputs: inputs.len(), residual, series_tags }))
@@ -208,7 +210,7 @@ pub(super) struct TableRows<'a> {
     runtime: Runtime<'a>,
     name: Arc<str>,
     plan: RowPlan,
-    stream: Option<Box<dyn BatchStream>>,
+    slices: Slices,
     batch: Batch,
     series: Option<Series>,
     series_limit: Option<SeriesLimit>,
@@ -228,15 +230,14 @@ impl<'a> TableRows<'a> {
     pub fn new(
         runtime: &Runtime<'a>,
         source: &TableSource,
-        mut plan: RowPlan,
+        plan: RowPlan,
         series_limit: Option<SeriesLimit>,
     ) -> Self {
-        plan.scan.merge_duplicates = (runtime.needs_merge)(&source.table, plan.scan.time);
         Self {
             runtime: runtime.clone(),
             name: Arc::clone(&source.name),
+            slices: Slices::new(plan.scan.clone(), runtime.options.sort_bound),
             plan,
-            stream: None,
             batch: Batch::default(),
             series: None,
             series_limit,
@@ -264,11 +265,7 @@ impl<'a> TableRows<'a> {
         if let Some(limit) = &mut self.series_limit {
             limit.prepare(&self.runtime)?;
         }
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            empty => empty.insert(self.runtime.scan(&self.plan.scan)?),
-        };
-        let Some(batch) = self.runtime.next_batch(stream.as_mut())? else { return Ok(false) };
+        let Some(batch) = self.slices.next_batch(&self.runtime)? else { return Ok(false) };
         let ScanOutput::Rows(rows) = &self.plan.scan.output else { return Ok(false) };
         let columns = batch.columns().iter().map(Column::new).collect::<Result<Vec<_>, _>>()?;
         if columns.len() != rows.tags.len() + 1 + rows.fields.len() {

@@ -11,7 +11,7 @@ use hyperbytedb_domain::scan::{
     Aggregate, AggregateFunction, AggregateScan, CompareOp, FieldId, Operand, Predicate, RowScan, Scan,
     ScanOutput, TagId,
 };
-use hyperbytedb_domain::{EngineError, FieldType, FieldValue, QueryContext, SeriesId, TimeRange};
+use hyperbytedb_domain::{EngineError, FieldType, FieldValue, QueryContext, SeriesId, Tags, TimeRange};
 
 /// A stored row: tags and fields by their position in the table.
 #[derive(Debug, Clone)]
@@ -29,11 +29,11 @@ pub struct MemoryEngine {
     pub batch_rows: usize,
 }
 
-struct Batches(std::vec::IntoIter<RecordBatch>);
+struct Batches(std::vec::IntoIter<Result<RecordBatch, EngineError>>);
 
 impl BatchStream for Batches {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, EngineError> {
-        Ok(self.0.next())
+        self.0.next().transpose()
     }
 }
 
@@ -46,13 +46,17 @@ impl QueryPort for MemoryEngine {
             .flatten()
             .filter(|row| scan.time.contains(row.time))
             .filter(|row| scan.filter.as_ref().is_none_or(|p| matches(p, row)))
+            .filter(|row| is_one_of(row, scan))
             .collect();
         let (types, rows) = match &scan.output {
-            ScanOutput::Rows(output) => row_scan(rows, output, &scan.table),
+            ScanOutput::Rows(output) => match row_scan(rows, output, &scan.table) {
+                Some(answer) => answer,
+                None => return Ok(Box::new(Batches(vec![Err(EngineError::SortLimit)].into_iter()))),
+            },
             ScanOutput::Aggregates(output) => aggregate_scan(rows, output, &scan.table),
         };
-        let batches: Vec<RecordBatch> =
-            rows.chunks(self.batch_rows.max(1)).map(|rows| batch(&types, rows)).collect();
+        let batches: Vec<_> =
+            rows.chunks(self.batch_rows.max(1)).map(|rows| Ok(batch(&types, rows))).collect();
         Ok(Box::new(Batches(batches.into_iter())))
     }
 
@@ -69,6 +73,15 @@ impl QueryPort for MemoryEngine {
     ) -> Result<Vec<SeriesId>, EngineError> {
         Ok(Vec::new())
     }
+}
+
+fn is_one_of(row: &StoredRow, scan: &Scan) -> bool {
+    let series = match &scan.output {
+        ScanOutput::Rows(output) => &output.series,
+        ScanOutput::Aggregates(output) => &output.series,
+    };
+    let pairs = scan.table.tags.iter().cloned().zip(row.tags.iter().map(|value| value.to_string()));
+    series.as_ref().is_none_or(|series| series.contains(&Tags::new(pairs.collect()).series_id()))
 }
 
 fn tag(row: &StoredRow, id: TagId) -> FieldValue {
@@ -127,11 +140,15 @@ fn compare(a: &FieldValue, b: &FieldValue) -> Option<Ordering> {
 
 type Rows = Vec<Vec<FieldValue>>;
 
-fn row_scan(mut rows: Vec<&StoredRow>, output: &RowScan, table: &Table) -> (Vec<FieldType>, Rows) {
+/// `None`: more rows than may be sorted.
+fn row_scan(mut rows: Vec<&StoredRow>, output: &RowScan, table: &Table) -> Option<(Vec<FieldType>, Rows)> {
     let value = |row: &StoredRow, id: &FieldId| row.fields[id.0 as usize].clone();
     rows.retain(|row| {
         output.any_of.is_empty() || output.any_of.iter().any(|f| value(row, f) != FieldValue::Null)
     });
+    if output.sort_bound.is_some_and(|bound| bound.rows > 0 && rows.len() as u64 > bound.rows) {
+        return None;
+    }
     let group = |row: &StoredRow| -> Vec<Arc<str>> {
         output.group_by.iter().map(|t| row.tags[t.0 as usize].clone()).collect()
     };
@@ -157,7 +174,7 @@ fn row_scan(mut rows: Vec<&StoredRow>, output: &RowScan, table: &Table) -> (Vec<
     }
     let fields = output.fields.iter().map(|f| table.fields[f.0 as usize].field_type);
     let types = vec![FieldType::String; output.tags.len()];
-    (types.into_iter().chain([FieldType::Integer]).chain(fields).collect(), result)
+    Some((types.into_iter().chain([FieldType::Integer]).chain(fields).collect(), result))
 }
 
 fn aggregate_scan(rows: Vec<&StoredRow>, output: &AggregateScan, table: &Table) -> (Vec<FieldType>, Rows) {
@@ -173,6 +190,7 @@ fn aggregate_scan(rows: Vec<&StoredRow>, output: &AggregateScan, table: &Table) 
         types.push(result_type(aggregate, table));
         types.extend(aggregate.with_time.then_some(FieldType::Integer));
     }
+    types.extend(output.count_rows.then_some(FieldType::Integer));
     let mut groups: Vec<_> = groups.into_iter().collect();
     let tags_of = |tags: &[Arc<str>], after: bool| -> Vec<Arc<str>> {
         let tags = tags.iter().zip(&output.group_by);
@@ -192,6 +210,7 @@ fn aggregate_scan(rows: Vec<&StoredRow>, output: &AggregateScan, table: &Table) 
             values.push(value);
             values.extend(aggregate.with_time.then_some(time));
         }
+        values.extend(output.count_rows.then_some(FieldValue::Integer(rows.len() as i64)));
         result.push(values);
     }
     (types, result)

@@ -6,6 +6,7 @@ pub mod json;
 pub mod points;
 
 use hyperbytedb_domain::QueryContext;
+use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_planner::exec::{self, ExecOptions};
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
 use hyperbytedb_timeseriesql::ast::Statement;
@@ -18,6 +19,8 @@ use points::Store;
 pub struct Mode {
     pub pushdown: bool,
     pub chunk_rows: usize,
+    /// Rows that the engine sorts at one time; 0 = all.
+    pub sort_rows: u64,
 }
 
 /// The answer of a SELECT as InfluxDB's JSON: the `series`, or the error.
@@ -51,8 +54,12 @@ pub fn answer_in(
     let plan = prepare(select, &context).map_err(|e| e.to_string())?;
     let engine = store.engine();
     let bounds = QueryContext::unbounded();
-    let options =
-        ExecOptions { pushdown: mode.pushdown, chunk_rows: mode.chunk_rows, ..ExecOptions::default() };
+    let options = ExecOptions {
+        pushdown: mode.pushdown,
+        chunk_rows: mode.chunk_rows,
+        sort_bound: SortBound { rows: mode.sort_rows, bytes: 0 },
+        ..ExecOptions::default()
+    };
     let blocks =
         exec::execute(&plan, &engine, &|_, _| false, &bounds, &options).map_err(|e| e.to_string())?;
     let mut series = json::SeriesWriter::new(epoch);

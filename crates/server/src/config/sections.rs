@@ -169,6 +169,10 @@ section! {
         max_select_points: usize = 0,
         /// Points that the operators of one SELECT may hold back to put them in order.
         max_buffered_points: usize = 20_000_000,
+        /// Rows that the engine sorts at one time for a scan of rows: a longer one is read in slices.
+        max_sort_rows: u64 = 1_000_000,
+        /// Bytes of the rows that the engine sorts at one time for a scan of rows.
+        max_sort_bytes: u64 = 128 << 20,
         /// Rows of one block of an answer that is not chunked.
         block_rows: usize = 10_000,
     }
