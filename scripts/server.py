@@ -32,12 +32,13 @@ def wait_until_up(url, process, log):
 
 @contextlib.contextmanager
 def running(command, environment, url, directory):
+    """Yields the process, once it answers."""
     log = os.path.join(directory, "server.log")
     with open(log, "w") as out:
         process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=out, stderr=out)
         try:
             wait_until_up(url, process, log)
-            yield url
+            yield process
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -58,7 +59,8 @@ def hyperbytedb(binary, settings=None):
             "HYPERBYTEDB__LOGGING__LEVEL": "warn",
             **{f"HYPERBYTEDB__{key}": value for key, value in (settings or {}).items()},
         }
-        with running([binary, "serve"], environment, f"http://127.0.0.1:{port}", directory) as url:
+        url = f"http://127.0.0.1:{port}"
+        with running([binary, "serve"], environment, url, directory):
             yield url
 
 
@@ -78,5 +80,6 @@ def influxd():
             "INFLUXDB_HTTP_LOG_ENABLED": "false",
             "INFLUXDB_MONITOR_STORE_ENABLED": "false",
         }
-        with running(["influxd"], environment, f"http://127.0.0.1:{port}", directory) as url:
+        url = f"http://127.0.0.1:{port}"
+        with running(["influxd"], environment, url, directory):
             yield url
