@@ -10,7 +10,7 @@ SEED ?= 1
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test lint unit conformance corpus conformance-update differential differential-short bench bench-peers fuzz audit docs clean
+.PHONY: help setup setup-test build serve test lint unit conformance corpus conformance-update differential differential-short bench bench-peers bench-stream fuzz audit docs clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench: setup ## Run the micro-benchmarks of this repository
 
 bench-peers: build ## Run the side-by-side benchmark of ../shared/bench, if it is there
 	scripts/bench-peers.sh $(BIN)
+
+bench-stream: build ## Measure memory and time of answers of 50M rows (10 minutes, 2 GB of disk)
+	scripts/bench-stream.py --server $(BIN)
 
 fuzz: setup ## Fuzz each parser for FUZZ_SECONDS (default 60)
 	scripts/fuzz.sh
