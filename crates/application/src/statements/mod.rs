@@ -125,7 +125,9 @@ impl Execution<'_> {
     }
 
     fn emit_documents(&mut self, documents: Vec<Vec<SeriesBlock>>) -> Result<(), StatementError> {
-        Ok(self.sink.emit(ResultEvent::Documents { statement_id: self.statement_id, documents })?)
+        self.sink
+            .emit(ResultEvent::Documents { statement_id: self.statement_id, documents }, &self.context)?;
+        Ok(self.context.check()?)
     }
 
     /// Emits the blocks in pieces of the chunk size.
