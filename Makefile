@@ -10,7 +10,7 @@ SEED ?= 1
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test lint unit conformance corpus conformance-update differential differential-short bench bench-peers bench-stream fuzz audit docs clean
+.PHONY: help setup setup-test build serve test lint unit conformance corpus conformance-update cases-update differential differential-short bench bench-peers bench-stream fuzz audit docs clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ corpus: build ## Run the InfluxDB corpus of ../shared/conformance, if it is ther
 
 conformance-update: build ## Run the corpus and add what newly passes to the checked-in list
 	scripts/conformance.py --server $(BIN) --update
+
+cases-update: setup-test ## Rewrite the answers of all case files, from a real influxd and from our own printers
+	scripts/cases-update.py
 
 differential: build setup-test ## Compare 20,000 generated queries with a real influxd (SEED=1)
 	scripts/differential.py --server $(BIN) --seed $(SEED) --sets 50 --queries 400

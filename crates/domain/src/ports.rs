@@ -216,12 +216,25 @@ pub struct WriteRequest {
     pub body: Bytes,
 }
 
+/// A text as Go's `%q` writes it, as far as names need it.
+fn go_quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' | '"' | '\\' => out.extend(c.escape_default()),
+            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out + "\""
+}
+
 /// Why a write, or a part of it, was not accepted. Texts are InfluxDB's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
     #[error("database is required")]
     DatabaseRequired,
-    #[error("database not found: {0:?}")]
+    #[error("database not found: {}", go_quoted(.0))]
     DatabaseNotFound(String),
     #[error("retention policy not found: {0}")]
     RetentionPolicyNotFound(String),

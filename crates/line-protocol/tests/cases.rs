@@ -5,7 +5,7 @@
 //! `<TAB>`, `<NUL>` and `<xFF>` stand for those bytes. Lines without a time get 1500000000123456789.
 //! All answers but those of `differs.txt` are InfluxDB 1.6.7's.
 //!
-//! `UPDATE_CASES=1 cargo test -p hyperbytedb-line-protocol --test cases` rewrites the answers.
+//! `make cases-update` rewrites the answers.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 

@@ -2,7 +2,7 @@
 //!
 //! A case file holds points (`+ line protocol`), statements (`> SELECT …`) and the answers that follow each: a line of
 //! JSON a series, or `! error`. `#` begins a comment. Answers were written by InfluxDB:
-//! `INFLUXDB=127.0.0.1:8086 cargo test -p hyperbytedb-planner --test exec -- --ignored` writes them anew.
+//! `make cases-update` writes them anew.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 

@@ -2,7 +2,7 @@
 //!
 //! A file begins with the schema, one `table` line per measurement (`table [db.rp.]name tag… : field=type…`). Then
 //! come cases, separated by empty lines: a statement after `> `, and what it is prepared to, or `error: …`.
-//! `UPDATE_CASES=1 cargo test -p hyperbytedb-planner --test prepare` writes what comes out into the files.
+//! `make cases-update` writes what comes out into the files.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 

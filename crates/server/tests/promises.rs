@@ -154,38 +154,121 @@ fn hostile_bodies_get_errors_and_the_server_lives() {
     assert_eq!(count(&client, "SELECT count(v) FROM m"), 1);
 }
 
+/// Names that mean something elsewhere.
+const NAMES: [&str; 16] = [
+    "'; DROP TABLE x; --",
+    "back`tick",
+    "quo\"te",
+    "'",
+    "back\\slash",
+    "per%cent {x:String}",
+    "time()",
+    "日本",
+    "a,b",
+    "a=b",
+    "select",
+    "/re/",
+    "$p",
+    "tab\there",
+    "\u{1}control",
+    "NUL\0inside",
+];
+
+fn in_line(name: &str) -> String {
+    name.chars().flat_map(|c| if " ,=".contains(c) { vec!['\\', c] } else { vec![c] }).collect()
+}
+
+fn quoted(name: &str, quote: char) -> String {
+    let inner = name.replace('\\', "\\\\").replace(quote, &format!("\\{quote}")).replace('\n', "\\n");
+    format!("{quote}{inner}{quote}")
+}
+
+fn ident(name: &str) -> String {
+    quoted(name, '"')
+}
+
+/// Whether some row of the answer has this text.
+fn has(client: &Client, statement: &str, text: &str) -> bool {
+    client.rows("db0", statement).iter().flatten().any(|cell| cell.as_str() == Some(text))
+}
+
 #[test]
-fn names_are_only_names() {
+fn names_of_measurements_tags_and_fields_are_only_names() {
     let (_server, client) = server_with_db();
-    let names = [
-        "'; DROP TABLE x; --",
-        "back`tick",
-        "quo\"te",
-        "new\nline",
-        "per%cent {x:String}",
-        "\\",
-        "time()",
-        "日本",
-    ];
-    for (i, name) in names.iter().enumerate() {
-        let escaped: String = name
-            .chars()
-            .flat_map(|c| if matches!(c, ' ' | ',' | '=' | '\n') { vec!['\\', c] } else { vec![c] })
-            .collect();
-        let quoted = name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let answer = client.try_write("db0", &format!("m{i},{escaped}={escaped} {escaped}={i}i 1")).unwrap();
-        if name.contains('\n') || *name == "\\" {
-            // Not representable in line protocol everywhere; it must only not do harm.
+    // InfluxQL cannot spell a NUL: such names can be written and listed.
+    for (i, name) in NAMES.iter().enumerate() {
+        let measurement = name.replace(',', "\\,").replace(' ', "\\ ");
+        client.write("db0", &format!("{measurement},host=a v={i} 1"));
+        assert!(has(&client, "SHOW MEASUREMENTS", name), "{name}");
+        let (table, part) = (format!("m{i}"), in_line(name));
+        client.write("db0", &format!("{table},{part}={part},host=a {part}={i},text=\"x\" 1"));
+        let tag_keys = format!("SHOW TAG KEYS FROM {table}");
+        assert!(has(&client, &tag_keys, name), "{name}");
+        assert!(has(&client, &format!("SHOW FIELD KEYS FROM {table}"), name), "{name}");
+        if name.contains('\0') {
             continue;
         }
-        assert_eq!(answer.status, 204, "{name}: {}", answer.body);
-        let value = name.replace('\\', "\\\\").replace('\'', "\\'");
-        let statement = format!("SELECT \"{quoted}\"::field FROM m{i} WHERE \"{quoted}\"::tag = '{value}'");
-        let rows = client.rows("db0", &statement);
-        assert_eq!(rows.len(), 1, "{statement}");
-        assert_eq!(rows[0][1].as_u64(), Some(i as u64), "{statement}");
+        let (name_q, value_q) = (ident(name), quoted(name, '\''));
+        assert_eq!(client.rows("db0", &format!("SELECT v FROM {name_q}")).len(), 1, "{name}");
+        assert!(has(&client, &format!("SHOW TAG VALUES FROM {table} WITH KEY = {name_q}"), name), "{name}");
+        let values = format!("SELECT {name_q}::field FROM {table} WHERE {name_q}::tag = {value_q}");
+        assert_eq!(client.rows("db0", &values)[0][1].as_u64(), Some(i as u64), "{name}");
+        let grouped = client.query("db0", &format!("SELECT text FROM {table} GROUP BY {name_q}"));
+        assert_eq!(grouped["results"][0]["series"][0]["tags"][name].as_str(), Some(*name), "{name}");
+        client.query("db0", &format!("DROP SERIES FROM {table} WHERE {name_q}::tag = {value_q}"));
+        assert!(client.rows("db0", &tag_keys).is_empty(), "{name}");
+        client.query("db0", &format!("DROP MEASUREMENT {name_q}"));
+        assert!(!has(&client, "SHOW MEASUREMENTS", name), "{name}");
     }
-    let long = "n".repeat(30_000);
-    client.write("db0", &format!("{long},t={long} v=1 1"));
-    assert_eq!(client.rows("db0", &format!("SELECT v FROM \"{long}\" WHERE t = '{long}'")).len(), 1);
+}
+
+#[test]
+fn names_of_databases_policies_and_users_are_only_names() {
+    let (_server, client) = server_with_db();
+    for name in NAMES.iter().filter(|name| !name.contains('\0')) {
+        let name_q = ident(name);
+        client.query("", &format!("CREATE USER {name_q} WITH PASSWORD {}", quoted(name, '\'')));
+        assert!(has(&client, "SHOW USERS", name), "{name}");
+        let created = client.query_raw("", &format!("CREATE DATABASE {name_q}"));
+        if name.contains(['/', '\\']) || name.contains(char::is_control) {
+            assert!(created.body.contains("invalid name"), "{name}: {}", created.body);
+            continue;
+        }
+        assert!(!created.body.contains("error"), "{name}: {}", created.body);
+        client.query("", &format!("CREATE RETENTION POLICY {name_q} ON {name_q} DURATION INF REPLICATION 1"));
+        let target = [("db", *name), ("rp", *name)];
+        assert_eq!(client.post("/write", &target, b"m v=1 1").unwrap().status, 204, "{name}");
+        let rows = client.rows("db0", &format!("SELECT v FROM {name_q}.{name_q}.m"));
+        assert_eq!(rows.len(), 1, "{name}");
+        client.query("", &format!("GRANT READ ON {name_q} TO {name_q}"));
+        assert!(has(&client, &format!("SHOW GRANTS FOR {name_q}"), name), "{name}");
+        client.query("", &format!("DROP DATABASE {name_q}"));
+        client.query("", &format!("DROP USER {name_q}"));
+        assert!(!has(&client, "SHOW DATABASES", name) && !has(&client, "SHOW USERS", name), "{name}");
+    }
+    let long = "n".repeat(256);
+    let refused = client.query_raw("", &format!("CREATE DATABASE {long}"));
+    assert!(refused.body.contains("name too long"), "{}", refused.body);
+}
+
+#[test]
+fn names_may_be_long() {
+    let (_server, client) = server_with_db();
+    // A series key of the three together stays below InfluxDB's limit of 65,535 bytes.
+    let long = "n".repeat(20_000);
+    client.write("db0", &format!("{long},t={long} {long}=1 1"));
+    client.write("db0", &format!("m,{long}=x text=\"{}\" 1", "s".repeat(64 << 10)));
+    assert_eq!(client.rows("db0", &format!("SELECT {long} FROM {long} WHERE t = '{long}'")).len(), 1);
+    assert!(has(&client, "SHOW TAG KEYS FROM m", &long));
+    let text = client.rows("db0", &format!("SELECT text FROM m GROUP BY {long}"))[0][1].to_string();
+    assert_eq!(text.len(), (64 << 10) + 2);
+    for line in [format!("{} v=1 1", "n".repeat(64 << 10)), format!("m,t={} v=1 1", "n".repeat(64 << 10))] {
+        let refused = client.try_write("db0", &line).unwrap();
+        assert_eq!(refused.status, 400);
+        assert!(
+            refused.body.contains("max key length exceeded"),
+            "{}",
+            &refused.body[refused.body.len() - 200..]
+        );
+    }
 }

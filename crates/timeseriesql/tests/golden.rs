@@ -2,7 +2,7 @@
 //!
 //! A case is a statement on one or more lines, then one line: `=> ` and the printed form, or `!! ` and
 //! the error. Cases are separated by blank lines; lines that begin with `#` are comments.
-//! `UPDATE_CASES=1 cargo test -p hyperbytedb-timeseriesql --test golden` writes the results anew; look at
+//! `make cases-update` writes the results anew; look at
 //! the difference before committing it.
 
 #![allow(clippy::unwrap_used)] // a test may panic

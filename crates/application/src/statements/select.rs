@@ -12,10 +12,13 @@ use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_planner::exec::{self, ExecOptions, ExecStats};
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
 use hyperbytedb_planner::prepared::{IntoTarget, PreparedSelect};
-use hyperbytedb_timeseriesql::ast::{ExplainStatement, Measurement, SelectStatement, Statement};
+use hyperbytedb_timeseriesql::ast::{
+    ExplainStatement, Measurement, MeasurementName, SelectStatement, Source, Statement,
+};
 use hyperbytedb_timeseriesql::walk::for_each_measurement_mut;
 
 use super::rows::{Rows, integer, text};
+use super::show::instead_of_system_name;
 use super::{Execution, StatementError, StatementService};
 use crate::ingestion::now_ns;
 
@@ -28,6 +31,7 @@ impl StatementService {
         statement: &SelectStatement,
         execution: &mut Execution<'_>,
     ) -> Result<(), StatementError> {
+        refuse_system_sources(statement)?;
         let catalog = self.metadata.catalog();
         let plan = self.prepare(statement, &catalog, execution)?;
         self.flush_for(&plan)?;
@@ -196,6 +200,20 @@ impl StatementService {
         }
         failed.map_or(Ok(()), Err)
     }
+}
+
+/// InfluxDB keeps some names of measurements for itself; only the outermost FROM is looked at.
+fn refuse_system_sources(statement: &SelectStatement) -> Result<(), StatementError> {
+    for source in &statement.sources {
+        let Source::Measurement(Measurement { name: MeasurementName::Name(name), .. }) = source else {
+            continue;
+        };
+        if let Some(instead) = instead_of_system_name(name) {
+            let text = format!("unable to use system source '{name}': use {instead} instead");
+            return Err(StatementError::Text(text));
+        }
+    }
+    Ok(())
 }
 
 /// What EXPLAIN ANALYZE adds to the plan.

@@ -260,9 +260,7 @@ impl Catalog {
     fn drop_policy(&mut self, database: &str, name: &str) -> Effects {
         let Ok(db) = self.database_mut(database) else { return Effects::default() };
         let Some(policy) = db.retention_policies.remove(name) else { return Effects::default() };
-        if db.default_retention_policy == name {
-            db.default_retention_policy.clear();
-        }
+        // As in InfluxDB the name of the default policy stays, and names nothing.
         Effects {
             dropped_tables: policy.tables.values().cloned().collect(),
             changed_databases: vec![database.to_owned()],
@@ -475,11 +473,17 @@ fn valid_name(name: &str) -> Result<(), CatalogError> {
     if name.len() > NAME_BYTES_MAX {
         return Err(CatalogError::NameTooLong);
     }
-    let forbidden = |c: char| c == '/' || c == '\\' || c.is_control();
-    if name.is_empty() || name == "." || name == ".." || name.contains(forbidden) {
+    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\\']) || !is_printable(name) {
         return Err(CatalogError::InvalidName);
     }
     Ok(())
+}
+
+/// Whether all characters are printable, as Go has it: of white space only the blank.
+fn is_printable(name: &str) -> bool {
+    // A combining character counts as printable behind another one.
+    let escaped = |c: char| ['a', c].iter().collect::<String>().escape_debug().any(|e| e == '{');
+    name.chars().all(|c| c == ' ' || c == '{' || !(c.is_whitespace() || c.is_control() || escaped(c)))
 }
 
 fn new_policy(spec: &RetentionPolicySpec, ordinal: u32) -> Result<RetentionPolicy, CatalogError> {
@@ -610,6 +614,17 @@ mod tests {
             catalog.databases["db"].retention_policy("").unwrap().shard_groups.values().collect();
         assert_eq!(groups.len(), 2);
         assert_eq!((groups[0].start, groups[0].end), (-3 * DAY, 4 * DAY));
+    }
+
+    #[test]
+    fn names_are_printable() {
+        for name in ["a b", "日本", "e\u{301}", "😀", "{x}", "'; DROP TABLE x; --", "`\"$"] {
+            assert_eq!(valid_name(name), Ok(()), "{name:?}");
+        }
+        for name in ["", ".", "..", "a/b", "a\\b", "a\nb", "\u{200b}", "\u{a0}", "\u{7f}"] {
+            assert_eq!(valid_name(name), Err(CatalogError::InvalidName), "{name:?}");
+        }
+        assert_eq!(valid_name(&"n".repeat(256)), Err(CatalogError::NameTooLong));
     }
 
     #[test]

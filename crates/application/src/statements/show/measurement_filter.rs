@@ -15,12 +15,22 @@ use super::super::StatementError;
 use super::super::tag_filter::NAME_KEY;
 use super::is_equality;
 
-/// Names that InfluxDB keeps for itself; no measurement matches a condition on them.
-const SYSTEM_NAMES: [&str; 5] = ["_fieldKey", "_seriesKey", "_tagKey", "_tagValue", "_time"];
+/// The statement to use instead of a name that InfluxDB keeps for itself; `None`: it is no such name. Apart from `_name`,
+/// no measurement matches a condition on them.
+pub fn instead_of_system_name(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "_fieldKeys" => "SHOW FIELD KEYS",
+        "_measurements" => "SHOW MEASUREMENTS",
+        "_series" => "SHOW SERIES",
+        "_tagKeys" => "SHOW TAG KEYS",
+        "_tags" => "SHOW TAG VALUES",
+        "_tagKey" | NAME_KEY => "the appropriate meta command",
+        _ => return None,
+    })
+}
 
-/// Whether a name is one of InfluxDB's own, `_name` included.
 pub fn is_system_name(name: &str) -> bool {
-    name == NAME_KEY || SYSTEM_NAMES.contains(&name)
+    instead_of_system_name(name).is_some()
 }
 
 #[derive(Debug)]

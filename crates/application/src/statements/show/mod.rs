@@ -20,6 +20,7 @@ use jiff::tz::TimeZone;
 
 use super::StatementError;
 pub use lookup::Lookup;
+pub use measurement_filter::instead_of_system_name;
 
 /// The tables of the measurements a statement is about, by measurement.
 pub type Measurements = BTreeMap<String, Vec<Arc<Table>>>;
@@ -72,11 +73,9 @@ fn policy_of<'a>(
         return Err(StatementError::DatabaseRequired);
     }
     let db = catalog.database(database).ok_or_else(|| StatementError::database_not_found(database))?;
-    let missing = || match policy.filter(|name| !name.is_empty()) {
-        Some(name) => CatalogError::RetentionPolicyNotFound(name.to_owned()).into(),
-        None => StatementError::Text(format!("default retention policy not set for: {database}")),
-    };
-    db.retention_policy(policy.unwrap_or_default()).map(|rp| &**rp).ok_or_else(missing)
+    let name = policy.filter(|name| !name.is_empty()).unwrap_or(&db.default_retention_policy);
+    let missing = || CatalogError::RetentionPolicyNotFound(name.to_owned()).into();
+    db.retention_policies.get(name).map(|rp| &**rp).ok_or_else(missing)
 }
 
 fn add_tables(found: &mut Measurements, policy: &RetentionPolicy, wanted: impl Fn(&str) -> bool) {
