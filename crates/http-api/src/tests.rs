@@ -333,7 +333,16 @@ async fn queries_come_in_every_form() {
             multipart("name=\"q\"; filename=\"q.txt\""),
             "from part|||None|false",
         ),
+        // A file is the query only where nothing else is.
+        (
+            "/query?q=url",
+            "POST",
+            "multipart/form-data; boundary=B",
+            multipart("name=\"q\"; filename=\"q.txt\""),
+            "url|||None|false",
+        ),
         ("/query?q=x", "POST", "text/plain", "ignored".into(), "x|||None|false"),
+        ("/query?db=%zz&q=x&rp=%4", "GET", "", String::new(), "x|||None|true"),
         ("/query?q=x&chunked=true", "GET", "", String::new(), "x|||Some(10000)|true"),
         ("/query?q=x&chunked=true&chunk_size=5", "GET", "", String::new(), "x|||Some(5)|true"),
         ("/query?q=x&chunked=true&chunk_size=zz", "GET", "", String::new(), "x|||Some(10000)|true"),
@@ -503,6 +512,11 @@ async fn other_endpoints() {
         (&"mine".parse().unwrap(), &"mine".parse().unwrap())
     );
     assert_eq!(headers["access-control-allow-origin"], "http://a");
+    // Requests without an endpoint get no CORS headers; those with another method learn the right ones.
+    let request = Request::head("/query?q=x").header("Origin", "http://a").body(Body::empty()).unwrap();
+    let (status, headers, _) = send(&server, request).await;
+    assert_eq!((status.as_u16(), &headers["allow"]), (405, &"GET, OPTIONS, POST".parse().unwrap()));
+    assert!(!headers.contains_key("access-control-allow-origin"));
 }
 
 #[tokio::test]

@@ -130,6 +130,27 @@ fn what_one_setting_let_in_another_does_not_lose() {
 }
 
 #[test]
+fn conditions_of_deletes_may_be_long_but_not_too_deep() {
+    let (_server, client) = server_with_db();
+    client.write("db0", "m,host=a v=1 1\nm,host=b v=2 2\nm,host=h1999 v=3 3\n");
+    let chain: Vec<String> = (0..2_000).map(|i| format!("host = 'h{i}'")).collect();
+    client.query("db0", &format!("DELETE FROM m WHERE {}", chain.join(" OR ")));
+    assert_eq!(count(&client, "SELECT count(v) FROM m"), 2);
+    let nested = |levels: usize| {
+        let open = "host = 'x' OR host != 'y' AND (".repeat(levels);
+        format!("DELETE FROM m WHERE {open}host = 'a'{}", ")".repeat(levels))
+    };
+    client.query("db0", &nested(60));
+    assert_eq!(count(&client, "SELECT count(v) FROM m"), 1);
+    for levels in [126, 200] {
+        let refused = client.query_raw("db0", &nested(levels)).body;
+        assert!(refused.contains("deeper than") || !refused.contains("error"), "{refused}");
+    }
+    client.write("db0", "m,host=a v=1 1");
+    assert_eq!(count(&client, "SELECT count(v) FROM m"), 2);
+}
+
+#[test]
 fn hostile_bodies_get_errors_and_the_server_lives() {
     let (server, client) = server_with_db();
     let expect = |body: &[u8], status: u16, text: &str| {

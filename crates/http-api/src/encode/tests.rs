@@ -11,6 +11,7 @@ use super::*;
 
 enum Event {
     Series(usize, SeriesBlock),
+    Documents(usize, Vec<Vec<SeriesBlock>>),
     End(StatementEnd),
 }
 
@@ -58,6 +59,7 @@ fn bytes(shape: Shape, events: Vec<Event>) -> Vec<u8> {
     for event in events {
         match event {
             Event::Series(id, block) => encoder.series(&mut out, id, block),
+            Event::Documents(id, documents) => encoder.documents(&mut out, id, documents),
             Event::End(end) => encoder.end(&mut out, end),
         }
     }
@@ -240,6 +242,41 @@ fn chunked_documents() {
     );
     assert_eq!(chunked(events), expected);
     assert_eq!(chunked(vec![]), "");
+}
+
+/// SHOW TAG KEYS gives a document a measurement, SHOW CONTINUOUS QUERIES one for all databases; none is partial.
+#[test]
+fn documents_of_results_that_are_there_at_once() {
+    let keys = |name, key| block(name, &[], &["tagKey"], vec![text(key)]);
+    let events = || {
+        vec![
+            Event::Documents(0, vec![vec![keys("cpu", "host")], vec![keys("mem", "host")]]),
+            end(0),
+            Event::Documents(
+                1,
+                vec![vec![block("a", &[], &["name"], vec![]), block("b", &[], &["name"], vec![])]],
+            ),
+            end(1),
+            Event::Documents(2, vec![vec![]]),
+            end(2),
+        ]
+    };
+    let expected = concat!(
+        r#"{"results":[{"statement_id":0,"series":[{"name":"cpu","columns":["tagKey"],"values":[["host"]]}]}]}"#,
+        "\n",
+        r#"{"results":[{"statement_id":0,"series":[{"name":"mem","columns":["tagKey"],"values":[["host"]]}]}]}"#,
+        "\n",
+        r#"{"results":[{"statement_id":1,"series":[{"name":"a","columns":["name"]},{"name":"b","columns":["name"]}]}]}"#,
+        "\n",
+        r#"{"results":[{"statement_id":2}]}"#,
+        "\n",
+    );
+    assert_eq!(chunked(events()), expected);
+    let one = json(events());
+    assert!(
+        one.contains(r#"{"name":"mem","columns":["tagKey"],"values":[["host"]]}]},{"statement_id":1"#),
+        "{one}"
+    );
 }
 
 #[test]
