@@ -8,7 +8,8 @@ pub struct LineSpan {
 }
 
 /// The accepted lines of `body` except those whose index in `lines` is in `without` (in rising
-/// order), joined by newlines. It parses to the same points as those lines did in `body`.
+/// order). It parses to the same points as those lines did in `body`: leading blanks and newlines stay, since where a
+/// line ends depends on them.
 pub fn body_without(body: &[u8], lines: &[LineSpan], without: &[u32]) -> Vec<u8> {
     let size = lines.iter().map(|line| line.end.saturating_sub(line.start) + 1).sum();
     let mut out = Vec::with_capacity(size);
@@ -17,10 +18,9 @@ pub fn body_without(body: &[u8], lines: &[LineSpan], without: &[u32]) -> Vec<u8>
         if dropped.next_if(|&d| d as usize == index).is_some() {
             continue;
         }
-        if !out.is_empty() {
-            out.push(b'\n');
-        }
-        out.extend_from_slice(body.get(line.start..line.end).unwrap_or_default());
+        let blanks = body.iter().take(line.start).rev().take_while(|b| is_blank(**b)).count();
+        let end = body.len().min(line.end + 1);
+        out.extend_from_slice(body.get(line.start - blanks..end).unwrap_or_default());
     }
     out
 }
@@ -47,10 +47,15 @@ pub(crate) fn next_line(body: &[u8], start: usize) -> (LineSpan, usize) {
     (LineSpan { start, end: at }, at + 1)
 }
 
-/// The first position from `at` that holds no blank. InfluxDB counts NUL as one, but not CR.
+/// InfluxDB counts NUL as a blank, but not CR.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | 0)
+}
+
+/// The first position from `at` that holds no blank.
 pub(crate) fn skip_blanks(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
-    at + rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | 0)).count()
+    at + rest.iter().take_while(|b| is_blank(**b)).count()
 }
 
 #[cfg(test)]
@@ -84,8 +89,9 @@ mod tests {
         let body = b"a v=1\nbad\nb v=2\n  c v=3\n";
         let lines =
             [LineSpan { start: 0, end: 5 }, LineSpan { start: 10, end: 15 }, LineSpan { start: 18, end: 23 }];
-        assert_eq!(body_without(body, &lines, &[]), b"a v=1\nb v=2\nc v=3");
-        assert_eq!(body_without(body, &lines, &[1]), b"a v=1\nc v=3");
+        assert_eq!(body_without(body, &lines, &[]), b"a v=1\nb v=2\n  c v=3\n");
+        assert_eq!(body_without(body, &lines, &[1]), b"a v=1\n  c v=3\n");
         assert_eq!(body_without(body, &lines, &[0, 1, 2]), b"");
+        assert_eq!(body_without(&body[..23], &lines, &[0, 1]), b"  c v=3");
     }
 }
