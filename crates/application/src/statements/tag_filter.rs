@@ -14,6 +14,10 @@ use hyperbytedb_timeseriesql::regex::Regex;
 #[derive(Debug, Clone)]
 pub enum TagFilter {
     Constant(bool),
+    /// A comparison with the measurement's name.
+    Name {
+        matches: bool,
+    },
     /// Only the points could tell.
     Undecided,
     And(Box<TagFilter>, Box<TagFilter>),
@@ -93,11 +97,11 @@ impl TagFilter {
         let negated = !matches!(binary.op, BinaryOp::Eq | BinaryOp::EqRegex);
         match other {
             Expr::String(value) if key == NAME_KEY => {
-                Self::Constant((*value == table.measurement) != negated)
+                Self::Name { matches: (*value == table.measurement) != negated }
             }
             Expr::String(value) => Self::Equals { key, value: value.clone(), negated },
             Expr::Regex(pattern) if key == NAME_KEY => {
-                Self::Constant(pattern.is_match(&table.measurement) != negated)
+                Self::Name { matches: pattern.is_match(&table.measurement) != negated }
             }
             Expr::Regex(pattern) => Self::Matches { key, pattern: pattern.clone(), negated },
             Expr::VarRef(right) if !is_field(right, table) => {
@@ -116,7 +120,7 @@ impl TagFilter {
     pub fn verdict_with<'a>(&self, tag: &impl Fn(&str) -> Option<&'a str>) -> Verdict {
         let value_of = |key: &str| tag(key).unwrap_or_default();
         match self {
-            Self::Constant(value) => (*value).into(),
+            Self::Constant(value) | Self::Name { matches: value } => (*value).into(),
             Self::Undecided => Verdict::Undecided,
             Self::And(l, r) => l.verdict_with(tag).min(r.verdict_with(tag)),
             Self::Or(l, r) => l.verdict_with(tag).max(r.verdict_with(tag)),
@@ -128,11 +132,11 @@ impl TagFilter {
         }
     }
 
-    /// As [`TagFilter::verdict`], but a comparison with a tag that the series does not have is false.
+    /// As [`TagFilter::verdict`], but a comparison with anything else than a tag that the series has is false.
     pub fn matches_present(&self, tags: &Tags) -> bool {
         match self {
             Self::Constant(value) => *value,
-            Self::Undecided => false,
+            Self::Undecided | Self::Name { .. } => false,
             Self::And(l, r) => l.matches_present(tags) && r.matches_present(tags),
             Self::Or(l, r) => l.matches_present(tags) || r.matches_present(tags),
             Self::Equals { key, .. } | Self::Matches { key, .. } => {
@@ -174,7 +178,7 @@ impl TagFilter {
             right: empty(),
         };
         match self {
-            Self::Constant(value) => Predicate::Constant(*value),
+            Self::Constant(value) | Self::Name { matches: value } => Predicate::Constant(*value),
             Self::Undecided => Predicate::Constant(false),
             // A chain of one operator becomes one level, however long it is.
             Self::And(l, r) => Predicate::And(match l.predicate(table) {

@@ -11,14 +11,16 @@ use hyperbytedb_domain::Tags;
 use hyperbytedb_domain::TimeRange;
 use hyperbytedb_domain::catalog::{Database, Table};
 use hyperbytedb_domain::result::SeriesBlock;
+use hyperbytedb_domain::time::MIN_TIME;
 use hyperbytedb_timeseriesql::ast::{CardinalityOf, Expr, ShowCardinalityStatement};
-use hyperbytedb_timeseriesql::walk::any_expr;
 
 use super::super::StatementError;
 use super::super::rows::{Rows, integer, page};
-use super::super::tag_filter::{NAME_KEY, TagFilter, Verdict};
+use super::super::tag_filter::{TagFilter, Verdict};
 use super::index::{key_matches, non_empty};
-use super::{Lookup, Measurements, measurements, resolved_measurements, split_condition, without_time};
+use super::{
+    Condition, Lookup, Measurements, measurements, resolved_measurements, split_condition, without_time,
+};
 
 /// The different items of each group: by measurement (no name for SHOW MEASUREMENT CARDINALITY) and tag values.
 type Groups = BTreeMap<(String, Vec<String>), BTreeSet<String>>;
@@ -94,20 +96,21 @@ fn counts(
     s: &ShowCardinalityStatement,
     database: &str,
 ) -> Result<Vec<SeriesBlock>, StatementError> {
+    let Condition { time, rest: condition } = split_condition(s.condition.as_ref())?;
     if let Some(name) = name_in_errors(&s.of) {
         without_time(name, s.condition.as_ref())?;
-    } else if matches_no_value(s.condition.as_ref())? {
+    } else if time.min > MIN_TIME {
+        // The values of tags stand at the first moment there is.
         return Ok(Vec::new());
     }
     let found = resolved_measurements(&lookup.catalog, database, None, &s.sources)?;
-    let condition = split_condition(s.condition.as_ref())?.rest;
     let keys = group_keys(lookup, &found, &s.dimensions)?;
     let mut groups = Groups::new();
     for (name, tables) in &found {
         for table in tables {
             let filter = condition.as_ref().map(|c| TagFilter::compile(c, table));
             let decided = filter.as_ref().map(|filter| (filter, Verdict::Yes));
-            lookup.for_each(table, TimeRange::ALL, decided, &mut |tags| {
+            lookup.for_each(table, time, decided, &mut |tags| {
                 let name = if s.of == CardinalityOf::Measurement { "" } else { name.as_str() };
                 let values = keys.iter().map(|key| tags.get(key).unwrap_or_default().to_owned()).collect();
                 let items = groups.entry((name.to_owned(), values)).or_default();
@@ -187,13 +190,6 @@ fn count_block(
     let mut block = non_empty(rows).pop()?;
     block.tags = (!tags.is_empty()).then_some(tags);
     Some(block)
-}
-
-/// InfluxDB counts values of tags by the tags alone: a condition on the time or the measurement's name is never true.
-fn matches_no_value(condition: Option<&Expr>) -> Result<bool, StatementError> {
-    let is_name = |e: &Expr| matches!(e, Expr::VarRef(r) if r.name == NAME_KEY);
-    let condition = split_condition(condition)?;
-    Ok(!condition.time.is_all() || condition.rest.as_ref().is_some_and(|rest| any_expr(rest, is_name)))
 }
 
 /// How InfluxDB calls the statement when it refuses a time range; the values of tags just match none.

@@ -114,8 +114,10 @@ pub fn show_series(
         let mut keys = BTreeSet::new();
         for table in &tables {
             let filter = condition.rest.as_ref().map(|rest| TagFilter::compile(rest, table));
+            // Series found by the value of a tag do not come in order: all of them are needed.
+            let in_order = filter.as_ref().is_none_or(|filter| filter.required_value().is_none());
             let filter = filter.as_ref().map(|filter| (filter, Verdict::Undecided));
-            let mut left = wanted.saturating_sub(rows.len() as u64);
+            let mut left = if in_order { wanted.saturating_sub(rows.len() as u64) } else { u64::MAX };
             lookup.for_each(table, condition.time, filter, &mut |tags| {
                 if left == 0 {
                     return ControlFlow::Break(());
