@@ -65,7 +65,7 @@ def hyperbytedb(binary, settings=None):
 
 
 @contextlib.contextmanager
-def influxd():
+def influxd(index="tsi1"):
     """Yields the URL of a real InfluxDB with a new data folder."""
     with tempfile.TemporaryDirectory(prefix="influxd-") as directory:
         port, rpc = free_port(), free_port()
@@ -73,7 +73,7 @@ def influxd():
             "INFLUXDB_META_DIR": f"{directory}/meta",
             "INFLUXDB_DATA_DIR": f"{directory}/data",
             "INFLUXDB_DATA_WAL_DIR": f"{directory}/wal",
-            "INFLUXDB_DATA_INDEX_VERSION": "inmem",
+            "INFLUXDB_DATA_INDEX_VERSION": index,
             "INFLUXDB_HTTP_BIND_ADDRESS": f"127.0.0.1:{port}",
             "INFLUXDB_BIND_ADDRESS": f"127.0.0.1:{rpc}",
             "INFLUXDB_REPORTING_DISABLED": "true",

@@ -32,8 +32,8 @@ pub enum TagFilter {
         pattern: Regex,
         negated: bool,
     },
-    /// A comparison of two tags: InfluxDB's index takes `=` as "has both", anything else as "has the first alone".
-    HasBoth {
+    /// Two tags are equal if both are there; else, to anything but `=`, they are not.
+    SameValue {
         left: String,
         right: String,
         negated: bool,
@@ -105,7 +105,7 @@ impl TagFilter {
             }
             Expr::Regex(pattern) => Self::Matches { key, pattern: pattern.clone(), negated },
             Expr::VarRef(right) if !is_field(right, table) => {
-                Self::HasBoth { left: key, right: right.name.clone(), negated }
+                Self::SameValue { left: key, right: right.name.clone(), negated }
             }
             _ => Self::Undecided,
         }
@@ -126,8 +126,9 @@ impl TagFilter {
             Self::Or(l, r) => l.verdict_with(tag).max(r.verdict_with(tag)),
             Self::Equals { key, value, negated } => ((value_of(key) == value) != *negated).into(),
             Self::Matches { key, pattern, negated } => (pattern.is_match(value_of(key)) != *negated).into(),
-            Self::HasBoth { left, right, negated } => {
-                (tag(left).is_some() && tag(right).is_some() != *negated).into()
+            Self::SameValue { left, right, negated } => {
+                let is_same = tag(left).is_some_and(|value| tag(right) == Some(value));
+                (is_same != *negated).into()
             }
         }
     }
@@ -142,7 +143,7 @@ impl TagFilter {
             Self::Equals { key, .. } | Self::Matches { key, .. } => {
                 tags.get(key).is_some() && self.verdict(tags) == Verdict::Yes
             }
-            Self::HasBoth { left, right, negated } => match (tags.get(left), tags.get(right)) {
+            Self::SameValue { left, right, negated } => match (tags.get(left), tags.get(right)) {
                 (Some(left), Some(right)) => (left == right) != *negated,
                 _ => false,
             },
@@ -172,11 +173,6 @@ impl TagFilter {
         let empty = || Operand::Literal(FieldValue::String("".into()));
         let operand = |key: &str| table.tag(key).map_or_else(empty, Operand::Tag);
         let op = |negated: bool| if negated { CompareOp::Ne } else { CompareOp::Eq };
-        let has = |key: &str, present: bool| Predicate::Compare {
-            left: operand(key),
-            op: op(present),
-            right: empty(),
-        };
         match self {
             Self::Constant(value) | Self::Name { matches: value } => Predicate::Constant(*value),
             Self::Undecided => Predicate::Constant(false),
@@ -199,8 +195,12 @@ impl TagFilter {
                 pattern: pattern.source().to_owned(),
                 negated: *negated,
             },
-            Self::HasBoth { left, right, negated } => {
-                Predicate::And(vec![has(left, true), has(right, !*negated)])
+            Self::SameValue { left, right, negated } => {
+                let is_there = Predicate::Compare { left: operand(left), op: op(!*negated), right: empty() };
+                let is_same =
+                    Predicate::Compare { left: operand(left), op: op(*negated), right: operand(right) };
+                let terms = vec![is_there, is_same];
+                if *negated { Predicate::Or(terms) } else { Predicate::And(terms) }
             }
         }
     }

@@ -155,6 +155,11 @@ fn regex(lhs: &Expr, op: BinaryOp, rhs: &Expr, table: &Table) -> Option<Predicat
 fn comparison(lhs: &Expr, op: CompareOp, rhs: &Expr, table: &Table) -> Option<Predicate> {
     match (unparen(lhs), unparen(rhs)) {
         (Expr::VarRef(left), Expr::VarRef(right)) => between(left, op, right, table),
+        // A bound parameter puts it there. To InfluxDB all but `=~` is `!~`.
+        (Expr::VarRef(variable), regular @ Expr::Regex(_)) => match column(variable, table) {
+            Column::Tag(_) | Column::NoTag => regex(lhs, BinaryOp::NotEqRegex, regular, table),
+            Column::Field(..) | Column::NoField => Some(Predicate::Constant(false)),
+        },
         (Expr::VarRef(variable), value) => with_literal(variable, op, literal(value)?, table),
         (value, Expr::VarRef(variable)) => with_literal(variable, mirrored(op), literal(value)?, table),
         _ => None,
@@ -207,9 +212,34 @@ fn between(left: &VarRef, op: CompareOp, right: &VarRef, table: &Table) -> Optio
                 Some(Predicate::Constant(false))
             }
         }
-        (Column::Tag(l), Column::Tag(r)) if matches!(op, CompareOp::Eq | CompareOp::Ne) => {
-            Some(Predicate::Compare { left: l, op, right: r })
-        }
+        (Column::Tag(l), Column::Tag(r)) => between_tags(l, op, r),
+        // No series has both tags.
+        (Column::Tag(_) | Column::NoTag, Column::Tag(_) | Column::NoTag) => match op {
+            CompareOp::Eq => Some(Predicate::Constant(false)),
+            CompareOp::Ne => Some(Predicate::Constant(true)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Tags are equal if both are there; else they are not.
+fn between_tags(left: Operand, op: CompareOp, right: Operand) -> Option<Predicate> {
+    let compare = |left: &Operand, op, right: &Operand| Predicate::Compare {
+        left: left.clone(),
+        op,
+        right: right.clone(),
+    };
+    let none = Operand::Literal(FieldValue::String("".into()));
+    match op {
+        CompareOp::Eq => Some(Predicate::And(vec![
+            compare(&left, CompareOp::Ne, &none),
+            compare(&left, CompareOp::Eq, &right),
+        ])),
+        CompareOp::Ne => Some(Predicate::Or(vec![
+            compare(&left, CompareOp::Eq, &none),
+            compare(&left, CompareOp::Ne, &right),
+        ])),
         _ => None,
     }
 }

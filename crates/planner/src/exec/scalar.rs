@@ -102,8 +102,8 @@ pub(super) fn literal(expr: &Expr) -> Option<FieldValue> {
     Some(match expr {
         Expr::Number(n) => FieldValue::Float(*n),
         Expr::Integer(n) => FieldValue::Integer(*n),
-        // Of a duration InfluxDB makes no value.
-        Expr::Duration(_) => FieldValue::Null,
+        // Of these InfluxDB makes no value.
+        Expr::Duration(_) | Expr::Regex(_) => FieldValue::Null,
         Expr::Unsigned(n) => FieldValue::Unsigned(*n),
         Expr::String(s) => FieldValue::String(s.as_str().into()),
         Expr::Boolean(b) => FieldValue::Boolean(*b),

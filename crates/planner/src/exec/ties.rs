@@ -12,7 +12,7 @@ use hyperbytedb_domain::FieldValue;
 
 use super::error::ExecError;
 use super::level::Level;
-use super::row::{Row, RowStream};
+use super::row::{Row, RowStream, Series};
 use super::scan::TableRows;
 
 /// Rows of a group that are held to be put in order.
@@ -38,8 +38,8 @@ pub(super) struct TieOrder<'a> {
     ready: VecDeque<Row>,
     /// The first row of the next group.
     held: Option<Tied>,
-    /// The current group is too large.
-    passing: bool,
+    /// The current group, if it is too large.
+    passing: Option<Series>,
 }
 
 /// A row with what decides its place.
@@ -78,7 +78,7 @@ impl<'a> TieOrder<'a> {
     ) -> Self {
         let series_rows = series_rows_max.map(|max| SeriesRows { max, shard: 0, counts: HashMap::new() });
         let (ready, held) = (VecDeque::new(), None);
-        Self { rows, level: level.clone(), tie_break, series_rows, ready, held, passing: false }
+        Self { rows, level: level.clone(), tie_break, series_rows, ready, held, passing: None }
     }
 
     fn read(&mut self) -> Result<Option<Tied>, ExecError> {
@@ -105,7 +105,7 @@ impl<'a> TieOrder<'a> {
         let mut group = vec![first];
         while group.len() < GROUP_ROWS_MAX {
             match self.read()? {
-                Some(next) if self.is_same_group(&group[0], &next) => group.push(next),
+                Some(next) if self.is_same_group(&group[0].row.series, &next) => group.push(next),
                 next => {
                     self.held = next;
                     self.ready = ordered(group, &self.tie_break, self.level.ascending);
@@ -113,13 +113,13 @@ impl<'a> TieOrder<'a> {
                 }
             }
         }
-        self.passing = true;
+        self.passing = Some(group[0].row.series.clone());
         self.ready = group.into_iter().map(|tied| tied.row).collect();
         Ok(true)
     }
 
-    fn is_same_group(&self, a: &Tied, b: &Tied) -> bool {
-        self.level.dimensions.compare_buckets(&a.row.series, &b.row.series).is_eq()
+    fn is_same_group(&self, group: &Series, row: &Tied) -> bool {
+        self.level.dimensions.compare_buckets(group, &row.row.series).is_eq()
     }
 }
 
@@ -130,9 +130,15 @@ impl RowStream for TieOrder<'_> {
                 *row = next;
                 return Ok(true);
             }
-            if self.passing {
-                let next = self.read()?;
-                return Ok(next.map(|tied| *row = tied.row).is_some());
+            if let Some(group) = self.passing.take() {
+                match self.read()? {
+                    Some(next) if self.is_same_group(&group, &next) => {
+                        self.passing = Some(group);
+                        *row = next.row;
+                        return Ok(true);
+                    }
+                    next => self.held = next,
+                }
             }
             if !self.fill()? {
                 return Ok(false);
