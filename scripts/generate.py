@@ -352,8 +352,8 @@ class QueryGenerator:
 
     def statement(self):
         kind = self.rng.random()
-        # What the index still knows of deleted series is not defined in InfluxDB.
-        if kind < 0.06 and not self.data.has_deletions:
+        # What the index still knows of deleted series is not defined in InfluxDB, nor does it know of policies.
+        if kind < 0.06 and not self.data.has_deletions and not self.data.policies:
             return self.show()
         if kind < 0.1:
             return self.mutated()

@@ -8,8 +8,8 @@ pub struct LineSpan {
 }
 
 /// The accepted lines of `body` except those whose index in `lines` is in `without` (in rising
-/// order). It parses to the same points as those lines did in `body`: leading blanks and newlines stay, since where a
-/// line ends depends on them.
+/// order). It parses to the same points as those lines did in `body`: leading blanks and all newlines stay, since where
+/// a line ends depends on them.
 pub fn body_without(body: &[u8], lines: &[LineSpan], without: &[u32]) -> Vec<u8> {
     let size = lines.iter().map(|line| line.end.saturating_sub(line.start) + 1).sum();
     let mut out = Vec::with_capacity(size);
@@ -19,8 +19,8 @@ pub fn body_without(body: &[u8], lines: &[LineSpan], without: &[u32]) -> Vec<u8>
             continue;
         }
         let blanks = body.iter().take(line.start).rev().take_while(|b| is_blank(**b)).count();
-        let end = body.len().min(line.end + 1);
-        out.extend_from_slice(body.get(line.start - blanks..end).unwrap_or_default());
+        let (whole, next) = next_line(body, line.start - blanks);
+        out.extend_from_slice(body.get(whole.start..next).or(body.get(whole.start..)).unwrap_or_default());
     }
     out
 }
@@ -93,5 +93,8 @@ mod tests {
         assert_eq!(body_without(body, &lines, &[1]), b"a v=1\n  c v=3\n");
         assert_eq!(body_without(body, &lines, &[0, 1, 2]), b"");
         assert_eq!(body_without(&body[..23], &lines, &[0, 1]), b"  c v=3");
+        let escaped = b"a v=\"\"\\\n\nb v=1";
+        let lines = [LineSpan { start: 0, end: 7 }, LineSpan { start: 9, end: 14 }];
+        assert_eq!(body_without(escaped, &lines, &[]), escaped);
     }
 }

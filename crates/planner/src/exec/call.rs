@@ -136,7 +136,12 @@ impl Builder {
         if !matches!(call.name.as_str(), "top" | "bottom") {
             return 0;
         }
+        // A field of the same name may be shown, but it is the tag that groups.
+        let only_tables = self.only_tables;
         let tags = call.args.iter().skip(1).filter_map(|a| match a {
+            Expr::VarRef(tag) if only_tables => {
+                Some(VarRef { data_type: Some(DataType::Tag), ..tag.clone() })
+            }
             Expr::VarRef(tag) => Some(tag.clone()),
             _ => None,
         });

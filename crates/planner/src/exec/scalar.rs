@@ -68,7 +68,8 @@ impl Scalar {
                 right: Box::new(bind(&binary.rhs)?),
                 division,
             },
-            other => Self::Literal(literal(other).ok_or_else(|| ExecError::Invalid(format!("{other:?}")))?),
+            // Of anything else InfluxDB makes no value.
+            other => literal(other).map_or(Self::NULL, Self::Literal),
         })
     }
 
@@ -102,8 +103,6 @@ pub(super) fn literal(expr: &Expr) -> Option<FieldValue> {
     Some(match expr {
         Expr::Number(n) => FieldValue::Float(*n),
         Expr::Integer(n) => FieldValue::Integer(*n),
-        // Of these InfluxDB makes no value.
-        Expr::Duration(_) | Expr::Regex(_) => FieldValue::Null,
         Expr::Unsigned(n) => FieldValue::Unsigned(*n),
         Expr::String(s) => FieldValue::String(s.as_str().into()),
         Expr::Boolean(b) => FieldValue::Boolean(*b),

@@ -38,6 +38,8 @@ enum Origin {
     Tag(usize),
     /// The same; the empty string stays.
     TagText(usize),
+    /// The empty string.
+    NoText,
     Null,
 }
 
@@ -185,9 +187,11 @@ fn bind_residual(
     inputs.add_all(expr);
     let base = origins.len();
     for variable in &inputs.refs {
-        let origin = match columns.origin(variable, table) {
-            Origin::Tag(column) => Origin::TagText(column),
-            other => other,
+        let origin = match (columns.origin(variable, table), variable.data_type) {
+            (Origin::Tag(column), _) => Origin::TagText(column),
+            // To a condition, a name that nothing has is a tag without a value.
+            (Origin::Null, None | Some(DataType::Tag)) => Origin::NoText,
+            (other, _) => other,
         };
         origins.push(origin);
     }
@@ -312,6 +316,7 @@ impl Batch {
             Origin::Tag(column) | Origin::TagText(column) => {
                 FieldValue::String(self.tags[column].shared_text(row))
             }
+            Origin::NoText => FieldValue::String(Arc::from("")),
             Origin::Null => FieldValue::Null,
         }
     }
