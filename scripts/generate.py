@@ -271,17 +271,26 @@ class QueryGenerator:
         fields = self.aggregate_fields() if aggregate else self.raw_fields()
         dimensions, fill = self.dimensions(), ""
         windowed = fields is None or (aggregate and self.chance(0.6))
+        if windowed and fields and self.data.has_ties and re.match(r"(first|last|max|min)\([^)]*\), ", fields):
+            windowed = False  # which of several points it selects is not defined
         if fields is None:
             fields = self.transform(f"{self.rng.choice(['mean', 'max', 'sum', 'count', 'last'])}({self.field(True)})")
         if windowed:
             dimensions, fill = self.window(dimensions)
         elif self.chance(0.1):
             fill = self.rng.choice([" fill(7)", " fill(previous)", " fill(none)"])
+        fields = self.without_edges(fields, windowed)
         # Windows without an end run up to now, which is not the same moment on both servers.
         condition = self.condition(bounded=windowed)
         group = f" GROUP BY {', '.join(dimensions)}" if dimensions else ""
         zone = f" tz('{self.rng.choice(ZONES)}')" if self.chance(0.06) else ""
         return f"SELECT {fields} FROM {self.source()}{condition}{group}{fill}{self.tail()}{zone}"
+
+    def without_edges(self, fields, windowed):
+        """Of several points at the first or last moment of all, InfluxDB takes one of two."""
+        if windowed or not self.data.has_ties:
+            return fields
+        return fields.replace("first(", "max(").replace("last(", "min(")
 
     def mutated(self):
         """A statement with a token too many, too few, or out of place; its bounds of time stay."""
@@ -314,6 +323,7 @@ class QueryGenerator:
             field, extra = rng.choice([f"{rng.choice(['mean', 'max', 'sum', 'count', 'last'])}({self.field(True)})", self.call()]), ""
         if windowed:
             dimensions, fill = self.window(dimensions)
+        field = self.without_edges(field, windowed)
         group = f" GROUP BY {', '.join(dimensions)}" if dimensions else ""
         limit = f" LIMIT {rng.randint(1, 4)}" if self.chance(0.1) else ""
         return f"SELECT {field} AS v{extra} FROM {self.source()}{self.condition(bounded=windowed)}{group}{fill}{limit}"

@@ -6,14 +6,14 @@ use hyperbytedb_timeseriesql::regex::Regex;
 
 use super::error::ExecError;
 use crate::functions::MathFunction;
-use crate::functions::value::{self, IntegerDivision};
+use crate::functions::value::{self, Place};
 
 /// An expression whose names are positions in a row.
 #[derive(Debug, Clone)]
 pub(super) enum Scalar {
     Slot(usize),
     Literal(FieldValue),
-    Binary { op: BinaryOp, left: Box<Scalar>, right: Box<Scalar>, division: IntegerDivision },
+    Binary { op: BinaryOp, left: Box<Scalar>, right: Box<Scalar>, place: Place },
     Matches { text: Box<Scalar>, regex: Regex, negated: bool },
     Math { function: MathFunction, arguments: Vec<Scalar> },
 }
@@ -34,16 +34,21 @@ impl Scalar {
 
     /// Binds a field to the slots of a row.
     pub fn field(expr: &Expr, slots: &dyn Slots) -> Result<Self, ExecError> {
-        Self::bind(expr, slots, IntegerDivision::Float)
+        Self::bind(expr, slots, Place::Field)
     }
 
     /// Binds a condition to the slots of a row.
     pub fn condition(expr: &Expr, slots: &dyn Slots) -> Result<Self, ExecError> {
-        Self::bind(expr, slots, IntegerDivision::Integer)
+        Self::bind(expr, slots, Place::Condition)
     }
 
-    fn bind(expr: &Expr, slots: &dyn Slots, division: IntegerDivision) -> Result<Self, ExecError> {
-        let bind = |expr| Self::bind(expr, slots, division);
+    /// The same for a condition on a subquery.
+    pub fn subquery_condition(expr: &Expr, slots: &dyn Slots) -> Result<Self, ExecError> {
+        Self::bind(expr, slots, Place::SubqueryCondition)
+    }
+
+    fn bind(expr: &Expr, slots: &dyn Slots, place: Place) -> Result<Self, ExecError> {
+        let bind = |expr| Self::bind(expr, slots, place);
         Ok(match expr {
             Expr::Paren(inner) => bind(inner)?,
             Expr::VarRef(variable) => slots.variable(variable).map_or(Self::NULL, Self::Slot),
@@ -66,7 +71,7 @@ impl Scalar {
                 op: binary.op,
                 left: Box::new(bind(&binary.lhs)?),
                 right: Box::new(bind(&binary.rhs)?),
-                division,
+                place,
             },
             // Of anything else InfluxDB makes no value.
             other => literal(other).map_or(Self::NULL, Self::Literal),
@@ -78,8 +83,8 @@ impl Scalar {
         match self {
             Self::Slot(i) => row.get(*i).cloned().unwrap_or_default(),
             Self::Literal(value) => value.clone(),
-            Self::Binary { op, left, right, division } => {
-                value::evaluate(*op, &left.evaluate(row), &right.evaluate(row), *division)
+            Self::Binary { op, left, right, place } => {
+                value::evaluate(*op, &left.evaluate(row), &right.evaluate(row), *place)
             }
             Self::Matches { text, regex, negated } => match text.evaluate(row) {
                 FieldValue::String(text) => FieldValue::Boolean(regex.is_match(&text) != *negated),

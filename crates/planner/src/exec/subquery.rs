@@ -128,7 +128,7 @@ impl Filter {
             column(variable, subquery).unwrap_or_else(tag)
         };
         let origins = inputs.refs.iter().map(origin).collect();
-        let condition = Scalar::condition(condition, &inputs as &dyn Slots)?;
+        let condition = Scalar::subquery_condition(condition, &inputs as &dyn Slots)?;
         Ok(Self { condition, origins, values: Vec::new() })
     }
 

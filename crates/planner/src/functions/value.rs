@@ -7,40 +7,27 @@ use hyperbytedb_timeseriesql::ast::BinaryOp;
 
 use FieldValue::{Boolean, Float, Integer, Null, Unsigned};
 
-/// What `/` makes of two integers.
+/// Where an expression stands, for that decides what an operator does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IntegerDivision {
-    /// In the fields of a SELECT.
-    Float,
-    /// In conditions: towards zero.
-    Integer,
+pub enum Place {
+    /// A field of a SELECT: dividing integers gives a float; beside a boolean `Null` counts as false.
+    Field,
+    /// A condition on a subquery: integers divide towards zero; beside a boolean `Null` counts as false.
+    SubqueryCondition,
+    /// A condition on stored points: integers divide towards zero; nothing equals `Null`.
+    Condition,
 }
 
-/// `left op right` in a field of a SELECT: dividing integers gives a float. See [`evaluate`].
-pub fn binary(op: BinaryOp, left: &FieldValue, right: &FieldValue) -> FieldValue {
-    evaluate(op, left, right, IntegerDivision::Float)
-}
-
-/// `left op right` in a condition: dividing integers gives an integer. See [`evaluate`].
-pub fn binary_in_condition(op: BinaryOp, left: &FieldValue, right: &FieldValue) -> FieldValue {
-    evaluate(op, left, right, IntegerDivision::Integer)
-}
-
-/// `left op right` for every operator but those on regular expressions (see [`regex_match`]).
+/// `left op right` for every operator but those on regular expressions.
 ///
 /// Comparisons and `AND`/`OR` give a boolean. Where the types do not fit, comparisons give false and the
-/// others `Null`. Beside a boolean `Null` counts as false. An integer and a float compute as floats, an
+/// others `Null`. An integer and a float compute as floats, an
 /// integer and an unsigned one as unsigned. Integers wrap around; dividing by zero gives zero.
-pub fn evaluate(
-    op: BinaryOp,
-    left: &FieldValue,
-    right: &FieldValue,
-    division: IntegerDivision,
-) -> FieldValue {
+pub fn evaluate(op: BinaryOp, left: &FieldValue, right: &FieldValue, place: Place) -> FieldValue {
     let no = Boolean(false);
     let (left, right) = match (left, right) {
-        (Null, Boolean(_)) => (&no, right),
-        (Boolean(_), Null) => (left, &no),
+        (Null, Boolean(_)) if place != Place::Condition => (&no, right),
+        (Boolean(_), Null) if place != Place::Condition => (left, &no),
         _ => (left, right),
     };
     let result = match (left, right) {
@@ -50,7 +37,7 @@ pub fn evaluate(
             BinaryOp::NotEq => Some(Boolean(l != r)),
             _ => None,
         },
-        (Integer(l), Integer(r)) => integers(op, *l, *r, division),
+        (Integer(l), Integer(r)) => integers(op, *l, *r, place),
         (Integer(l), Unsigned(r)) => compare_mixed(op, *l, *r).or_else(|| unsigned(op, *l as u64, *r)),
         (Unsigned(l), Integer(r)) => {
             compare_mixed(mirrored(op), *r, *l).or_else(|| unsigned(op, *l, *r as u64))
@@ -62,15 +49,6 @@ pub fn evaluate(
         },
     };
     result.unwrap_or(if op.is_comparison() { Boolean(false) } else { Null })
-}
-
-/// `value =~ regex` or `value !~ regex`; `Null` if the value is no string.
-pub fn regex_match(op: BinaryOp, value: &FieldValue, is_match: impl FnOnce(&str) -> bool) -> FieldValue {
-    match (op, value) {
-        (BinaryOp::EqRegex, FieldValue::String(text)) => Boolean(is_match(text)),
-        (BinaryOp::NotEqRegex, FieldValue::String(text)) => Boolean(!is_match(text)),
-        _ => Null,
-    }
 }
 
 /// Is a condition's value true? Anything but the boolean is not.
@@ -114,14 +92,12 @@ fn floats(op: BinaryOp, l: f64, r: f64) -> Option<FieldValue> {
     })
 }
 
-fn integers(op: BinaryOp, l: i64, r: i64, division: IntegerDivision) -> Option<FieldValue> {
+fn integers(op: BinaryOp, l: i64, r: i64, place: Place) -> Option<FieldValue> {
     Some(match op {
         BinaryOp::Add => Integer(l.wrapping_add(r)),
         BinaryOp::Sub => Integer(l.wrapping_sub(r)),
         BinaryOp::Mul => Integer(l.wrapping_mul(r)),
-        BinaryOp::Div if division == IntegerDivision::Float => {
-            Float(if r == 0 { 0.0 } else { l as f64 / r as f64 })
-        }
+        BinaryOp::Div if place == Place::Field => Float(if r == 0 { 0.0 } else { l as f64 / r as f64 }),
         BinaryOp::Div => Integer(if r == 0 { 0 } else { l.wrapping_div(r) }),
         BinaryOp::Mod => Integer(if r == 0 { 0 } else { l.wrapping_rem(r) }),
         BinaryOp::BitAnd => Integer(l & r),
