@@ -57,12 +57,12 @@ struct SeriesRows {
 }
 
 impl SeriesRows {
-    fn admits(&mut self, tied: &Tied) -> bool {
-        if self.shard != tied.shard {
-            self.shard = tied.shard;
+    fn admits(&mut self, series_key: &str, shard: i128) -> bool {
+        if self.shard != shard {
+            self.shard = shard;
             self.counts.clear();
         }
-        let count = self.counts.entry_ref(tied.series_key.as_str()).or_default();
+        let count = self.counts.entry_ref(series_key).or_default();
         *count += 1;
         *count <= self.max
     }
@@ -81,31 +81,39 @@ impl<'a> TieOrder<'a> {
         Self { rows, level: level.clone(), tie_break, series_rows, ready, held, passing: None }
     }
 
-    fn read(&mut self) -> Result<Option<Tied>, ExecError> {
-        let mut row = Row::default();
-        while self.rows.next_row(&mut row)? {
-            let tied =
-                Tied { series_key: self.rows.series_key(), shard: self.rows.shards().index(row.time), row };
-            if self.series_rows.as_mut().is_none_or(|rows| rows.admits(&tied)) {
-                return Ok(Some(tied));
+    /// Overwrites `row` with the next one that is read of its series; false at the end.
+    fn read(&mut self, row: &mut Row) -> Result<bool, ExecError> {
+        while self.rows.next_row(row)? {
+            let Some(series_rows) = &mut self.series_rows else { return Ok(true) };
+            if series_rows.admits(&self.rows.series_key(), self.rows.shards().index(row.time)) {
+                return Ok(true);
             }
-            row = tied.row;
         }
-        Ok(None)
+        Ok(false)
+    }
+
+    fn read_tied(&mut self) -> Result<Option<Tied>, ExecError> {
+        let mut row = Row::default();
+        Ok(self.read(&mut row)?.then(|| self.tied(row)))
+    }
+
+    /// The row that was read last, with what decides its place.
+    fn tied(&self, row: Row) -> Tied {
+        Tied { series_key: self.rows.series_key(), shard: self.rows.shards().index(row.time), row }
     }
 
     /// Reads a group and puts it in order; false at the end.
     fn fill(&mut self) -> Result<bool, ExecError> {
         let Some(first) = (match self.held.take() {
             Some(held) => Some(held),
-            None => self.read()?,
+            None => self.read_tied()?,
         }) else {
             return Ok(false);
         };
         let mut group = vec![first];
         while group.len() < GROUP_ROWS_MAX {
-            match self.read()? {
-                Some(next) if self.is_same_group(&group[0].row.series, &next) => group.push(next),
+            match self.read_tied()? {
+                Some(next) if self.is_same_group(&group[0].row.series, &next.row) => group.push(next),
                 next => {
                     self.held = next;
                     self.ready = ordered(group, &self.tie_break, self.level.ascending);
@@ -118,8 +126,8 @@ impl<'a> TieOrder<'a> {
         Ok(true)
     }
 
-    fn is_same_group(&self, group: &Series, row: &Tied) -> bool {
-        self.level.dimensions.compare_buckets(group, &row.row.series).is_eq()
+    fn is_same_group(&self, group: &Series, row: &Row) -> bool {
+        self.level.dimensions.compare_buckets(group, &row.series).is_eq()
     }
 }
 
@@ -131,14 +139,14 @@ impl RowStream for TieOrder<'_> {
                 return Ok(true);
             }
             if let Some(group) = self.passing.take() {
-                match self.read()? {
-                    Some(next) if self.is_same_group(&group, &next) => {
-                        self.passing = Some(group);
-                        *row = next.row;
-                        return Ok(true);
-                    }
-                    next => self.held = next,
+                if !self.read(row)? {
+                    return Ok(false);
                 }
+                if self.is_same_group(&group, row) {
+                    self.passing = Some(group);
+                    return Ok(true);
+                }
+                self.held = Some(self.tied(std::mem::take(row)));
             }
             if !self.fill()? {
                 return Ok(false);
@@ -329,8 +337,8 @@ mod tests {
     #[test]
     fn a_series_is_read_up_to_its_limit_in_each_shard() {
         let mut rows = SeriesRows { max: 1, shard: 0, counts: HashMap::new() };
-        assert!(rows.admits(&tied("a", 1)) && rows.admits(&tied("b", 1)));
-        assert!(!rows.admits(&tied("a", 2)));
-        assert!(rows.admits(&Tied { shard: 1, ..tied("a", 3) }));
+        assert!(rows.admits("a", 0) && rows.admits("b", 0));
+        assert!(!rows.admits("a", 0));
+        assert!(rows.admits("a", 1));
     }
 }
