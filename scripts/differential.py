@@ -102,23 +102,24 @@ def all_series(answer):
     return [series for result in results for series in result.get("series", [])]
 
 
+def keep_columns(series, is_kept):
+    """Leaves out the columns of which `is_kept`, asked with the name and the values, says no."""
+    rows, columns = series.get("values", []), series["columns"]
+    kept = [i for i, column in enumerate(columns) if is_kept(column, [row[i] for row in rows])]
+    series["columns"] = [columns[i] for i in kept]
+    series["values"] = [[row[i] for i in kept] for row in rows]
+
+
 def with_columns_of(reference, answer):
     """The answer without columns that the reference does not have, if they say nothing."""
     for expected, series in zip(all_series(reference), all_series(answer)):
-        rows, columns = series.get("values", []), series["columns"]
-        kept = [i for i, column in enumerate(columns)
-                if column in expected["columns"] or len({json.dumps(row[i]) for row in rows}) > 1]
-        series["columns"] = [columns[i] for i in kept]
-        series["values"] = [[row[i] for i in kept] for row in rows]
+        keep_columns(series, lambda column, values: column in expected["columns"] or len(set(map(json.dumps, values))) > 1)
     return answer
 
 
 def without_empty_columns(answer):
     for series in all_series(answer):
-        rows, columns = series.get("values", []), series["columns"]
-        kept = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
-        series["columns"] = [columns[i] for i in kept]
-        series["values"] = [[row[i] for i in kept] for row in rows]
+        keep_columns(series, lambda _, values: any(value is not None for value in values))
     return answer
 
 

@@ -74,27 +74,20 @@ impl CallPlan {
             level: builder.level,
         }))
     }
-}
 
-impl CallPlan {
     /// The order of the rows that the call reads, where InfluxDB's depends on how it computes it.
     pub fn tie_break(&self) -> TieBreak {
         use Aggregate::{First, Last, Max, Min};
-        let ascending = self.level.ascending;
-        match self.stages.first() {
-            Some(StagePlan::Reduce(reduce)) if self.level.interval.is_none() && reduce.aggregate == Last => {
-                TieBreak::Series { ascending: false }
-            }
-            Some(StagePlan::Reduce(reduce)) if self.level.interval.is_none() && reduce.aggregate == First => {
-                TieBreak::Series { ascending: true }
-            }
-            Some(StagePlan::Reduce(reduce))
-                if matches!(reduce.aggregate, First | Last | Max | Min) || reduce.grouping_aux > 0 =>
-            {
-                TieBreak::Series { ascending }
-            }
-            _ => TieBreak::Heap { texts: self.aux.clone() },
-        }
+        let heap = || TieBreak::Heap { texts: self.aux.clone() };
+        let Some(StagePlan::Reduce(reduce)) = self.stages.first() else { return heap() };
+        let ascending = match reduce.aggregate {
+            First if self.level.interval.is_none() => true,
+            Last if self.level.interval.is_none() => false,
+            First | Last | Max | Min => self.level.ascending,
+            _ if reduce.grouping_aux > 0 => self.level.ascending,
+            _ => return heap(),
+        };
+        TieBreak::Series { ascending }
     }
 
     /// `top` and `bottom` choose from what LIMIT lets through, unless they group.

@@ -122,7 +122,7 @@ impl Reduce {
     fn end_window(&mut self, emit: &mut Emit<'_>) {
         let Some(window) = self.window.take() else { return };
         let mut active = std::mem::take(&mut self.active);
-        let some_group = active.first().map(|&position| self.groups.members[position].0.clone());
+        let some_group = active.first().copied();
         self.groups.sort(&mut active);
         let start = shown_start(window.start);
         for position in active.drain(..) {
@@ -139,7 +139,8 @@ impl Reduce {
             });
         }
         self.active = active;
-        if let (true, Some(series)) = (self.emitted.is_empty(), some_group) {
+        if let (true, Some(position)) = (self.emitted.is_empty(), some_group) {
+            let series = self.groups.members[position].0.clone();
             match self.reduced(Point::new(start, FieldValue::Null)) {
                 Some(gap) => self.emitted.push((series, gap)),
                 None => return,
