@@ -10,6 +10,9 @@ engine_dir=$cache/chdb-$chdb_version
 stamp=$engine_dir/.complete
 link=third_party/chdb/lib
 
+staging=""
+trap '[ -z "$staging" ] || rm -rf "$staging"' EXIT
+
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 install_packages() {
@@ -20,7 +23,11 @@ install_packages() {
 }
 
 # bindgen (RocksDB, chDB) loads libclang when it runs.
-have_libclang() { compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || compgen -G '/usr/lib/*/libclang*.so*' >/dev/null || [ -n "${LIBCLANG_PATH:-}" ]; }
+# libclang-cpp, which other packages bring, is another library.
+have_libclang() {
+  [ -n "${LIBCLANG_PATH:-}" ] && return
+  compgen -G '/usr/lib/llvm-*/lib/libclang[.-][0-9s]*' >/dev/null || compgen -G '/usr/lib/*/libclang[.-][0-9s]*' >/dev/null
+}
 
 engine_package() {
   case "$(uname -s)-$(uname -m)" in
@@ -48,9 +55,7 @@ check_integrity() {
 
 fetch_engine() {
   mkdir -p "$cache"
-  local staging
   staging=$(mktemp -d "$cache/chdb.XXXXXX")
-  trap 'rm -rf "$staging"' EXIT
   echo "setup: fetching libchdb $chdb_version (once per user, 170 MB)"
   (cd "$staging" && npm pack --silent "$(engine_package)@$chdb_version" >/dev/null)
   local archive
