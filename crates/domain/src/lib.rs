@@ -6,6 +6,8 @@
 
 pub mod cancel;
 pub mod catalog;
+pub mod clock;
+pub mod columns;
 pub mod error;
 pub mod field;
 pub mod points;
@@ -13,10 +15,12 @@ pub mod ports;
 pub mod result;
 pub mod scan;
 pub mod series;
+pub mod text;
 pub mod time;
 pub mod wal;
 
 pub use cancel::{CancelToken, QueryContext};
+pub use clock::HybridClock;
 pub use error::{EngineError, StorageError};
 pub use field::{FieldType, FieldValue};
 pub use points::PointsBatch;

@@ -26,9 +26,30 @@ pub struct Scan {
     pub table: Arc<Table>,
     pub time: TimeRange,
     pub filter: Option<Predicate>,
-    /// Whether rows of one series and time may be stored apart and must be merged while reading.
+    /// Numbers of the shard groups whose partitions hold the range; `None` = all. Set by the reader.
+    pub shards: Option<Arc<[u64]>>,
+    /// Whether rows of one series and time may be stored apart and must be merged while reading. Set by the reader.
     pub merge_duplicates: bool,
     pub output: ScanOutput,
+}
+
+/// Rows of one table by what they are, not by how they are read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowSelection {
+    pub time: TimeRange,
+    /// Over tags only.
+    pub filter: Option<Predicate>,
+    /// Only rows of these series.
+    pub series: Option<Arc<[SeriesId]>>,
+    /// Numbers of the shard groups whose partitions can hold such rows; `None` = all.
+    pub shards: Option<Arc<[u64]>>,
+}
+
+impl RowSelection {
+    /// All rows of a time range.
+    pub fn of_time(time: TimeRange) -> Self {
+        Self { time, filter: None, series: None, shards: None }
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::Command;
+use crate::catalog::{Command, TableId};
 use crate::time::Precision;
 
 /// Position of a record in the log; the first is 1.
@@ -23,11 +23,20 @@ pub struct WalRecord {
 #[derive(Debug, Clone, PartialEq)]
 pub enum WalEntry {
     Write(WriteEntry),
-    /// A drop, delete or other catalogue command, ordered with the writes.
+    /// A change of the catalogue, or a delete.
     Command(Command),
 }
 
-/// An accepted write: line protocol without the lines that were refused.
+/// A measurement of a write: the table and the version of its schema that the points were resolved against. A
+/// measurement that is dropped and made again is another table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableVersion {
+    pub measurement: String,
+    pub table: TableId,
+    pub version: u32,
+}
+
+/// An accepted write: line protocol without the lines that were refused, and what it was resolved against.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WriteEntry {
     pub database: String,
@@ -35,6 +44,10 @@ pub struct WriteEntry {
     pub precision: Precision,
     /// Time of the points that have none, in nanoseconds.
     pub default_time: i64,
+    /// One for each measurement of the body.
+    pub tables: Vec<TableVersion>,
+    /// Numbers of the shard groups that hold the points.
+    pub shards: Vec<u64>,
     #[serde(with = "body_bytes")]
     pub body: Bytes,
 }

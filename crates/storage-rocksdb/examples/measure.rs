@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use hyperbytedb_domain::catalog::{Command, Table};
-use hyperbytedb_domain::ports::{MetadataPort, SeriesIndexPort, WalPort};
+use hyperbytedb_domain::catalog::{Catalog, Command, Table, TableExtension};
+use hyperbytedb_domain::ports::{CatalogPort, NewRecord, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::wal::{WalEntry, WalRecord, WriteEntry};
 use hyperbytedb_domain::{Precision, SeriesId, Tags};
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync, decode_record, encode_record};
@@ -73,6 +73,8 @@ fn record(clock: u64, body: Vec<u8>) -> WalRecord {
         retention_policy: String::new(),
         precision: Precision::Nanosecond,
         default_time: 0,
+        tables: Vec::new(),
+        shards: Vec::new(),
         body: body.into(),
     };
     WalRecord { origin: 1, clock, entry: WalEntry::Write(entry) }
@@ -99,15 +101,16 @@ fn measure_wal(dir: PathBuf) {
             let (mut bytes, mut written) = (0, 0);
             let (started, cpu) = (Instant::now(), cpu_seconds());
             for round in 0..rounds {
-                let records: Vec<WalRecord> = (0..group)
+                let records: Vec<NewRecord> = (0..group)
                     .map(|i| {
                         let body = bodies[(round + i) % bodies.len()].clone();
                         bytes += body.len();
-                        record(round as u64, body)
+                        let WalRecord { origin, clock, entry } = record(round as u64, body);
+                        NewRecord { origin, clock, entry: storage.wal.encode(&entry).expect("encode") }
                     })
                     .collect();
                 written += records.len();
-                let first = storage.wal.append(&records).expect("append");
+                let first = storage.wal.append(records, false).expect("append");
                 if round % 20 == 19 {
                     storage.wal.truncate_before(first.saturating_sub(20)).expect("truncate");
                 }
@@ -140,15 +143,22 @@ fn measure_series(dir: PathBuf) {
         ..StorageOptions::in_directory(&dir)
     };
     let storage = Storage::open(&options).expect("open");
-    storage.metadata.apply(&Command::CreateDatabase { name: "db".into(), policy: None }).expect("create");
-    let extend = Command::ExtendTable {
-        database: "db".into(),
-        retention_policy: String::new(),
-        measurement: "m".into(),
-        tags: Vec::new(),
-        fields: Vec::new(),
-    };
-    let table = storage.metadata.apply(&extend).expect("extend").table.expect("a table");
+    let table = TableExtension { measurement: "m".into(), ..TableExtension::default() };
+    let commands = [
+        Command::CreateDatabase { name: "db".into(), policy: None },
+        Command::ExtendSchema {
+            database: "db".into(),
+            retention_policy: String::new(),
+            tables: vec![table],
+            times: Vec::new(),
+        },
+    ];
+    let mut catalog = Catalog::default();
+    for command in &commands {
+        catalog.apply(command).expect("apply");
+    }
+    let table = catalog.table("db", "", "m").expect("a table").clone();
+    storage.catalog.publish(catalog, 2).expect("publish");
     println!("at start: RSS {} MB", rss_megabytes());
     for round in ["new", "known"] {
         let (mut spent, mut cpu) = (Duration::ZERO, 0.0);
@@ -210,7 +220,7 @@ fn measure_series(dir: PathBuf) {
         count_series(&storage, &table)
     });
     timed("drop", || {
-        storage.series.drop_table(&table).expect("drop");
+        storage.series.drop_table(table.id).expect("drop");
         count_series(&storage, &table)
     });
 }

@@ -7,8 +7,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod catalog;
 mod database;
-mod metadata;
+mod local_state;
 mod options;
 mod series;
 mod stored;
@@ -17,9 +18,9 @@ mod wal;
 use std::sync::Arc;
 
 use hyperbytedb_domain::StorageError;
-use hyperbytedb_domain::ports::MetadataPort;
 
-pub use metadata::RocksMetadata;
+pub use catalog::RocksCatalog;
+pub use local_state::RocksLocalState;
 pub use options::{StorageOptions, WalSync};
 pub use series::RocksSeriesIndex;
 pub use wal::{RecordError, RocksWal, decode_record, encode_record};
@@ -27,7 +28,8 @@ pub use wal::{RecordError, RocksWal, decode_record, encode_record};
 /// The adapters of one server.
 pub struct Storage {
     pub wal: Arc<RocksWal>,
-    pub metadata: Arc<RocksMetadata>,
+    pub catalog: Arc<RocksCatalog>,
+    pub local_state: Arc<RocksLocalState>,
     pub series: Arc<RocksSeriesIndex>,
 }
 
@@ -36,10 +38,12 @@ impl Storage {
     pub fn open(options: &StorageOptions) -> Result<Self, StorageError> {
         options.validate()?;
         let wal = RocksWal::open(options)?;
-        let db = metadata::open_database(options)?;
-        let metadata = RocksMetadata::load(db.clone())?;
-        let series = RocksSeriesIndex::load(db, options)?;
-        series.retain_tables(&metadata.catalog())?;
-        Ok(Self { wal: Arc::new(wal), metadata: Arc::new(metadata), series: Arc::new(series) })
+        let db = catalog::open_database(options)?;
+        Ok(Self {
+            wal: Arc::new(wal),
+            catalog: Arc::new(RocksCatalog::load(db.clone())?),
+            local_state: Arc::new(RocksLocalState::new(db.clone())),
+            series: Arc::new(RocksSeriesIndex::load(db, options)?),
+        })
     }
 }

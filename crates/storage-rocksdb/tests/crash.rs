@@ -10,8 +10,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use hyperbytedb_domain::catalog::{Command as CatalogCommand, FieldDef};
-use hyperbytedb_domain::ports::{MetadataPort, SeriesIndexPort, WalPort};
+use hyperbytedb_domain::catalog::{Catalog, Command as CatalogCommand, FieldDef, TableExtension};
+use hyperbytedb_domain::ports::{CatalogPort, NewRecord, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::wal::{WalEntry, WalRecord, WriteEntry};
 use hyperbytedb_domain::{FieldType, Precision, Tags};
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions};
@@ -39,19 +39,35 @@ fn record(number: u64) -> WalRecord {
         retention_policy: String::new(),
         precision: Precision::Nanosecond,
         default_time: number as i64,
+        tables: Vec::new(),
+        shards: Vec::new(),
         body: body(number).into_bytes().into(),
     };
     WalRecord { origin: 1, clock: number, entry: WalEntry::Write(entry) }
 }
 
 fn field(number: u64) -> CatalogCommand {
-    CatalogCommand::ExtendTable {
-        database: "db".into(),
-        retention_policy: String::new(),
-        measurement: format!("m{}", number % 7),
+    let table = TableExtension {
+        measurement: measurement(number),
         tags: Vec::new(),
         fields: vec![FieldDef { name: format!("f{number}"), field_type: FieldType::Float }],
+    };
+    CatalogCommand::ExtendSchema {
+        database: "db".into(),
+        retention_policy: String::new(),
+        tables: vec![table],
+        times: Vec::new(),
     }
+}
+
+fn measurement(number: u64) -> String {
+    format!("m{}", number % 7)
+}
+
+fn apply(storage: &Storage, command: &CatalogCommand) {
+    let mut catalog = Catalog::clone(&storage.catalog.catalog());
+    catalog.apply(command).unwrap();
+    storage.catalog.publish(catalog, storage.catalog.applied() + 1).unwrap();
 }
 
 fn tags(number: u64) -> Tags {
@@ -63,13 +79,16 @@ fn tags(number: u64) -> Tags {
 fn writer_process() {
     let Ok(dir) = std::env::var(DIRECTORY) else { return };
     let storage = Storage::open(&options(&PathBuf::from(dir))).unwrap();
-    storage.metadata.apply(&CatalogCommand::CreateDatabase { name: "db".into(), policy: None }).unwrap();
+    apply(&storage, &CatalogCommand::CreateDatabase { name: "db".into(), policy: None });
     loop {
         let number = storage.wal.last_sequence() + 1;
-        let table = storage.metadata.apply(&field(number)).unwrap().table.unwrap();
+        apply(&storage, &field(number));
+        let table = storage.catalog.catalog().table("db", "", &measurement(number)).unwrap().clone();
         let tags = tags(number);
         storage.series.register(&table, &[(tags.series_id(), &tags)]).unwrap()[0].clone().unwrap();
-        storage.wal.append(&[record(number)]).unwrap();
+        let WalRecord { origin, clock, entry } = record(number);
+        let entry = storage.wal.encode(&entry).unwrap();
+        storage.wal.append(vec![NewRecord { origin, clock, entry }], false).unwrap();
         println!("acknowledged {number}");
         if number.is_multiple_of(50) {
             storage.wal.truncate_before(number.saturating_sub(RECORDS_KEPT)).unwrap();
@@ -118,7 +137,7 @@ fn check(dir: &Path, acknowledged: u64) -> u64 {
     }
     assert_eq!(records.last().map(|(sequence, _)| *sequence), Some(last));
 
-    let catalog = storage.metadata.catalog();
+    let catalog = storage.catalog.catalog();
     let mut series = 0;
     for table in catalog.tables() {
         storage
@@ -131,7 +150,7 @@ fn check(dir: &Path, acknowledged: u64) -> u64 {
     }
     assert!(series >= last, "{series} series of {last}");
     for number in 1..=last {
-        let table = catalog.table("db", "", &format!("m{}", number % 7)).unwrap();
+        let table = catalog.table("db", "", &measurement(number)).unwrap();
         assert!(table.field(&format!("f{number}")).is_some(), "field {number}");
     }
     last

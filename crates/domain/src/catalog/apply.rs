@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::command::{Command, RetentionPolicySpec};
+use super::command::{Command, RetentionPolicySpec, TableExtension};
 use super::error::CatalogError;
 use super::model::{
-    Catalog, ContinuousQuery, Database, FieldDef, MaterializedView, Privilege, RetentionPolicy, ShardGroup,
+    Catalog, ContinuousQuery, Database, MaterializedView, Privilege, RetentionPolicy, ShardGroup,
     Subscription, Table, TableId, User,
 };
+use crate::time::TimeRange;
 
 const HOUR: i64 = 3_600_000_000_000;
 const DAY: i64 = 24 * HOUR;
@@ -21,16 +22,10 @@ const NAME_BYTES_MAX: usize = 255;
 /// What else must happen because of a command.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Effects {
-    /// Tables that are gone from the catalogue: engine and series index must drop them.
+    /// Tables that are gone from the catalogue: memory, engine and series index must drop them.
     pub dropped_tables: Vec<Arc<Table>>,
-    /// Time slices to drop from tables: (table, start, end excluded).
-    pub dropped_slices: Vec<(Arc<Table>, i64, i64)>,
-    /// The table made or extended.
-    pub table: Option<Arc<Table>>,
-    /// Databases whose stored form changed or that are gone.
-    pub changed_databases: Vec<String>,
-    /// Users whose stored form changed or that are gone.
-    pub changed_users: Vec<String>,
+    /// Shard groups that are gone, with the tables that may have a partition of each.
+    pub dropped_shards: Vec<(Arc<Table>, u64)>,
 }
 
 impl Catalog {
@@ -46,22 +41,12 @@ impl Catalog {
                 self.alter_policy(database, spec, *default)
             }
             Command::DropRetentionPolicy { database, name } => Ok(self.drop_policy(database, name)),
-            Command::ExtendTable { database, retention_policy, measurement, tags, fields } => {
-                self.extend_table(database, retention_policy, measurement, tags, fields)
-            }
-            Command::EnsureShardGroups { database, retention_policy, times } => {
-                self.ensure_shard_groups(database, retention_policy, times)
+            Command::ExtendSchema { database, retention_policy, tables, times } => {
+                self.extend_schema(database, retention_policy, tables, times)
             }
             Command::DropMeasurement { database, name } => self.drop_measurement(database, name),
-            Command::DropTable { database, retention_policy, measurement } => {
-                let dropped = self.policy_mut(database, retention_policy)?.tables.remove(measurement);
-                Ok(Effects {
-                    dropped_tables: dropped.into_iter().collect(),
-                    changed_databases: vec![database.clone()],
-                    ..Effects::default()
-                })
-            }
-            Command::DeletePoints { database, .. } => self.require(database).map(|_| Effects::default()),
+            Command::DropEmptyTable { table } => Ok(self.drop_table(*table)),
+            Command::DeletePoints { .. } => Ok(Effects::default()),
             Command::DropShard { id } => Ok(self.drop_shard(*id)),
             Command::CreateUser { name, password_hash, admin } => {
                 self.create_user(name, password_hash, *admin)
@@ -137,7 +122,7 @@ impl Catalog {
         change: impl FnOnce(&mut Database),
     ) -> Result<Effects, CatalogError> {
         change(self.database_mut(name)?);
-        Ok(Effects { changed_databases: vec![name.to_owned()], ..Effects::default() })
+        Ok(Effects::default())
     }
 
     fn create_database(
@@ -170,26 +155,17 @@ impl Catalog {
             ..Database::default()
         };
         self.databases.insert(name.to_owned(), Arc::new(database));
-        Ok(Effects { changed_databases: vec![name.to_owned()], ..Effects::default() })
+        Ok(Effects::default())
     }
 
     fn drop_database(&mut self, name: &str) -> Effects {
         let Some(database) = self.databases.remove(name) else { return Effects::default() };
         let dropped_tables =
             database.retention_policies.values().flat_map(|rp| rp.tables.values()).cloned().collect();
-        let mut changed_users = Vec::new();
-        for (user, entry) in &mut self.users {
-            if entry.privileges.contains_key(name) {
-                Arc::make_mut(entry).privileges.remove(name);
-                changed_users.push(user.clone());
-            }
+        for user in self.users.values_mut().filter(|user| user.privileges.contains_key(name)) {
+            Arc::make_mut(user).privileges.remove(name);
         }
-        Effects {
-            dropped_tables,
-            changed_databases: vec![name.to_owned()],
-            changed_users,
-            ..Effects::default()
-        }
+        Effects { dropped_tables, ..Effects::default() }
     }
 
     fn create_policy(
@@ -263,79 +239,54 @@ impl Catalog {
         // As in InfluxDB the name of the default policy stays, and names nothing.
         Effects {
             dropped_tables: policy.tables.values().cloned().collect(),
-            changed_databases: vec![database.to_owned()],
             ..Effects::default()
         }
     }
 
-    fn extend_table(
+    /// All of it or, when a field has another type already, nothing.
+    fn extend_schema(
         &mut self,
         database: &str,
         retention_policy: &str,
-        measurement: &str,
-        tags: &[String],
-        fields: &[FieldDef],
-    ) -> Result<Effects, CatalogError> {
-        let id = self.next_table_id + 1;
-        let policy = self.policy_mut(database, retention_policy)?;
-        let mut table = match policy.tables.get(measurement) {
-            Some(table) => Table::clone(table),
-            None => Table {
-                id: TableId(id),
-                database: database.to_owned(),
-                retention_policy: policy.name.clone(),
-                measurement: measurement.to_owned(),
-                partition_duration: policy.shard_duration,
-                tags: Vec::new(),
-                fields: Vec::new(),
-            },
-        };
-        for field in fields {
-            match table.field(&field.name) {
-                Some((_, existing)) if existing != field.field_type => {
-                    return Err(CatalogError::FieldTypeConflict {
-                        measurement: measurement.to_owned(),
-                        field: field.name.clone(),
-                        input: field.field_type,
-                        existing,
-                    });
-                }
-                Some(_) => {}
-                None => table.fields.push(field.clone()),
-            }
-        }
-        for tag in tags {
-            if table.tag(tag).is_none() {
-                table.tags.push(tag.clone());
-            }
-        }
-        let table = Arc::new(table);
-        policy.tables.insert(measurement.to_owned(), table.clone());
-        self.next_table_id = self.next_table_id.max(table.id.0);
-        Ok(Effects { table: Some(table), changed_databases: vec![database.to_owned()], ..Effects::default() })
-    }
-
-    fn ensure_shard_groups(
-        &mut self,
-        database: &str,
-        retention_policy: &str,
+        tables: &[TableExtension],
         times: &[i64],
     ) -> Result<Effects, CatalogError> {
-        let mut next = self.next_shard_id;
+        let (mut next_table, mut next_shard) = (self.next_table_id, self.next_shard_id);
         let policy = self.policy_mut(database, retention_policy)?;
+        let mut extended = Vec::with_capacity(tables.len());
+        for extension in tables {
+            let mut table = match policy.tables.get(&extension.measurement) {
+                Some(table) => Table::clone(table),
+                None => {
+                    next_table += 1;
+                    new_table(TableId(next_table), database, policy, &extension.measurement)
+                }
+            };
+            extend_table(&mut table, extension)?;
+            extended.push(table);
+        }
+        for table in extended {
+            policy.tables.insert(table.measurement.clone(), Arc::new(table));
+        }
         for &time in times {
             if policy.shard_group_of(time).is_none() {
-                next += 1;
-                let (start, end) = shard_bounds(time, policy.shard_duration);
-                policy.shard_groups.insert(start, ShardGroup { id: next, start, end });
+                next_shard += 1;
+                let group = policy.new_shard_group(next_shard, time);
+                policy.shard_groups.insert(group.start, group);
             }
         }
-        let changed = next != self.next_shard_id;
-        self.next_shard_id = next;
-        Ok(Effects {
-            changed_databases: if changed { vec![database.to_owned()] } else { Vec::new() },
-            ..Effects::default()
-        })
+        (self.next_table_id, self.next_shard_id) = (next_table, next_shard);
+        Ok(Effects::default())
+    }
+
+    fn drop_table(&mut self, id: TableId) -> Effects {
+        let Some(table) = self.tables().find(|table| table.id == id).cloned() else {
+            return Effects::default();
+        };
+        if let Ok(policy) = self.policy_mut(&table.database, &table.retention_policy) {
+            policy.tables.remove(&table.measurement);
+        }
+        Effects { dropped_tables: vec![table], ..Effects::default() }
     }
 
     fn drop_measurement(&mut self, database: &str, name: &str) -> Result<Effects, CatalogError> {
@@ -344,12 +295,12 @@ impl Catalog {
         for policy in db.retention_policies.values_mut().filter(|rp| rp.tables.contains_key(name)) {
             dropped_tables.extend(Arc::make_mut(policy).tables.remove(name));
         }
-        Ok(Effects { dropped_tables, changed_databases: vec![database.to_owned()], ..Effects::default() })
+        Ok(Effects { dropped_tables, ..Effects::default() })
     }
 
     fn drop_shard(&mut self, id: u64) -> Effects {
         let mut effects = Effects::default();
-        for (name, database) in &mut self.databases {
+        for database in self.databases.values_mut() {
             let holder = database.retention_policies.iter().find_map(|(rp, policy)| {
                 let group = policy.shard_groups.values().find(|g| g.id == id)?;
                 Some((rp.clone(), group.clone()))
@@ -358,9 +309,7 @@ impl Catalog {
             if let Some(policy) = Arc::make_mut(database).retention_policies.get_mut(&rp) {
                 let policy = Arc::make_mut(policy);
                 policy.shard_groups.remove(&group.start);
-                effects.dropped_slices =
-                    policy.tables.values().map(|t| (t.clone(), group.start, group.end)).collect();
-                effects.changed_databases.push(name.clone());
+                effects.dropped_shards = policy.tables.values().map(|t| (t.clone(), id)).collect();
             }
         }
         effects
@@ -381,17 +330,17 @@ impl Catalog {
             ordinal: after(self.users.values().map(|user| user.ordinal)),
         };
         self.users.insert(name.to_owned(), Arc::new(user));
-        Ok(Effects { changed_users: vec![name.to_owned()], ..Effects::default() })
+        Ok(Effects::default())
     }
 
     fn drop_user(&mut self, name: &str) -> Result<Effects, CatalogError> {
         self.users.remove(name).ok_or(CatalogError::UserNotFound)?;
-        Ok(Effects { changed_users: vec![name.to_owned()], ..Effects::default() })
+        Ok(Effects::default())
     }
 
     fn change_user(&mut self, name: &str, change: impl FnOnce(&mut User)) -> Result<Effects, CatalogError> {
         change(Arc::make_mut(self.users.get_mut(name).ok_or(CatalogError::UserNotFound)?));
-        Ok(Effects { changed_users: vec![name.to_owned()], ..Effects::default() })
+        Ok(Effects::default())
     }
 
     fn set_privilege(
@@ -437,7 +386,7 @@ impl Catalog {
             return Err(CatalogError::SubscriptionExists);
         }
         policy.subscriptions.push(subscription);
-        Ok(Effects { changed_databases: vec![database.to_owned()], ..Effects::default() })
+        Ok(Effects::default())
     }
 
     fn drop_subscription(
@@ -453,11 +402,70 @@ impl Catalog {
             .position(|s| s.name == name)
             .ok_or(CatalogError::SubscriptionNotFound)?;
         policy.subscriptions.remove(at);
-        Ok(Effects { changed_databases: vec![database.to_owned()], ..Effects::default() })
+        Ok(Effects::default())
     }
 }
 
+fn new_table(id: TableId, database: &str, policy: &RetentionPolicy, measurement: &str) -> Table {
+    Table {
+        id,
+        database: database.to_owned(),
+        retention_policy: policy.name.clone(),
+        measurement: measurement.to_owned(),
+        version: 0,
+        shard_duration: policy.shard_duration,
+        tags: Vec::new(),
+        fields: Vec::new(),
+    }
+}
+
+fn extend_table(table: &mut Table, extension: &TableExtension) -> Result<(), CatalogError> {
+    let before = (table.tags.len(), table.fields.len());
+    for field in &extension.fields {
+        match table.field(&field.name) {
+            Some((_, existing)) if existing != field.field_type => {
+                return Err(CatalogError::FieldTypeConflict {
+                    measurement: table.measurement.clone(),
+                    field: field.name.clone(),
+                    input: field.field_type,
+                    existing,
+                });
+            }
+            Some(_) => {}
+            None => table.fields.push(field.clone()),
+        }
+    }
+    for tag in &extension.tags {
+        if table.tag(tag).is_none() {
+            table.tags.push(tag.clone());
+        }
+    }
+    if before != (table.tags.len(), table.fields.len()) {
+        table.version += 1;
+    }
+    Ok(())
+}
+
 impl RetentionPolicy {
+    /// The group that would hold `time`: cut where it meets groups of another duration.
+    fn new_shard_group(&self, id: u64, time: i64) -> ShardGroup {
+        let (mut start, mut end) = shard_bounds(time, self.shard_duration);
+        if let Some((_, before)) = self.shard_groups.range(..=time).next_back() {
+            start = start.max(before.end);
+        }
+        if let Some((&after, _)) = self.shard_groups.range(time..).next() {
+            end = end.min(after);
+        }
+        ShardGroup { id, start, end }
+    }
+
+    /// Numbers of the shard groups that overlap a range; `None` when all do.
+    pub fn shards_in(&self, range: TimeRange) -> Option<Vec<u64>> {
+        let inside: Vec<u64> =
+            self.shard_groups.values().filter(|group| group.overlaps(range)).map(|group| group.id).collect();
+        (inside.len() < self.shard_groups.len()).then_some(inside)
+    }
+
     /// The shard group that holds `time`, if it exists.
     pub fn shard_group_of(&self, time: i64) -> Option<&ShardGroup> {
         self.shard_groups.range(..=time).next_back().map(|(_, g)| g).filter(|g| time < g.end)
@@ -541,6 +549,7 @@ fn shard_bounds(time: i64, duration: i64) -> (i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::FieldDef;
 
     fn catalog() -> Catalog {
         let mut catalog = Catalog::default();
@@ -553,13 +562,16 @@ mod tests {
         tags: &[&str],
         fields: &[(&str, FieldType)],
     ) -> Result<Effects, CatalogError> {
-        catalog.apply(&Command::ExtendTable {
-            database: "db".into(),
-            retention_policy: String::new(),
+        let table = TableExtension {
             measurement: "m".into(),
             tags: tags.iter().map(|t| t.to_string()).collect(),
             fields: fields.iter().map(|(n, t)| FieldDef { name: n.to_string(), field_type: *t }).collect(),
-        })
+        };
+        catalog.apply(&schema(vec![table], Vec::new()))
+    }
+
+    fn schema(tables: Vec<TableExtension>, times: Vec<i64>) -> Command {
+        Command::ExtendSchema { database: "db".into(), retention_policy: String::new(), tables, times }
     }
 
     use crate::field::FieldType;
@@ -603,17 +615,34 @@ mod tests {
     #[test]
     fn shard_groups_start_on_mondays() {
         let mut catalog = catalog();
-        catalog
-            .apply(&Command::EnsureShardGroups {
-                database: "db".into(),
-                retention_policy: String::new(),
-                times: vec![0, 1, -1, 7 * DAY],
-            })
-            .unwrap();
+        catalog.apply(&schema(Vec::new(), vec![0, 1, -1, 7 * DAY])).unwrap();
         let groups: Vec<_> =
             catalog.databases["db"].retention_policy("").unwrap().shard_groups.values().collect();
         assert_eq!(groups.len(), 2);
         assert_eq!((groups[0].start, groups[0].end), (-3 * DAY, 4 * DAY));
+    }
+
+    #[test]
+    fn shard_groups_of_another_duration_keep_off_the_others() {
+        let mut catalog = catalog();
+        let alter = |catalog: &mut Catalog, shard_duration| {
+            let spec = RetentionPolicySpec {
+                name: Some("autogen".into()),
+                shard_duration: Some(shard_duration),
+                ..RetentionPolicySpec::default()
+            };
+            let command = Command::AlterRetentionPolicy { database: "db".into(), spec, default: false };
+            catalog.apply(&command).unwrap();
+        };
+        alter(&mut catalog, DAY);
+        catalog.apply(&schema(Vec::new(), vec![0, 2 * DAY])).unwrap();
+        alter(&mut catalog, 7 * DAY);
+        catalog.apply(&schema(Vec::new(), vec![DAY, 3 * DAY, -DAY])).unwrap();
+        let policy = catalog.databases["db"].retention_policy("").unwrap();
+        let slices: Vec<_> = policy.shard_groups.values().map(|g| (g.start / DAY, g.end / DAY)).collect();
+        assert_eq!(slices, [(-3, 0), (0, 1), (1, 2), (2, 3), (3, 4)]);
+        assert_eq!(policy.shards_in(TimeRange { min: DAY, max: 2 * DAY }).unwrap().len(), 2);
+        assert_eq!(policy.shards_in(TimeRange::ALL), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{FieldDef, Privilege};
+use super::model::{FieldDef, Privilege, TableId};
 use crate::scan::Predicate;
 use crate::time::TimeRange;
 
@@ -17,14 +17,23 @@ pub struct RetentionPolicySpec {
     pub past_write_limit: Option<i64>,
 }
 
-/// What DELETE or DROP SERIES removes from one measurement.
+/// What DELETE or DROP SERIES removes from one table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeleteScope {
-    pub retention_policy: String,
-    pub measurement: String,
+    pub table: TableId,
+    /// The version of the schema that `filter` was compiled against: a later one may have tags that it takes for absent.
+    pub version: u32,
     pub time: TimeRange,
-    /// Over tags only; tag ids refer to the table's schema at the time of the command (schemas only grow).
+    /// Over tags only.
     pub filter: Option<Predicate>,
+}
+
+/// The tags and fields that a write brings to a measurement.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableExtension {
+    pub measurement: String,
+    pub tags: Vec<String>,
+    pub fields: Vec<FieldDef>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,33 +59,24 @@ pub enum Command {
         database: String,
         name: String,
     },
-    /// Makes the table when it is missing and adds the tags and fields it lacks.
-    ExtendTable {
+    /// What one write needs: makes the tables that are missing, adds the tags and fields they lack, and opens the shard
+    /// groups of the times that have none.
+    ExtendSchema {
         database: String,
         retention_policy: String,
-        measurement: String,
-        tags: Vec<String>,
-        fields: Vec<FieldDef>,
-    },
-    /// Registers the shard groups that hold these times.
-    EnsureShardGroups {
-        database: String,
-        retention_policy: String,
+        tables: Vec<TableExtension>,
         times: Vec<i64>,
     },
     DropMeasurement {
         database: String,
         name: String,
     },
-    /// A measurement of one retention policy whose last series is gone.
-    DropTable {
-        database: String,
-        retention_policy: String,
-        measurement: String,
+    /// A table whose last series is gone. Nothing happens when it has series again.
+    DropEmptyTable {
+        table: TableId,
     },
     /// Removes points; the catalogue itself does not change.
     DeletePoints {
-        database: String,
         scopes: Vec<DeleteScope>,
     },
     DropShard {

@@ -10,7 +10,7 @@ mod error;
 mod model;
 
 pub use apply::Effects;
-pub use command::{Command, DeleteScope, RetentionPolicySpec};
+pub use command::{Command, DeleteScope, RetentionPolicySpec, TableExtension};
 pub use error::CatalogError;
 pub use model::{
     Catalog, ContinuousQuery, Database, FieldDef, MaterializedView, Privilege, RetentionPolicy, ShardGroup,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::field::FieldType;
 use crate::scan::{FieldId, TagId};
+use crate::time::{MAX_TIME, MIN_TIME, TimeRange};
 
 /// Numbers tables for all time: a dropped and re-created measurement gets a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -60,8 +61,10 @@ pub struct Table {
     pub database: String,
     pub retention_policy: String,
     pub measurement: String,
-    /// Width of the engine's partitions in nanoseconds: the policy's shard duration when the table was made.
-    pub partition_duration: i64,
+    /// Grows by one with each change of tags or fields.
+    pub version: u32,
+    /// The policy's shard duration when the table was made, in nanoseconds.
+    pub shard_duration: i64,
     /// Tag keys in order of registration: a [`TagId`] is a position here. Only grows.
     pub tags: Vec<String>,
     /// Fields in order of registration: a [`FieldId`] is a position here. Only grows.
@@ -83,21 +86,34 @@ impl Table {
         let i = self.fields.iter().position(|f| f.name == name)?;
         Some((FieldId(i as u32), self.fields[i].field_type))
     }
-
-    /// The partition that holds `time`.
-    pub fn partition_of(&self, time: i64) -> i64 {
-        time.div_euclid(self.partition_duration.max(1))
-    }
 }
 
-/// A time slice of a retention policy, as SHOW SHARDS prints it. One shard a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A time slice of a retention policy, as SHOW SHARDS prints it: one shard a group, and one partition of each of the
+/// policy's tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardGroup {
+    /// Numbers shard groups for all time.
     pub id: u64,
     /// Nanoseconds since 1970, included.
     pub start: i64,
     /// Nanoseconds since 1970, excluded.
     pub end: i64,
+}
+
+impl ShardGroup {
+    pub const fn contains(&self, time: i64) -> bool {
+        self.start <= time && time < self.end
+    }
+
+    pub const fn overlaps(&self, range: TimeRange) -> bool {
+        self.start <= range.max && range.min < self.end
+    }
+
+    /// Whether the range leaves out no time that a point of the group can have.
+    pub const fn is_within(&self, range: TimeRange) -> bool {
+        (range.min <= self.start || range.min <= MIN_TIME)
+            && (self.end - 1 <= range.max || range.max >= MAX_TIME)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,7 +193,17 @@ impl Catalog {
         users
     }
 
-    /// All tables, in no particular order of importance.
+    /// The retention policy that a table is in.
+    pub fn policy_of(&self, table: &Table) -> Option<&Arc<RetentionPolicy>> {
+        self.database(&table.database)?.retention_policies.get(&table.retention_policy)
+    }
+
+    /// The table as it is now, if it is still the measurement's.
+    pub fn current(&self, table: &Table) -> Option<&Arc<Table>> {
+        self.policy_of(table)?.tables.get(&table.measurement).filter(|t| t.id == table.id)
+    }
+
+    /// All tables, by database, policy and measurement.
     pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
         self.databases.values().flat_map(|d| d.retention_policies.values()).flat_map(|rp| rp.tables.values())
     }

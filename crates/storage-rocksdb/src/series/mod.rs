@@ -46,6 +46,10 @@ struct Limits {
     values_per_tag: u64,
 }
 
+impl Limits {
+    const NONE: Self = Self { series_per_database: 0, values_per_tag: 0 };
+}
+
 pub struct RocksSeriesIndex {
     db: Arc<Database>,
     limits: Limits,
@@ -66,13 +70,6 @@ impl RocksSeriesIndex {
             counts: Mutex::new(Counts::load(&db)?),
             db,
         })
-    }
-
-    /// Drops the tables that are not in the catalogue: a crash can come between the two.
-    pub(crate) fn retain_tables(&self, catalog: &Catalog) -> Result<(), StorageError> {
-        let kept: std::collections::HashSet<TableId> = catalog.tables().map(|table| table.id).collect();
-        let gone: Vec<TableId> = self.counts.lock().tables().filter(|id| !kept.contains(id)).collect();
-        gone.into_iter().try_for_each(|table| self.drop_table_id(table))
     }
 
     fn drop_table_id(&self, table: TableId) -> Result<(), StorageError> {
@@ -111,7 +108,11 @@ impl SeriesIndexPort for RocksSeriesIndex {
         table: &Table,
         series: &[(SeriesId, &Tags)],
     ) -> Result<Vec<Result<bool, SeriesRefusal>>, StorageError> {
-        register::register(self, table, series)
+        register::register(self, table, series, self.limits)
+    }
+
+    fn restore(&self, table: &Table, series: &[(SeriesId, &Tags)]) -> Result<(), StorageError> {
+        register::register(self, table, series, Limits::NONE).map(drop)
     }
 
     fn series_count(&self, table: TableId) -> Result<u64, StorageError> {
@@ -155,7 +156,13 @@ impl SeriesIndexPort for RocksSeriesIndex {
         remove::remove_series(self, table, series)
     }
 
-    fn drop_table(&self, table: &Table) -> Result<(), StorageError> {
-        self.drop_table_id(table.id)
+    fn drop_table(&self, table: TableId) -> Result<(), StorageError> {
+        self.drop_table_id(table)
+    }
+
+    fn retain_tables(&self, catalog: &Catalog) -> Result<(), StorageError> {
+        let kept: std::collections::HashSet<TableId> = catalog.tables().map(|table| table.id).collect();
+        let gone: Vec<TableId> = self.counts.lock().tables().filter(|id| !kept.contains(id)).collect();
+        gone.into_iter().try_for_each(|table| self.drop_table_id(table))
     }
 }

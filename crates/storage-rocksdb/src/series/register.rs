@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::counts::{self, Counts, TableCounts};
 use super::keys::{chunk_key, id_key, ordered_key, push_ids, push_tags, value_prefix};
-use super::{BY_ID, BY_TAGS, POSTINGS, RocksSeriesIndex};
+use super::{BY_ID, BY_TAGS, Limits, POSTINGS, RocksSeriesIndex};
 use crate::database::Durability;
 
 /// Series in a value's chunk 0, which is read to see whether the value exists.
@@ -47,6 +47,7 @@ pub(super) fn register(
     index: &RocksSeriesIndex,
     table: &Table,
     series: &[(SeriesId, &Tags)],
+    limits: Limits,
 ) -> Result<Answers, StorageError> {
     let mut answers: Answers = vec![Ok(false); series.len()];
     let mut unknown = Vec::new();
@@ -60,7 +61,7 @@ pub(super) fn register(
     }
     if !unknown.is_empty() {
         let mut counts = index.counts.lock();
-        register_unknown(index, table, unknown, &mut counts, &mut answers)?;
+        register_unknown(index, table, unknown, limits, &mut counts, &mut answers)?;
     }
     Ok(answers)
 }
@@ -76,14 +77,15 @@ fn register_unknown(
     index: &RocksSeriesIndex,
     table: &Table,
     candidates: Vec<Candidate>,
+    limits: Limits,
     counts: &mut Counts,
     answers: &mut Answers,
 ) -> Result<(), StorageError> {
     let (mut new, twins) = apart(candidates);
     new = without_stored(index, table, new, answers)?;
     let mut pairs = pairs_of(index, table, &mut new)?;
-    new = within_value_limit(index, table, new, &pairs, counts, answers);
-    new = within_series_limit(index, table, new, counts, answers);
+    new = within_value_limit(limits.values_per_tag, table, new, &pairs, counts, answers);
+    new = within_series_limit(limits.series_per_database, table, new, counts, answers);
     if !new.is_empty() {
         for series in &new {
             series.pairs.iter().for_each(|&pair| pairs[pair].series.push(series.id));
@@ -187,14 +189,13 @@ fn pairs_of<'a>(
 
 /// Refuses series with a new value of a tag that had reached its limit before the call.
 fn within_value_limit<'a>(
-    index: &RocksSeriesIndex,
+    limit: u64,
     table: &Table,
     series: Vec<Candidate<'a>>,
     pairs: &[Pair],
     counts: &Counts,
     answers: &mut Answers,
 ) -> Vec<Candidate<'a>> {
-    let limit = index.limits.values_per_tag;
     let Some(counts) = counts.table(table.id).filter(|_| limit > 0) else { return series };
     let keep = |candidate: &Candidate| {
         let full =
@@ -217,13 +218,12 @@ fn within_value_limit<'a>(
 
 /// Refuses all series when they do not all fit the database.
 fn within_series_limit<'a>(
-    index: &RocksSeriesIndex,
+    limit: u64,
     table: &Table,
     series: Vec<Candidate<'a>>,
     counts: &Counts,
     answers: &mut Answers,
 ) -> Vec<Candidate<'a>> {
-    let limit = index.limits.series_per_database;
     if limit == 0 || counts.database_series(&table.database) + series.len() as u64 <= limit {
         return series;
     }

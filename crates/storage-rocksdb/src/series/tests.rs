@@ -1,7 +1,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::metadata::open_database;
+use crate::catalog::open_database;
 
 const NEW: Result<bool, SeriesRefusal> = Ok(true);
 const KNOWN: Result<bool, SeriesRefusal> = Ok(false);
@@ -20,7 +20,8 @@ fn table(id: u64) -> Table {
         database: "db".into(),
         retention_policy: "autogen".into(),
         measurement: "m".into(),
-        partition_duration: 1,
+        version: 0,
+        shard_duration: 1,
         tags: Vec::new(),
         fields: Vec::new(),
     }
@@ -261,7 +262,7 @@ fn a_dropped_table_is_gone_and_its_neighbours_stay() {
     for id in 1..=3 {
         register(&index, &table(id), &["a=1", "b=1"]);
     }
-    index.drop_table(&table(2)).unwrap();
+    index.drop_table(TableId(2)).unwrap();
     assert_eq!(all(&index, &table(2)), [] as [&str; 0]);
     assert_eq!(index.series_count(TableId(2)).unwrap(), 0);
     let mut catalog = Catalog::default();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyperbytedb_domain::StorageError;
-use hyperbytedb_domain::ports::WalPort;
+use hyperbytedb_domain::ports::{EncodedEntry, NewRecord, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WalRecord};
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{
@@ -29,6 +29,7 @@ use crate::database::{Database, Durability, common_options};
 use crate::options::{StorageOptions, WalSync};
 use crate::stored;
 pub use record::{RecordError, decode_record, encode_record};
+use record::{encode_entry, seal};
 use sync::BackgroundSync;
 
 const RECORDS: &str = DEFAULT_COLUMN_FAMILY_NAME;
@@ -47,6 +48,8 @@ const READ_BLOCK_BYTES: usize = 64 << 10;
 struct Floor {
     sequence: Sequence,
     position: u64,
+    /// The greatest clock of the records before it.
+    clock: u64,
 }
 
 /// Where the next record goes.
@@ -54,6 +57,8 @@ struct Floor {
 struct Head {
     sequence: Sequence,
     position: u64,
+    /// The greatest clock so far.
+    clock: u64,
 }
 
 pub struct RocksWal {
@@ -63,6 +68,8 @@ pub struct RocksWal {
     /// The head's sequence less one and its position, for readers that need not wait for a running append.
     last: AtomicU64,
     end_position: AtomicU64,
+    /// The greatest clock ever appended.
+    clock: AtomicU64,
     floor: RwLock<Floor>,
     _sync: Option<BackgroundSync>,
 }
@@ -73,7 +80,7 @@ impl RocksWal {
         let db = Arc::new(open_database(&options.wal_dir, options)?);
         let floor = match get(&db, STATE, FLOOR_KEY)? {
             Some(bytes) => stored::decode(&bytes, || format!("{}, floor", db.path().display()))?,
-            None => Floor { sequence: 1, position: 0 },
+            None => Floor { sequence: 1, position: 0, clock: 0 },
         };
         let head = find_head(&db, floor)?;
         let sync = match options.wal_sync {
@@ -88,6 +95,7 @@ impl RocksWal {
             },
             last: AtomicU64::new(head.sequence - 1),
             end_position: AtomicU64::new(head.position),
+            clock: AtomicU64::new(head.clock),
             head: Mutex::new(head),
             floor: RwLock::new(floor),
             _sync: sync,
@@ -135,19 +143,21 @@ impl RocksWal {
 }
 
 impl WalPort for RocksWal {
-    fn append(&self, records: &[WalRecord]) -> Result<Sequence, StorageError> {
-        let mut encoded = Vec::with_capacity(records.len());
-        for record in records {
-            encoded.push(encode_record(record).map_err(|error| StorageError::failed("append", error))?);
-        }
+    fn encode(&self, entry: &WalEntry) -> Result<EncodedEntry, StorageError> {
+        encode_entry(entry).map_err(|error| StorageError::failed("encode a log record", error))
+    }
+
+    fn append(&self, records: Vec<NewRecord>, durable: bool) -> Result<Sequence, StorageError> {
         let mut head = self.head.lock();
         let first = head.sequence;
-        if encoded.is_empty() {
+        if records.is_empty() {
             return Ok(first);
         }
         let mut next = *head;
         let mut batch = WriteBatch::default();
-        for mut value in encoded {
+        for record in records {
+            next.clock = next.clock.max(record.clock);
+            let mut value = seal(record).map_err(|error| StorageError::failed("append", error))?;
             value.extend_from_slice(&next.position.to_be_bytes());
             batch.put(next.sequence.to_be_bytes(), &value);
             next.sequence += 1;
@@ -155,10 +165,11 @@ impl WalPort for RocksWal {
         }
         metrics::counter!("hyperbytedb_wal_appended_bytes_total").increment(next.position - head.position);
         let started = std::time::Instant::now();
-        self.db.write(batch, self.durability, "append")?;
+        self.db.write(batch, if durable { Durability::Disk } else { self.durability }, "append")?;
         metrics::histogram!("hyperbytedb_wal_commit_seconds").record(started.elapsed());
         *head = next;
         self.end_position.store(next.position, Ordering::Release);
+        self.clock.store(next.clock, Ordering::Release);
         self.last.store(next.sequence - 1, Ordering::Release);
         Ok(first)
     }
@@ -178,15 +189,6 @@ impl WalPort for RocksWal {
         Ok(records)
     }
 
-    fn read_range(&self, from: Sequence, to: Sequence) -> Result<Vec<(Sequence, WalRecord)>, StorageError> {
-        let mut records = Vec::new();
-        self.read(from, to, |sequence, record| {
-            records.push((sequence, record));
-            true
-        })?;
-        Ok(records)
-    }
-
     fn truncate_before(&self, sequence: Sequence) -> Result<(), StorageError> {
         let mut floor = self.floor.write();
         let head = *self.head.lock();
@@ -195,7 +197,8 @@ impl WalPort for RocksWal {
             return Ok(());
         }
         let position = if sequence == head.sequence { head.position } else { self.position_of(sequence)? };
-        let new = Floor { sequence, position };
+        // An upper bound will do: the clock must only never go back.
+        let new = Floor { sequence, position, clock: head.clock };
         let (from, to) = (floor.sequence.to_be_bytes(), sequence.to_be_bytes());
         let mut batch = WriteBatch::default();
         batch.put_cf(self.db.family(STATE)?, FLOOR_KEY, stored::encode(&new)?);
@@ -208,13 +211,28 @@ impl WalPort for RocksWal {
         self.db.delete_files(records, &from, &to)
     }
 
+    fn first_sequence(&self) -> Sequence {
+        self.floor.read().sequence
+    }
+
     fn last_sequence(&self) -> Sequence {
         self.last.load(Ordering::Acquire)
+    }
+
+    fn last_clock(&self) -> u64 {
+        self.clock.load(Ordering::Acquire)
     }
 
     fn size_bytes(&self) -> u64 {
         let floor = self.floor.read().position;
         self.end_position.load(Ordering::Acquire).saturating_sub(floor)
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        match self.durability {
+            Durability::Disk => Ok(()),
+            Durability::Process => self.db.sync(),
+        }
     }
 }
 
@@ -231,14 +249,20 @@ fn find_head(db: &Database, floor: Floor) -> Result<Head, StorageError> {
     entries.seek_to_last();
     let Some((key, value)) = entries.item() else {
         entries.status().map_err(|error| db.failure("read", error))?;
-        return Ok(Head { sequence: floor.sequence, position: floor.position });
+        return Ok(Head { sequence: floor.sequence, position: floor.position, clock: floor.clock });
     };
     let sequence = read_sequence(key).ok_or_else(|| corrupt(db, floor.sequence, "misshaped key"))?;
-    let (_, position) = split_position(value).ok_or_else(|| corrupt(db, sequence, "too short"))?;
+    let (record, position) = split_position(value).ok_or_else(|| corrupt(db, sequence, "too short"))?;
     if position < floor.position {
         return Err(corrupt(db, sequence, "its position is before the log's first"));
     }
-    Ok(Head { sequence: sequence + 1, position: position + value.len() as u64 })
+    let record = decode_record(record).map_err(|error| corrupt(db, sequence, error))?;
+    Ok(Head {
+        sequence: sequence + 1,
+        position: position + value.len() as u64,
+        // Clocks rise with the log.
+        clock: record.clock.max(floor.clock),
+    })
 }
 
 fn get(db: &Database, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {

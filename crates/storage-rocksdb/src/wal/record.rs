@@ -4,16 +4,21 @@
 //! version u8 | kind u8 | crc32 u32 | origin u64 | clock u64 | payload        (little-endian)
 //! ```
 //!
-//! The checksum covers everything but itself. The payload of a write is a postcard header and the body, as it
+//! The checksum covers everything but itself. It is made of those of head and payload, so that the payload, with its
+//! checksum, is ready before origin and clock are known. The payload of a write is a postcard header and the body, as it
 //! came or LZ4-compressed; that of a command is postcard.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
+use crc32fast::Hasher;
 use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::catalog::Command;
-use hyperbytedb_domain::wal::{WalEntry, WalRecord, WriteEntry};
+use hyperbytedb_domain::ports::{EncodedEntry, NewRecord};
+use hyperbytedb_domain::wal::{TableVersion, WalEntry, WalRecord, WriteEntry};
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const KIND_WRITE: u8 = 1;
 const KIND_COMMAND: u8 = 2;
 const CHECKSUM: std::ops::Range<usize> = 2..6;
@@ -47,6 +52,8 @@ struct WriteHeader<'a> {
     retention_policy: &'a str,
     precision: Precision,
     default_time: i64,
+    tables: Cow<'a, [TableVersion]>,
+    shards: Cow<'a, [u64]>,
     body: BodyForm,
 }
 
@@ -57,19 +64,18 @@ enum BodyForm {
     Lz4(u32),
 }
 
-/// The stored form of a record. Fails when a command cannot be stored (a condition nested too deeply).
-pub fn encode_record(record: &WalRecord) -> Result<Vec<u8>, RecordError> {
+/// The stored form of an entry: a record whose origin and clock are not filled in yet, and whose checksum is that of the
+/// payload alone. Fails when a command cannot be stored (a condition nested too deeply).
+pub fn encode_entry(entry: &WalEntry) -> Result<EncodedEntry, RecordError> {
     let mut out = Vec::new();
-    if let WalEntry::Write(write) = &record.entry {
+    if let WalEntry::Write(write) = entry {
         out.reserve(
             PAYLOAD_START + write.database.len() + write.retention_policy.len() + write.body.len() + 64,
         );
     }
     out.resize(PAYLOAD_START, 0);
     out[0] = VERSION;
-    out[ORIGIN].copy_from_slice(&record.origin.to_le_bytes());
-    out[CLOCK].copy_from_slice(&record.clock.to_le_bytes());
-    let mut out = match &record.entry {
+    let mut out = match entry {
         WalEntry::Write(write) => {
             out[1] = KIND_WRITE;
             push_write(out, write)?
@@ -79,9 +85,29 @@ pub fn encode_record(record: &WalRecord) -> Result<Vec<u8>, RecordError> {
             postcard::to_extend(command, out).map_err(payload_error)?
         }
     };
-    let checksum = checksum(&out);
+    let checksum = crc32fast::hash(&out[PAYLOAD_START..]);
     out[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+    Ok(EncodedEntry(out))
+}
+
+/// Makes an encoded entry a record.
+pub fn seal(record: NewRecord) -> Result<Vec<u8>, RecordError> {
+    let NewRecord { origin, clock, entry: EncodedEntry(mut out) } = record;
+    let length = out.len();
+    let payload_bytes = length.checked_sub(PAYLOAD_START).ok_or(RecordError::Truncated(length))?;
+    let payload = read_array(&out[CHECKSUM]).map(u32::from_le_bytes).unwrap_or_default();
+    out[ORIGIN].copy_from_slice(&origin.to_le_bytes());
+    out[CLOCK].copy_from_slice(&clock.to_le_bytes());
+    let mut checksum = head_checksum(&out[..PAYLOAD_START]);
+    checksum.combine(&Hasher::new_with_initial_len(payload, payload_bytes as u64));
+    out[CHECKSUM].copy_from_slice(&checksum.finalize().to_le_bytes());
     Ok(out)
+}
+
+/// The stored form of a record.
+pub fn encode_record(record: &WalRecord) -> Result<Vec<u8>, RecordError> {
+    let entry = encode_entry(&record.entry)?;
+    seal(NewRecord { origin: record.origin, clock: record.clock, entry })
 }
 
 /// Reads a stored record. Never panics, whatever the bytes.
@@ -111,10 +137,16 @@ fn read_array<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     bytes.try_into().ok()
 }
 
+fn head_checksum(head: &[u8]) -> Hasher {
+    let mut hasher = Hasher::new();
+    hasher.update(&head[..CHECKSUM.start]);
+    hasher.update(&head[CHECKSUM.end..]);
+    hasher
+}
+
 fn checksum(record: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&record[..CHECKSUM.start]);
-    hasher.update(&record[CHECKSUM.end..]);
+    let mut hasher = head_checksum(&record[..PAYLOAD_START]);
+    hasher.update(&record[PAYLOAD_START..]);
     hasher.finalize()
 }
 
@@ -159,6 +191,8 @@ fn push_header(out: Vec<u8>, write: &WriteEntry, body: BodyForm) -> Result<Vec<u
         retention_policy: &write.retention_policy,
         precision: write.precision,
         default_time: write.default_time,
+        tables: Cow::Borrowed(&write.tables),
+        shards: Cow::Borrowed(&write.shards),
         body,
     };
     postcard::to_extend(&header, out).map_err(payload_error)
@@ -175,6 +209,8 @@ fn read_write(payload: &[u8]) -> Result<WriteEntry, RecordError> {
         retention_policy: header.retention_policy.to_owned(),
         precision: header.precision,
         default_time: header.default_time,
+        tables: header.tables.into_owned(),
+        shards: header.shards.into_owned(),
         body,
     })
 }
@@ -193,7 +229,7 @@ fn decompress(body: &[u8], length: usize) -> Result<Bytes, RecordError> {
 
 #[cfg(test)]
 mod tests {
-    use hyperbytedb_domain::catalog::{DeleteScope, FieldDef};
+    use hyperbytedb_domain::catalog::{DeleteScope, FieldDef, TableExtension, TableId};
     use hyperbytedb_domain::scan::{CompareOp, Operand, PREDICATE_DEPTH_MAX, Predicate, TagId};
     use hyperbytedb_domain::{FieldType, FieldValue, TimeRange};
     use proptest::prelude::*;
@@ -206,6 +242,8 @@ mod tests {
             retention_policy: String::new(),
             precision: Precision::Second,
             default_time: -7,
+            tables: vec![TableVersion { measurement: "cpu".into(), table: TableId(5), version: 1 }],
+            shards: vec![9],
             body: body.into(),
         });
         WalRecord { origin: 3, clock: 1 << 40, entry }
@@ -213,12 +251,12 @@ mod tests {
 
     fn delete(filter: Predicate) -> WalRecord {
         let scope = DeleteScope {
-            retention_policy: "rp".into(),
-            measurement: "m".into(),
+            table: TableId(7),
+            version: 3,
             time: TimeRange::ALL,
             filter: Some(filter),
         };
-        let command = Command::DeletePoints { database: "db".into(), scopes: vec![scope] };
+        let command = Command::DeletePoints { scopes: vec![scope] };
         WalRecord { origin: 1, clock: 2, entry: WalEntry::Command(command) }
     }
 
@@ -233,12 +271,15 @@ mod tests {
             op: CompareOp::Ne,
             right: Operand::Literal(FieldValue::String("x".into())),
         };
-        let extend = Command::ExtendTable {
+        let extend = Command::ExtendSchema {
             database: "db".into(),
             retention_policy: String::new(),
-            measurement: "m\0é".into(),
-            tags: vec!["host".into()],
-            fields: vec![FieldDef { name: "f".into(), field_type: FieldType::Unsigned }],
+            tables: vec![TableExtension {
+                measurement: "m\0é".into(),
+                tags: vec!["host".into()],
+                fields: vec![FieldDef { name: "f".into(), field_type: FieldType::Unsigned }],
+            }],
+            times: vec![-1, 7],
         };
         let records = [
             write(""),
@@ -297,6 +338,8 @@ mod tests {
             retention_policy: "",
             precision: Precision::Second,
             default_time: 0,
+            tables: Cow::Borrowed(&[]),
+            shards: Cow::Borrowed(&[]),
             body: BodyForm::Lz4(u32::MAX),
         };
         let mut payload = postcard::to_stdvec(&header).unwrap();
@@ -318,6 +361,8 @@ mod tests {
                 retention_policy: "rp".into(),
                 precision: Precision::Minute,
                 default_time,
+                tables: Vec::new(),
+                shards: vec![1, 2],
                 body: body.into(),
             };
             let record = WalRecord { origin, clock, entry: WalEntry::Write(entry) };

@@ -11,6 +11,7 @@ use hyperbytedb_domain::catalog::{
     Catalog, ContinuousQuery, Database as CatalogDatabase, MaterializedView, RetentionPolicy, ShardGroup,
     Subscription, Table, User,
 };
+use hyperbytedb_domain::wal::Sequence;
 use rocksdb::WriteBatch;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,8 @@ const END: u8 = b'z';
 struct CountersRow {
     next_table_id: u64,
     next_shard_id: u64,
+    /// The log record up to which commands are in the rows.
+    applied: Sequence,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -87,7 +90,7 @@ impl PolicyRow {
             replication: policy.replication,
             future_write_limit: policy.future_write_limit,
             past_write_limit: policy.past_write_limit,
-            shard_groups: policy.shard_groups.values().cloned().collect(),
+            shard_groups: policy.shard_groups.values().copied().collect(),
             subscriptions: policy.subscriptions.clone(),
             ordinal: policy.ordinal,
         }
@@ -109,9 +112,9 @@ impl PolicyRow {
     }
 }
 
-/// Reads the whole catalogue; an empty one when the database is new.
-pub(super) fn read_catalog(db: &Database) -> Result<Catalog, StorageError> {
-    let mut catalog = Catalog::default();
+/// Reads the whole catalogue, and the log record up to which it goes; an empty one when the database is new.
+pub(super) fn read_catalog(db: &Database) -> Result<(Catalog, Sequence), StorageError> {
+    let (mut catalog, mut applied) = (Catalog::default(), 0);
     let mut policies: Vec<PolicyRow> = Vec::new();
     let mut tables: Vec<Table> = Vec::new();
     let mut databases: BTreeMap<String, CatalogDatabase> = BTreeMap::new();
@@ -121,6 +124,7 @@ pub(super) fn read_catalog(db: &Database) -> Result<Catalog, StorageError> {
             Some(&COUNTERS) => {
                 let row: CountersRow = stored::decode(value, place)?;
                 (catalog.next_table_id, catalog.next_shard_id) = (row.next_table_id, row.next_shard_id);
+                applied = row.applied;
             }
             Some(&DATABASE) => {
                 let row: DatabaseRow = stored::decode(value, place)?;
@@ -158,7 +162,7 @@ pub(super) fn read_catalog(db: &Database) -> Result<Catalog, StorageError> {
         home.retention_policies.insert(name, Arc::new(policy));
     }
     catalog.databases = databases.into_iter().map(|(name, database)| (name, Arc::new(database))).collect();
-    Ok(catalog)
+    Ok((catalog, applied))
 }
 
 /// Adds to `batch` what turns the stored form of `old` into that of `new`. What both share is not looked at.
@@ -167,12 +171,11 @@ pub(super) fn write_difference(
     batch: &mut WriteBatch,
     old: &Catalog,
     new: &Catalog,
+    applied: Sequence,
 ) -> Result<(), StorageError> {
     let mut rows = Rows { family: db.family(CATALOG)?, batch };
-    if (old.next_table_id, old.next_shard_id) != (new.next_table_id, new.next_shard_id) {
-        let counters = CountersRow { next_table_id: new.next_table_id, next_shard_id: new.next_shard_id };
-        rows.put(vec![COUNTERS], &counters)?;
-    }
+    let (next_table_id, next_shard_id) = (new.next_table_id, new.next_shard_id);
+    rows.put(vec![COUNTERS], &CountersRow { next_table_id, next_shard_id, applied })?;
     for (name, (before, after)) in changes(&old.users, &new.users) {
         if before != after {
             rows.set(named_key(USER, &[name]), after)?;

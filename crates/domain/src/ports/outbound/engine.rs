@@ -1,0 +1,80 @@
+//! The engine: columnar storage and queries.
+
+use arrow::array::RecordBatch;
+
+use crate::cancel::QueryContext;
+use crate::catalog::{Table, TableId};
+use crate::error::EngineError;
+use crate::scan::{RowSelection, Scan};
+use crate::series::SeriesId;
+
+/// Record batches of a running scan, in order. Dropping it stops the work.
+pub trait BatchStream: Send {
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>, EngineError>;
+}
+
+/// Reading.
+pub trait QueryPort: Send + Sync {
+    fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError>;
+
+    /// The statement the engine would run, for EXPLAIN.
+    fn explain(&self, scan: &Scan) -> String;
+
+    /// Series with at least one row of the selection.
+    fn distinct_series(
+        &self,
+        table: &Table,
+        rows: &RowSelection,
+        context: &QueryContext,
+    ) -> Result<Vec<SeriesId>, EngineError>;
+}
+
+/// A partition of an engine table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionInfo {
+    pub table: TableId,
+    /// Number of the shard group.
+    pub shard: u64,
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// Writing to the engine.
+pub trait PointsSinkPort: Send + Sync {
+    /// Makes the table, or adds the columns it lacks. Cheap when nothing is to do.
+    fn ensure_table(&self, table: &Table) -> Result<(), EngineError>;
+
+    /// Inserts rows sorted by (series, time), each such pair at most once in the batch. Columns by name, see
+    /// [`columns`](crate::columns); absent tag columns are empty, absent field columns NULL. Times Int64, series and
+    /// shards UInt64, tags Dictionary of Utf8. An error means that any of the rows may be stored.
+    fn insert(&self, table: &Table, batch: RecordBatch) -> Result<(), EngineError>;
+
+    /// Deletes the selected rows. Returns when no later scan can see them; once more does no harm. Work that must wait
+    /// ends with an error when the context is cancelled or past its deadline.
+    fn delete_rows(
+        &self,
+        table: &Table,
+        rows: &RowSelection,
+        context: &QueryContext,
+    ) -> Result<(), EngineError>;
+
+    fn drop_table(&self, table: TableId) -> Result<(), EngineError>;
+
+    /// Drops whole partitions, by number of their shard group. Those that do not exist are passed over.
+    fn drop_partitions(&self, table: TableId, shards: &[u64]) -> Result<(), EngineError>;
+
+    /// The partitions of one table, or of all.
+    fn partitions(&self, table: Option<TableId>) -> Result<Vec<PartitionInfo>, EngineError>;
+
+    /// The greatest stored time of each partition of a table, by number of its shard group.
+    fn max_times(&self, table: TableId) -> Result<Vec<(u64, i64)>, EngineError>;
+
+    /// Merges a partition until each (series, time) is one row.
+    fn merge_partition(&self, table: TableId, shard: u64) -> Result<(), EngineError>;
+
+    /// Tables that exist in the engine.
+    fn existing_tables(&self) -> Result<Vec<TableId>, EngineError>;
+
+    /// Returns when everything inserted and deleted so far survives a power failure.
+    fn sync(&self) -> Result<(), EngineError>;
+}

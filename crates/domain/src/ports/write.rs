@@ -1,0 +1,39 @@
+//! A write request and why it may be refused.
+
+use bytes::Bytes;
+
+use crate::text::go_quoted;
+use crate::time::Precision;
+
+/// A write request as the HTTP interface hands it over.
+#[derive(Debug, Clone)]
+pub struct WriteRequest {
+    pub database: String,
+    /// Empty: the database's default.
+    pub retention_policy: String,
+    pub precision: Precision,
+    pub body: Bytes,
+    /// The points come from this server itself (INTO): unsigned integers are taken whatever `write.uint_support` says.
+    pub internal: bool,
+}
+
+/// Why a write, or a part of it, was not accepted. Texts are InfluxDB's.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    #[error("database is required")]
+    DatabaseRequired,
+    #[error("database not found: {}", go_quoted(.0))]
+    DatabaseNotFound(String),
+    #[error("retention policy not found: {0}")]
+    RetentionPolicyNotFound(String),
+    /// Some or all points were not accepted; the text says which and why. What could be kept is kept.
+    #[error("{0}")]
+    Rejected(String),
+    /// A bound is reached: nothing was kept, the client should come again after the given seconds.
+    #[error("{reason}")]
+    Overloaded { reason: String, retry_after_secs: u64 },
+    #[error(transparent)]
+    Storage(#[from] crate::StorageError),
+    #[error("the server is stopping")]
+    Stopping,
+}
