@@ -1,6 +1,7 @@
 //! What the application offers to its drivers (the HTTP interface, later the scheduler and the CLI).
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use hyperbytedb_domain::CancelToken;
@@ -60,9 +61,22 @@ pub trait QueryApi: Send + Sync {
     fn query(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError>;
 }
 
-/// Where the server stands between start and stop.
+/// Where the server stands between start and stop, and whether something has failed that it cannot do without.
 #[derive(Debug, Default)]
-pub struct Readiness(AtomicU8);
+pub struct Readiness {
+    phase: AtomicU8,
+    failure: OnceLock<String>,
+    failed: OnceLock<FailureHook>,
+}
+
+/// What is to be done about a failure.
+struct FailureHook(Box<dyn Fn(&str) + Send + Sync>);
+
+impl std::fmt::Debug for FailureHook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FailureHook")
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -74,14 +88,35 @@ pub enum Phase {
 
 impl Readiness {
     pub fn set(&self, phase: Phase) {
-        self.0.store(phase as u8, Ordering::Release);
+        self.phase.store(phase as u8, Ordering::Release);
     }
 
     pub fn phase(&self) -> Phase {
-        match self.0.load(Ordering::Acquire) {
+        match self.phase.load(Ordering::Acquire) {
             0 => Phase::Replaying,
             1 => Phase::Ready,
             _ => Phase::Stopping,
         }
+    }
+
+    /// What is to be done when the server cannot go on. Set once.
+    pub fn on_failure(&self, hook: impl Fn(&str) + Send + Sync + 'static) {
+        // Only the first one counts.
+        let _ = self.failed.set(FailureHook(Box::new(hook)));
+    }
+
+    /// Notes that the server cannot go on. The first reason counts.
+    pub fn fail(&self, reason: String) {
+        tracing::error!(reason, "the server cannot go on");
+        if self.failure.set(reason).is_ok()
+            && let (Some(hook), Some(reason)) = (self.failed.get(), self.failure.get())
+        {
+            (hook.0)(reason);
+        }
+    }
+
+    /// Why the server cannot go on, if so.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.get().cloned()
     }
 }

@@ -4,9 +4,11 @@ pub mod api;
 pub mod commands;
 pub mod flush;
 pub mod ingestion;
+pub mod log;
 pub mod memtable;
 mod passwords;
-pub mod recovery;
+pub mod reader;
 pub mod statements;
+pub mod threads;
 
 pub use api::{Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness};

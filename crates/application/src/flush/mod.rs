@@ -1,28 +1,39 @@
-//! Moving points from memory to the engine, and the log's truncation behind them.
+//! Moving points from memory to the engine, and carrying out removals there, table by table and in log order.
 //!
-//! Invariant: a log record is truncated only after the rows it holds are in engine parts that survive a power failure.
+//! Workers take tables that have something to do; a table that fails is tried again later and delays no other. Removals
+//! have workers of their own, so that a long one does not hold up flushes.
+//!
+//! Invariant: a log record is truncated only after what it says is in engine parts that survive a power failure.
 
-pub mod dirty;
+pub mod checkpoint;
+pub mod duplicates;
+pub mod merge;
 pub mod overlap;
+mod removal;
+mod work;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
-use crossbeam_channel::{Receiver, Sender, bounded};
-use hyperbytedb_domain::EngineError;
-use hyperbytedb_domain::catalog::{Table, TableId};
-use hyperbytedb_domain::ports::{FlushPort, MetadataPort, PointsSinkPort, TIME_COLUMN, WalPort};
+use hyperbytedb_domain::catalog::{DeleteScope, Table, TableId};
+use hyperbytedb_domain::ports::{
+    CatalogPort, LocalStatePort, PointsSinkPort, QueryPort, SeriesIndexPort, WalPort,
+};
 use hyperbytedb_domain::wal::Sequence;
-use parking_lot::Mutex;
+use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
 
-use self::dirty::DirtyPartitions;
+use self::checkpoint::Checkpoint;
+use self::duplicates::DirtyPartitions;
 use self::overlap::OverlapTracker;
-use crate::memtable::Memtable;
+use self::work::{WorkQueue, WorkQueues};
+use crate::log::cursors::Cursors;
+use crate::log::epochs::RemovalEpochs;
+use crate::memtable::ResolvedBatch;
 use crate::memtable::columns::sorted_rows;
-use crate::memtable::set::{MemtableSet, SealLimits, TableBuffer};
+use crate::memtable::queue::{Delete, Item, SealLimits, TableQueue, Ticket, Work};
+use crate::memtable::set::MemtableSet;
+use crate::threads::Threads;
 
 /// Settings of flush and checkpoint.
 #[derive(Debug, Clone)]
@@ -32,12 +43,18 @@ pub struct FlushOptions {
     pub memory_limit_bytes: usize,
     /// Time between checkpoints: engine sync and log truncation.
     pub checkpoint_interval: Duration,
-    /// The log's size that brings the next checkpoint forward.
+    /// The log's size beyond which what holds it back is flushed early.
     pub wal_size_bytes: u64,
+    /// The log's size beyond which writes are refused.
+    pub wal_size_bytes_max: u64,
     /// How long a partition with duplicates must be left alone before it is merged.
     pub merge_quiet: Duration,
     /// Series per table whose last time is remembered.
     pub overlap_series_max: usize,
+    /// Tables that are flushed at the same time.
+    pub workers: usize,
+    /// How long an orderly stop flushes; what is left then stays in the log.
+    pub stop_timeout: Duration,
 }
 
 impl Default for FlushOptions {
@@ -53,197 +70,298 @@ impl Default for FlushOptions {
             memory_limit_bytes: 512 << 20,
             checkpoint_interval: Duration::from_secs(5),
             wal_size_bytes: 256 << 20,
+            wal_size_bytes_max: 4 << 30,
             merge_quiet: Duration::from_secs(30),
             overlap_series_max: 1_000_000,
+            workers: 2,
+            stop_timeout: Duration::from_secs(2),
         }
     }
 }
 
-/// Flushes on demand and, through [`FlushService::run`], by age, size and memory.
+/// How often memtables are looked at for their age.
+const SEAL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The ports the flush works on.
+#[derive(Clone)]
+pub struct FlushPorts {
+    pub sink: Arc<dyn PointsSinkPort>,
+    pub engine: Arc<dyn QueryPort>,
+    pub catalog: Arc<dyn CatalogPort>,
+    pub local_state: Arc<dyn LocalStatePort>,
+    pub series: Arc<dyn SeriesIndexPort>,
+    pub wal: Arc<dyn WalPort>,
+}
+
+/// Flushes on demand and, through its threads, by age, size and memory.
 pub struct FlushService {
-    pub memtables: MemtableSet,
-    pub dirty: DirtyPartitions,
-    pub overlap: OverlapTracker,
-    pub options: FlushOptions,
-    sink: Arc<dyn PointsSinkPort>,
-    metadata: Arc<dyn MetadataPort>,
-    wal: Arc<dyn WalPort>,
-    /// The newest log record whose batches are in the memtables.
-    pushed: AtomicU64,
-    checkpoint: Mutex<Instant>,
-    wake: (Sender<()>, Receiver<()>),
+    memtables: MemtableSet,
+    dirty: DirtyPartitions,
+    overlap: OverlapTracker,
+    epochs: RemovalEpochs,
+    cursors: Cursors,
+    options: FlushOptions,
+    ports: FlushPorts,
+    queues: WorkQueues,
+    checkpoint: Checkpoint,
+    /// The newest log record whose effects are in the queues.
+    applied: AtomicU64,
+    /// Told of tables whose last series is gone.
+    emptied: OnceLock<Box<dyn Fn(TableId) + Send + Sync>>,
 }
 
 impl FlushService {
-    pub fn new(
-        options: FlushOptions,
-        sink: Arc<dyn PointsSinkPort>,
-        metadata: Arc<dyn MetadataPort>,
-        wal: Arc<dyn WalPort>,
-    ) -> Result<Self, hyperbytedb_domain::StorageError> {
+    pub fn new(options: FlushOptions, ports: FlushPorts) -> Result<Self, StorageError> {
+        let cursors = Cursors::load(ports.local_state.clone())?;
         Ok(Self {
             memtables: MemtableSet::default(),
-            dirty: DirtyPartitions::load(metadata.clone())?,
+            dirty: DirtyPartitions::load(ports.local_state.clone())?,
             overlap: OverlapTracker::new(options.overlap_series_max),
-            pushed: AtomicU64::new(wal.last_sequence()),
+            epochs: RemovalEpochs::default(),
+            // Nothing beyond the cursor has been replayed yet, so nothing beyond it may be truncated.
+            applied: AtomicU64::new(cursors.flushed()),
+            cursors,
             options,
-            sink,
-            metadata,
-            wal,
-            checkpoint: Mutex::new(Instant::now()),
-            wake: bounded(1),
+            ports,
+            queues: WorkQueues::default(),
+            checkpoint: Checkpoint::default(),
+            emptied: OnceLock::new(),
         })
     }
 
-    /// Takes a log record's batches. Records must come in sequence order.
-    pub fn push(&self, sequence: Sequence, batches: Vec<crate::memtable::ResolvedBatch>) {
-        let mut full = false;
-        for batch in batches {
-            full |= self.memtables.push(sequence, batch, &self.options.limits);
+    /// Starts the threads.
+    pub fn start(self: &Arc<Self>, threads: &Threads) -> std::io::Result<()> {
+        for worker in 0..self.options.workers.max(1) {
+            let flush = self.clone();
+            threads.spawn(&format!("flush-{worker}"), move |stop| flush.work(&flush.queues.flushes, stop))?;
         }
-        self.pushed.store(sequence, Ordering::Release);
-        if full {
-            self.wake_up();
+        let flush = self.clone();
+        threads.spawn("removal", move |stop| flush.work(&flush.queues.removals, stop))?;
+        let flush = self.clone();
+        threads.spawn("seal", move |stop| {
+            while stop.wait(SEAL_INTERVAL) {
+                flush.seal_due();
+            }
+        })?;
+        let flush = self.clone();
+        threads.spawn("checkpoint", move |stop| flush.run_checkpoints(stop))?;
+        let flush = self.clone();
+        threads.spawn("merge", move |stop| flush.run_merges(stop))
+    }
+
+    /// Who drops tables whose last series is gone. Set once.
+    pub fn on_emptied(&self, drop_table: impl Fn(TableId) + Send + Sync + 'static) {
+        // Only the first one counts.
+        let _ = self.emptied.set(Box::new(drop_table));
+    }
+
+    /// Takes a log record's batches. Records must come in sequence order.
+    pub fn push(&self, sequence: Sequence, batches: Vec<ResolvedBatch>) {
+        for batch in batches {
+            if let Some(queue) = self.memtables.push(sequence, batch, &self.options.limits) {
+                self.queues.add(&queue);
+            }
         }
     }
 
-    /// Bytes the memtables may still take.
+    /// Puts a delete behind everything that has been pushed. `again`: it may have been carried out before.
+    pub fn delete(
+        &self,
+        sequence: Sequence,
+        table: &Arc<Table>,
+        scope: &DeleteScope,
+        again: bool,
+    ) -> PendingWork {
+        let delete = Delete { table: table.clone(), scope: scope.clone(), sequence, again };
+        self.remove(table, Item::Delete(Arc::new(delete)))
+    }
+
+    /// Drops a shard group's partition of a table, behind everything that has been pushed.
+    pub fn drop_partition(&self, sequence: Sequence, table: &Arc<Table>, shard: u64) -> PendingWork {
+        self.remove(table, Item::DropPartition { table: table.clone(), shard, sequence })
+    }
+
+    /// Forgets the points of a dropped table, and drops it.
+    pub fn drop_table(&self, sequence: Sequence, table: &Arc<Table>) -> PendingWork {
+        self.remove(table, Item::DropTable { table: table.clone(), sequence })
+    }
+
+    fn remove(&self, table: &Table, item: Item) -> PendingWork {
+        let (queue, ticket) = self.memtables.push_removal(table.id, item);
+        self.queues.add(&queue);
+        PendingWork { queue, ticket }
+    }
+
+    /// Notes that everything up to a log record has been pushed.
+    pub fn set_applied(&self, sequence: Sequence) {
+        self.applied.store(sequence, Ordering::Release);
+    }
+
+    pub fn applied(&self) -> Sequence {
+        self.applied.load(Ordering::Acquire)
+    }
+
+    /// Returns when everything pushed before the call is in the engine, for these tables.
+    pub fn flush_tables(&self, tables: &[TableId], context: &QueryContext) -> Result<(), EngineError> {
+        let pending: Vec<PendingWork> = tables
+            .iter()
+            .filter_map(|&table| {
+                let queue = self.memtables.queue(table)?;
+                let ticket = queue.barrier()?;
+                self.queues.add_urgent(&queue);
+                Some(PendingWork { queue, ticket })
+            })
+            .collect();
+        pending.iter().try_for_each(|work| work.wait(context))
+    }
+
+    /// As [`flush_tables`](Self::flush_tables), for all tables.
+    pub fn flush_all(&self, context: &QueryContext) -> Result<(), EngineError> {
+        let tables: Vec<TableId> = self.memtables.all().iter().map(|queue| queue.table).collect();
+        self.flush_tables(&tables, context)
+    }
+
+    /// Whether the memtables may take more.
     pub fn has_room(&self) -> bool {
         self.memtables.bytes() < self.options.memory_limit_bytes
     }
 
-    /// Makes the background thread look now.
-    pub fn wake_up(&self) {
-        // A full channel means that it is about to look anyway.
-        let _ = self.wake.0.try_send(());
+    /// Whether the log may take more.
+    pub fn log_has_room(&self) -> bool {
+        self.ports.wal.size_bytes() < self.options.wal_size_bytes_max
     }
 
-    /// The background thread: flushes what is due, checkpoints, merges. Ends when `stop` is closed.
-    pub fn run(&self, stop: &Receiver<()>) {
-        let tick = crossbeam_channel::tick(Duration::from_millis(250));
-        loop {
-            crossbeam_channel::select! {
-                recv(stop) -> _ => return,
-                recv(self.wake.1) -> _ => {}
-                recv(tick) -> _ => {}
-            }
-            if let Err(error) = self.run_once() {
-                tracing::error!(%error, "flush failed; the points stay in memory and in the log, and it is tried again");
-                metrics::counter!("hyperbytedb_flush_errors_total").increment(1);
-                // Bounds the rate of retries.
-                if stop.recv_timeout(Duration::from_secs(1)).is_ok() {
-                    return;
-                }
-            }
-        }
+    /// Bytes in memory that are not in the engine yet.
+    pub fn memory_bytes(&self) -> usize {
+        self.memtables.bytes()
     }
 
-    fn run_once(&self) -> Result<(), EngineError> {
-        let pressed = self.memtables.bytes() > self.options.memory_limit_bytes / 2;
-        for table in self.memtables.due(if pressed { None } else { Some(&self.options.limits) }) {
-            self.flush_table(table)?;
-        }
+    pub fn dirty(&self) -> &DirtyPartitions {
+        &self.dirty
+    }
+
+    pub fn overlap(&self) -> &OverlapTracker {
+        &self.overlap
+    }
+
+    pub fn epochs(&self) -> &RemovalEpochs {
+        &self.epochs
+    }
+
+    pub fn cursors(&self) -> &Cursors {
+        &self.cursors
+    }
+
+    /// Makes memory: seals everything and has it flushed.
+    pub fn press(&self) {
+        self.seal(None);
+    }
+
+    fn seal_due(&self) {
+        let pressed = self.memtables.bytes() > self.options.memory_limit_bytes / 2
+            || self.ports.wal.size_bytes() > self.options.wal_size_bytes;
+        self.seal((!pressed).then_some(&self.options.limits));
         metrics::gauge!("hyperbytedb_memtable_bytes").set(self.memtables.bytes() as f64);
-        metrics::gauge!("hyperbytedb_wal_bytes").set(self.wal.size_bytes() as f64);
-        let log_is_large = self.wal.size_bytes() > self.options.wal_size_bytes;
-        let has_records = self.wal.size_bytes() > 0;
-        let due = has_records && self.checkpoint.lock().elapsed() >= self.options.checkpoint_interval;
-        if log_is_large || due {
-            // Small memtables that have waited would otherwise keep the log from shrinking.
-            if log_is_large {
-                self.flush_tables(&self.memtables.due(None))?;
+        metrics::gauge!("hyperbytedb_wal_bytes").set(self.ports.wal.size_bytes() as f64);
+    }
+
+    fn seal(&self, limits: Option<&SealLimits>) {
+        for queue in self.memtables.all() {
+            if queue.seal(limits) {
+                self.queues.add(&queue);
             }
-            self.checkpoint()?;
-        }
-        for partition in self.dirty.settled(self.options.merge_quiet) {
-            self.sink.merge_partition(partition.table, partition.partition)?;
-            self.dirty.clear(&partition).map_err(|e| EngineError::failed("clear dirty mark", e))?;
-            metrics::counter!("hyperbytedb_merged_partitions_total").increment(1);
-        }
-        Ok(())
-    }
-
-    fn flush_table(&self, table: TableId) -> Result<(), EngineError> {
-        let Some(buffer) = self.memtables.buffer(table) else { return Ok(()) };
-        if buffer.is_empty() {
-            return Ok(());
-        }
-        let _flush = buffer.lock_flush();
-        // A memtable left by a failed flush comes first.
-        if let Some(memtable) = buffer.left_over() {
-            self.flush_memtable(&buffer, &memtable)?;
-        }
-        match buffer.seal() {
-            Some(memtable) => self.flush_memtable(&buffer, &memtable),
-            None => Ok(()),
         }
     }
 
-    fn flush_memtable(&self, buffer: &TableBuffer, memtable: &Memtable) -> Result<(), EngineError> {
-        let Some(table) = memtable.table() else {
-            self.memtables.release(buffer);
-            return Ok(());
+    /// A worker: takes tables until it is stopped.
+    fn work(&self, queue: &WorkQueue, stop: &crate::threads::Stop) {
+        while let Some(table) = queue.take(stop) {
+            while let Some(work) = self.take_work(&table, queue) {
+                self.carry_out(work);
+            }
+        }
+    }
+
+    /// The table's next item, if it is for workers of this queue; else the table goes to the other one.
+    fn take_work(&self, table: &Arc<TableQueue>, queue: &WorkQueue) -> Option<Work> {
+        if table.front_is_removal()? == queue.for_removals() {
+            return table.take();
+        }
+        self.queues.add(table);
+        None
+    }
+
+    fn carry_out(&self, work: Work) {
+        let outcome = match &work.item {
+            Item::Flush(memtable) => self.flush_memtable(memtable, work.attempts),
+            Item::Delete(delete) => self.carry_out_delete(&work, delete),
+            Item::DropPartition { table, shard, .. } => self.carry_out_drop_partition(table, *shard),
+            Item::DropTable { table, .. } => self.carry_out_drop_table(table),
         };
+        match outcome {
+            Ok(()) => self.memtables.release(work.finish()),
+            Err(error) => {
+                tracing::error!(%error, attempts = work.attempts, "flush or removal failed; it stays in the log and is tried again");
+                metrics::counter!("hyperbytedb_flush_errors_total").increment(1);
+                work.fail(error);
+            }
+        }
+    }
+
+    fn flush_memtable(&self, memtable: &crate::memtable::Memtable, attempts: u32) -> Result<(), EngineError> {
+        let Some(table) = memtable.table() else { return Ok(()) };
         let started = Instant::now();
         let rows = sorted_rows(memtable).map_err(|e| EngineError::failed("sort memtable", e))?;
-        self.sink.ensure_table(table)?;
+        self.ports.sink.ensure_table(table)?;
         if !self.overlap.knows(table.id) {
-            self.overlap.load(table.id, self.sink.max_time(table.id)?);
+            self.overlap.load(table.id, self.ports.sink.max_times(table.id)?);
         }
-        let times =
-            rows.batch.column_by_name(TIME_COLUMN).map(|c| c.as_primitive::<Int64Type>().values().to_vec());
+        // An insert that failed may have stored any part of its rows.
         let overlapping =
-            self.overlap.overlapping(table, &rows.extents, times.as_deref().unwrap_or_default());
-        if !overlapping.is_empty() {
-            self.dirty.mark(table.id, &overlapping).map_err(|e| EngineError::failed("mark partitions", e))?;
-        }
-        let count = rows.batch.num_rows();
-        self.sink.insert(table, rows.batch)?;
-        self.overlap.flushed(table.id, &rows.extents);
-        self.memtables.release(buffer);
-        metrics::counter!("hyperbytedb_flushed_rows_total").increment(count as u64);
+            if attempts > 0 { rows.shards.clone() } else { self.overlap.overlapping(table.id, &rows) };
+        let marks = self
+            .dirty
+            .mark(table.id, &overlapping)
+            .map_err(|error| EngineError::failed("mark partitions", error))?;
+        self.ports.sink.insert(table, rows.batch.clone())?;
+        drop(marks);
+        self.overlap.flushed(table.id, &rows);
+        metrics::counter!("hyperbytedb_flushed_rows_total").increment(rows.times.len() as u64);
         metrics::histogram!("hyperbytedb_flush_seconds").record(started.elapsed().as_secs_f64());
-        tracing::debug!(
-            table = table.id.0,
-            rows = count,
-            ms = started.elapsed().as_millis() as u64,
-            "flushed"
-        );
+        let ms = started.elapsed().as_millis() as u64;
+        tracing::debug!(table = table.id.0, rows = rows.times.len(), ms, "flushed");
         Ok(())
     }
 
-    /// Makes everything flushed so far durable in the engine and truncates the log up to the first record that is not.
-    pub fn checkpoint(&self) -> Result<(), EngineError> {
-        let mut last = self.checkpoint.lock();
-        let pushed = self.pushed.load(Ordering::Acquire);
-        let keep_from = self.memtables.first_sequence().unwrap_or(pushed + 1).min(pushed + 1);
-        self.sink.sync()?;
-        self.metadata.sync().map_err(|e| EngineError::failed("sync catalogue", e))?;
-        self.wal.truncate_before(keep_from).map_err(|e| EngineError::failed("truncate log", e))?;
-        *last = Instant::now();
-        Ok(())
-    }
-
-    /// Makes the table exist in the engine: one whose points are all in memory, or that has none yet, may not.
-    pub fn ensure_table(&self, table: &Table) -> Result<(), EngineError> {
-        self.sink.ensure_table(table)
-    }
-
-    /// Forgets everything about dropped tables.
-    pub fn discard(&self, tables: &[TableId]) -> Result<(), EngineError> {
-        self.memtables.discard(tables);
-        tables.iter().for_each(|t| self.overlap.forget(*t));
-        self.dirty.forget(tables).map_err(|e| EngineError::failed("forget dirty marks", e))
+    /// An orderly stop: flushes for a while, the largest memtables first. What is left stays in the log.
+    pub fn flush_for_stop(&self) {
+        let deadline = Instant::now() + self.options.stop_timeout;
+        let context = QueryContext { deadline: Some(deadline), ..QueryContext::unbounded() };
+        let mut queues = self.memtables.all();
+        queues.sort_by_key(|queue| std::cmp::Reverse(queue.active_bytes()));
+        for queue in queues {
+            if Instant::now() >= deadline {
+                break;
+            }
+            let Some(ticket) = queue.barrier() else { continue };
+            self.queues.add(&queue);
+            let work = PendingWork { queue, ticket };
+            if let Err(error) = work.wait(&context) {
+                tracing::debug!(%error, table = work.queue.table.0, "not flushed at the stop");
+            }
+        }
     }
 }
 
-impl FlushPort for FlushService {
-    fn flush_tables(&self, tables: &[TableId]) -> Result<(), EngineError> {
-        tables.iter().try_for_each(|t| self.flush_table(*t))
-    }
+/// Something that a worker will do.
+pub struct PendingWork {
+    queue: Arc<TableQueue>,
+    ticket: Ticket,
+}
 
-    fn flush_all(&self) -> Result<(), EngineError> {
-        self.flush_tables(&self.memtables.due(None))?;
-        self.checkpoint()
+impl PendingWork {
+    /// Returns when it is done, or with the error of the next attempt that fails.
+    pub fn wait(&self, context: &QueryContext) -> Result<(), EngineError> {
+        self.queue.wait(self.ticket, context)
     }
 }

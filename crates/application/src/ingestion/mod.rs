@@ -1,35 +1,37 @@
-//! The write path: line protocol to columns, schema, log, memtables.
+//! The write path: line protocol to columns, schema, log.
 
-pub mod committer;
 pub mod schema;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hyperbytedb_domain::points::PointsBatch;
-use hyperbytedb_domain::ports::{IngestionPort, MetadataPort, SeriesIndexPort, WriteError, WriteRequest};
-use hyperbytedb_domain::wal::{Sequence, WriteEntry};
-use hyperbytedb_domain::{Precision, StorageError};
+use hyperbytedb_domain::ports::{
+    CatalogPort, IngestionPort, SeriesIndexPort, WalPort, WriteError, WriteRequest,
+};
+use hyperbytedb_domain::wal::{TableVersion, WalEntry, WriteEntry};
 use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse};
 
-use self::committer::{CommitError, Committer};
-use self::schema::{Resolved, SchemaResolver, Target, find_target};
-use crate::commands::CommandService;
+use self::schema::{Resolved, SchemaResolver, Target};
 use crate::flush::FlushService;
+use crate::log::LogError;
+use crate::log::committer::{Committer, ResolvedWrite};
 
 /// How long a write waits for memory before it is refused.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
+const ROOM_POLL: Duration = Duration::from_millis(5);
 /// What a refused client should wait.
 const RETRY_AFTER_SECS: u64 = 2;
+/// How often what a write was resolved against may change before it is in the log.
+const ATTEMPTS_MAX: usize = 64;
 
 /// Accepts points.
 pub struct IngestionService {
-    pub metadata: Arc<dyn MetadataPort>,
+    pub catalog: Arc<dyn CatalogPort>,
     pub series: Arc<dyn SeriesIndexPort>,
+    pub wal: Arc<dyn WalPort>,
     pub flush: Arc<FlushService>,
-    pub commands: Arc<CommandService>,
-    pub committer: Committer,
+    pub committer: Arc<Committer>,
     /// Limits of the parser; precision and default time come with each request.
     pub parse_limits: ParseOptions,
 }
@@ -39,106 +41,109 @@ impl IngestionService {
         if request.database.is_empty() {
             return Err(WriteError::DatabaseRequired);
         }
-        let catalog = self.metadata.catalog();
-        if catalog.database(&request.database).is_none() {
+        if self.catalog.catalog().database(&request.database).is_none() {
             return Err(WriteError::DatabaseNotFound(request.database.clone()));
         }
         self.wait_for_room()?;
         let now = now_ns();
-        let mut parsed = self.parse(&request.body, request.precision, now);
-        let batches = std::mem::take(&mut parsed.batches);
-        let mut drops = parsed.drops();
-        if !batches.is_empty() {
-            let resolved = self.store(request, now, &parsed, batches)?;
-            for &line in &resolved.dropped_lines {
-                let first = resolved.reasons.iter().find(|(l, _)| *l == line);
-                let start = parsed.lines.get(line as usize).map_or(usize::MAX, |span| span.start);
-                drops.add(start, first.map_or("", |(_, reason)| reason));
+        for _ in 0..ATTEMPTS_MAX {
+            let mut parsed = self.parse(request, now);
+            let batches = std::mem::take(&mut parsed.batches);
+            let mut drops = parsed.drops();
+            if !batches.is_empty() {
+                let target = Target {
+                    database: &request.database,
+                    retention_policy: &request.retention_policy,
+                    now,
+                };
+                let mut resolved = self.resolver().resolve(&target, batches)?;
+                match self.commit(request, now, &parsed, &mut resolved) {
+                    Err(LogError::Stale) => continue,
+                    committed => committed.map_err(log_error)?,
+                }
+                for &line in &resolved.dropped_lines {
+                    let first = resolved.reasons.iter().find(|(l, _)| *l == line);
+                    let start = parsed.lines.get(line as usize).map_or(usize::MAX, |span| span.start);
+                    drops.add(start, first.map_or("", |(_, reason)| reason));
+                }
             }
+            return parsed.error_text(&drops).map_or(Ok(()), |text| Err(WriteError::Rejected(text)));
         }
-        parsed.error_text(&drops).map_or(Ok(()), |text| Err(WriteError::Rejected(text)))
+        Err(log_error(LogError::Stale))
     }
 
-    /// Makes the points durable and visible, but for those that break a rule of the schema.
-    fn store(
-        &self,
-        request: &WriteRequest,
-        now: i64,
-        parsed: &Parsed,
-        batches: Vec<PointsBatch>,
-    ) -> Result<Resolved, WriteError> {
-        let _no_drops = self.commands.enter_write();
-        let catalog = self.metadata.catalog();
-        let (database, policy) = find_target(&catalog, &request.database, &request.retention_policy)?;
-        let target = Target { database, policy, now: Some(now) };
-        let mut resolved = self.resolver().resolve(&target, batches).map_err(internal)?;
-        resolved.dropped_lines.sort_unstable();
-        self.commit(request, &policy.name, now, parsed, &mut resolved)?;
-        Ok(resolved)
-    }
-
-    fn parse(&self, body: &[u8], precision: Precision, default_time: i64) -> Parsed {
-        parse(body, &ParseOptions { precision, default_time, ..self.parse_limits.clone() })
+    fn parse(&self, request: &WriteRequest, default_time: i64) -> Parsed {
+        let uint_support = self.parse_limits.uint_support || request.internal;
+        let options = ParseOptions {
+            precision: request.precision,
+            default_time,
+            uint_support,
+            ..self.parse_limits.clone()
+        };
+        parse(&request.body, &options)
     }
 
     fn resolver(&self) -> SchemaResolver<'_> {
-        SchemaResolver { metadata: &*self.metadata, series: &*self.series, overlap: &self.flush.overlap }
+        SchemaResolver {
+            catalog: &*self.catalog,
+            series: &*self.series,
+            committer: &self.committer,
+            flush: &self.flush,
+        }
     }
 
     fn commit(
         &self,
         request: &WriteRequest,
-        policy: &str,
         default_time: i64,
         parsed: &Parsed,
         resolved: &mut Resolved,
-    ) -> Result<(), WriteError> {
+    ) -> Result<(), LogError> {
         let batches = std::mem::take(&mut resolved.batches);
         if batches.is_empty() {
             return Ok(());
         }
-        let entry = WriteEntry {
+        let mut shards: Vec<u64> =
+            batches.iter().flat_map(|batch| &batch.shards).map(|shard| shard.id).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        let version = |batch: &crate::memtable::ResolvedBatch| TableVersion {
+            measurement: batch.table.measurement.clone(),
+            table: batch.table.id,
+            version: batch.table.version,
+        };
+        let entry = WalEntry::Write(WriteEntry {
             database: request.database.clone(),
-            retention_policy: policy.to_owned(),
+            retention_policy: resolved.retention_policy.clone(),
             precision: request.precision,
             default_time,
+            tables: batches.iter().map(version).collect(),
+            shards,
             body: accepted_body(&request.body, parsed, &resolved.dropped_lines),
-        };
-        self.committer.commit(entry, batches).map_err(|error| match error {
-            CommitError::QueueFull => overloaded(error.to_string()),
-            CommitError::Stopped | CommitError::Storage(_) => WriteError::Internal(error.to_string()),
-        })
+        });
+        let entry = self.wal.encode(&entry)?;
+        let (catalog, epoch) = (resolved.catalog.clone(), resolved.epoch);
+        self.committer.write(ResolvedWrite { entry, catalog, epoch, batches })
     }
 
-    /// Back-pressure: waits a little for the flusher, then refuses.
+    /// Back-pressure: waits a little for the flush, then refuses.
     fn wait_for_room(&self) -> Result<(), WriteError> {
         let deadline = Instant::now() + ROOM_WAIT;
-        while !self.flush.has_room() {
-            self.flush.wake_up();
+        loop {
+            let full = if !self.flush.has_room() {
+                "points in memory have reached flush.memory_limit_bytes"
+            } else if !self.flush.log_has_room() {
+                "the write-ahead log has reached wal.max_bytes, for the engine does not take its points"
+            } else {
+                return Ok(());
+            };
             if Instant::now() >= deadline {
                 metrics::counter!("hyperbytedb_writes_refused_total").increment(1);
-                let reason = "points in memory have reached flush.memory_limit_bytes: retry later".to_owned();
-                return Err(overloaded(reason));
+                return Err(overloaded(format!("{full}: retry later")));
             }
-            std::thread::sleep(Duration::from_millis(5));
+            self.flush.press();
+            std::thread::sleep(ROOM_POLL);
         }
-        Ok(())
-    }
-
-    /// Puts a logged write back into the memtables.
-    pub fn replay(&self, sequence: Sequence, entry: &WriteEntry) -> Result<(), WriteError> {
-        let parsed = parse(&entry.body, &ParseOptions::accepted(entry.precision, entry.default_time));
-        let catalog = self.metadata.catalog();
-        let batches = match find_target(&catalog, &entry.database, &entry.retention_policy) {
-            Ok((database, policy)) => {
-                let target = Target { database, policy, now: None };
-                self.resolver().resolve(&target, parsed.batches).map_err(internal)?.batches
-            }
-            // Dropped since.
-            Err(_) => Vec::new(),
-        };
-        self.flush.push(sequence, batches);
-        Ok(())
     }
 }
 
@@ -157,8 +162,17 @@ pub fn now_ns() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-fn internal(error: StorageError) -> WriteError {
-    WriteError::Internal(error.to_string())
+/// What a writer is told when its record did not take effect.
+fn log_error(error: LogError) -> WriteError {
+    match error {
+        LogError::QueueFull | LogError::Stale => overloaded(error.to_string()),
+        LogError::Stopped => WriteError::Stopping,
+        LogError::Storage(error) => WriteError::Storage(error),
+        // A write's own command was refused again and again, or a removal failed: neither can be the writer's fault.
+        LogError::Refused(_) | LogError::Engine(_) => {
+            WriteError::Storage(hyperbytedb_domain::StorageError::failed("write", error))
+        }
+    }
 }
 
 fn overloaded(reason: String) -> WriteError {

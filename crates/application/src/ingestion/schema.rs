@@ -6,20 +6,29 @@
 use std::sync::Arc;
 
 use hyperbytedb_domain::catalog::{
-    Catalog, CatalogError, Command, Database, FieldDef, RetentionPolicy, Table,
+    Catalog, CatalogError, Command, FieldDef, RetentionPolicy, ShardGroup, Table, TableExtension,
 };
 use hyperbytedb_domain::points::{FieldColumn, FieldValues, PointsBatch, StringValues};
-use hyperbytedb_domain::ports::{MetadataError, MetadataPort, SeriesIndexPort};
+use hyperbytedb_domain::ports::{CatalogPort, SeriesIndexPort, WriteError};
 use hyperbytedb_domain::scan::FieldId;
 use hyperbytedb_domain::{SeriesId, StorageError, Tags};
 
-use crate::flush::overlap::OverlapTracker;
+use super::log_error;
+use crate::flush::FlushService;
+use crate::log::LogError;
+use crate::log::committer::Committer;
+use crate::log::epochs::Epoch;
 use crate::memtable::ResolvedBatch;
 
 /// What became of a request's batches.
-#[derive(Debug, Default)]
 pub struct Resolved {
+    /// The catalogue they were resolved against.
+    pub catalog: Arc<Catalog>,
+    /// Taken before the series were registered.
+    pub epoch: Epoch,
     pub batches: Vec<ResolvedBatch>,
+    /// The policy's name.
+    pub retention_policy: String,
     /// Lines whose points were left out.
     pub dropped_lines: Vec<u32>,
     /// Of each measurement with dropped points, the line of the first and why it was.
@@ -27,198 +36,259 @@ pub struct Resolved {
 }
 
 /// Where a request writes to.
+#[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
-    pub database: &'a Database,
-    pub policy: &'a RetentionPolicy,
-    /// Now, in nanoseconds, for the retention check; `None` while replaying: the log holds accepted points only.
-    pub now: Option<i64>,
+    pub database: &'a str,
+    /// Empty: the database's default.
+    pub retention_policy: &'a str,
+    /// Now, in nanoseconds, for the retention check.
+    pub now: i64,
 }
+
+/// How often the catalogue may change under a request before it is given up.
+const ATTEMPTS_MAX: usize = 64;
 
 /// Resolves batches; changes catalogue and series index as needed.
 pub struct SchemaResolver<'a> {
-    pub metadata: &'a dyn MetadataPort,
+    pub catalog: &'a dyn CatalogPort,
     pub series: &'a dyn SeriesIndexPort,
-    pub overlap: &'a OverlapTracker,
+    pub committer: &'a Committer,
+    pub flush: &'a FlushService,
+}
+
+/// A batch checked against a catalogue.
+struct Checked {
+    rows: RowFilter,
+    /// The measurement's table, if it exists.
+    table: Option<Arc<Table>>,
+    /// Whether each column may be stored.
+    usable: Vec<bool>,
 }
 
 impl SchemaResolver<'_> {
-    pub fn resolve(&self, target: &Target<'_>, batches: Vec<PointsBatch>) -> Result<Resolved, StorageError> {
-        let mut resolved = Resolved::default();
-        for batch in batches {
-            self.resolve_batch(target, batch, &mut resolved)?;
-        }
-        self.ensure_shard_groups(target, &resolved.batches)?;
-        Ok(resolved)
-    }
-
-    fn resolve_batch(
-        &self,
-        target: &Target<'_>,
-        batch: PointsBatch,
-        resolved: &mut Resolved,
-    ) -> Result<(), StorageError> {
-        let mut rows = RowFilter::new(batch.rows());
-        check_time(target, &batch, &mut rows);
-        if rows.kept == 0 {
-            rows.finish(&batch, resolved);
-            return Ok(());
-        }
-        let table = self.table_for(target, &batch, &rows)?;
-        let columns = check_types(&table, &batch, &mut rows);
-        let table =
-            if rows.kept == 0 { table } else { self.extend_table(target, &batch, &columns, &rows, table)? };
-        let series: Vec<(SeriesId, &Tags)> = batch.series.iter().map(|t| (t.series_id(), t)).collect();
-        if rows.kept > 0 {
-            self.register_series(&table, &batch, &series, &mut rows)?;
-        }
-        let ids = series.into_iter().map(|(id, _)| id).collect();
-        let keep = rows.finish(&batch, resolved);
-        if let Some(batch) = resolved_batch(table, batch, ids, columns, keep) {
-            resolved.batches.push(batch);
-        }
-        Ok(())
-    }
-
-    /// The measurement's table as it is, made if missing.
-    fn table_for(
-        &self,
-        target: &Target<'_>,
-        batch: &PointsBatch,
-        rows: &RowFilter,
-    ) -> Result<Arc<Table>, StorageError> {
-        if let Some(table) = target.policy.tables.get(&batch.measurement) {
-            return Ok(table.clone());
-        }
-        // The newest catalogue: another writer may have made it since the request's snapshot.
-        let catalog = self.metadata.catalog();
-        if let Some(table) = catalog.table(&target.database.name, &target.policy.name, &batch.measurement) {
-            return Ok(table.clone());
-        }
-        debug_assert!(rows.kept > 0);
-        self.apply_extension(target, &batch.measurement, Vec::new(), Vec::new())
-    }
-
-    /// Adds the tags and fields of the kept rows that the table lacks.
-    fn extend_table(
-        &self,
-        target: &Target<'_>,
-        batch: &PointsBatch,
-        columns: &[bool],
-        rows: &RowFilter,
-        table: Arc<Table>,
-    ) -> Result<Arc<Table>, StorageError> {
-        let fields: Vec<FieldDef> = batch
-            .fields
-            .iter()
-            .zip(columns)
-            .filter(|(column, usable)| {
-                **usable && table.field(&column.name).is_none() && rows.keeps_any(column)
-            })
-            .map(|(column, _)| FieldDef { name: column.name.clone(), field_type: column.values.field_type() })
-            .collect();
-        let mut tags: Vec<String> = Vec::new();
-        for key in batch.series.iter().flat_map(|t| t.iter()).map(|(key, _)| key) {
-            if table.tag(key).is_none() && !tags.iter().any(|t| t == key) {
-                tags.push(key.to_owned());
+    pub fn resolve(&self, target: &Target<'_>, batches: Vec<PointsBatch>) -> Result<Resolved, WriteError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let catalog = self.catalog.catalog();
+            let policy = find_policy(&catalog, target)?;
+            let checked: Vec<Checked> = batches.iter().map(|batch| check(policy, target.now, batch)).collect();
+            let Some(command) = missing_schema(target, policy, &batches, &checked) else {
+                let policy = policy.clone();
+                return Ok(self.register(catalog, &policy, batches, checked)?);
+            };
+            match self.committer.command(command) {
+                // Another writer was first with another type, or a drop: the next round sees it.
+                Ok(_) | Err(LogError::Refused(_)) => {}
+                Err(error) => return Err(log_error(error)),
             }
         }
-        if fields.is_empty() && tags.is_empty() {
-            return Ok(table);
-        }
-        self.apply_extension(target, &batch.measurement, tags, fields)
+        Err(StorageError::failed("write", "the schema kept changing; please retry").into())
     }
 
-    fn apply_extension(
+    /// Registers the series of the kept rows and drops the rows of those that are refused.
+    fn register(
         &self,
-        target: &Target<'_>,
-        measurement: &str,
-        tags: Vec<String>,
-        fields: Vec<FieldDef>,
-    ) -> Result<Arc<Table>, StorageError> {
-        let command = Command::ExtendTable {
-            database: target.database.name.clone(),
-            retention_policy: target.policy.name.clone(),
-            measurement: measurement.to_owned(),
-            tags,
-            fields,
+        catalog: Arc<Catalog>,
+        policy: &RetentionPolicy,
+        batches: Vec<PointsBatch>,
+        checked: Vec<Checked>,
+    ) -> Result<Resolved, StorageError> {
+        let mut resolved = Resolved {
+            catalog,
+            epoch: self.flush.epochs().now(),
+            batches: Vec::with_capacity(batches.len()),
+            retention_policy: policy.name.clone(),
+            dropped_lines: Vec::new(),
+            reasons: Vec::new(),
         };
-        let effects = self.metadata.apply(&command).map_err(|error| match error {
-            MetadataError::Storage(error) => error,
-            MetadataError::Refused(error) => StorageError::failed("extend table", error),
-        })?;
-        effects.table.ok_or_else(|| StorageError::failed("extend table", "the catalogue returned no table"))
+        for (batch, Checked { mut rows, table, usable }) in batches.into_iter().zip(checked) {
+            if let Some(table) = &table {
+                self.register_series(table, &batch, &mut rows)?;
+            }
+            let keep = rows.finish(&batch, &mut resolved);
+            let Some(table) = table else { continue };
+            let shards = shards_of_kept_times(policy, &batch, keep.as_deref());
+            resolved.batches.extend(resolved_batch(table, batch, &usable, keep.as_deref(), shards));
+        }
+        resolved.dropped_lines.sort_unstable();
+        Ok(resolved)
     }
 
     fn register_series(
         &self,
         table: &Table,
         batch: &PointsBatch,
-        series: &[(SeriesId, &Tags)],
         rows: &mut RowFilter,
     ) -> Result<(), StorageError> {
-        let answers = self.series.register(table, series)?;
-        let new = answers.iter().zip(series).filter(|(a, _)| matches!(a, Ok(true))).map(|(_, (id, _))| *id);
-        self.overlap.note_new(table.id, new);
+        let used = rows.used_series(batch);
+        let is_used = |s: usize| used.as_ref().is_none_or(|used| used[s]);
+        let (positions, series): (Vec<usize>, Vec<(SeriesId, &Tags)>) = batch
+            .series
+            .iter()
+            .enumerate()
+            .filter(|(s, _)| is_used(*s))
+            .map(|(s, tags)| (s, (tags.series_id(), tags)))
+            .unzip();
+        if series.is_empty() {
+            return Ok(());
+        }
+        let answers = self.series.register(table, &series)?;
+        let new = answers.iter().zip(&series).filter(|(a, _)| matches!(a, Ok(true))).map(|(_, (id, _))| *id);
+        self.flush.overlap().note_new(table.id, new);
         if answers.iter().all(Result::is_ok) {
             return Ok(());
         }
+        let mut refusals = vec![None; batch.series.len()];
+        for (position, answer) in positions.into_iter().zip(answers) {
+            refusals[position] = answer.err();
+        }
         for (row, &s) in batch.series_of_row.iter().enumerate() {
-            if let Some(Err(refusal)) = answers.get(s as usize) {
+            if let Some(Some(refusal)) = refusals.get(s as usize) {
                 rows.drop_row(row, || refusal.to_string());
             }
         }
         Ok(())
     }
+}
 
-    fn ensure_shard_groups(
-        &self,
-        target: &Target<'_>,
-        batches: &[ResolvedBatch],
-    ) -> Result<(), StorageError> {
-        let mut missing: Vec<i64> = Vec::new();
-        let mut covered: Option<(i64, i64)> = None;
-        for &time in batches.iter().flat_map(|b| &b.times) {
-            if covered.is_some_and(|(start, end)| start <= time && time < end) {
-                continue;
-            }
-            match target.policy.shard_group_of(time) {
-                Some(group) => covered = Some((group.start, group.end)),
-                None => {
-                    let width = target.policy.shard_duration;
-                    // One time in each unknown slice will do; slices repeat rarely within a request.
-                    if !missing.iter().any(|&m: &i64| m.div_euclid(width) == time.div_euclid(width)) {
-                        missing.push(time);
-                    }
+fn check(policy: &RetentionPolicy, now: i64, batch: &PointsBatch) -> Checked {
+    let mut rows = RowFilter::new(batch.rows());
+    check_time(policy, now, batch, &mut rows);
+    let table = policy.tables.get(&batch.measurement).cloned();
+    let usable = check_types(table.as_deref(), batch, &mut rows);
+    Checked { rows, table, usable }
+}
+
+/// The command that brings what the kept rows need and the catalogue lacks.
+fn missing_schema(
+    target: &Target<'_>,
+    policy: &RetentionPolicy,
+    batches: &[PointsBatch],
+    checked: &[Checked],
+) -> Option<Command> {
+    let (mut tables, mut times) = (Vec::new(), MissingTimes::new(policy));
+    for (batch, checked) in batches.iter().zip(checked) {
+        if checked.rows.kept == 0 {
+            continue;
+        }
+        tables.extend(extension(batch, checked));
+        let kept = |(row, _): &(usize, &i64)| checked.rows.is_kept(*row);
+        batch.times.iter().enumerate().filter(kept).for_each(|(_, &time)| times.look_at(time));
+    }
+    if tables.is_empty() && times.missing.is_empty() {
+        return None;
+    }
+    Some(Command::ExtendSchema {
+        database: target.database.to_owned(),
+        retention_policy: policy.name.clone(),
+        tables,
+        times: times.missing,
+    })
+}
+
+/// The tags and fields of the kept rows that the table lacks; the table itself if it does not exist.
+fn extension(batch: &PointsBatch, checked: &Checked) -> Option<TableExtension> {
+    let table = checked.table.as_deref();
+    let has_field = |name: &str| table.is_some_and(|table| table.field(name).is_some());
+    let has_tag = |key: &str| table.is_some_and(|table| table.tag(key).is_some());
+    let fields: Vec<FieldDef> = batch
+        .fields
+        .iter()
+        .zip(&checked.usable)
+        .filter(|(column, usable)| **usable && !has_field(&column.name) && checked.rows.keeps_any(column))
+        .map(|(column, _)| FieldDef { name: column.name.clone(), field_type: column.values.field_type() })
+        .collect();
+    let used = checked.rows.used_series(batch);
+    let is_used = |s: usize| used.as_ref().is_none_or(|used| used[s]);
+    let mut tags: Vec<String> = Vec::new();
+    let used_series = batch.series.iter().enumerate().filter(|(s, _)| is_used(*s)).map(|(_, tags)| tags);
+    for (key, _) in used_series.flat_map(|tags| tags.iter()) {
+        if !has_tag(key) && !tags.iter().any(|tag| tag == key) {
+            tags.push(key.to_owned());
+        }
+    }
+    let is_complete = table.is_some() && fields.is_empty() && tags.is_empty();
+    (!is_complete).then(|| TableExtension { measurement: batch.measurement.clone(), tags, fields })
+}
+
+/// Times that no shard group holds: one for each group that is to be opened.
+struct MissingTimes<'a> {
+    policy: &'a RetentionPolicy,
+    /// The group of the last time looked at.
+    covered: Option<ShardGroup>,
+    missing: Vec<i64>,
+}
+
+impl<'a> MissingTimes<'a> {
+    fn new(policy: &'a RetentionPolicy) -> Self {
+        Self { policy, covered: None, missing: Vec::new() }
+    }
+
+    fn look_at(&mut self, time: i64) {
+        if self.covered.is_some_and(|group| group.contains(time)) {
+            return;
+        }
+        match self.policy.shard_group_of(time) {
+            Some(group) => self.covered = Some(*group),
+            None => {
+                let group = self.policy.new_shard_group(0, time);
+                self.covered = Some(group);
+                if !self.missing.iter().any(|&other| group.contains(other)) {
+                    self.missing.push(time);
                 }
             }
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let command = Command::EnsureShardGroups {
-            database: target.database.name.clone(),
-            retention_policy: target.policy.name.clone(),
-            times: missing,
-        };
-        match self.metadata.apply(&command) {
-            Ok(_) | Err(MetadataError::Refused(CatalogError::DatabaseNotFound(_))) => Ok(()),
-            Err(MetadataError::Refused(error)) => Err(StorageError::failed("register shard group", error)),
-            Err(MetadataError::Storage(error)) => Err(error),
         }
     }
 }
 
-/// Finds database and policy of a write.
-pub fn find_target<'a>(
+/// The shard groups that hold the times, by start time; times without a group are passed over.
+pub fn shards_of_times(policy: &RetentionPolicy, times: &[i64]) -> Vec<ShardGroup> {
+    let mut groups: Vec<ShardGroup> = Vec::new();
+    for &time in times {
+        if groups.last().is_some_and(|group| group.contains(time)) {
+            continue;
+        }
+        let Some(group) = policy.shard_group_of(time) else { continue };
+        if let Some(known) = groups.iter().position(|g| g.id == group.id) {
+            let last = groups.len() - 1;
+            groups.swap(known, last);
+        } else {
+            groups.push(*group);
+        }
+    }
+    groups.sort_unstable_by_key(|group| group.start);
+    groups
+}
+
+fn shards_of_kept_times(
+    policy: &RetentionPolicy,
+    batch: &PointsBatch,
+    keep: Option<&[bool]>,
+) -> Vec<ShardGroup> {
+    match keep {
+        None => shards_of_times(policy, &batch.times),
+        Some(_) => shards_of_times(policy, &filter(batch.times.clone(), keep)),
+    }
+}
+
+/// Which columns of a batch a table can store.
+pub fn columns_of(table: &Table, batch: &PointsBatch) -> Vec<bool> {
+    let is_stored = |column: &FieldColumn| {
+        table.field(&column.name).is_some_and(|(_, stored)| stored == column.values.field_type())
+    };
+    batch.fields.iter().map(is_stored).collect()
+}
+
+/// Finds the policy of a write.
+fn find_policy<'a>(
     catalog: &'a Catalog,
-    database: &str,
-    policy: &str,
-) -> Result<(&'a Database, &'a RetentionPolicy), hyperbytedb_domain::ports::WriteError> {
-    use hyperbytedb_domain::ports::WriteError;
-    let db = catalog.database(database).ok_or_else(|| WriteError::DatabaseNotFound(database.to_owned()))?;
-    let policy =
-        db.retention_policy(policy).ok_or_else(|| WriteError::RetentionPolicyNotFound(policy.to_owned()))?;
-    Ok((db, policy))
+    target: &Target<'_>,
+) -> Result<&'a Arc<RetentionPolicy>, WriteError> {
+    let database = catalog
+        .database(target.database)
+        .ok_or_else(|| WriteError::DatabaseNotFound(target.database.to_owned()))?;
+    database
+        .retention_policy(target.retention_policy)
+        .ok_or_else(|| WriteError::RetentionPolicyNotFound(target.retention_policy.to_owned()))
 }
 
 /// Which rows of a batch are kept.
@@ -250,6 +320,20 @@ impl RowFilter {
         self.dropped.as_ref().is_none_or(|d| !d[row])
     }
 
+    /// Which series of the batch have a kept row; `None` = all.
+    fn used_series(&self, batch: &PointsBatch) -> Option<Vec<bool>> {
+        self.dropped.as_ref()?;
+        let mut used = vec![false; batch.series.len()];
+        for (row, &s) in batch.series_of_row.iter().enumerate() {
+            if self.is_kept(row)
+                && let Some(used) = used.get_mut(s as usize)
+            {
+                *used = true;
+            }
+        }
+        Some(used)
+    }
+
     fn keeps_any(&self, column: &FieldColumn) -> bool {
         match (&self.dropped, &column.present) {
             (None, None) => true,
@@ -268,9 +352,7 @@ impl RowFilter {
     }
 }
 
-fn check_time(target: &Target<'_>, batch: &PointsBatch, rows: &mut RowFilter) {
-    let Some(now) = target.now else { return };
-    let policy = target.policy;
+fn check_time(policy: &RetentionPolicy, now: i64, batch: &PointsBatch, rows: &mut RowFilter) {
     let oldest = match (policy.duration, policy.past_write_limit) {
         (0, 0) => i64::MIN,
         (0, limit) | (limit, 0) => now.saturating_sub(limit),
@@ -291,11 +373,11 @@ fn check_time(target: &Target<'_>, batch: &PointsBatch, rows: &mut RowFilter) {
 }
 
 /// Drops the rows whose field types conflict; true for each column that may be stored.
-fn check_types(table: &Table, batch: &PointsBatch, rows: &mut RowFilter) -> Vec<bool> {
+fn check_types(table: Option<&Table>, batch: &PointsBatch, rows: &mut RowFilter) -> Vec<bool> {
     let mut usable = Vec::with_capacity(batch.fields.len());
     for (i, column) in batch.fields.iter().enumerate() {
         let input = column.values.field_type();
-        let existing = match table.field(&column.name) {
+        let existing = match table.and_then(|table| table.field(&column.name)) {
             Some((_, existing)) => existing,
             // The request itself may name a field twice with different types: the first one counts.
             None => batch.fields[..i]
@@ -323,14 +405,13 @@ fn check_types(table: &Table, batch: &PointsBatch, rows: &mut RowFilter) -> Vec<
 }
 
 /// Builds the batch that goes to the memtable from the kept rows; `None` when there are none.
-fn resolved_batch(
+pub fn resolved_batch(
     table: Arc<Table>,
     batch: PointsBatch,
-    ids: Vec<SeriesId>,
-    usable: Vec<bool>,
-    keep: Option<Vec<bool>>,
+    usable: &[bool],
+    keep: Option<&[bool]>,
+    shards: Vec<ShardGroup>,
 ) -> Option<ResolvedBatch> {
-    let keep = keep.as_deref();
     if keep.is_some_and(|k| !k.contains(&true)) {
         return None;
     }
@@ -338,19 +419,34 @@ fn resolved_batch(
         .fields
         .into_iter()
         .zip(usable)
-        .filter(|(_, usable)| *usable)
+        .filter(|(_, usable)| **usable)
         .filter_map(|(column, _)| {
             let (id, _): (FieldId, _) = table.field(&column.name)?;
             Some((id, filter_column(column, keep)))
         })
         .collect();
-    Some(ResolvedBatch {
-        times: filter(batch.times, keep),
-        series_of_row: filter(batch.series_of_row, keep),
-        series: ids.into_iter().zip(batch.series).collect(),
-        fields,
-        table,
-    })
+    let (series, series_of_row) = kept_series(batch.series, batch.series_of_row, keep);
+    Some(ResolvedBatch { times: filter(batch.times, keep), series_of_row, series, fields, shards, table })
+}
+
+/// The series of the kept rows, and each such row's position among them.
+fn kept_series(
+    series: Vec<Tags>,
+    series_of_row: Vec<u32>,
+    keep: Option<&[bool]>,
+) -> (Vec<(SeriesId, Tags)>, Vec<u32>) {
+    let with_id = |tags: Tags| (tags.series_id(), tags);
+    if keep.is_none() {
+        return (series.into_iter().map(with_id).collect(), series_of_row);
+    }
+    let rows = filter(series_of_row, keep);
+    let mut used = vec![false; series.len()];
+    rows.iter().for_each(|&s| used[s as usize] = true);
+    let mut next = 0;
+    let numbers: Vec<u32> =
+        used.iter().map(|&used| std::mem::replace(&mut next, next + u32::from(used))).collect();
+    let kept = series.into_iter().zip(&used).filter(|(_, used)| **used).map(|(tags, _)| with_id(tags));
+    (kept.collect(), rows.into_iter().map(|s| numbers[s as usize]).collect())
 }
 
 fn filter<T>(values: Vec<T>, keep: Option<&[bool]>) -> Vec<T> {

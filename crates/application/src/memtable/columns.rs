@@ -14,7 +14,8 @@ use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{Field, Int32Type, Schema};
 use arrow::error::ArrowError;
 use hyperbytedb_domain::points::{FieldColumn, FieldValues};
-use hyperbytedb_domain::ports::{SERIES_COLUMN, TIME_COLUMN, field_column, tag_column};
+use hyperbytedb_domain::catalog::ShardGroup;
+use hyperbytedb_domain::columns::{SERIES_COLUMN, SHARD_COLUMN, TIME_COLUMN, field_column, tag_column};
 use hyperbytedb_domain::scan::{FieldId, TagId};
 use hyperbytedb_domain::{FieldType, SeriesId, Tags};
 
@@ -24,6 +25,10 @@ use super::{Memtable, ResolvedBatch};
 #[derive(Debug)]
 pub struct SortedRows {
     pub batch: RecordBatch,
+    /// One a row.
+    pub times: Vec<i64>,
+    /// The shard groups of the rows, by start time.
+    pub shards: Vec<ShardGroup>,
     /// Per series, in the order of the rows: its first and last time.
     pub extents: Vec<SeriesExtent>,
 }
@@ -59,10 +64,12 @@ pub fn sorted_rows(memtable: &Memtable) -> Result<SortedRows, ArrowError> {
     let (ordinals, series) = distinct_series(&memtable.batches);
     let order = series_order(&series);
     let (layout, extents) = layout(&memtable.batches, &ordinals, &series, &order);
+    let shards = memtable.shards();
     let mut columns: Vec<(String, ArrayRef)> = Vec::new();
     let sids: Vec<u64> = layout.series.iter().map(|&s| series[s as usize].0.0).collect();
     columns.push((TIME_COLUMN.to_owned(), Arc::new(Int64Array::from(layout.times.clone()))));
     columns.push((SERIES_COLUMN.to_owned(), Arc::new(UInt64Array::from(sids))));
+    columns.push((SHARD_COLUMN.to_owned(), Arc::new(UInt64Array::from(shard_numbers(&layout.times, &shards)))));
     if let Some(table) = memtable.table() {
         for (i, key) in table.tags.iter().enumerate() {
             if let Some(array) = tag_array(key, &series, &layout)? {
@@ -81,7 +88,40 @@ pub fn sorted_rows(memtable: &Memtable) -> Result<SortedRows, ArrowError> {
     let options = RecordBatchOptions::new().with_row_count(Some(layout.times.len()));
     let arrays = columns.into_iter().map(|(_, array)| array).collect();
     let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?;
-    Ok(SortedRows { batch, extents })
+    Ok(SortedRows { batch, times: layout.times, shards, extents })
+}
+
+impl SortedRows {
+    /// The greatest time in each shard group.
+    pub fn max_times(&self) -> Vec<(u64, i64)> {
+        if let [shard] = self.shards.as_slice() {
+            return self.extents.iter().map(|e| e.max_time).max().map(|time| (shard.id, time)).into_iter().collect();
+        }
+        let mut greatest: Vec<(u64, i64)> = Vec::with_capacity(self.shards.len());
+        for shard in &self.shards {
+            let inside = self.times.iter().copied().filter(|&time| shard.contains(time));
+            greatest.extend(inside.max().map(|time| (shard.id, time)));
+        }
+        greatest
+    }
+}
+
+/// The number of each row's shard group. Neighbouring rows mostly share one.
+fn shard_numbers(times: &[i64], shards: &[ShardGroup]) -> Vec<u64> {
+    let mut current = ShardGroup { id: 0, start: i64::MAX, end: i64::MIN };
+    let number = |&time: &i64| {
+        if !current.contains(time) {
+            current = shard_of(shards, time).unwrap_or(current);
+        }
+        current.id
+    };
+    times.iter().map(number).collect()
+}
+
+/// The group that holds a time; the groups are ordered by start time.
+pub fn shard_of(shards: &[ShardGroup], time: i64) -> Option<ShardGroup> {
+    let after = shards.partition_point(|shard| shard.start <= time);
+    shards.get(after.checked_sub(1)?).copied().filter(|shard| shard.contains(time))
 }
 
 /// Per batch, the ordinal of each of its series; and the distinct series.
@@ -309,10 +349,8 @@ fn gather_strings(columns: &[Option<&FieldColumn>], picks: &Picks, layout: &Layo
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use arrow::array::{Array, AsArray};
-    use arrow::datatypes::{Float64Type, Int64Type};
+    use arrow::datatypes::{Float64Type, Int64Type, UInt64Type};
     use hyperbytedb_domain::catalog::{FieldDef, Table, TableId};
 
     use super::*;
@@ -323,7 +361,8 @@ mod tests {
             database: "db".into(),
             retention_policy: "rp".into(),
             measurement: "m".into(),
-            partition_duration: 1,
+            version: 0,
+            shard_duration: 1,
             tags: vec!["host".into(), "dc".into()],
             fields: vec![
                 FieldDef { name: "a".into(), field_type: FieldType::Float },
@@ -337,11 +376,14 @@ mod tests {
         (tags.series_id(), tags)
     }
 
+    fn shard(id: u64, start: i64, end: i64) -> ShardGroup {
+        ShardGroup { id, start, end }
+    }
+
     fn memtable(batches: Vec<ResolvedBatch>) -> Memtable {
-        let mut memtable =
-            Memtable { batches: vec![], rows: 0, bytes: 0, first_sequence: 1, created: Instant::now() };
+        let mut memtable = Memtable::new(1);
         for batch in batches {
-            memtable.push(batch);
+            memtable.push(1, batch);
         }
         memtable
     }
@@ -365,6 +407,7 @@ mod tests {
             series_of_row: vec![0, 0, 1],
             series: vec![tags("x"), tags("y")],
             fields: vec![floats(&[2.0, 1.0, 5.0], None)],
+            shards: vec![shard(8, 0, 15), shard(9, 15, 30)],
         };
         let second = ResolvedBatch {
             table: table(),
@@ -372,6 +415,7 @@ mod tests {
             series_of_row: vec![0, 0],
             series: vec![tags("x")],
             fields: vec![floats(&[0.0, 3.0], Some(vec![false, true])), integers(&[7, 8])],
+            shards: vec![shard(9, 15, 30), shard(8, 0, 15)],
         };
         let rows = sorted_rows(&memtable(vec![first, second])).unwrap();
         assert_eq!(rows.batch.num_rows(), 3);
@@ -381,6 +425,8 @@ mod tests {
         let a = rows.batch.column_by_name("f0").unwrap().as_primitive::<Float64Type>();
         let b = rows.batch.column_by_name("f1").unwrap().as_primitive::<Int64Type>();
         assert_eq!((a.value(extent.from), a.value(extent.from + 1)), (1.0, 3.0));
+        let shards = rows.batch.column_by_name("shard").unwrap().as_primitive::<UInt64Type>();
+        assert_eq!((shards.value(extent.from), shards.value(extent.from + 1)), (8, 9));
         assert_eq!((b.value(extent.from), b.value(extent.from + 1)), (7, 8));
         let y = rows.extents.iter().find(|e| e.series != x).unwrap();
         assert_eq!(a.value(y.from), 5.0);
@@ -399,6 +445,7 @@ mod tests {
             series_of_row: vec![0, 0],
             series: vec![tags("x")],
             fields: vec![floats(&[1.0, 2.0], None)],
+            shards: vec![shard(8, 0, 15)],
         };
         let rows = sorted_rows(&memtable(vec![batch])).unwrap();
         assert_eq!(rows.batch.column_by_name("f0").unwrap().null_count(), 0);

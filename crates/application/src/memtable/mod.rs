@@ -1,15 +1,17 @@
 //! Points that are durable in the log but not yet in the engine, by table.
 //!
 //! A [`Memtable`] keeps the batches of one table in the order of their log records; [`columns`] turns them into one
-//! sorted, folded record batch for the engine.
+//! sorted, folded record batch for the engine. A [`queue`] holds what waits for a table's engine table, in log order:
+//! sealed memtables and removals.
 
 pub mod columns;
+pub mod queue;
 pub mod set;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyperbytedb_domain::catalog::Table;
+use hyperbytedb_domain::catalog::{ShardGroup, Table};
 use hyperbytedb_domain::points::{FieldColumn, FieldValues};
 use hyperbytedb_domain::scan::FieldId;
 use hyperbytedb_domain::wal::Sequence;
@@ -25,6 +27,8 @@ pub struct ResolvedBatch {
     pub series_of_row: Vec<u32>,
     pub series: Vec<(SeriesId, Tags)>,
     pub fields: Vec<(FieldId, FieldColumn)>,
+    /// The shard groups that hold the rows, by start time.
+    pub shards: Vec<ShardGroup>,
 }
 
 impl ResolvedBatch {
@@ -61,18 +65,21 @@ pub struct Memtable {
     pub batches: Vec<ResolvedBatch>,
     pub rows: usize,
     pub bytes: usize,
-    /// Log record of the first batch.
+    /// Log records of the first and the last batch.
     pub first_sequence: Sequence,
+    pub last_sequence: Sequence,
     pub created: Instant,
 }
 
 impl Memtable {
     pub fn new(first_sequence: Sequence) -> Self {
-        Self { batches: Vec::new(), rows: 0, bytes: 0, first_sequence, created: Instant::now() }
+        let (batches, last_sequence) = (Vec::new(), first_sequence);
+        Self { batches, rows: 0, bytes: 0, first_sequence, last_sequence, created: Instant::now() }
     }
 
     /// Appends a batch; returns the bytes it holds.
-    pub fn push(&mut self, batch: ResolvedBatch) -> usize {
+    pub fn push(&mut self, sequence: Sequence, batch: ResolvedBatch) -> usize {
+        self.last_sequence = sequence;
         let bytes = batch.bytes();
         self.rows += batch.rows();
         self.bytes += bytes;
@@ -82,6 +89,14 @@ impl Memtable {
 
     /// The newest schema among the batches.
     pub fn table(&self) -> Option<&Arc<Table>> {
-        self.batches.iter().map(|b| &b.table).max_by_key(|t| t.tags.len() + t.fields.len())
+        self.batches.iter().map(|b| &b.table).max_by_key(|t| t.version)
+    }
+
+    /// The shard groups that hold the rows, by start time.
+    pub fn shards(&self) -> Vec<ShardGroup> {
+        let mut shards: Vec<ShardGroup> = self.batches.iter().flat_map(|b| &b.shards).copied().collect();
+        shards.sort_unstable_by_key(|shard| shard.start);
+        shards.dedup();
+        shards
     }
 }

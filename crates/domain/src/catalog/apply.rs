@@ -280,9 +280,7 @@ impl Catalog {
     }
 
     fn drop_table(&mut self, id: TableId) -> Effects {
-        let Some(table) = self.tables().find(|table| table.id == id).cloned() else {
-            return Effects::default();
-        };
+        let Some(table) = self.table_by_id(id).cloned() else { return Effects::default() };
         if let Ok(policy) = self.policy_mut(&table.database, &table.retention_policy) {
             policy.tables.remove(&table.measurement);
         }
@@ -448,7 +446,7 @@ fn extend_table(table: &mut Table, extension: &TableExtension) -> Result<(), Cat
 
 impl RetentionPolicy {
     /// The group that would hold `time`: cut where it meets groups of another duration.
-    fn new_shard_group(&self, id: u64, time: i64) -> ShardGroup {
+    pub fn new_shard_group(&self, id: u64, time: i64) -> ShardGroup {
         let (mut start, mut end) = shard_bounds(time, self.shard_duration);
         if let Some((_, before)) = self.shard_groups.range(..=time).next_back() {
             start = start.max(before.end);

@@ -203,6 +203,11 @@ impl Catalog {
         self.policy_of(table)?.tables.get(&table.measurement).filter(|t| t.id == table.id)
     }
 
+    /// A table by its number. Looks at all of them.
+    pub fn table_by_id(&self, id: TableId) -> Option<&Arc<Table>> {
+        self.tables().find(|table| table.id == id)
+    }
+
     /// All tables, by database, policy and measurement.
     pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
         self.databases.values().flat_map(|d| d.retention_policies.values()).flat_map(|rp| rp.tables.values())

@@ -1,0 +1,188 @@
+//! Carrying out deletes and drops in the engine, the series index and what is known of both.
+
+use std::ops::ControlFlow;
+
+use hashbrown::HashSet;
+use hyperbytedb_domain::catalog::{ShardGroup, Table, TableId};
+use hyperbytedb_domain::scan::RowSelection;
+use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, StorageError, TimeRange};
+
+use super::FlushService;
+use crate::memtable::queue::{Delete, Work};
+
+/// Series that are named in a statement of the engine; more are selected by the condition.
+const NAMED_SERIES_MAX: usize = 10_000;
+/// Series taken from the index at a time: writers wait meanwhile.
+const UNREGISTERED_AT_A_TIME: usize = 2048;
+
+impl FlushService {
+    /// Deletes the rows, then the series that have none left.
+    pub(super) fn carry_out_delete(&self, work: &Work, delete: &Delete) -> Result<(), EngineError> {
+        let table = &delete.table;
+        let context = QueryContext::unbounded();
+        let Some(shards) = self.shards_of(table) else { return Ok(()) };
+        let (whole, part) = split_shards(&shards, delete);
+        let selection = RowSelection {
+            filter: delete.scope.filter.clone(),
+            shards: Some(part.iter().chain(&whole).map(|shard| shard.id).collect()),
+            ..RowSelection::of_time(delete.scope.time)
+        };
+        let hit = self.ports.engine.distinct_series(table, &selection, &context)?;
+        if !whole.is_empty() {
+            self.drop_partitions(table.id, &whole)?;
+        }
+        if !hit.is_empty() && !part.is_empty() {
+            let named = (hit.len() <= NAMED_SERIES_MAX).then(|| hit.as_slice().into());
+            let shards = Some(part.iter().map(|shard| shard.id).collect());
+            let rows = RowSelection { series: named, shards, ..selection };
+            self.ports.sink.delete_rows(table, &rows, &context)?;
+        }
+        let gone = if delete.again {
+            self.unstored_series(table, &context)?
+        } else {
+            self.without_rows(table, hit, delete.scope.time, &context)?
+        };
+        self.unregister(work, delete, gone)
+    }
+
+    pub(super) fn carry_out_drop_partition(&self, table: &Table, shard: u64) -> Result<(), EngineError> {
+        let shard = ShardGroup { id: shard, start: 0, end: 0 };
+        self.drop_partitions(table.id, &[shard])?;
+        Ok(())
+    }
+
+    pub(super) fn carry_out_drop_table(&self, table: &Table) -> Result<(), EngineError> {
+        self.ports.sink.drop_table(table.id)?;
+        self.forget_table(table.id).map_err(|error| EngineError::failed("drop a table", error))
+    }
+
+    /// Forgets everything about a table that is no longer in the engine.
+    pub(crate) fn forget_table(&self, table: TableId) -> Result<(), StorageError> {
+        self.ports.series.drop_table(table)?;
+        self.dirty.forget_table(table)?;
+        self.overlap.forget(table);
+        self.epochs.forget(table);
+        self.memtables.remove(table);
+        Ok(())
+    }
+
+    fn drop_partitions(&self, table: TableId, shards: &[ShardGroup]) -> Result<(), EngineError> {
+        let numbers: Vec<u64> = shards.iter().map(|shard| shard.id).collect();
+        self.ports.sink.drop_partitions(table, &numbers)?;
+        self.overlap.forget_partitions(table, &numbers);
+        self.dirty
+            .forget(table, &numbers)
+            .map_err(|error| EngineError::failed("forget marks of partitions", error))
+    }
+
+    /// The shard groups that can hold rows of a table; `None` when the table is dropped.
+    fn shards_of(&self, table: &Table) -> Option<Vec<ShardGroup>> {
+        let catalog = self.ports.catalog.catalog();
+        catalog.current(table)?;
+        Some(catalog.policy_of(table)?.shard_groups.values().copied().collect())
+    }
+
+    /// Which of the series have no row after rows of this range were deleted.
+    fn without_rows(
+        &self,
+        table: &Table,
+        mut series: Vec<SeriesId>,
+        deleted: TimeRange,
+        context: &QueryContext,
+    ) -> Result<Vec<SeriesId>, EngineError> {
+        if deleted.is_all() || series.is_empty() {
+            return Ok(series);
+        }
+        let named = (series.len() <= NAMED_SERIES_MAX).then(|| series.as_slice().into());
+        let rows = RowSelection { series: named, ..RowSelection::of_time(TimeRange::ALL) };
+        let stored: HashSet<SeriesId> =
+            self.ports.engine.distinct_series(table, &rows, context)?.into_iter().collect();
+        series.retain(|id| !stored.contains(id));
+        Ok(series)
+    }
+
+    /// Registered series without rows: a delete that was interrupted may have left any.
+    fn unstored_series(&self, table: &Table, context: &QueryContext) -> Result<Vec<SeriesId>, EngineError> {
+        let rows = RowSelection::of_time(TimeRange::ALL);
+        let stored: HashSet<SeriesId> =
+            self.ports.engine.distinct_series(table, &rows, context)?.into_iter().collect();
+        let mut unstored = Vec::new();
+        let walk = self.ports.series.for_each_series(table.id, &mut |id, _| {
+            if !stored.contains(&id) {
+                unstored.push(id);
+            }
+            ControlFlow::Continue(())
+        });
+        walk.map_err(|error| EngineError::failed("read the series index", error))?;
+        Ok(unstored)
+    }
+
+    /// Takes series out of the index, but for those that were written behind the delete. A table whose last series goes
+    /// is dropped.
+    fn unregister(&self, work: &Work, delete: &Delete, series: Vec<SeriesId>) -> Result<(), EngineError> {
+        let failed = |error: StorageError| EngineError::failed("remove series", error);
+        let table = &delete.table;
+        for part in series.chunks(UNREGISTERED_AT_A_TIME) {
+            let mut part = part.to_vec();
+            let applying = self.epochs.lock();
+            work.queue.retain_unwritten_since(delete.sequence, &mut part);
+            self.ports.series.remove_series(table, &part).map_err(failed)?;
+            self.epochs.advance(&applying, table.id);
+        }
+        if self.ports.series.series_count(table.id).map_err(failed)? == 0
+            && let Some(emptied) = self.emptied.get()
+        {
+            emptied(table.id);
+        }
+        Ok(())
+    }
+}
+
+/// The shard groups whose partitions the delete removes as a whole, and those it removes a part of.
+fn split_shards(shards: &[ShardGroup], delete: &Delete) -> (Vec<ShardGroup>, Vec<ShardGroup>) {
+    let range = delete.scope.time;
+    let touched = shards.iter().filter(|shard| shard.overlaps(range)).copied();
+    touched.partition(|shard| delete.scope.filter.is_none() && shard.is_within(range))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hyperbytedb_domain::catalog::DeleteScope;
+
+    use super::*;
+
+    #[test]
+    fn only_wholly_covered_groups_without_a_condition_are_dropped() {
+        let shards: Vec<ShardGroup> =
+            (0..3).map(|n| ShardGroup { id: n, start: n as i64 * 10, end: n as i64 * 10 + 10 }).collect();
+        let table = Arc::new(Table {
+            id: TableId(1),
+            database: String::new(),
+            retention_policy: String::new(),
+            measurement: String::new(),
+            version: 0,
+            shard_duration: 10,
+            tags: Vec::new(),
+            fields: Vec::new(),
+        });
+        let mut delete = Delete {
+            scope: DeleteScope {
+                table: table.id,
+                version: 0,
+                time: TimeRange { min: 5, max: 29 },
+                filter: None,
+            },
+            table,
+            sequence: 1,
+            again: false,
+        };
+        let ids = |shards: Vec<ShardGroup>| shards.into_iter().map(|shard| shard.id).collect::<Vec<_>>();
+        let (whole, part) = split_shards(&shards, &delete);
+        assert_eq!((ids(whole), ids(part)), (vec![1, 2], vec![0]));
+        delete.scope.filter = Some(hyperbytedb_domain::scan::Predicate::Constant(true));
+        let (whole, part) = split_shards(&shards, &delete);
+        assert_eq!((ids(whole), ids(part)), (vec![], vec![0, 1, 2]));
+    }
+}

@@ -1,0 +1,189 @@
+//! Start-up: what the log holds takes effect again.
+//!
+//! Commands change the catalogue only behind the record up to which it is stored; points and deletes go to the queues
+//! only behind the cursor of their table. At the end, what a crash left over in the engine and the index is removed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use hyperbytedb_domain::StorageError;
+use hyperbytedb_domain::catalog::{Catalog, Command, Effects, ShardGroup, Table, TableId};
+use hyperbytedb_domain::points::PointsBatch;
+use hyperbytedb_domain::wal::{Sequence, WalEntry, WriteEntry};
+use hyperbytedb_line_protocol::{ParseOptions, parse};
+
+use super::{LogError, take_effect};
+use crate::flush::{FlushPorts, FlushService};
+use crate::ingestion::schema::{columns_of, resolved_batch, shards_of_times};
+use crate::memtable::ResolvedBatch;
+
+/// Bytes of log read at a time.
+const READ_BYTES: usize = 16 << 20;
+/// How long a full memory is waited for before it is said again.
+const ROOM_WARNING: Duration = Duration::from_secs(30);
+const ROOM_POLL: Duration = Duration::from_millis(5);
+
+/// Replays the log. Returns the number of records read. The flush threads must be running.
+pub fn replay(flush: &FlushService, ports: &FlushPorts) -> Result<u64, LogError> {
+    let started = Instant::now();
+    let mut replay = Replay { flush, ports, tables: TablesById::default() };
+    let mut next = flush.cursors().oldest_needed().min(ports.catalog.applied() + 1).max(1);
+    let mut records = 0;
+    loop {
+        let chunk = ports.wal.read_from(next, READ_BYTES)?;
+        let Some((last, _)) = chunk.last() else { break };
+        next = last + 1;
+        records += chunk.len() as u64;
+        for (sequence, record) in chunk {
+            replay.record(sequence, record.entry)?;
+        }
+        wait_for_room(flush);
+    }
+    remove_left_overs(flush, ports)?;
+    if records > 0 {
+        let ms = started.elapsed().as_millis() as u64;
+        tracing::info!(records, ms, "replayed the write-ahead log");
+    }
+    Ok(records)
+}
+
+struct Replay<'a> {
+    flush: &'a FlushService,
+    ports: &'a FlushPorts,
+    tables: TablesById,
+}
+
+impl Replay<'_> {
+    fn record(&mut self, sequence: Sequence, entry: WalEntry) -> Result<(), LogError> {
+        match entry {
+            WalEntry::Write(entry) => {
+                let batches = self.batches(sequence, &entry)?;
+                self.flush.push(sequence, batches);
+            }
+            WalEntry::Command(command) => self.command(sequence, &command)?,
+        }
+        if sequence > self.flush.applied() {
+            self.flush.set_applied(sequence);
+        }
+        Ok(())
+    }
+
+    fn command(&self, sequence: Sequence, command: &Command) -> Result<(), LogError> {
+        let mut effects = Effects::default();
+        if sequence > self.ports.catalog.applied() {
+            let mut catalog = Catalog::clone(&self.ports.catalog.catalog());
+            effects = catalog.apply(command).map_err(|error| {
+                let place = format!("the write-ahead log, sequence {sequence}");
+                StorageError::corrupt(place, format!("the command is refused: {error}"))
+            })?;
+            self.ports.catalog.publish(catalog, sequence)?;
+        }
+        let catalog = self.ports.catalog.catalog();
+        take_effect(self.flush, &catalog, sequence, command, &effects, true);
+        Ok(())
+    }
+
+    /// The points of a write that are not in the engine yet and whose table and shard groups are not dropped.
+    fn batches(&mut self, sequence: Sequence, entry: &WriteEntry) -> Result<Vec<ResolvedBatch>, LogError> {
+        let catalog = self.ports.catalog.catalog();
+        let parsed = parse(&entry.body, &ParseOptions::accepted(entry.precision, entry.default_time));
+        let mut batches = Vec::with_capacity(parsed.batches.len());
+        for batch in parsed.batches {
+            let Some(version) = entry.tables.iter().find(|t| t.measurement == batch.measurement) else {
+                let place = format!("the write-ahead log, sequence {sequence}");
+                return Err(StorageError::corrupt(place, "a measurement without a table").into());
+            };
+            if sequence <= self.flush.cursors().flushed_of(version.table) {
+                continue;
+            }
+            let Some(table) = self.tables.get(&catalog, version.table) else { continue };
+            let Some(policy) = catalog.policy_of(&table) else { continue };
+            // Groups of the same time that were opened later are others.
+            let groups = shards_of_times(policy, &batch.times);
+            let groups: Vec<ShardGroup> =
+                groups.into_iter().filter(|group| entry.shards.contains(&group.id)).collect();
+            batches.extend(self.resolve(table, batch, groups)?);
+        }
+        Ok(batches)
+    }
+
+    fn resolve(
+        &self,
+        table: Arc<Table>,
+        batch: PointsBatch,
+        groups: Vec<ShardGroup>,
+    ) -> Result<Option<ResolvedBatch>, LogError> {
+        let kept: Vec<bool> =
+            batch.times.iter().map(|&time| groups.iter().any(|group| group.contains(time))).collect();
+        let keep = kept.contains(&false).then_some(kept);
+        let columns = columns_of(&table, &batch);
+        let Some(resolved) = resolved_batch(table, batch, &columns, keep.as_deref(), groups) else {
+            return Ok(None);
+        };
+        let series: Vec<_> = resolved.series.iter().map(|(id, tags)| (*id, tags)).collect();
+        self.ports.series.restore(&resolved.table, &series)?;
+        Ok(Some(resolved))
+    }
+}
+
+/// Tables by number, of one state of the catalogue.
+#[derive(Default)]
+struct TablesById {
+    catalog: Option<Arc<Catalog>>,
+    tables: HashMap<TableId, Arc<Table>>,
+}
+
+impl TablesById {
+    fn get(&mut self, catalog: &Arc<Catalog>, id: TableId) -> Option<Arc<Table>> {
+        if !self.catalog.as_ref().is_some_and(|known| Arc::ptr_eq(known, catalog)) {
+            self.tables = catalog.tables().map(|table| (table.id, table.clone())).collect();
+            self.catalog = Some(catalog.clone());
+        }
+        self.tables.get(&id).cloned()
+    }
+}
+
+/// Waits until the flush has made room; without an end, for nothing else can be done.
+fn wait_for_room(flush: &FlushService) {
+    let mut said = Instant::now();
+    while !flush.has_room() {
+        flush.press();
+        std::thread::sleep(ROOM_POLL);
+        if said.elapsed() > ROOM_WARNING {
+            tracing::warn!(bytes = flush.memory_bytes(), "the replay waits for the engine to take points");
+            said = Instant::now();
+        }
+    }
+}
+
+/// Removes what the catalogue does not know: a crash can come between a command and what it means for the engine and the
+/// index.
+fn remove_left_overs(flush: &FlushService, ports: &FlushPorts) -> Result<(), LogError> {
+    let catalog = ports.catalog.catalog();
+    ports.series.retain_tables(&catalog)?;
+    let known: HashMap<TableId, &Arc<Table>> = catalog.tables().map(|table| (table.id, table)).collect();
+    let mut gone: BTreeSet<TableId> = ports.sink.existing_tables()?.into_iter().collect();
+    gone.extend(flush.dirty().tables());
+    for table in gone.into_iter().filter(|table| !known.contains_key(table)) {
+        tracing::info!(table = table.0, "dropping a table that the catalogue does not know");
+        ports.sink.drop_table(table)?;
+        flush.forget_table(table)?;
+    }
+    let mut orphans: HashMap<TableId, Vec<u64>> = HashMap::new();
+    for partition in ports.sink.partitions(None)? {
+        let Some(policy) = known.get(&partition.table).and_then(|table| catalog.policy_of(table)) else {
+            continue;
+        };
+        if policy.shard_groups.values().all(|group| group.id != partition.shard) {
+            orphans.entry(partition.table).or_default().push(partition.shard);
+        }
+    }
+    for (table, shards) in orphans {
+        tracing::info!(table = table.0, ?shards, "dropping partitions of shard groups that are gone");
+        ports.sink.drop_partitions(table, &shards)?;
+        flush.dirty().forget(table, &shards)?;
+    }
+    Ok(())
+}

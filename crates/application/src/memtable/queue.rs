@@ -1,0 +1,340 @@
+//! What waits for one table's engine table, in log order: the active memtable, sealed ones, and removals between them.
+//!
+//! One worker at a time works at the front. Whoever must see an item done waits for its ticket; a failure is told to all
+//! who wait, and the item stays in front.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use hyperbytedb_domain::catalog::{DeleteScope, Table, TableId};
+use hyperbytedb_domain::wal::Sequence;
+use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
+use parking_lot::{Condvar, Mutex};
+
+use super::{Memtable, ResolvedBatch};
+
+/// How often a waiting call looks whether it is still wanted.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
+/// Pauses between attempts at an item that fails: doubled from the first to the last.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LAST: Duration = Duration::from_secs(10);
+
+/// Position of an item among all items of its queue; the first is 1.
+pub type Ticket = u64;
+
+/// Something to be done in the engine.
+#[derive(Debug, Clone)]
+pub enum Item {
+    Flush(Arc<Memtable>),
+    Delete(Arc<Delete>),
+    DropPartition { table: Arc<Table>, shard: u64, sequence: Sequence },
+    DropTable { table: Arc<Table>, sequence: Sequence },
+}
+
+/// A delete of the points before it.
+#[derive(Debug, Clone)]
+pub struct Delete {
+    pub table: Arc<Table>,
+    pub scope: DeleteScope,
+    pub sequence: Sequence,
+    /// It may have been carried out in part already: by an attempt that failed, or before a restart.
+    pub again: bool,
+}
+
+impl Item {
+    fn first_sequence(&self) -> Sequence {
+        match self {
+            Self::Flush(memtable) => memtable.first_sequence,
+            Self::Delete(delete) => delete.sequence,
+            Self::DropPartition { sequence, .. } | Self::DropTable { sequence, .. } => *sequence,
+        }
+    }
+
+    fn last_sequence(&self) -> Sequence {
+        match self {
+            Self::Flush(memtable) => memtable.last_sequence,
+            other => other.first_sequence(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        if let Self::Flush(memtable) = self { memtable.bytes } else { 0 }
+    }
+
+    pub fn is_removal(&self) -> bool {
+        !matches!(self, Self::Flush(_))
+    }
+}
+
+/// When an active memtable is due for a flush.
+#[derive(Debug, Clone, Copy)]
+pub struct SealLimits {
+    pub rows: usize,
+    pub bytes: usize,
+    pub age: Duration,
+    /// Memtables with fewer rows than this wait `small_age` instead of `age`.
+    pub small_rows: usize,
+    pub small_age: Duration,
+}
+
+impl SealLimits {
+    fn is_full(&self, memtable: &Memtable) -> bool {
+        memtable.rows >= self.rows || memtable.bytes >= self.bytes
+    }
+
+    fn is_due(&self, memtable: &Memtable) -> bool {
+        let age = if memtable.rows < self.small_rows { self.small_age } else { self.age };
+        self.is_full(memtable) || memtable.created.elapsed() >= age
+    }
+}
+
+#[derive(Debug)]
+pub struct TableQueue {
+    pub table: TableId,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    active: Option<Memtable>,
+    items: VecDeque<Item>,
+    /// Ticket of the last item that is done; `items[0]` has the next one.
+    done: Ticket,
+    /// The last log record of the items that are done.
+    done_sequence: Sequence,
+    busy: bool,
+    failure: Option<Failure>,
+    /// Attempts that failed, of all items.
+    failures: u64,
+    /// The table is dropped: nothing may come in any more.
+    closed: bool,
+    /// Removals in the queue or at work, and the last log record of each series written behind the first of them.
+    removals: usize,
+    written: HashMap<SeriesId, Sequence>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    error: EngineError,
+    attempts: u32,
+    retry_at: Instant,
+}
+
+/// The right to work at the front of a queue. Dropped without [`Work::finish`], it counts as a failure.
+#[derive(Debug)]
+pub struct Work {
+    pub queue: Arc<TableQueue>,
+    pub item: Item,
+    /// Attempts before this one.
+    pub attempts: u32,
+    ended: bool,
+}
+
+impl TableQueue {
+    pub fn new(table: TableId) -> Self {
+        Self { table, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Appends a batch to the active memtable. Returns the bytes added, and whether it was sealed because it is full.
+    pub fn push(&self, sequence: Sequence, batch: ResolvedBatch, limits: &SealLimits) -> (usize, bool) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return (0, false);
+        }
+        if state.removals > 0 {
+            state.written.extend(batch.series.iter().map(|(id, _)| (*id, sequence)));
+        }
+        let memtable = state.active.get_or_insert_with(|| Memtable::new(sequence));
+        let added = memtable.push(sequence, batch);
+        let full = limits.is_full(memtable);
+        if full {
+            state.seal();
+        }
+        (added, full)
+    }
+
+    /// Seals the active memtable if it is due, in any case when `limits` is `None`. Whether there is work.
+    pub fn seal(&self, limits: Option<&SealLimits>) -> bool {
+        let mut state = self.state.lock();
+        if state.active.as_ref().is_some_and(|memtable| limits.is_none_or(|limits| limits.is_due(memtable))) {
+            state.seal();
+        }
+        state.has_work()
+    }
+
+    /// Puts a removal behind everything that is there. Returns its ticket, and the bytes that need not be flushed any more.
+    pub fn push_removal(&self, item: Item) -> (Ticket, usize) {
+        let mut state = self.state.lock();
+        let mut freed = 0;
+        if let Item::DropTable { .. } = item {
+            freed = state.discard();
+            state.closed = true;
+        } else {
+            state.seal();
+        }
+        state.removals += 1;
+        state.items.push_back(item);
+        (state.last_ticket(), freed)
+    }
+
+    /// The front item, unless somebody is at it, or its time to be tried again has not come.
+    pub fn take(self: &Arc<Self>) -> Option<Work> {
+        let mut state = self.state.lock();
+        if !state.has_work() {
+            return None;
+        }
+        let item = state.items.front()?.clone();
+        state.busy = true;
+        let attempts = state.failure.as_ref().map_or(0, |failure| failure.attempts);
+        Some(Work { queue: self.clone(), item, attempts, ended: false })
+    }
+
+    /// Whether the front item, if any, is a removal.
+    pub fn front_is_removal(&self) -> Option<bool> {
+        self.state.lock().items.front().map(Item::is_removal)
+    }
+
+    /// Seals what is there and returns the ticket that stands for all of it, for [`wait`](Self::wait).
+    pub fn barrier(&self) -> Option<Ticket> {
+        let mut state = self.state.lock();
+        state.seal();
+        if let Some(failure) = &mut state.failure {
+            failure.retry_at = Instant::now();
+        }
+        (!state.items.is_empty()).then(|| state.last_ticket())
+    }
+
+    /// Returns when the item of this ticket is done, or with the error of the next attempt that fails.
+    pub fn wait(&self, ticket: Ticket, context: &QueryContext) -> Result<(), EngineError> {
+        let mut state = self.state.lock();
+        let failures = state.failures;
+        loop {
+            if state.done >= ticket {
+                return Ok(());
+            }
+            if let Some(failure) = state.failure.as_ref().filter(|_| state.failures > failures) {
+                return Err(failure.error.clone());
+            }
+            context.check()?;
+            let now = Instant::now();
+            let until = context.deadline.unwrap_or(now + WATCH_INTERVAL).min(now + WATCH_INTERVAL);
+            self.changed.wait_until(&mut state, until);
+        }
+    }
+
+    /// The oldest log record that is not in the engine yet.
+    pub fn first_sequence(&self) -> Option<Sequence> {
+        let state = self.state.lock();
+        let active = state.active.as_ref().map(|memtable| memtable.first_sequence);
+        state.items.front().map(Item::first_sequence).or(active)
+    }
+
+    /// The last log record of the items that are done; 0 = none.
+    pub fn done_sequence(&self) -> Sequence {
+        self.state.lock().done_sequence
+    }
+
+    pub fn active_bytes(&self) -> usize {
+        self.state.lock().active.as_ref().map_or(0, |memtable| memtable.bytes)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        let state = self.state.lock();
+        state.items.is_empty() && state.active.is_none()
+    }
+
+    /// Takes out of `series` those that were written after the removal of this sequence.
+    pub fn retain_unwritten_since(&self, removal: Sequence, series: &mut Vec<SeriesId>) {
+        let state = self.state.lock();
+        series.retain(|id| state.written.get(id).is_none_or(|&written| written < removal));
+    }
+
+    fn finish(&self, item: &Item) -> usize {
+        let mut state = self.state.lock();
+        state.busy = false;
+        state.failure = None;
+        // The queue may have been emptied by a drop meanwhile.
+        let is_front = |front: &Item| front.first_sequence() == item.first_sequence();
+        if !state.items.front().is_some_and(is_front) {
+            self.changed.notify_all();
+            return 0;
+        }
+        state.items.pop_front();
+        state.done += 1;
+        state.done_sequence = state.done_sequence.max(item.last_sequence());
+        if item.is_removal() {
+            state.removals -= 1;
+            if state.removals == 0 {
+                state.written = HashMap::new();
+            }
+        }
+        self.changed.notify_all();
+        item.bytes()
+    }
+
+    fn fail(&self, error: EngineError) {
+        let mut state = self.state.lock();
+        state.busy = false;
+        state.failures += 1;
+        let attempts = state.failure.as_ref().map_or(0, |failure| failure.attempts).saturating_add(1);
+        let pause = RETRY_FIRST.saturating_mul(1 << (attempts - 1).min(16)).min(RETRY_LAST);
+        state.failure = Some(Failure { error, attempts, retry_at: Instant::now() + pause });
+        if let Some(Item::Delete(delete)) = state.items.front_mut() {
+            Arc::make_mut(delete).again = true;
+        }
+        self.changed.notify_all();
+    }
+}
+
+impl State {
+    fn seal(&mut self) {
+        if let Some(memtable) = self.active.take() {
+            self.items.push_back(Item::Flush(Arc::new(memtable)));
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        let is_time = self.failure.as_ref().is_none_or(|failure| failure.retry_at <= Instant::now());
+        !self.busy && !self.items.is_empty() && is_time
+    }
+
+    fn last_ticket(&self) -> Ticket {
+        self.done + self.items.len() as Ticket
+    }
+
+    /// Forgets everything: the table is dropped. Whoever waits for an item finds it done.
+    fn discard(&mut self) -> usize {
+        let bytes = self.active.take().map_or(0, |memtable| memtable.bytes)
+            + self.items.iter().map(Item::bytes).sum::<usize>();
+        self.done += self.items.len() as Ticket;
+        self.items.clear();
+        self.failure = None;
+        self.removals = 0;
+        bytes
+    }
+}
+
+impl Work {
+    /// The item is done. Returns the bytes it held.
+    pub fn finish(mut self) -> usize {
+        self.ended = true;
+        self.queue.finish(&self.item)
+    }
+
+    /// The item stays in front and is tried again later.
+    pub fn fail(mut self, error: EngineError) {
+        self.ended = true;
+        self.queue.fail(error);
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.queue.fail(EngineError::failed("flush", "the worker ended abnormally"));
+        }
+    }
+}
