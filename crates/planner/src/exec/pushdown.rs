@@ -144,6 +144,7 @@ impl AggregatePlan {
                 table: Arc::clone(table),
                 time: level.range,
                 filter: split.pushed,
+                shards: None,
                 merge_duplicates: false,
                 output: ScanOutput::Aggregates(AggregateScan {
                     group_by,

@@ -131,6 +131,7 @@ impl RowPlan {
             table: Arc::clone(table),
             time: level.range,
             filter: pushed,
+            shards: None,
             merge_duplicates: false,
             output: ScanOutput::Rows(RowScan {
                 group_by: order,

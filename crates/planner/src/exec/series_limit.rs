@@ -52,6 +52,7 @@ impl SeriesLimit {
             table: Arc::clone(&source.table),
             time: shards.whole(level.range),
             filter: condition.and_then(|c| predicate::series_part(c, table)),
+            shards: None,
             merge_duplicates: false,
             output: ScanOutput::Aggregates(AggregateScan {
                 group_by: tags.iter().filter_map(|(_, tag)| *tag).collect(),

@@ -16,7 +16,7 @@ pub(super) struct Shards {
 
 impl Shards {
     pub fn of(table: &Table) -> Self {
-        Self { duration: table.partition_duration.max(1) }
+        Self { duration: table.shard_duration.max(1) }
     }
 
     /// The number of the shard that a time is in.

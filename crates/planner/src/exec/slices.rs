@@ -21,6 +21,7 @@ use hyperbytedb_domain::{EngineError, FieldValue, SeriesId, Tags, TimeRange};
 use super::columns::Column;
 use super::context::Runtime;
 use super::error::ExecError;
+use super::shards::Shards;
 
 /// Windows that a span of time is counted in.
 const WINDOWS: i128 = 1024;
@@ -292,11 +293,11 @@ fn beyond(tags: &[TagId], key: &[Arc<str>], strictly: CompareOp, op: CompareOp) 
 
 /// Windows of one shard each, or finer ones within a shard.
 fn shard_windows(scan: &Scan) -> Window {
-    let table = &scan.table;
-    if table.partition_of(scan.time.min) == table.partition_of(scan.time.max) {
+    let shards = Shards::of(&scan.table);
+    if shards.index(scan.time.min) == shards.index(scan.time.max) {
         return fine_windows(scan.time);
     }
-    Window { every: table.partition_duration.max(1), offset: 0 }
+    shards.windows()
 }
 
 fn fine_windows(range: TimeRange) -> Window {
@@ -368,6 +369,7 @@ fn count_rows(
             .filter
             .clone()
             .and_then(|filter| if merged { without_fields(filter) } else { Some(filter) }),
+        shards: None,
         merge_duplicates: false,
         output: ScanOutput::Aggregates(AggregateScan {
             count_rows: true,
