@@ -6,8 +6,8 @@
 //! text: an embedded one and a remote one get the same statements.
 //!
 //! Storage of a [`Table`](hyperbytedb_domain::catalog::Table), see [`schema`]: database `hyperbyte`, table `m<id>`,
-//! columns `time`, `sid`, `t<n>` and `f<n>`, sorted by (sid, time), partitioned by
-//! `time.div_euclid(partition_duration)`. Names a user chose appear only in column comments.
+//! columns `time`, `sid`, `shard`, `t<n>` and `f<n>`, sorted by (sid, time), one partition a shard group. Names a user
+//! chose appear only in column comments.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

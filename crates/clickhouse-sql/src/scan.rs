@@ -4,7 +4,9 @@ use std::iter;
 
 use hyperbytedb_domain::SeriesId;
 use hyperbytedb_domain::catalog::Table;
-use hyperbytedb_domain::scan::{AggregateScan, Predicate, RowScan, Scan, ScanOutput, TagId, Window};
+use hyperbytedb_domain::scan::{
+    AggregateScan, Predicate, RowScan, RowSelection, Scan, ScanOutput, TagId, Window,
+};
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME, TimeRange};
 
 use crate::expr::{Expr, Literal};
@@ -29,19 +31,34 @@ pub fn scan_select(scan: &Scan) -> Select {
     }
 }
 
-/// `sid` of the series that have a row of the time range that matches.
-pub fn distinct_series(table: &Table, time: TimeRange, filter: Option<&Predicate>) -> Select {
-    // Tags are the same in all rows of a series; a field's earlier value must not match.
-    let merge = filter.is_some_and(Predicate::reads_fields);
-    let mut select = select_from(table, merge, vec![schema::series()]);
+/// `sid` of the series that have a row of the selection.
+pub fn distinct_series(table: &Table, rows: &RowSelection) -> Select {
+    // Tags are the same in all rows of a series, so rows need no merging.
+    let mut select = Select::new(vec![schema::series()], Source::Table(schema::table_name(table.id)));
     select.distinct = true;
-    select.conditions = conditions(table, time, filter);
+    select.conditions = selected(table, rows);
     select
 }
 
-/// The conditions of a time range and a filter.
-pub(crate) fn conditions(table: &Table, range: TimeRange, filter: Option<&Predicate>) -> Vec<Expr> {
+/// The conditions of a selection.
+pub(crate) fn selected(table: &Table, rows: &RowSelection) -> Vec<Expr> {
+    let mut conditions = conditions(table, rows.shards.as_deref(), rows.time, rows.filter.as_ref());
+    conditions.extend(rows.series.as_deref().map(one_of));
+    conditions
+}
+
+fn scan_conditions(scan: &Scan) -> Vec<Expr> {
+    conditions(&scan.table, scan.shards.as_deref(), scan.time, scan.filter.as_ref())
+}
+
+fn conditions(
+    table: &Table,
+    shards: Option<&[u64]>,
+    range: TimeRange,
+    filter: Option<&Predicate>,
+) -> Vec<Expr> {
     let mut conditions = Vec::new();
+    conditions.extend(shards.map(|shards| is_in(schema::shard(), shards.iter().copied())));
     if range.min > MIN_TIME {
         conditions.push(time().infix(">=", Expr::int(range.min)));
     }
@@ -70,7 +87,7 @@ fn row_select(scan: &Scan, rows: &RowScan) -> Select {
     columns.extend(rows.fields.iter().map(|f| schema::field(*f)));
 
     let mut select = select_from(table, scan.merge_duplicates, columns);
-    select.conditions = conditions(table, scan.time, scan.filter.as_ref());
+    select.conditions = scan_conditions(scan);
     select.conditions.extend(rows.series.as_deref().map(one_of));
     if !rows.any_of.is_empty() {
         let present = rows.any_of.iter().map(|f| schema::field(*f).is_not_null()).collect();
@@ -93,8 +110,11 @@ fn row_select(scan: &Scan, rows: &RowScan) -> Select {
 }
 
 fn one_of(series: &[SeriesId]) -> Expr {
-    let values = series.iter().map(|id| Literal::UInt(id.0)).collect();
-    Expr::In { expr: Box::new(schema::series()), values }
+    is_in(schema::series(), series.iter().map(|id| id.0))
+}
+
+fn is_in(expr: Expr, numbers: impl Iterator<Item = u64>) -> Expr {
+    Expr::In { expr: Box::new(expr), values: numbers.map(Literal::UInt).collect() }
 }
 
 /// The tags that are not in `group_by`, by name.
@@ -153,7 +173,7 @@ fn aggregate_select(scan: &Scan, aggregates: &AggregateScan) -> Select {
     }
 
     let mut select = select_from(table, scan.merge_duplicates, columns);
-    select.conditions = conditions(table, scan.time, scan.filter.as_ref());
+    select.conditions = scan_conditions(scan);
     select.conditions.extend(aggregates.series.as_deref().map(one_of));
     if group_by.is_empty() {
         select.settings.set("empty_result_for_aggregation_by_empty_set", 1);
@@ -214,11 +234,19 @@ mod tests {
             database: "db".into(),
             retention_policy: "rp".into(),
             measurement: "m".into(),
-            partition_duration: 100,
+            version: 0,
+            shard_duration: 100,
             tags: vec!["z".into(), "a".into()],
             fields: fields.map(|(name, field_type)| FieldDef { name: name.into(), field_type }).into(),
         };
-        Scan { table: Arc::new(table), time: TimeRange::ALL, filter: None, merge_duplicates: false, output }
+        Scan {
+            table: Arc::new(table),
+            time: TimeRange::ALL,
+            filter: None,
+            shards: None,
+            merge_duplicates: false,
+            output,
+        }
     }
 
     #[test]
@@ -235,6 +263,7 @@ mod tests {
         };
         let mut scan = scan(ScanOutput::Rows(output));
         scan.time = TimeRange { min: 10, max: MAX_TIME };
+        scan.shards = Some([3, 5].into());
         scan.merge_duplicates = true;
         scan.filter = Some(Predicate::Compare {
             left: Operand::Tag(TagId(1)),
@@ -244,7 +273,7 @@ mod tests {
         assert_eq!(
             scan_sql(&scan),
             "SELECT `t0`, `time`, `f0` FROM `hyperbyte`.`m7` FINAL \
-             WHERE (`time` >= 10) AND (`t1` != '\\'') AND (`sid` IN (7, 9)) AND (isNotNull(`f0`) OR isNotNull(`f1`)) \
+             WHERE (`shard` IN (3, 5)) AND (`time` >= 10) AND (`t1` != '\\'') AND (`sid` IN (7, 9)) AND (isNotNull(`f0`) OR isNotNull(`f1`)) \
              ORDER BY `t0` DESC, `time` DESC, concatWithSeparator('\\x00', `t1`) \
              LIMIT 5 BY `t0` SETTINGS do_not_merge_across_partitions_select_final = 1, max_rows_to_sort = 100"
         );

@@ -2,7 +2,7 @@
 
 use hyperbytedb_domain::FieldType;
 use hyperbytedb_domain::catalog::{FieldDef, Table, TableId};
-use hyperbytedb_domain::ports::{SERIES_COLUMN, TIME_COLUMN, field_column, tag_column};
+use hyperbytedb_domain::columns::{SERIES_COLUMN, SHARD_COLUMN, TIME_COLUMN, field_column, tag_column};
 use hyperbytedb_domain::scan::{FieldId, TagId};
 
 use crate::expr::Expr;
@@ -33,6 +33,10 @@ pub fn series() -> Expr {
     Expr::column(SERIES_COLUMN)
 }
 
+pub fn shard() -> Expr {
+    Expr::column(SHARD_COLUMN)
+}
+
 pub fn tag(id: TagId) -> Expr {
     Expr::column(tag_column(id))
 }
@@ -54,14 +58,17 @@ pub struct ColumnDef {
 
 /// Every column of the table, in order.
 pub fn columns(table: &Table) -> Vec<ColumnDef> {
+    let own = |name: &str, column_type, codec| ColumnDef {
+        name: name.to_owned(),
+        column_type,
+        codec,
+        comment: String::new(),
+    };
     let mut columns = vec![
-        ColumnDef {
-            name: TIME_COLUMN.into(),
-            column_type: "Int64",
-            codec: "CODEC(Delta, ZSTD(1))",
-            comment: String::new(),
-        },
-        ColumnDef { name: SERIES_COLUMN.into(), column_type: "UInt64", codec: "", comment: String::new() },
+        own(TIME_COLUMN, "Int64", "CODEC(Delta, ZSTD(1))"),
+        own(SERIES_COLUMN, "UInt64", ""),
+        // The same in all rows of a part.
+        own(SHARD_COLUMN, "UInt64", "CODEC(ZSTD(1))"),
     ];
     columns.extend(added_columns(table, 0, 0));
     columns
@@ -103,11 +110,15 @@ fn comment(name: &str) -> String {
     name[..end].to_owned()
 }
 
-/// `time.div_euclid(partition_duration)`. No step can overflow.
-pub fn partition_key(table: &Table) -> Expr {
-    let width = || Expr::call("toInt64", [Expr::int(table.partition_duration.max(1))]);
-    let before_zero = time().infix("%", width()).infix("<", Expr::int(0));
-    Expr::call("intDiv", [time(), width()]).infix("-", before_zero)
+/// The shard. `ignore` is always 0: it makes the engine keep the least and greatest time of each part, as it does for
+/// columns of the partition key only, and so pass over parts by time.
+pub fn partition_key() -> Expr {
+    shard().infix("+", Expr::call("ignore", [time()]))
+}
+
+/// The id of a shard's partition.
+pub fn partition_id(shard: u64) -> String {
+    shard.to_string()
 }
 
 #[cfg(test)]

@@ -3,13 +3,12 @@
 use std::fmt;
 
 use hyperbytedb_domain::catalog::{Table, TableId};
-use hyperbytedb_domain::scan::Predicate;
-use hyperbytedb_domain::time::TimeRange;
+use hyperbytedb_domain::scan::RowSelection;
 
 use crate::expr::{Expr, join};
 use crate::quote;
-use crate::scan::conditions;
-use crate::schema::{self, ColumnDef, DATABASE, table_name, time};
+use crate::scan::selected;
+use crate::schema::{self, ColumnDef, DATABASE, partition_id, table_name, time};
 use crate::select::{Select, Settings, Source, TableName};
 
 /// A statement other than a SELECT, ready to run.
@@ -32,13 +31,15 @@ pub enum Statement {
         conditions: Vec<Expr>,
         settings: Settings,
     },
-    DropPartition {
+    /// Passes over shards without a partition.
+    DropPartitions {
         table: TableName,
-        partition: i64,
+        shards: Vec<u64>,
     },
+    /// Merges a partition into one part.
     Optimize {
         table: TableName,
-        partition: i64,
+        shard: u64,
         settings: Settings,
     },
     /// Gone at once for those who come later; its files go when nobody reads them any more.
@@ -58,7 +59,7 @@ pub fn create_table(table: &Table, settings: Settings) -> Statement {
     Statement::CreateTable {
         table: table_name(table.id),
         columns: schema::columns(table),
-        partition_by: schema::partition_key(table),
+        partition_by: schema::partition_key(),
         settings,
     }
 }
@@ -69,10 +70,9 @@ pub fn add_columns(table: &Table, tags: usize, fields: usize) -> Option<Statemen
     (!columns.is_empty()).then(|| Statement::AddColumns { table: table_name(table.id), columns })
 }
 
-/// Deletes the rows of a time range that match. Every part of the table is at least renamed, so one statement for
-/// many rows is better than many for few.
-pub fn delete(table: &Table, range: TimeRange, filter: Option<&Predicate>) -> Statement {
-    let mut conditions = conditions(table, range, filter);
+/// Deletes the rows of the selection.
+pub fn delete(table: &Table, rows: &RowSelection) -> Statement {
+    let mut conditions = selected(table, rows);
     if conditions.is_empty() {
         conditions.push(Expr::all(Vec::new()));
     }
@@ -81,18 +81,19 @@ pub fn delete(table: &Table, range: TimeRange, filter: Option<&Predicate>) -> St
     Statement::Delete { table: table_name(table.id), conditions, settings }
 }
 
-/// One row (UInt8) if any row of the time range matches.
-pub fn any_row(table: &Table, range: TimeRange, filter: Option<&Predicate>) -> Select {
+/// One row (UInt8) if there is any row of the selection.
+pub fn any_row(table: &Table, rows: &RowSelection) -> Select {
     let mut select = Select::new(vec![Expr::int(1)], Source::Table(table_name(table.id)));
-    select.conditions = conditions(table, range, filter);
+    select.conditions = selected(table, rows);
     select.limit = 1;
     select
 }
 
-/// The greatest time and the number of rows: (Int64, UInt64), always one row.
-pub fn max_time(id: TableId) -> Select {
-    let columns = vec![Expr::call("max", [time()]), Expr::call("count", [])];
+/// The greatest time of each partition: (partition's id String, Int64).
+pub fn max_times(id: TableId) -> Select {
+    let columns = vec![Expr::column("_partition_id"), Expr::call("max", [time()])];
     let mut select = Select::new(columns, Source::Table(table_name(id)));
+    select.group_by = vec![Expr::column("_partition_id")];
     // Answered from what each part knows of its times.
     select.settings.set("optimize_use_projections", 1);
     select
@@ -124,24 +125,32 @@ pub fn column_names(id: TableId) -> Select {
     select
 }
 
-/// The partitions of a table: (String, rows UInt64, bytes UInt64).
-pub fn partitions(id: TableId) -> Select {
+/// The partitions of one table or of all: (table String, partition's id String, rows UInt64, bytes UInt64).
+pub fn partitions(id: Option<TableId>) -> Select {
     let sum = |column| Expr::call("sum", [Expr::column(column)]);
-    let columns = vec![Expr::column("partition_id"), sum("rows"), sum("bytes_on_disk")];
+    let columns = vec![
+        Expr::column("table"),
+        Expr::column("partition_id"),
+        sum("rows"),
+        sum("bytes_on_disk"),
+    ];
     let mut select = Select::new(columns, system("parts"));
-    select.conditions = in_table("table", id);
+    select.conditions = match id {
+        Some(id) => in_table("table", id),
+        None => vec![equals("database", DATABASE)],
+    };
     select.conditions.push(Expr::column("active"));
-    select.group_by = vec![Expr::column("partition_id")];
+    select.group_by = vec![Expr::column("table"), Expr::column("partition_id")];
     select
 }
 
 /// Ranges of blocks that the parts of a partition hold: (Int64, Int64), one row a part.
-pub fn part_blocks(id: TableId, partition: i64) -> Select {
+pub fn part_blocks(id: TableId, shard: u64) -> Select {
     let columns = vec![Expr::column("min_block_number"), Expr::column("max_block_number")];
     let mut select = Select::new(columns, system("parts"));
     select.conditions = in_table("table", id);
     select.conditions.push(Expr::column("active"));
-    select.conditions.push(equals("partition_id", &partition.to_string()));
+    select.conditions.push(equals("partition_id", &partition_id(shard)));
     select
 }
 
@@ -160,10 +169,10 @@ impl fmt::Display for ColumnDef {
     }
 }
 
-/// The name a partition has where a statement takes its id.
-fn partition_id(f: &mut fmt::Formatter<'_>, partition: i64) -> fmt::Result {
+/// A partition where a statement takes one.
+fn partition(f: &mut fmt::Formatter<'_>, shard: u64) -> fmt::Result {
     f.write_str("PARTITION ID ")?;
-    quote::string(f, &partition.to_string())
+    quote::string(f, &partition_id(shard))
 }
 
 impl fmt::Display for Statement {
@@ -193,13 +202,17 @@ impl fmt::Display for Statement {
                 join(f, conditions, " AND ")?;
                 settings.fmt(f)
             }
-            Self::DropPartition { table, partition } => {
-                write!(f, "ALTER TABLE {table} DROP ")?;
-                partition_id(f, *partition)
+            Self::DropPartitions { table, shards } => {
+                write!(f, "ALTER TABLE {table} ")?;
+                for (i, shard) in shards.iter().enumerate() {
+                    f.write_str(if i > 0 { ", DROP " } else { "DROP " })?;
+                    partition(f, *shard)?;
+                }
+                Ok(())
             }
-            Self::Optimize { table, partition, settings } => {
+            Self::Optimize { table, shard, settings } => {
                 write!(f, "OPTIMIZE TABLE {table} ")?;
-                partition_id(f, *partition)?;
+                partition(f, *shard)?;
                 write!(f, " FINAL{settings}")
             }
             Self::DropTable { table } => write!(f, "DROP TABLE IF EXISTS {table}"),

@@ -38,7 +38,8 @@ fn table(id: u64) -> Table {
         database: "bench".into(),
         retention_policy: "autogen".into(),
         measurement: "cpu".into(),
-        partition_duration: 168 * HOUR,
+        version: 0,
+        shard_duration: 168 * HOUR,
         tags: (0..10).map(|n| format!("tag{n}")).collect(),
         fields: (0..10)
             .map(|n| FieldDef { name: format!("field{n}"), field_type: FieldType::Float })
@@ -52,6 +53,7 @@ fn batch(series: i64, start: i64, points: i64) -> RecordBatch {
     let mut columns: Vec<(String, ArrayRef)> = vec![
         ("time".into(), Arc::new(Int64Array::from_iter_values(rows().map(|(_, p)| start + p * STEP)))),
         ("sid".into(), Arc::new(UInt64Array::from_iter_values(rows().map(|(s, _)| s as u64)))),
+        ("shard".into(), Arc::new(UInt64Array::from_iter_values(rows().map(|_| 1)))),
     ];
     for tag in 0..10i64 {
         let count = if tag == 0 { series } else { 3 + tag };
@@ -92,6 +94,7 @@ impl Loaded {
             table: self.table.clone(),
             time: TimeRange::ALL,
             filter: None,
+            shards: None,
             merge_duplicates: false,
             output,
         };

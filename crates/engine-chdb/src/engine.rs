@@ -11,6 +11,7 @@ use crossbeam_channel::bounded;
 use hyperbytedb_clickhouse_sql::Select;
 use hyperbytedb_clickhouse_sql::statement::{self, Statement};
 use hyperbytedb_domain::catalog::{Table, TableId};
+use hyperbytedb_domain::scan::RowSelection;
 use hyperbytedb_domain::{EngineError, QueryContext};
 use parking_lot::Mutex;
 
@@ -149,7 +150,7 @@ impl ChdbEngine {
         for batch in self.rows(statement::column_names(id))? {
             let counts: &mut ColumnCounts = counts.get_or_insert_default();
             for name in strings(&batch, 0)? {
-                // `time` and `sid` have no number.
+                // `time`, `sid` and `shard` have no number.
                 let numbered = |prefix| {
                     name.strip_prefix(prefix).is_some_and(|n: &str| n.bytes().all(|b| b.is_ascii_digit()))
                 };
@@ -166,6 +167,15 @@ impl Drop for ChdbEngine {
         self.query_pool.close();
         self.write_pool.close();
     }
+}
+
+/// Whether the list is there and names nothing.
+pub(crate) fn is_empty<T>(list: &Option<Arc<[T]>>) -> bool {
+    list.as_ref().is_some_and(|list| list.is_empty())
+}
+
+pub(crate) fn selects_nothing(rows: &RowSelection) -> bool {
+    rows.time.is_empty() || is_empty(&rows.shards) || is_empty(&rows.series)
 }
 
 /// The texts of a column of an internal query.

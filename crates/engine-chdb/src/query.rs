@@ -4,16 +4,16 @@ use arrow::datatypes::UInt64Type;
 use hyperbytedb_clickhouse_sql::{distinct_series, scan_select, scan_sql};
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
-use hyperbytedb_domain::scan::{Predicate, Scan};
-use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
+use hyperbytedb_domain::scan::{RowSelection, Scan};
+use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
 
-use crate::engine::{ChdbEngine, numbers};
+use crate::engine::{ChdbEngine, is_empty, numbers, selects_nothing};
 use crate::output::output_types;
 use crate::stream::{NoRows, ScanStream, SelectStream};
 
 impl QueryPort for ChdbEngine {
     fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError> {
-        if scan.time.is_empty() || !self.complete_table(&scan.table)? {
+        if scan.time.is_empty() || is_empty(&scan.shards) || !self.complete_table(&scan.table)? {
             return Ok(Box::new(NoRows));
         }
         let select = SelectStream::start(&self.query_pool, &self.killer, scan_select(scan), context)?;
@@ -27,14 +27,13 @@ impl QueryPort for ChdbEngine {
     fn distinct_series(
         &self,
         table: &Table,
-        time: TimeRange,
-        filter: Option<&Predicate>,
+        rows: &RowSelection,
         context: &QueryContext,
     ) -> Result<Vec<SeriesId>, EngineError> {
-        if !self.complete_table(table)? {
+        if selects_nothing(rows) || !self.complete_table(table)? {
             return Ok(Vec::new());
         }
-        let select = distinct_series(table, time, filter);
+        let select = distinct_series(table, rows);
         let batches = SelectStream::start(&self.query_pool, &self.killer, select, context)?.collect()?;
         let mut series = Vec::new();
         for batch in &batches {

@@ -9,13 +9,12 @@ use arrow::datatypes::{Int64Type, UInt64Type};
 use hyperbytedb_clickhouse_sql::Settings;
 use hyperbytedb_clickhouse_sql::schema::{parse_table_name, table_name};
 use hyperbytedb_clickhouse_sql::statement::{self, Statement};
-use hyperbytedb_domain::EngineError;
 use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort};
-use hyperbytedb_domain::scan::Predicate;
-use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME, TimeRange};
+use hyperbytedb_domain::scan::RowSelection;
+use hyperbytedb_domain::{EngineError, QueryContext};
 
-use crate::engine::{ChdbEngine, numbers, strings};
+use crate::engine::{ChdbEngine, numbers, selects_nothing, strings};
 
 /// Attempts to merge a partition while other merges are in the way, and the pause between them.
 const MERGE_ATTEMPTS_MAX: u32 = 600;
@@ -36,28 +35,20 @@ impl PointsSinkPort for ChdbEngine {
     fn delete_rows(
         &self,
         table: &Table,
-        time: TimeRange,
-        filter: Option<&Predicate>,
+        rows: &RowSelection,
+        context: &QueryContext,
     ) -> Result<(), EngineError> {
-        if time.is_empty() || !self.complete_table(table)? {
+        context.check()?;
+        if selects_nothing(rows) || !self.complete_table(table)? {
             return Ok(());
         }
-        let mut partitions: Vec<i64> = self.partitions(table.id)?.into_iter().map(|p| p.partition).collect();
-        partitions.retain(|p| (table.partition_of(time.min)..=table.partition_of(time.max)).contains(p));
-        if filter.is_some_and(Predicate::reads_fields) {
-            // An earlier value of a field must not decide.
-            for partition in &partitions {
-                self.merge_partition(table.id, *partition)?;
-            }
-        }
-        if filter.is_none() {
-            partitions.retain(|p| is_within(table, *p, time));
-            self.drop_partitions(table.id, &partitions)?;
-        }
-        if self.rows(statement::any_row(table, time, filter))?.is_empty() {
+        if self.rows(statement::any_row(table, rows))?.is_empty() {
             return Ok(());
         }
-        self.execute(&statement::delete(table, time, filter), "deleting rows")
+        match self.try_execute(&statement::delete(table, rows))? {
+            Err(exception) if exception.is_unknown_table() => Ok(()),
+            result => result.map_err(|e| e.into_engine_error("deleting rows")),
+        }
     }
 
     fn drop_table(&self, table: TableId) -> Result<(), EngineError> {
@@ -65,54 +56,56 @@ impl PointsSinkPort for ChdbEngine {
         self.execute(&Statement::DropTable { table: table_name(table) }, "dropping a table")
     }
 
-    fn drop_partitions(&self, table: TableId, partitions: &[i64]) -> Result<(), EngineError> {
-        for &partition in partitions {
-            let statement = Statement::DropPartition { table: table_name(table), partition };
-            match self.try_execute(&statement)? {
-                Err(exception) if exception.is_unknown_table() => return Ok(()),
-                result => result.map_err(|e| e.into_engine_error("dropping a partition"))?,
-            }
+    fn drop_partitions(&self, table: TableId, shards: &[u64]) -> Result<(), EngineError> {
+        if shards.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let statement = Statement::DropPartitions { table: table_name(table), shards: shards.to_vec() };
+        match self.try_execute(&statement)? {
+            Err(exception) if exception.is_unknown_table() => Ok(()),
+            result => result.map_err(|e| e.into_engine_error("dropping partitions")),
+        }
     }
 
-    fn partitions(&self, table: TableId) -> Result<Vec<PartitionInfo>, EngineError> {
+    fn partitions(&self, table: Option<TableId>) -> Result<Vec<PartitionInfo>, EngineError> {
         let mut partitions = Vec::new();
         for batch in self.rows(statement::partitions(table))? {
-            let (rows, bytes) = (numbers::<UInt64Type>(&batch, 1)?, numbers::<UInt64Type>(&batch, 2)?);
-            for ((id, rows), bytes) in strings(&batch, 0)?.into_iter().zip(rows).zip(bytes) {
-                let partition =
-                    id.parse().map_err(|_| EngineError::failed("partitions", format!("odd id {id:?}")))?;
-                partitions.push(PartitionInfo { partition, rows, bytes });
+            let (tables, ids) = (strings(&batch, 0)?, strings(&batch, 1)?);
+            let (rows, bytes) = (numbers::<UInt64Type>(&batch, 2)?, numbers::<UInt64Type>(&batch, 3)?);
+            for (((table, id), rows), bytes) in tables.iter().zip(ids).zip(rows).zip(bytes) {
+                if let Some(table) = parse_table_name(table) {
+                    partitions.push(PartitionInfo { table, shard: shard_of(&id)?, rows, bytes });
+                }
             }
         }
-        partitions.sort_unstable_by_key(|p| p.partition);
+        partitions.sort_unstable_by_key(|p| (p.table, p.shard));
         Ok(partitions)
     }
 
-    fn max_time(&self, table: TableId) -> Result<Option<i64>, EngineError> {
-        if self.partitions(table)?.is_empty() {
-            return Ok(None);
+    fn max_times(&self, table: TableId) -> Result<Vec<(u64, i64)>, EngineError> {
+        let mut max_times = Vec::new();
+        for batch in self.rows(statement::max_times(table))? {
+            for (id, time) in strings(&batch, 0)?.iter().zip(numbers::<Int64Type>(&batch, 1)?) {
+                max_times.push((shard_of(id)?, time));
+            }
         }
-        let batches = self.rows(statement::max_time(table))?;
-        let Some(batch) = batches.first() else { return Ok(None) };
-        let rows = numbers::<UInt64Type>(batch, 1)?.first().copied().unwrap_or_default();
-        Ok(numbers::<Int64Type>(batch, 0)?.first().copied().filter(|_| rows > 0))
+        max_times.sort_unstable();
+        Ok(max_times)
     }
 
-    fn merge_partition(&self, table: TableId, partition: i64) -> Result<(), EngineError> {
-        let newest_block = self.part_blocks(table, partition)?.into_iter().map(|(_, max)| max).max();
+    fn merge_partition(&self, table: TableId, shard: u64) -> Result<(), EngineError> {
+        let newest_block = self.part_blocks(table, shard)?.into_iter().map(|(_, max)| max).max();
         let Some(newest_block) = newest_block else { return Ok(()) };
         for _ in 0..MERGE_ATTEMPTS_MAX {
             // Parts that came later are the business of a later call.
-            let blocks = self.part_blocks(table, partition)?;
+            let blocks = self.part_blocks(table, shard)?;
             if blocks.iter().filter(|(min, _)| *min <= newest_block).count() <= 1 {
                 return Ok(());
             }
             let settings = Settings::default()
                 .with("optimize_throw_if_noop", 1)
                 .with("optimize_skip_merged_partitions", 1);
-            let statement = Statement::Optimize { table: table_name(table), partition, settings };
+            let statement = Statement::Optimize { table: table_name(table), shard, settings };
             match self.try_execute(&statement)? {
                 Err(exception) if exception.is_merge_refused() => thread::sleep(MERGE_PAUSE),
                 result => result.map_err(|e| e.into_engine_error("merging a partition"))?,
@@ -139,9 +132,9 @@ impl PointsSinkPort for ChdbEngine {
 
 impl ChdbEngine {
     /// First and last block of each part.
-    fn part_blocks(&self, table: TableId, partition: i64) -> Result<Vec<(i64, i64)>, EngineError> {
+    fn part_blocks(&self, table: TableId, shard: u64) -> Result<Vec<(i64, i64)>, EngineError> {
         let mut blocks = Vec::new();
-        for batch in self.rows(statement::part_blocks(table, partition))? {
+        for batch in self.rows(statement::part_blocks(table, shard))? {
             let (min, max) = (numbers::<Int64Type>(&batch, 0)?, numbers::<Int64Type>(&batch, 1)?);
             blocks.extend(min.into_iter().zip(max));
         }
@@ -149,12 +142,6 @@ impl ChdbEngine {
     }
 }
 
-/// Whether all times that the partition can hold are in the range.
-fn is_within(table: &Table, partition: i64, range: TimeRange) -> bool {
-    let width = i128::from(table.partition_duration.max(1));
-    let first = i128::from(partition) * width;
-    let last = first + width - 1;
-    let covers_start = range.min <= MIN_TIME || i128::from(range.min) <= first;
-    let covers_end = range.max >= MAX_TIME || i128::from(range.max) >= last;
-    covers_start && covers_end
+fn shard_of(partition_id: &str) -> Result<u64, EngineError> {
+    partition_id.parse().map_err(|_| EngineError::failed("partitions", format!("odd id {partition_id:?}")))
 }

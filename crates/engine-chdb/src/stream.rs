@@ -66,13 +66,17 @@ impl SelectStream {
         }
     }
 
-    /// All rows, for statements with small results.
+    /// All rows, for statements with small results; none when there is no such table.
     pub(crate) fn collect(mut self) -> Result<Vec<RecordBatch>, EngineError> {
         let mut batches = Vec::new();
-        while let Some(batch) = self.next_raw().map_err(|e| e.into_engine_error("reading"))? {
-            batches.push(batch);
+        loop {
+            match self.next_raw() {
+                Ok(Some(batch)) => batches.push(batch),
+                Ok(None) => return Ok(batches),
+                Err(SelectError::Exception(exception)) if exception.is_unknown_table() => return Ok(Vec::new()),
+                Err(error) => return Err(error.into_engine_error("reading")),
+            }
         }
-        Ok(batches)
     }
 }
 

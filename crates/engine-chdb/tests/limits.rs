@@ -17,7 +17,7 @@ use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};
 use hyperbytedb_domain::scan::AggregateFunction::{Count, First, Median, Percentile};
 use hyperbytedb_domain::scan::{
-    AggregateScan, CompareOp, FieldId, Operand, Predicate, RowScan, Scan, SortBound, TagId,
+    AggregateScan, CompareOp, FieldId, Operand, Predicate, RowScan, RowSelection, Scan, SortBound, TagId,
 };
 use hyperbytedb_domain::time::TimeRange;
 use hyperbytedb_domain::{EngineError, FieldType, QueryContext, SeriesId};
@@ -25,6 +25,7 @@ use hyperbytedb_engine_chdb::ChdbEngine;
 
 const SERIES: i64 = 1_000;
 const ROWS_PER_SERIES: i64 = 1_000;
+const ROWS: usize = (SERIES * ROWS_PER_SERIES) as usize;
 
 /// Ends a test that hangs with a useful message.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,6 +50,7 @@ fn fill(engine: &ChdbEngine, t: &Table) {
     let batch = RecordBatch::try_from_iter([
         ("time", Arc::new(Int64Array::from(time)) as _),
         ("sid", Arc::new(UInt64Array::from(series)) as _),
+        ("shard", Arc::new(UInt64Array::from(vec![shard_of(0); ROWS])) as _),
         ("t0", Arc::new(hosts) as _),
         ("f0", Arc::new(Float64Array::from(values)) as _),
     ])
@@ -304,7 +306,7 @@ fn scans_and_inserts_run_side_by_side() {
                             (0..100).map(|m| row(n, &[&format!("{host}-{m}")], &[f(m as f64)])).collect();
                         engine.insert(t, batch(t, &rows_in)).unwrap();
                         if n % 7 == 0 {
-                            engine.merge_partition(t.id, 0).unwrap();
+                            engine.merge_partition(t.id, shard_of(0)).unwrap();
                         }
                     }
                 })
@@ -345,9 +347,10 @@ fn writers_do_not_wait_for_readers() {
     let writing = || {
         engine.ensure_table(&wider)?;
         engine.insert(&wider, batch(&wider, &[row(-1, &["x", "y"], &[f(1.0)])]))?;
-        engine.merge_partition(t.id, 0)?;
-        engine.delete_rows(&t, TimeRange { min: 0, max: 1_000_000_000 }, None)?;
-        engine.drop_partitions(t.id, &[-1])?;
+        engine.merge_partition(t.id, shard_of(0))?;
+        let first = RowSelection::of_time(TimeRange { min: 0, max: 1_000_000_000 });
+        engine.delete_rows(&t, &first, &QueryContext::unbounded())?;
+        engine.drop_partitions(t.id, &[shard_of(-1)])?;
         engine.drop_table(t.id)
     };
     let waited = thread::scope(|scope| {

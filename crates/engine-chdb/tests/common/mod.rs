@@ -10,7 +10,8 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, UInt64Type};
 use hyperbytedb_domain::catalog::{FieldDef, Table, TableId};
 use hyperbytedb_domain::field::FieldValue;
-use hyperbytedb_domain::ports::{BatchStream, PointsSinkPort, QueryPort, field_column, tag_column};
+use hyperbytedb_domain::columns::{SERIES_COLUMN, SHARD_COLUMN, TIME_COLUMN, field_column, tag_column};
+use hyperbytedb_domain::ports::{BatchStream, PointsSinkPort, QueryPort};
 use hyperbytedb_domain::scan::{
     Aggregate, AggregateFunction, AggregateScan, FieldId, Predicate, RowScan, Scan, ScanOutput, TagId,
 };
@@ -72,7 +73,8 @@ pub fn table(id: u64, tags: &[&str], fields: &[(&str, FieldType)]) -> Arc<Table>
         database: "db".into(),
         retention_policy: "autogen".into(),
         measurement: "m".into(),
-        partition_duration: WEEK,
+        version: 0,
+        shard_duration: WEEK,
         tags: tags.iter().map(|t| t.to_string()).collect(),
         fields: fields
             .iter()
@@ -115,6 +117,11 @@ pub fn b(value: bool) -> FieldValue {
     FieldValue::Boolean(value)
 }
 
+/// The shard of a time: a week. Shards are numbered from far before 1970 on.
+pub fn shard_of(time: i64) -> u64 {
+    (time.div_euclid(WEEK) + 100_000) as u64
+}
+
 fn series_id(table: &Table, row: &Row) -> u64 {
     let pairs = table.tags.iter().cloned().zip(row.tags.iter().cloned()).collect();
     Tags::new(pairs).series_id().0
@@ -125,8 +132,9 @@ pub fn batch(table: &Table, rows: &[Row]) -> RecordBatch {
     let mut rows = rows.to_vec();
     rows.sort_by_key(|r| (series_id(table, r), r.time));
     let mut columns: Vec<(String, ArrayRef)> = vec![
-        ("time".into(), Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.time)))),
-        ("sid".into(), Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| series_id(table, r))))),
+        (TIME_COLUMN.into(), Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.time)))),
+        (SERIES_COLUMN.into(), Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| series_id(table, r))))),
+        (SHARD_COLUMN.into(), Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| shard_of(r.time))))),
     ];
     for n in 0..table.tags.len() {
         let values: DictionaryArray<Int32Type> =
@@ -184,7 +192,14 @@ pub fn aggregates(table: &Arc<Table>, output: AggregateScan) -> Scan {
 }
 
 fn scan(table: &Arc<Table>, output: ScanOutput) -> Scan {
-    Scan { table: table.clone(), time: TimeRange::ALL, filter: None, merge_duplicates: false, output }
+    Scan {
+        table: table.clone(),
+        time: TimeRange::ALL,
+        filter: None,
+        shards: None,
+        merge_duplicates: false,
+        output,
+    }
 }
 
 pub fn aggregate(function: AggregateFunction, field: u32, with_time: bool) -> Aggregate {
