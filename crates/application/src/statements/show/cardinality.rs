@@ -17,7 +17,7 @@ use hyperbytedb_timeseriesql::ast::{CardinalityOf, Expr, ShowCardinalityStatemen
 use super::super::StatementError;
 use super::super::rows::{Rows, integer, page};
 use super::super::tag_filter::{TagFilter, Verdict};
-use super::index::{key_matches, non_empty};
+use super::index::non_empty;
 use super::{
     Condition, Lookup, Measurements, measurements, resolved_measurements, split_condition, without_time,
 };
@@ -146,7 +146,7 @@ fn add_items(
         CardinalityOf::FieldKey => items.extend(table.fields.iter().map(|f| f.name.clone())),
         CardinalityOf::TagValues(asked) => {
             if filter.is_none_or(|filter| filter.matches_present(tags)) {
-                let asked = tags.iter().filter(|(key, _)| key_matches(asked, key));
+                let asked = tags.iter().filter(|(key, _)| asked.matches(key));
                 items.extend(asked.map(|(_, value)| value.to_owned()));
             }
         }

@@ -208,7 +208,7 @@ impl TagCondition {
     }
 
     fn asks_for(&self, filter: Option<&TagKeyFilter>, key: &str) -> bool {
-        filter.is_none_or(|filter| key_matches(filter, key))
+        filter.is_none_or(|filter| filter.matches(key))
             && self.keys.as_ref().and_then(|keys| Self::key(keys, key)).unwrap_or(true)
     }
 
@@ -305,18 +305,6 @@ pub fn show_tag_values(
         blocks.extend(non_empty(rows));
     }
     Ok(blocks)
-}
-
-/// Whether WITH KEY asks for this key.
-pub fn key_matches(filter: &TagKeyFilter, key: &str) -> bool {
-    match (filter.op, &filter.value) {
-        (BinaryOp::Eq, Expr::String(wanted)) => wanted == key,
-        (BinaryOp::NotEq, Expr::String(unwanted)) => unwanted != key,
-        (BinaryOp::In, Expr::List(keys)) => keys.iter().any(|k| k == key),
-        (BinaryOp::EqRegex, Expr::Regex(pattern)) => pattern.is_match(key),
-        (BinaryOp::NotEqRegex, Expr::Regex(pattern)) => !pattern.is_match(key),
-        _ => false,
-    }
 }
 
 fn one_policy(sources: &[Source]) -> Result<(), StatementError> {
