@@ -13,6 +13,7 @@ pub mod ports;
 pub mod result;
 pub mod scan;
 pub mod series;
+pub mod settings;
 pub mod time;
 pub mod wal;
 
