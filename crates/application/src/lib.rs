@@ -5,8 +5,13 @@ pub mod commands;
 pub mod flush;
 pub mod ingestion;
 pub mod memtable;
-mod passwords;
+pub mod passwords;
 pub mod recovery;
 pub mod statements;
 
-pub use api::{Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness};
+pub use api::{
+    DEFAULT_CHUNK_ROWS, Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent,
+    ResultSink, SinkClosed,
+};
+pub use hyperbytedb_timeseriesql::ParseError;
+pub use statements::StatementError;

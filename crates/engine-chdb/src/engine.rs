@@ -11,7 +11,7 @@ use crossbeam_channel::bounded;
 use hyperbytedb_clickhouse_sql::Select;
 use hyperbytedb_clickhouse_sql::statement::{self, Statement};
 use hyperbytedb_domain::catalog::{Table, TableId};
-use hyperbytedb_domain::{EngineError, QueryContext};
+use hyperbytedb_domain::{EngineError, QueryContext, settings};
 use parking_lot::Mutex;
 
 use crate::error::Exception;
@@ -67,8 +67,8 @@ impl ChdbEngine {
             Pool::new(Arc::clone(&arguments), connections, options.connection_wait, setting)
         };
         let engine = Self {
-            query_pool: pool(options.query_connections, "chdb.query_connections"),
-            write_pool: pool(options.write_connections, "chdb.write_connections"),
+            query_pool: pool(options.query_connections, settings::CHDB_QUERY_CONNECTIONS),
+            write_pool: pool(options.write_connections, settings::CHDB_WRITE_CONNECTIONS),
             killer,
             data_path,
             options,

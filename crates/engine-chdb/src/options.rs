@@ -1,4 +1,4 @@
-//! What the embedded engine may use. The defaults suit two cores and 4 GB of memory.
+//! What the embedded engine may use. The defaults suit two cores and 8 GB of memory.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,8 +39,8 @@ impl ChdbOptions {
             query_connections: 8,
             write_connections: 4,
             connection_wait: Duration::from_secs(10),
-            max_server_memory_bytes: 2 << 30,
-            max_query_memory_bytes: 1 << 30,
+            max_server_memory_bytes: 4 << 30,
+            max_query_memory_bytes: 2 << 30,
             max_merge_memory_bytes: 512 << 20,
             max_query_threads: 2,
             mark_cache_bytes: 64 << 20,

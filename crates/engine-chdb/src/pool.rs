@@ -77,8 +77,7 @@ impl Pool {
             }
             let now = Instant::now();
             if now >= give_up {
-                let message = format!("all {} are in use ({})", self.connections_max, self.setting);
-                return Err(EngineError::failed("waiting for a connection", message));
+                return Err(EngineError::Busy { connections: self.connections_max, setting: self.setting });
             }
             self.changed.wait_until(&mut state, give_up.min(now + WATCH_INTERVAL));
         }

@@ -223,7 +223,6 @@ fn query_options(config: &Config) -> QueryOptions {
         max_select_points: query.max_select_points,
         max_buffered_points: query.max_buffered_points,
         sort_bound: SortBound { rows: query.max_sort_rows, bytes: query.max_sort_bytes },
-        block_rows: query.block_rows,
     }
 }
 

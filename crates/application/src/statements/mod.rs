@@ -2,6 +2,7 @@
 
 mod ddl;
 mod delete;
+mod error;
 mod rows;
 pub mod running;
 mod select;
@@ -11,20 +12,23 @@ mod tag_filter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyperbytedb_domain::catalog::{CatalogError, Database};
+use hyperbytedb_domain::QueryContext;
+use hyperbytedb_domain::catalog::Database;
 use hyperbytedb_domain::ports::{IngestionPort, MetadataPort, QueryPort, SeriesIndexPort, WalPort};
-use hyperbytedb_domain::result::{Message, ResultEvent, ResultSink, SeriesBlock, SinkClosed};
+use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
-use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
+use hyperbytedb_planner::exec::ExecOptions;
 use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::duration::format_duration;
 use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
-use thiserror::Error;
 
+pub use self::error::StatementError;
 use self::running::RunningQueries;
 use self::show::server::Statistics;
-use crate::api::{Parameter, QueryApi, QueryError, QueryRequest};
-use crate::commands::{CommandError, CommandService};
+use crate::api::{
+    DEFAULT_CHUNK_ROWS, Parameter, QueryApi, QueryError, QueryRequest, ResultEvent, ResultSink,
+};
+use crate::commands::CommandService;
 use crate::flush::FlushService;
 
 /// Bounds of queries; 0 = none.
@@ -48,8 +52,6 @@ pub struct QueryOptions {
     pub max_buffered_points: usize,
     /// What the engine may sort at one time: longer scans are read in slices.
     pub sort_bound: SortBound,
-    /// Rows of one result block.
-    pub block_rows: usize,
 }
 
 impl Default for QueryOptions {
@@ -62,35 +64,9 @@ impl Default for QueryOptions {
             max_threads: 0,
             max_select_buckets: 0,
             max_select_points: 0,
-            max_buffered_points: 20_000_000,
+            max_buffered_points: ExecOptions::default().max_buffered_points,
             sort_bound: SortBound { rows: 1_000_000, bytes: 128 << 20 },
-            block_rows: 10_000,
         }
-    }
-}
-
-/// Why a statement failed, in InfluxDB's words.
-#[derive(Debug, Error)]
-pub enum StatementError {
-    #[error("database name required")]
-    DatabaseRequired,
-    #[error("{0}")]
-    Text(String),
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
-    #[error(transparent)]
-    Command(#[from] CommandError),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    #[error(transparent)]
-    Closed(#[from] SinkClosed),
-}
-
-impl StatementError {
-    fn database_not_found(name: &str) -> Self {
-        Self::Catalog(CatalogError::DatabaseNotFound(name.to_owned()))
     }
 }
 
@@ -130,13 +106,15 @@ impl Execution<'_> {
         Ok(self.context.check()?)
     }
 
+    /// Rows of a block at most.
+    fn chunk_rows(&self) -> usize {
+        self.request.chunk_rows.unwrap_or(DEFAULT_CHUNK_ROWS).max(1)
+    }
+
     /// Emits the blocks in pieces of the chunk size.
     fn emit_chunks(&mut self, blocks: Vec<SeriesBlock>) -> Result<(), StatementError> {
-        let Some(rows) = self.request.chunk_rows else {
-            return blocks.into_iter().try_for_each(|block| self.emit(block));
-        };
         for mut block in blocks {
-            let length = rows.max(1).saturating_mul(block.columns.len().max(1));
+            let length = self.chunk_rows().saturating_mul(block.columns.len().max(1));
             while block.values.len() > length {
                 let rest = block.values.split_off(length);
                 let values = std::mem::replace(&mut block.values, rest);
@@ -157,15 +135,11 @@ impl QueryApi for StatementService {
     fn query(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
         let params: Params =
             request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
-        let query =
-            parse_query_with_params(&request.text, &params).map_err(|e| QueryError::Parse(e.to_string()))?;
+        let query = parse_query_with_params(&request.text, &params)?;
         let Some(_ticket) = self.running.enter(query.to_string(), &request.database, request.cancel.clone())
         else {
             metrics::counter!("hyperbytedb_queries_refused_total").increment(1);
-            let limit = self.options.max_concurrent;
-            let reason =
-                format!("max-concurrent-queries limit exceeded ({limit}, {limit}) (query.max_concurrent)");
-            return Err(QueryError::Overloaded { reason, retry_after_secs: 1 });
+            return Err(QueryError::TooManyQueries { limit: self.options.max_concurrent });
         };
         let context = QueryContext {
             cancel: request.cancel.clone(),
@@ -182,7 +156,7 @@ impl QueryApi for StatementService {
             let (messages, error) = match result {
                 Ok(()) => (std::mem::take(&mut execution.messages), None),
                 Err(StatementError::Closed(_)) => return Ok(()),
-                Err(error) => (Vec::new(), Some(error.to_string())),
+                Err(error) => (Vec::new(), Some(error)),
             };
             let failed = error.is_some();
             for error in reported_errors(error, statement_id + 1 < count, request.chunk_rows.is_some()) {
@@ -201,8 +175,12 @@ impl QueryApi for StatementService {
 
 /// The ends of a statement's results. InfluxDB names no statement after a failed one, but reports the failed one again as
 /// not executed when others follow; without chunks the second report takes the place of the first.
-fn reported_errors(error: Option<String>, others_follow: bool, chunked: bool) -> Vec<Option<String>> {
-    let not_executed = Some("not executed".to_owned());
+fn reported_errors(
+    error: Option<StatementError>,
+    others_follow: bool,
+    chunked: bool,
+) -> Vec<Option<StatementError>> {
+    let not_executed = Some(StatementError::NotExecuted);
     match (error, others_follow) {
         (Some(error), true) if chunked => vec![Some(error), not_executed],
         (Some(_), true) => vec![not_executed],
@@ -236,7 +214,7 @@ impl StatementService {
                 Ok(self.commands.run(&command)?)
             }
             Statement::KillQuery(s) if self.running.kill(s.id) => Ok(()),
-            Statement::KillQuery(s) => Err(StatementError::Text(format!("no such query id: {}", s.id))),
+            Statement::KillQuery(s) => Err(StatementError::NoSuchQuery(s.id)),
             other => self.catalog_statement(&other, execution),
         }
     }
@@ -271,7 +249,7 @@ impl StatementService {
         let catalog = self.metadata.catalog();
         let lookup = show::Lookup {
             catalog: catalog.clone(),
-            index: &*self.series,
+            index: show::WatchedIndex::new(&*self.series, &execution.context),
             engine: &*self.engine,
             flush: &self.flush,
             context: &execution.context,
@@ -315,7 +293,7 @@ impl StatementService {
             Statement::ShowQueries => Ok(server::queries(&self.running.list())),
             Statement::ShowStats(s) => Ok(server::stats(&catalog, &self.statistics(), s.module.as_deref())),
             Statement::ShowDiagnostics(s) => Ok(server::diagnostics(self.started, s.module.as_deref())),
-            other => Err(StatementError::Text(format!("unexpected statement: {other}"))),
+            other => Err(StatementError::Unexpected(other.to_string())),
         }
     }
 

@@ -34,7 +34,7 @@ impl Default for ExecOptions {
         Self {
             chunk_rows: 10_000,
             max_points: 0,
-            max_buffered_points: 5_000_000,
+            max_buffered_points: 20_000_000,
             sort_bound: SortBound::default(),
             pushdown: true,
         }

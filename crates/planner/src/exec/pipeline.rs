@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use hyperbytedb_domain::FieldValue;
+use hyperbytedb_domain::{FieldValue, settings};
 
 use super::call::{CallPlan, StagePlan};
 use super::error::ExecError;
@@ -43,7 +43,7 @@ impl Output {
         }
         if self.points.len() > self.max_points {
             return Err(ExecError::LimitExceeded {
-                name: "query.max_buffered_points",
+                name: settings::QUERY_MAX_BUFFERED_POINTS,
                 value: self.points.len() as u64,
                 limit: self.max_points as u64,
             });

@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 use hyperbytedb_domain::catalog::{Catalog, RetentionPolicy, Table};
-use hyperbytedb_domain::ports::{FlushPort, QueryPort, SeriesIndexPort};
+use hyperbytedb_domain::ports::{FlushPort, QueryPort};
 use hyperbytedb_domain::{QueryContext, SeriesId, Tags, TimeRange};
 
 use super::super::StatementError;
 use super::super::tag_filter::{TagFilter, Verdict};
+use super::WatchedIndex;
 use crate::flush::FlushService;
 
 /// Where the series of a statement come from.
 pub struct Lookup<'a> {
     pub catalog: Arc<Catalog>,
-    pub index: &'a dyn SeriesIndexPort,
+    pub index: WatchedIndex<'a>,
     pub engine: &'a dyn QueryPort,
     pub flush: &'a FlushService,
     pub context: &'a QueryContext,
@@ -49,11 +50,8 @@ impl Lookup<'_> {
             let matches = present && filter.is_none_or(|(filter, least)| filter.verdict(tags) >= least);
             if matches { visit(tags) } else { ControlFlow::Continue(()) }
         };
-        match filter.and_then(|(filter, _)| filter.required_value()) {
-            Some((key, value)) => self.index.for_each_series_with_tag(table.id, key, value, &mut checked)?,
-            None => self.index.for_each_series(table.id, &mut checked)?,
-        }
-        Ok(())
+        let tag = filter.and_then(|(filter, _)| filter.required_value());
+        self.index.for_each_series(table.id, tag, &mut checked)
     }
 
     /// Whether the time range leaves out no shard of the table's policy: then the index alone can answer.
