@@ -5,7 +5,7 @@ pub mod commands;
 pub mod flush;
 pub mod ingestion;
 pub mod memtable;
-pub mod passwords;
+mod passwords;
 pub mod recovery;
 pub mod statements;
 
