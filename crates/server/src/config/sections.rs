@@ -75,12 +75,14 @@ section! {
     ChdbConfig {
         /// Folder of the engine's data; empty: `chdb` in the data folder.
         session_data_path: String = String::new(),
-        /// Scans at one time; each holds a connection until it is read to its end or dropped.
+        /// Scans at one time; each holds a connection until its answer is read, dropped, or on disk.
         query_connections: usize = 8,
         /// Inserts, deletes, merges and changes of tables at one time.
         write_connections: usize = 4,
         /// Seconds that a statement without a deadline waits for a free connection.
         connection_wait_secs: u64 = 10,
+        /// Bytes on disk of answers that wait for slow clients while their connections were needed elsewhere.
+        max_spill_bytes: u64 = 4 << 30,
         /// Bytes of memory of the whole engine: queries, merges, caches.
         max_server_memory_bytes: u64 = 4 << 30,
         /// Bytes of memory of all merges and mutations: no further one starts beyond it.
@@ -167,7 +169,7 @@ section! {
         max_select_buckets: usize = 0,
         /// Points that one SELECT may read (InfluxDB's max-select-point).
         max_select_points: usize = 0,
-        /// Points that the operators of one SELECT may hold back to put them in order.
+        /// Points, and groups of points, that the operators of one SELECT may hold at one time: to put them in order, or for functions that need all values of a window.
         max_buffered_points: usize = 20_000_000,
         /// Rows that the engine sorts at one time for a scan of rows: a longer one is read in slices.
         max_sort_rows: u64 = 1_000_000,
