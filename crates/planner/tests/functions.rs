@@ -175,7 +175,7 @@ impl Statement {
         for point in &data.points {
             transform.push(point, &mut |point| points.push(point));
         }
-        transform.finish(&mut |point| points.push(point))?;
+        transform.finish(&|| true, &mut |point| points.push(point))?;
         Ok(Data { kind, points })
     }
 }

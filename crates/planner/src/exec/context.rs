@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
 use hyperbytedb_domain::scan::{Scan, SortBound};
@@ -21,7 +22,7 @@ pub struct ExecOptions {
     pub chunk_rows: usize,
     /// `max-select-point`: rows read from the engine; 0 = no limit.
     pub max_points: u64,
-    /// `query.max_buffered_points`: points that a call may hold back until rows can be made of them.
+    /// `query.max_buffered_points`: points, and groups of them, that the operators of a statement may hold.
     pub max_buffered_points: usize,
     /// `query.max_sort_rows`, `query.max_sort_bytes`: what the engine may sort at one time for a row scan.
     pub sort_bound: SortBound,
@@ -61,6 +62,83 @@ pub(super) struct Runtime<'a> {
     pub context: &'a QueryContext,
     pub options: &'a ExecOptions,
     pub counters: Rc<Counters>,
+    pub budget: Rc<PointBudget>,
+}
+
+/// How many points the operators of a statement may hold, and how many they do.
+#[derive(Debug)]
+pub(super) struct PointBudget {
+    max: usize,
+    held: Cell<usize>,
+}
+
+impl PointBudget {
+    pub fn new(max: usize) -> Rc<Self> {
+        Rc::new(Self { max, held: Cell::new(0) })
+    }
+}
+
+/// What one operator holds of the budget; given back when it goes.
+#[derive(Debug)]
+pub(super) struct HeldPoints {
+    budget: Rc<PointBudget>,
+    points: usize,
+}
+
+impl HeldPoints {
+    pub fn none_of(budget: &Rc<PointBudget>) -> Self {
+        Self { budget: Rc::clone(budget), points: 0 }
+    }
+
+    pub fn add(&mut self, points: usize) -> Result<(), ExecError> {
+        self.points += points;
+        let (held, max) = (self.budget.held.get() + points, self.budget.max);
+        self.budget.held.set(held);
+        if points > 0 && held > max {
+            let name = "query.max_buffered_points";
+            return Err(ExecError::LimitExceeded { name, value: held as u64, limit: max as u64 });
+        }
+        Ok(())
+    }
+
+    pub fn remove(&mut self, points: usize) {
+        let points = points.min(self.points);
+        self.points -= points;
+        self.budget.held.set(self.budget.held.get() - points);
+    }
+
+    pub fn clear(&mut self) {
+        self.remove(self.points);
+    }
+}
+
+impl Drop for HeldPoints {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Asks now and then whether the statement is still wanted, in loops that do not wait for the engine.
+pub(super) struct Pace<'a> {
+    context: &'a QueryContext,
+    steps: u32,
+}
+
+impl<'a> Pace<'a> {
+    const STEPS: u32 = 1024;
+
+    pub fn new(context: &'a QueryContext) -> Self {
+        Self { context, steps: 0 }
+    }
+
+    pub fn step(&mut self) -> Result<(), ExecError> {
+        self.steps += 1;
+        if self.steps == Self::STEPS {
+            self.steps = 0;
+            self.context.check()?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -93,15 +171,18 @@ impl Runtime<'_> {
         Ok(stream)
     }
 
-    /// The next batch of a scan, counted and checked against the limits.
-    pub fn next_batch(
-        &self,
-        stream: &mut dyn BatchStream,
-    ) -> Result<Option<arrow::array::RecordBatch>, ExecError> {
+    /// The next batch of a scan that reads nothing of what the statement selects.
+    pub fn next_uncounted(&self, stream: &mut dyn BatchStream) -> Result<Option<RecordBatch>, ExecError> {
         self.context.check()?;
         let started = std::time::Instant::now();
         let batch = stream.next_batch()?;
         self.add_engine_time(started.elapsed());
+        Ok(batch)
+    }
+
+    /// The next batch of a scan, counted and checked against the limits.
+    pub fn next_batch(&self, stream: &mut dyn BatchStream) -> Result<Option<RecordBatch>, ExecError> {
+        let batch = self.next_uncounted(stream)?;
         if let Some(batch) = &batch {
             let rows = self.counters.rows.get() + batch.num_rows() as u64;
             self.counters.rows.set(rows);

@@ -65,6 +65,7 @@ pub fn execute<'a>(
     options: &'a ExecOptions,
 ) -> Result<Blocks<'a>, ExecError> {
     let counters = Rc::new(context::Counters::default());
-    let runtime = context::Runtime { engine, needs_merge, context, options, counters };
+    let budget = context::PointBudget::new(options.max_buffered_points);
+    let runtime = context::Runtime { engine, needs_merge, context, options, counters, budget };
     Blocks::new(&runtime, plan)
 }

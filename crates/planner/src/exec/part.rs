@@ -16,7 +16,7 @@ use crate::prepared::PreparedSelect;
 /// The calls of a level with one and the same range of time.
 pub(super) struct Part<'a> {
     feed: Feed<'a>,
-    pipelines: Vec<Pipeline>,
+    pipelines: Vec<Pipeline<'a>>,
     level: Level,
     bucket: Option<Series>,
     /// All input of the bucket is in: what is left can go out.
@@ -57,7 +57,7 @@ impl Feed<'_> {
         }
     }
 
-    fn push(&mut self, pipelines: &mut [Pipeline]) -> Result<(), ExecError> {
+    fn push(&mut self, pipelines: &mut [Pipeline<'_>]) -> Result<(), ExecError> {
         match self {
             Self::Rows { row, .. } => pipelines.iter_mut().try_for_each(|p| p.push_row(row)),
             Self::Reduced { series, points, .. } => {
@@ -109,10 +109,9 @@ impl<'a> Part<'a> {
                 Feed::Rows { stream: source::rows(runtime, select, &request)?, row: Row::default() }
             }
         };
-        let max_points = runtime.options.max_buffered_points;
         Ok(Self {
             feed,
-            pipelines: calls.into_iter().map(|call| Pipeline::new(call, level, max_points)).collect(),
+            pipelines: calls.into_iter().map(|call| Pipeline::new(call, level, runtime)).collect(),
             level: level.clone(),
             bucket: None,
             bucket_ended: false,
@@ -173,7 +172,7 @@ impl<'a> Part<'a> {
     }
 
     /// Whether a call will produce nothing more at `time` or before.
-    fn is_past(&self, pipeline: &Pipeline, time: i64) -> bool {
+    fn is_past(&self, pipeline: &Pipeline<'_>, time: i64) -> bool {
         self.level.dimensions.is_flat()
             && pipeline.bound().is_some_and(|bound| self.level.directed(bound.cmp(&time)).is_gt())
     }

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use hyperbytedb_domain::FieldValue;
 
 use super::call::{CallPlan, StagePlan};
+use super::context::{HeldPoints, Pace, Runtime};
 use super::error::ExecError;
 use super::inputs::{cast, has_type};
 use super::level::Level;
@@ -14,49 +15,51 @@ use super::row::{Row, Series};
 use super::stage::{Filling, Reduce, Transforming};
 use crate::functions::Point;
 
-enum Stage {
+enum Stage<'a> {
     Reduce(Reduce),
-    Transform(Transforming),
+    Transform(Transforming<'a>),
     Fill(Filling),
 }
 
 /// The operators of one call and the points they have produced.
-pub(super) struct Pipeline {
+pub(super) struct Pipeline<'a> {
     plan: CallPlan,
-    stages: Vec<Stage>,
+    stages: Vec<Stage<'a>>,
     /// The time of the latest input of the bucket.
     input_time: Option<i64>,
-    output: Output,
+    output: Output<'a>,
 }
 
 /// Points within LIMIT and OFFSET that nobody has taken yet.
-struct Output {
+struct Output<'a> {
     points: VecDeque<(Series, Point)>,
     limit: RowLimit,
-    max_points: usize,
+    held: HeldPoints,
+    /// Filling may produce any number of points, of which the limit may admit none.
+    pace: Pace<'a>,
 }
 
-impl Output {
+impl Output<'_> {
     fn push(&mut self, series: &Series, point: Point) -> Result<(), ExecError> {
+        self.pace.step()?;
         if self.limit.admits(series) {
+            self.held.add(1)?;
             self.points.push_back((series.clone(), point));
-        }
-        if self.points.len() > self.max_points {
-            return Err(ExecError::LimitExceeded {
-                name: "query.max_buffered_points",
-                value: self.points.len() as u64,
-                limit: self.max_points as u64,
-            });
         }
         Ok(())
     }
 }
 
-impl Pipeline {
+impl<'a> Pipeline<'a> {
     /// `level`: the level of the statement, for LIMIT and OFFSET.
-    pub fn new(plan: CallPlan, level: &Level, max_points: usize) -> Self {
-        let stages = plan.stages.iter().map(|stage| Stage::new(stage, &plan.level)).collect();
-        let output = Output { points: VecDeque::new(), limit: RowLimit::new(level), max_points };
+    pub fn new(plan: CallPlan, level: &Level, runtime: &Runtime<'a>) -> Self {
+        let stages = plan.stages.iter().map(|stage| Stage::new(stage, &plan.level, runtime)).collect();
+        let output = Output {
+            points: VecDeque::new(),
+            limit: RowLimit::new(level),
+            held: HeldPoints::none_of(&runtime.budget),
+            pace: Pace::new(runtime.context),
+        };
         Self { plan, stages, input_time: None, output }
     }
 
@@ -115,16 +118,17 @@ impl Pipeline {
     }
 
     pub fn take(&mut self) -> Option<(Series, Point)> {
+        self.output.held.remove(1);
         self.output.points.pop_front()
     }
 }
 
-impl Stage {
-    fn new(plan: &StagePlan, level: &Level) -> Self {
+impl<'a> Stage<'a> {
+    fn new(plan: &StagePlan, level: &Level, runtime: &Runtime<'a>) -> Self {
         match plan {
-            StagePlan::Reduce(reduce) => Self::Reduce(Reduce::new(reduce, level)),
+            StagePlan::Reduce(reduce) => Self::Reduce(Reduce::new(reduce, level, &runtime.budget)),
             StagePlan::Transform { transformation, input } => {
-                Self::Transform(Transforming::new(transformation, *input, level))
+                Self::Transform(Transforming::new(transformation, *input, level, runtime))
             }
             StagePlan::Fill { mode, value_type } => Self::Fill(Filling::new(mode, *value_type, level)),
         }
@@ -132,7 +136,12 @@ impl Stage {
 }
 
 /// Passes a point through the stages.
-fn feed(stages: &mut [Stage], series: &Series, point: Point, output: &mut Output) -> Result<(), ExecError> {
+fn feed(
+    stages: &mut [Stage<'_>],
+    series: &Series,
+    point: Point,
+    output: &mut Output<'_>,
+) -> Result<(), ExecError> {
     let Some((stage, rest)) = stages.split_first_mut() else { return output.push(series, point) };
     match stage {
         Stage::Reduce(reduce) => collect(rest, output, |emit| reduce.push(series, &point, emit)),
@@ -143,8 +152,8 @@ fn feed(stages: &mut [Stage], series: &Series, point: Point, output: &mut Output
 
 /// Runs an operator and passes what it emits through the stages after it. The first error stops it.
 fn collect(
-    rest: &mut [Stage],
-    output: &mut Output,
+    rest: &mut [Stage<'_>],
+    output: &mut Output<'_>,
     operator: impl FnOnce(&mut dyn FnMut(&Series, Point) -> ControlFlow<()>) -> Result<(), ExecError>,
 ) -> Result<(), ExecError> {
     let mut result = Ok(());

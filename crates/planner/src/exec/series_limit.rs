@@ -12,7 +12,7 @@ use hyperbytedb_domain::scan::{AggregateScan, Scan, ScanOutput, TagId};
 use hyperbytedb_timeseriesql::ast::Expr;
 
 use super::columns::Column;
-use super::context::Runtime;
+use super::context::{HeldPoints, Runtime};
 use super::error::ExecError;
 use super::level::{Dimensions, Level};
 use super::predicate;
@@ -36,6 +36,7 @@ pub(super) struct SeriesLimit {
     offset: usize,
     /// By shard.
     admitted: Option<HashMap<i128, HashSet<TagSet>>>,
+    held: Option<HeldPoints>,
 }
 
 impl SeriesLimit {
@@ -61,7 +62,7 @@ impl SeriesLimit {
         };
         let dimensions = level.dimensions.clone();
         let (limit, offset) = (level.slimit, level.soffset);
-        Some(Self { dimensions, tags, scan, shards, limit, offset, admitted: None })
+        Some(Self { dimensions, tags, scan, shards, limit, offset, admitted: None, held: None })
     }
 
     /// Lists the tag sets.
@@ -70,10 +71,12 @@ impl SeriesLimit {
             return Ok(());
         }
         let mut known: HashMap<i128, Vec<TagSet>> = HashMap::new();
+        let mut held = HeldPoints::none_of(&runtime.budget);
         let mut stream = runtime.scan(&self.scan)?;
         while let Some(batch) = runtime.next_batch(stream.as_mut())? {
             let columns = batch.columns().iter().map(Column::new).collect::<Result<Vec<_>, _>>()?;
             let Some((times, tags)) = columns.split_last() else { continue };
+            held.add(batch.num_rows())?;
             for row in 0..batch.num_rows() {
                 let shard = self.shards.index(times.integer(row));
                 known.entry(shard).or_default().push(self.tag_set(tags, row));
@@ -84,6 +87,7 @@ impl SeriesLimit {
             (shard, sets.into_iter().skip(self.offset).take(self.limit).collect())
         };
         self.admitted = Some(known.into_iter().map(choose).collect());
+        self.held = Some(held);
         Ok(())
     }
 

@@ -377,8 +377,7 @@ fn count_rows(
         }),
     };
     let mut stream = runtime.scan(&count)?;
-    // Not by way of the runtime: these are not rows that the statement reads.
-    while let Some(batch) = stream.next_batch()? {
+    while let Some(batch) = runtime.next_uncounted(stream.as_mut())? {
         let columns = batch.columns().iter().map(Column::new).collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
             let key = columns[..tags].iter().map(|tag| tag.shared_text(row)).collect();

@@ -1,11 +1,13 @@
 //! Operators over the points of a bucket, one group beside the other.
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use hashbrown::HashMap;
-use hyperbytedb_domain::{FieldType, FieldValue};
+use hyperbytedb_domain::{FieldType, FieldValue, QueryContext};
 
 use super::call::ReducePlan;
+use super::context::{HeldPoints, PointBudget, Runtime};
 use super::error::ExecError;
 use super::level::Level;
 use super::row::Series;
@@ -21,11 +23,14 @@ struct Groups<T> {
     members: Vec<(Series, T)>,
     index: HashMap<Series, usize>,
     latest: usize,
+    /// One for each group, and what the operators say that they hold.
+    held: HeldPoints,
 }
 
 impl<T> Groups<T> {
-    fn new() -> Self {
-        Self { members: Vec::new(), index: HashMap::new(), latest: 0 }
+    fn new(budget: &Rc<PointBudget>) -> Self {
+        let held = HeldPoints::none_of(budget);
+        Self { members: Vec::new(), index: HashMap::new(), latest: 0, held }
     }
 
     fn get(
@@ -40,6 +45,7 @@ impl<T> Groups<T> {
         self.latest = match known {
             Some(position) => position,
             None => {
+                self.held.add(1)?;
                 self.members.push((series.clone(), make()?));
                 self.index.insert(series.clone(), self.members.len() - 1);
                 self.members.len() - 1
@@ -57,6 +63,7 @@ impl<T> Groups<T> {
         self.members.clear();
         self.index.clear();
         self.latest = 0;
+        self.held.clear();
     }
 }
 
@@ -79,13 +86,13 @@ pub(super) struct Reduce {
 }
 
 impl Reduce {
-    pub fn new(plan: &ReducePlan, level: &Level) -> Self {
+    pub fn new(plan: &ReducePlan, level: &Level, budget: &Rc<PointBudget>) -> Self {
         Self {
             plan: plan.clone(),
             level: level.clone(),
             windows: level.windows(),
             window: None,
-            groups: Groups::new(),
+            groups: Groups::new(budget),
             active: Vec::new(),
             emitted: Vec::new(),
             gaps: Gaps::default(),
@@ -114,8 +121,10 @@ impl Reduce {
             member.is_active = true;
             self.active.push(position);
         }
+        let before = member.reducer.held();
         member.reducer.push(point);
-        Ok(())
+        let grown = member.reducer.held().saturating_sub(before);
+        self.groups.held.add(grown)
     }
 
     /// Emits what the window holds, group by group.
@@ -128,6 +137,7 @@ impl Reduce {
         for position in active.drain(..) {
             let (series, member) = &mut self.groups.members[position];
             member.is_active = false;
+            self.groups.held.remove(member.reducer.held());
             member.reducer.finish(&mut |mut point| {
                 if !self.plan.keeps_time {
                     point.time = start;
@@ -190,22 +200,29 @@ pub(super) fn shown_start(start: i64) -> i64 {
 }
 
 /// Transformations: each group's points through an operator of its own.
-pub(super) struct Transforming {
+pub(super) struct Transforming<'a> {
     transformation: Transformation,
     input: FieldType,
     level: Level,
     windows: Windows,
     groups: Groups<Transform>,
+    context: &'a QueryContext,
 }
 
-impl Transforming {
-    pub fn new(transformation: &Transformation, input: FieldType, level: &Level) -> Self {
+impl<'a> Transforming<'a> {
+    pub fn new(
+        transformation: &Transformation,
+        input: FieldType,
+        level: &Level,
+        runtime: &Runtime<'a>,
+    ) -> Self {
         Self {
             transformation: transformation.clone(),
             input,
             level: level.clone(),
             windows: level.windows(),
-            groups: Groups::new(),
+            groups: Groups::new(&runtime.budget),
+            context: runtime.context,
         }
     }
 
@@ -216,10 +233,13 @@ impl Transforming {
         let make = || Ok(self.transformation.transform(self.input, &self.windows, self.level.ascending)?);
         let (_, transform) = self.groups.get(series, make)?;
         let start = shown_start(self.windows.range.min);
+        let before = transform.held();
         transform.push(point, &mut |point| {
             let _ = emit(series, point.at_window(start));
         });
-        Ok(())
+        let after = transform.held();
+        self.groups.held.remove(before.saturating_sub(after));
+        self.groups.held.add(after.saturating_sub(before))
     }
 
     pub fn end_bucket(&mut self, emit: &mut Emit<'_>) -> Result<(), ExecError> {
@@ -228,9 +248,11 @@ impl Transforming {
         let start = shown_start(self.windows.range.min);
         for position in positions {
             let (series, transform) = &mut self.groups.members[position];
-            transform.finish(&mut |point| {
+            let is_wanted = || self.context.check().is_ok();
+            transform.finish(&is_wanted, &mut |point| {
                 let _ = emit(series, point.at_window(start));
             })?;
+            self.context.check()?;
         }
         self.groups.clear();
         Ok(())

@@ -38,6 +38,33 @@ pub fn answer_in(
     retention_policy: &str,
     epoch: &str,
 ) -> Result<Vec<Value>, String> {
+    let options = ExecOptions {
+        pushdown: mode.pushdown,
+        chunk_rows: mode.chunk_rows,
+        sort_bound: SortBound { rows: mode.sort_rows, bytes: 0 },
+        ..ExecOptions::default()
+    };
+    let request = Request { database, retention_policy, epoch, now };
+    run(store, statement, &request, &QueryContext::unbounded(), &options)
+}
+
+/// The parameters of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    pub database: &'a str,
+    pub retention_policy: &'a str,
+    pub epoch: &'a str,
+    pub now: i64,
+}
+
+/// The same within bounds.
+pub fn run(
+    store: &Store,
+    statement: &str,
+    request: &Request<'_>,
+    bounds: &QueryContext,
+    options: &ExecOptions,
+) -> Result<Vec<Value>, String> {
     let query =
         hyperbytedb_timeseriesql::parse_query(statement).map_err(|e| format!("error parsing query: {e}"))?;
     let [Statement::Select(select)] = query.statements.as_slice() else {
@@ -46,23 +73,15 @@ pub fn answer_in(
     let catalog = store.catalog();
     let context = PrepareContext {
         catalog: &catalog,
-        database,
-        retention_policy,
-        now,
+        database: request.database,
+        retention_policy: request.retention_policy,
+        now: request.now,
         limits: PrepareLimits::default(),
     };
     let plan = prepare(select, &context).map_err(|e| e.to_string())?;
     let engine = store.engine();
-    let bounds = QueryContext::unbounded();
-    let options = ExecOptions {
-        pushdown: mode.pushdown,
-        chunk_rows: mode.chunk_rows,
-        sort_bound: SortBound { rows: mode.sort_rows, bytes: 0 },
-        ..ExecOptions::default()
-    };
-    let blocks =
-        exec::execute(&plan, &engine, &|_, _| false, &bounds, &options).map_err(|e| e.to_string())?;
-    let mut series = json::SeriesWriter::new(epoch);
+    let blocks = exec::execute(&plan, &engine, &|_, _| false, bounds, options).map_err(|e| e.to_string())?;
+    let mut series = json::SeriesWriter::new(request.epoch);
     for block in blocks {
         series.push(&block.map_err(|e| e.to_string())?);
     }

@@ -12,6 +12,9 @@ use crate::functions::{FunctionError, Point};
 /// Most values, missing ones and forecasts included, that a fit is made for.
 pub const HOLT_WINTERS_VALUES_MAX: u64 = 1 << 17;
 
+/// Most values of the optimiser's simplex, which grows with the square of the season.
+const SIMPLEX_VALUES_MAX: u64 = 1 << 24;
+
 /// Weight of the first values in the first guess.
 const GUESS_WEIGHT: f64 = 0.5;
 const EPSILON: f64 = 1e-4;
@@ -51,9 +54,12 @@ impl<T> HoltWinters<T> {
         }
         let intervals = stop.abs_diff(start) / self.every.unsigned_abs();
         let needed = intervals.saturating_add(self.forecast as u64).saturating_add(self.season as u64);
-        if needed > HOLT_WINTERS_VALUES_MAX {
-            let function = if self.with_fit { "holt_winters_with_fit" } else { "holt_winters" };
-            return Err(FunctionError::TooManyValues { function, needed, limit: HOLT_WINTERS_VALUES_MAX });
+        let simplex = (self.season as u64).saturating_add(FACTORS as u64).saturating_pow(2);
+        for (needed, limit) in [(needed, HOLT_WINTERS_VALUES_MAX), (simplex, SIMPLEX_VALUES_MAX)] {
+            if needed > limit {
+                let function = if self.with_fit { "holt_winters_with_fit" } else { "holt_winters" };
+                return Err(FunctionError::TooManyValues { function, needed, limit });
+            }
         }
         let mut values = vec![first.1];
         let mut time = start;
@@ -80,7 +86,11 @@ impl<T: Number> Operate for HoltWinters<T> {
         }
     }
 
-    fn finish(&mut self, emit: &mut dyn FnMut(Point)) -> Result<(), FunctionError> {
+    fn finish(
+        &mut self,
+        is_wanted: &dyn Fn() -> bool,
+        emit: &mut dyn FnMut(Point),
+    ) -> Result<(), FunctionError> {
         let season = if self.season < 2 { 0 } else { self.season };
         let needed = season.max(2);
         if self.points.len() < needed || self.forecast == 0 {
@@ -91,7 +101,10 @@ impl<T: Number> Operate for HoltWinters<T> {
             return Ok(());
         }
         let fitted = values.len();
-        let forecast = Fit { values: &values, season }.forecast(self.forecast);
+        let forecast = Fit { values: &values, season, is_wanted }.forecast(self.forecast);
+        if !is_wanted() {
+            return Ok(());
+        }
         let (skipped, origin) = match (self.with_fit, self.points.first(), self.points.last()) {
             (true, Some(first), _) => (0, first.0),
             (false, _, Some(last)) => (fitted, last.0 + self.every),
@@ -119,6 +132,7 @@ struct Fit<'a> {
     values: &'a [f64],
     /// 0: not seasonal.
     season: usize,
+    is_wanted: &'a dyn Fn() -> bool,
 }
 
 impl Fit<'_> {
@@ -131,7 +145,8 @@ impl Fit<'_> {
                 for gamma in GRID {
                     for phi in GRID {
                         parameters[..4].copy_from_slice(&[alpha, beta, gamma, phi]);
-                        let (error, fitted) = nelder_mead::minimize(|p| self.error(p), &parameters, EPSILON);
+                        let (error, fitted) =
+                            nelder_mead::minimize(|p| self.error(p), &parameters, EPSILON, self.is_wanted);
                         if best.as_ref().is_none_or(|(least, _)| error < *least) {
                             best = Some((error, fitted));
                         }
@@ -172,6 +187,9 @@ impl Fit<'_> {
 
     /// The sum of squared errors over the values there are.
     fn error(&self, parameters: &mut [f64]) -> f64 {
+        if !(self.is_wanted)() {
+            return f64::INFINITY;
+        }
         let smoothed = self.smooth(0, parameters);
         let mut sum = 0.0;
         for (ours, value) in smoothed.iter().zip(self.values) {

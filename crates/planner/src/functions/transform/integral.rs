@@ -99,7 +99,11 @@ impl<T: Number> Operate for Integral<T> {
         self.add(previous, (next.0, height));
     }
 
-    fn finish(&mut self, emit: &mut dyn FnMut(Point)) -> Result<(), crate::functions::FunctionError> {
+    fn finish(
+        &mut self,
+        _: &dyn Fn() -> bool,
+        emit: &mut dyn FnMut(Point),
+    ) -> Result<(), crate::functions::FunctionError> {
         if let Some((time, _)) = self.previous.take()
             && time != self.start
         {

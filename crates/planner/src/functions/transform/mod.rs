@@ -271,7 +271,11 @@ impl Transformation {
 /// One function on one type. Points of another type, and nil ones, are skipped.
 trait Operate: fmt::Debug + Send {
     fn push(&mut self, point: &Point, emit: &mut dyn FnMut(Point));
-    fn finish(&mut self, _emit: &mut dyn FnMut(Point)) -> Result<(), FunctionError> {
+    fn finish(
+        &mut self,
+        _is_wanted: &dyn Fn() -> bool,
+        _emit: &mut dyn FnMut(Point),
+    ) -> Result<(), FunctionError> {
         Ok(())
     }
     fn held(&self) -> usize {
@@ -313,9 +317,14 @@ impl Transform {
         self.0.push(point, emit);
     }
 
-    /// The end of the group: integral and Holt-Winters have something to say then.
-    pub fn finish(&mut self, emit: &mut dyn FnMut(Point)) -> Result<(), FunctionError> {
-        self.0.finish(emit)
+    /// The end of the group: integral and Holt-Winters have something to say then. Stops without a result when it is
+    /// no longer wanted.
+    pub fn finish(
+        &mut self,
+        is_wanted: &dyn Fn() -> bool,
+        emit: &mut dyn FnMut(Point),
+    ) -> Result<(), FunctionError> {
+        self.0.finish(is_wanted, emit)
     }
 
     /// How many points the operator keeps in memory, for the caller's accounting.

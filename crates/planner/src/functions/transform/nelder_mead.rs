@@ -9,16 +9,20 @@ const CONTRACTION: f64 = 0.5;
 const EXPANSION: f64 = 2.0;
 
 /// Minimises `objective` from `start`; the least value found and where. The objective may adjust the
-/// parameters it is given: the adjusted ones stay in the simplex.
+/// parameters it is given: the adjusted ones stay in the simplex. Breaks off when the result is no longer wanted.
 pub fn minimize(
     mut objective: impl FnMut(&mut [f64]) -> f64,
     start: &[f64],
     epsilon: f64,
+    is_wanted: &dyn Fn() -> bool,
 ) -> (f64, Vec<f64>) {
     let n = start.len();
     let mut vertices = initial_simplex(start);
     let mut values: Vec<f64> = vertices.iter_mut().map(|vertex| objective(vertex)).collect();
     for _ in 0..ITERATIONS_MAX {
+        if !is_wanted() {
+            break;
+        }
         let (mut worst, mut best) = (0, 0);
         for i in 0..=n {
             if values[i] > values[worst] {
@@ -133,7 +137,7 @@ mod tests {
     #[test]
     fn finds_the_minimum_of_rosenbrocks_valley() {
         let valley = |x: &mut [f64]| 100.0 * (x[1] - x[0] * x[0]).powi(2) + (1.0 - x[0]).powi(2);
-        let (value, at) = minimize(valley, &[-1.2, 1.0], 1e-7);
+        let (value, at) = minimize(valley, &[-1.2, 1.0], 1e-7, &|| true);
         assert!(value < 1e-6, "{value}");
         assert!((at[0] - 1.0).abs() < 1e-2 && (at[1] - 1.0).abs() < 1e-2, "{at:?}");
     }
