@@ -1,11 +1,9 @@
 //! From TimeseriesQL statements to rows.
 //!
 //! [`prepare`](mod@prepare) turns a parsed SELECT and a snapshot of the catalogue into a [`PreparedSelect`]: every name
-//! resolved, every type known, every rule of the language checked. [`functions`] holds the operators over points,
-//! [`exec`] runs a prepared SELECT against the engine.
+//! resolved, every type known, every rule of the language checked. [`exec`] runs a prepared SELECT against the engine.
 
 pub mod exec;
-pub mod functions;
 pub mod prepare;
 pub mod prepared;
 

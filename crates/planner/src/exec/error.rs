@@ -2,7 +2,7 @@
 
 use hyperbytedb_domain::EngineError;
 
-use crate::functions::FunctionError;
+use hyperbytedb_functions::FunctionError;
 
 /// Reads as InfluxDB's error does, where InfluxDB has one.
 #[derive(Debug, Clone, thiserror::Error)]

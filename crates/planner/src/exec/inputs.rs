@@ -4,7 +4,7 @@ use hyperbytedb_domain::{FieldType, FieldValue};
 use hyperbytedb_timeseriesql::ast::{DataType, Expr, VarRef};
 
 use super::scalar::Slots;
-use crate::functions::go_math;
+use hyperbytedb_functions::go_math;
 
 /// Distinct references, each with its position in the rows of the sources.
 #[derive(Debug, Clone, Default)]

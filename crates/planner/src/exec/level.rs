@@ -7,8 +7,8 @@ use hyperbytedb_domain::TimeRange;
 use jiff::tz::TimeZone;
 
 use super::row::Series;
-use crate::functions::{self, Windows};
 use crate::prepared::{Fill, Interval, PreparedSelect};
+use hyperbytedb_functions::Windows;
 
 /// The tags that group rows. A subquery groups by its own tags and by those of the statements around it, but its
 /// rows are ordered by the tags of the outermost statement alone: these make up a bucket.
@@ -129,7 +129,9 @@ impl Level {
 
     pub fn windows(&self) -> Windows {
         Windows {
-            interval: self.interval.map(|i| functions::Interval { every: i.every, offset: i.offset }),
+            interval: self
+                .interval
+                .map(|i| hyperbytedb_functions::Interval { every: i.every, offset: i.offset }),
             range: self.range,
             zone: self.zone.clone(),
         }

@@ -13,7 +13,7 @@ use super::level::Level;
 use super::limit::RowLimit;
 use super::row::{Row, Series};
 use super::stage::{Filling, Reduce, Transforming};
-use crate::functions::Point;
+use hyperbytedb_functions::Point;
 
 enum Stage<'a> {
     Reduce(Reduce),

@@ -5,8 +5,8 @@ use hyperbytedb_timeseriesql::ast::{BinaryOp, Call, Expr, VarRef};
 use hyperbytedb_timeseriesql::regex::Regex;
 
 use super::error::ExecError;
-use crate::functions::MathFunction;
-use crate::functions::value::{self, Place};
+use hyperbytedb_functions::MathFunction;
+use hyperbytedb_functions::value::{self, Place};
 
 /// An expression whose names are positions in a row.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use super::context::{HeldPoints, PointBudget, Runtime};
 use super::error::ExecError;
 use super::level::Level;
 use super::row::Series;
-use crate::functions::{
+use hyperbytedb_functions::{
     Fill, FillMode, Point, Reducer, Transform, Transformation, Window, Windows, ZERO_TIME,
 };
 

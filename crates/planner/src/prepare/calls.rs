@@ -6,7 +6,7 @@ use hyperbytedb_timeseriesql::duration::format_duration;
 use super::PrepareError;
 use super::error::refuse;
 use super::rules::FieldCheck;
-use crate::functions::MathFunction;
+use hyperbytedb_functions::MathFunction;
 
 /// Whether the call is mathematics: computed from values of a row, without making rows.
 pub(super) fn is_math(call: &Call) -> bool {

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::PrepareError;
 use super::error::refuse;
-use crate::functions::MathFunction;
+use hyperbytedb_functions::MathFunction;
 
 /// Splits WHERE into its time bounds and the rest, constants folded.
 pub(super) fn split(

@@ -5,7 +5,7 @@ use hyperbytedb_timeseriesql::ast::{Call, Expr};
 use hyperbytedb_timeseriesql::reduce::reduce;
 use jiff::tz::TimeZone;
 
-use crate::functions::MathFunction;
+use hyperbytedb_functions::MathFunction;
 
 /// Folds operators over constants; calls stay.
 pub(super) fn fold_constants(expr: &Expr) -> Expr {

@@ -4,7 +4,7 @@ use hyperbytedb_timeseriesql::ast::{BinaryExpr, BinaryOp, DataType, Expr};
 
 use super::PrepareError;
 use super::error::refuse;
-use crate::functions::MathFunction;
+use hyperbytedb_functions::MathFunction;
 
 /// The type of a column whose references carry theirs; `None` where it is not known, because a name is not.
 ///

@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 use hyperbytedb_domain::FieldValue;
 
 use super::{Operate, nelder_mead};
-use crate::functions::go_math::pow;
-use crate::functions::scalar::Number;
-use crate::functions::{FunctionError, Point};
+use crate::go_math::pow;
+use crate::scalar::Number;
+use crate::{FunctionError, Point};
 
 /// Most values, missing ones and forecasts included, that a fit is made for.
 pub const HOLT_WINTERS_VALUES_MAX: u64 = 1 << 17;

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use hyperbytedb_domain::FieldValue;
 
 use super::Operate;
-use crate::functions::Point;
-use crate::functions::scalar::{Number, Scalar};
+use crate::Point;
+use crate::scalar::{Number, Scalar};
 
 /// Of several points at one time only the first counts.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Transformations from function names and literal arguments.
 
 use super::{Transformation, Warmup};
-use crate::functions::{Argument, FunctionError};
+use crate::{Argument, FunctionError};
 
 const SECOND: i64 = 1_000_000_000;
 

@@ -12,7 +12,7 @@
 pub mod aggregate;
 pub mod call;
 pub mod fill;
-pub(crate) mod go_math;
+pub mod go_math;
 mod go_sort;
 mod hll;
 pub mod math;

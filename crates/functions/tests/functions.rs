@@ -13,7 +13,7 @@ use std::path::Path;
 
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME};
 use hyperbytedb_domain::{FieldType, FieldValue, TimeRange};
-use hyperbytedb_planner::functions::{
+use hyperbytedb_functions::{
     Aggregate, Argument, Fill, FillMode, FunctionError, Interval, MathFunction, Point, Transformation,
     Windows, ZERO_TIME,
 };
@@ -241,7 +241,7 @@ fn difference(block: &Block, data: &Data) -> Option<String> {
 }
 
 fn check(file: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/functions").join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(file);
     let text = fs::read_to_string(path).unwrap();
     let mut known = HashMap::new();
     let mut failures = Vec::new();

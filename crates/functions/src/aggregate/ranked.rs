@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 use hyperbytedb_domain::FieldValue;
 
 use super::Reduce;
-use crate::functions::go_sort;
-use crate::functions::scalar::{Number, Scalar};
-use crate::functions::{Aux, Point, ZERO_TIME};
+use crate::go_sort;
+use crate::scalar::{Number, Scalar};
+use crate::{Aux, Point, ZERO_TIME};
 
 #[derive(Debug, Default)]
 pub struct Median<T>(Vec<T>);

@@ -8,8 +8,8 @@ use hashbrown::hash_map::Entry;
 use hyperbytedb_domain::FieldValue;
 
 use super::Reduce;
-use crate::functions::scalar::Number;
-use crate::functions::{Aux, Point};
+use crate::scalar::Number;
+use crate::{Aux, Point};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {

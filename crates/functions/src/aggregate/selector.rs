@@ -1,8 +1,8 @@
 //! first, last, min and max: the one best point.
 
 use super::Reduce;
-use crate::functions::scalar::Scalar;
-use crate::functions::{Aux, Point};
+use crate::scalar::Scalar;
+use crate::{Aux, Point};
 
 #[derive(Debug, Clone, Copy)]
 pub enum Pick {

@@ -4,8 +4,8 @@ use hashbrown::HashTable;
 use hyperbytedb_domain::FieldValue;
 
 use super::Reduce;
-use crate::functions::scalar::Scalar;
-use crate::functions::{Point, ZERO_TIME};
+use crate::scalar::Scalar;
+use crate::{Point, ZERO_TIME};
 
 /// The values seen, each with the time of its first point.
 #[derive(Debug)]

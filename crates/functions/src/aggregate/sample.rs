@@ -3,8 +3,8 @@
 use rand::RngExt;
 
 use super::Reduce;
-use crate::functions::scalar::Scalar;
-use crate::functions::{Aux, Point};
+use crate::scalar::Scalar;
+use crate::{Aux, Point};
 
 #[derive(Debug)]
 pub struct Sample<T> {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use hyperbytedb_domain::FieldValue;
 
 use super::Reduce;
-use crate::functions::hll::{ERROR_PREFIX, Sketch, SketchError};
-use crate::functions::scalar::Scalar;
-use crate::functions::{Point, ZERO_TIME};
+use crate::hll::{ERROR_PREFIX, Sketch, SketchError};
+use crate::scalar::Scalar;
+use crate::{Point, ZERO_TIME};
 
 fn printed(text: String) -> Point {
     Point::new(ZERO_TIME, FieldValue::String(Arc::from(text)))

@@ -9,9 +9,9 @@ use hyperbytedb_domain::FieldValue;
 use hyperbytedb_domain::time::MIN_TIME;
 
 use super::Operate;
-use crate::functions::fill::linear_float;
-use crate::functions::scalar::Number;
-use crate::functions::{Point, Windows};
+use crate::fill::linear_float;
+use crate::scalar::Number;
+use crate::{Point, Windows};
 
 pub fn integral<T: Number>(unit: i64, windows: Windows, ascending: bool) -> Box<dyn Operate> {
     let float = std::any::TypeId::of::<T>() == std::any::TypeId::of::<f64>();
@@ -103,7 +103,7 @@ impl<T: Number> Operate for Integral<T> {
         &mut self,
         _: &dyn Fn() -> bool,
         emit: &mut dyn FnMut(Point),
-    ) -> Result<(), crate::functions::FunctionError> {
+    ) -> Result<(), crate::FunctionError> {
         if let Some((time, _)) = self.previous.take()
             && time != self.start
         {

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use hyperbytedb_domain::FieldValue;
 
 use super::Reduce;
-use crate::functions::scalar::{Number, Scalar};
-use crate::functions::{Point, ZERO_TIME};
+use crate::scalar::{Number, Scalar};
+use crate::{Point, ZERO_TIME};
 
 fn result(value: FieldValue) -> Point {
     Point::new(ZERO_TIME, value)

@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use hyperbytedb_domain::FieldValue;
 
 use super::{Held, Operate};
-use crate::functions::Point;
-use crate::functions::scalar::Number;
+use crate::Point;
+use crate::scalar::Number;
 
 /// Sums in the type of the field, divides as a float.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The Nelder-Mead simplex method with the steps, their order and their stopping rule that InfluxDB's
 //! forecasts depend on.
 
-use crate::functions::go_math::pow;
+use crate::go_math::pow;
 
 const ITERATIONS_MAX: usize = 1000;
 const REFLECTION: f64 = 1.0;

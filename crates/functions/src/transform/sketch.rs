@@ -3,8 +3,8 @@
 use hyperbytedb_domain::FieldValue;
 
 use super::Operate;
-use crate::functions::Point;
-use crate::functions::hll::Sketch;
+use crate::Point;
+use crate::hll::Sketch;
 
 #[derive(Debug)]
 pub struct CountHll;
