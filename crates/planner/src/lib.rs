@@ -1,9 +1,8 @@
-//! From TimeseriesQL statements to rows.
+//! From TimeseriesQL statements to plans.
 //!
 //! [`prepare`](mod@prepare) turns a parsed SELECT and a snapshot of the catalogue into a [`PreparedSelect`]: every name
-//! resolved, every type known, every rule of the language checked. [`exec`] runs a prepared SELECT against the engine.
+//! resolved, every type known, every rule of the language checked. No points are read here.
 
-pub mod exec;
 pub mod prepare;
 pub mod prepared;
 

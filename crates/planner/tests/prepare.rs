@@ -1,4 +1,4 @@
-//! Runs the statements of `tests/cases/prepare/*.txt` against a small catalogue.
+//! Runs the statements of `tests/cases/*.txt` against a small catalogue.
 //!
 //! A file begins with the schema, one `table` line per measurement (`table [db.rp.]name tag… : field=type…`). Then
 //! come cases, separated by empty lines: a statement after `> `, and what it is prepared to, or `error: …`.
@@ -23,7 +23,7 @@ const NOW: i64 = 1_577_836_800_000_000_000;
 
 #[test]
 fn statements_are_prepared_as_written_down() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/prepare");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let mut failures = String::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

@@ -9,7 +9,7 @@ use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{FlushPort, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_planner::exec::{self, ExecOptions, ExecStats};
+use hyperbytedb_executor::{ExecOptions, ExecStats, execute};
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
 use hyperbytedb_planner::prepared::{IntoTarget, PreparedSelect};
 use hyperbytedb_timeseriesql::ast::{
@@ -38,8 +38,7 @@ impl StatementService {
         let needs_merge = |table: &_, range| self.flush.dirty.touches(table, range);
         let context = execution.context.clone();
         let options = self.exec_options(execution);
-        let run =
-            exec::execute(&plan, &*self.engine, &needs_merge, &context, &options).map_err(text_error)?;
+        let run = execute(&plan, &*self.engine, &needs_merge, &context, &options).map_err(text_error)?;
         match &plan.into {
             Some(target) => {
                 self.write_into(&plan, target, run.map(|block| block.map_err(text_error)), execution)
@@ -62,11 +61,11 @@ impl StatementService {
         let needs_merge = |table: &_, range| self.flush.dirty.touches(table, range);
         let context = execution.context.clone();
         let options = self.exec_options(execution);
-        let mut lines = exec::explain(&plan, &*self.engine, &options).map_err(text_error)?;
+        let mut lines = hyperbytedb_executor::explain(&plan, &*self.engine, &options).map_err(text_error)?;
         if statement.analyze {
             let started = Instant::now();
             let mut run =
-                exec::execute(&plan, &*self.engine, &needs_merge, &context, &options).map_err(text_error)?;
+                execute(&plan, &*self.engine, &needs_merge, &context, &options).map_err(text_error)?;
             let mut rows = 0;
             for block in run.by_ref() {
                 rows += block.map_err(text_error)?.rows().count();

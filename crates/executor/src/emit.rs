@@ -10,7 +10,7 @@ use super::error::ExecError;
 use super::level::Level;
 use super::row::{Row, RowStream, Series};
 use super::select;
-use crate::prepared::PreparedSelect;
+use hyperbytedb_planner::PreparedSelect;
 
 /// A running SELECT: an iterator of blocks. Dropping it stops the work.
 pub struct Blocks<'a> {

@@ -10,7 +10,7 @@ use super::row::{Empty, Row, RowStream};
 use super::scalar::Scalar;
 use super::source::{self, Limited, Request};
 use super::ties::TieBreak;
-use crate::prepared::PreparedSelect;
+use hyperbytedb_planner::PreparedSelect;
 
 /// Evaluates the fields of each row.
 struct RawRows<'a> {

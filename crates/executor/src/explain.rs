@@ -13,7 +13,7 @@ use super::part;
 use super::pushdown;
 use super::raw;
 use super::scan::{RowPlan, TableSource};
-use crate::prepared::{Fill, PreparedSelect, PreparedSource};
+use hyperbytedb_planner::{Fill, PreparedSelect, PreparedSource};
 
 /// The plan of a SELECT as lines of text, subqueries indented.
 pub fn explain(

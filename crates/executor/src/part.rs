@@ -10,8 +10,8 @@ use super::pushdown::{self, AggregatePoints};
 use super::row::{Row, RowStream, Series};
 use super::source::{self, Limited, Request};
 use super::ties::TieBreak;
-use crate::prepared::PreparedSelect;
 use hyperbytedb_functions::Point;
+use hyperbytedb_planner::PreparedSelect;
 
 /// The calls of a level with one and the same range of time.
 pub(super) struct Part<'a> {

@@ -7,8 +7,8 @@ use hyperbytedb_domain::TimeRange;
 use jiff::tz::TimeZone;
 
 use super::row::Series;
-use crate::prepared::{Fill, Interval, PreparedSelect};
 use hyperbytedb_functions::Windows;
+use hyperbytedb_planner::{Fill, Interval, PreparedSelect};
 
 /// The tags that group rows. A subquery groups by its own tags and by those of the statements around it, but its
 /// rows are ordered by the tags of the outermost statement alone: these make up a bucket.

@@ -12,7 +12,7 @@ use super::missing::{Missing, Slot};
 use super::part::{Part, PartRow};
 use super::row::{Empty, Row, RowStream, Series};
 use super::scalar::{Scalar, Slots};
-use crate::prepared::PreparedSelect;
+use hyperbytedb_planner::PreparedSelect;
 
 /// Joins the points of the calls by series and time and evaluates the fields.
 struct AggregateRows<'a> {

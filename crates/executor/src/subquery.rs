@@ -10,7 +10,7 @@ use super::level::Level;
 use super::row::{Row, RowStream, Series};
 use super::scalar::{Scalar, Slots};
 use super::select;
-use crate::prepared::PreparedSelect;
+use hyperbytedb_planner::PreparedSelect;
 
 /// Where a value is found in a row of the subquery.
 #[derive(Debug, Clone, Copy)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::points::Store;
 use common::{Request, run};
 use hyperbytedb_domain::QueryContext;
-use hyperbytedb_planner::exec::ExecOptions;
+use hyperbytedb_executor::ExecOptions;
 use serde_json::Value;
 
 const SECOND: i64 = 1_000_000_000;

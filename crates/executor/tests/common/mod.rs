@@ -7,7 +7,7 @@ pub mod points;
 
 use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::scan::SortBound;
-use hyperbytedb_planner::exec::{self, ExecOptions};
+use hyperbytedb_executor::{ExecOptions, execute};
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
 use hyperbytedb_timeseriesql::ast::Statement;
 use serde_json::Value;
@@ -80,7 +80,7 @@ pub fn run(
     };
     let plan = prepare(select, &context).map_err(|e| e.to_string())?;
     let engine = store.engine();
-    let blocks = exec::execute(&plan, &engine, &|_, _| false, bounds, options).map_err(|e| e.to_string())?;
+    let blocks = execute(&plan, &engine, &|_, _| false, bounds, options).map_err(|e| e.to_string())?;
     let mut series = json::SeriesWriter::new(request.epoch);
     for block in blocks {
         series.push(&block.map_err(|e| e.to_string())?);

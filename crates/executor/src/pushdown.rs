@@ -24,8 +24,8 @@ use super::scan::TableSource;
 use super::series_limit::SeriesLimit;
 use super::source;
 use super::stage::shown_start;
-use crate::prepared::{Interval, PreparedSelect};
 use hyperbytedb_functions::{Aggregate, Point};
+use hyperbytedb_planner::{Interval, PreparedSelect};
 
 /// The aggregation of one table.
 #[derive(Debug)]

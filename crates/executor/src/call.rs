@@ -9,8 +9,8 @@ use super::level::Level;
 use super::missing::fill_number;
 use super::source::Limited;
 use super::ties::TieBreak;
-use crate::prepared::{Fill, PreparedSelect, PreparedSource};
 use hyperbytedb_functions::{Aggregate, Argument, FillMode, FunctionError, Transformation};
+use hyperbytedb_planner::{Fill, PreparedSelect, PreparedSource};
 
 /// One call of a level, ready to be run.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use hyperbytedb_timeseriesql::ast::{FillValue, VarRef};
 
 use super::inputs::{cast, value_type};
 use super::row::Series;
-use crate::prepared::Fill;
+use hyperbytedb_planner::Fill;
 
 /// How the number of `fill(number)` appears in a column.
 #[derive(Debug, Clone, Copy)]

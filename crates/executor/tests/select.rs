@@ -1,4 +1,4 @@
-//! Answers of SELECT statements: `cases/exec/*.txt`.
+//! Answers of SELECT statements: `cases/*.txt`.
 //!
 //! A case file holds points (`+ line protocol`), statements (`> SELECT …`) and the answers that follow each: a line of
 //! JSON a series, or `! error`. `#` begins a comment. Answers were written by InfluxDB:
@@ -20,7 +20,7 @@ use serde_json::Value;
 const NOW: i64 = 1_600_000_000_000_000_000;
 
 fn case_files() -> Vec<PathBuf> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/exec");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
     let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
     files.sort();
     files

@@ -5,7 +5,7 @@ use super::error::ExecError;
 use super::level::Level;
 use super::row::RowStream;
 use super::{aggregate, raw};
-use crate::prepared::PreparedSelect;
+use hyperbytedb_planner::PreparedSelect;
 
 /// The rows of a SELECT: a value for each of its fields. Not a number stays, for the statement around it.
 pub(super) fn rows<'a>(

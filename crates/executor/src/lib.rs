@@ -18,7 +18,7 @@ use std::rc::Rc;
 use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::ports::QueryPort;
 
-use crate::prepared::PreparedSelect;
+use hyperbytedb_planner::PreparedSelect;
 
 mod aggregate;
 mod call;

@@ -14,7 +14,7 @@ use super::series_limit::SeriesLimit;
 use super::shards::Shards;
 use super::subquery::SubqueryRows;
 use super::ties::{TieBreak, TieOrder};
-use crate::prepared::{PreparedSelect, PreparedSource};
+use hyperbytedb_planner::{PreparedSelect, PreparedSource};
 
 /// What a level asks of its sources.
 #[derive(Debug)]
