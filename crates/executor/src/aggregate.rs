@@ -1,24 +1,24 @@
 //! SELECT with calls: rows computed from the points of all calls.
 
 use hyperbytedb_domain::FieldValue;
+use hyperbytedb_planner::PreparedSelect;
 use hyperbytedb_timeseriesql::ast::{Call, DataType, VarRef};
 
-use super::call::CallPlan;
+use super::call_plan::CallPlan;
 use super::context::Runtime;
 use super::error::ExecError;
+use super::expression::{BoundExpr, Slots};
 use super::inputs::{Inputs, value_type};
-use super::level::Level;
 use super::missing::{Missing, Slot};
 use super::part::{Part, PartRow};
 use super::row::{Empty, Row, RowStream, Series};
-use super::scalar::{Scalar, Slots};
-use hyperbytedb_planner::PreparedSelect;
+use super::scope::Scope;
 
 /// Joins the points of the calls by series and time and evaluates the fields.
 struct AggregateRows<'a> {
     parts: Vec<PartInput<'a>>,
-    level: Level,
-    fields: Vec<Scalar>,
+    scope: Scope,
+    fields: Vec<BoundExpr>,
     missing: Missing,
     /// A value for each call, then for each auxiliary column.
     slots: Vec<FieldValue>,
@@ -52,22 +52,22 @@ impl Slots for CallSlots<'_> {
 pub(super) fn rows<'a>(
     runtime: &Runtime<'a>,
     select: &'a PreparedSelect,
-    level: &Level,
+    scope: &Scope,
 ) -> Result<Box<dyn RowStream + 'a>, ExecError> {
     let mut inputs = Inputs::default();
-    let plans = call_plans(select, level, &mut inputs)?;
+    let plans = call_plans(select, scope, &mut inputs)?;
     if plans.iter().all(Option::is_none) {
         return Ok(Box::new(Empty));
     }
     let slots = CallSlots { calls: &select.calls, aux: &select.aux };
-    let fields = select.fields.iter().map(|f| Scalar::field(&f.expr, &slots)).collect::<Result<_, _>>()?;
+    let fields = select.fields.iter().map(|f| BoundExpr::field(&f.expr, &slots)).collect::<Result<_, _>>()?;
     let call_slots =
         plans.iter().zip(&select.call_types).map(|(plan, &known)| call_slot(plan.as_ref(), known));
-    let missing = Missing::new(level.fill, call_slots.chain(select.aux.iter().map(Slot::of)));
+    let missing = Missing::new(scope.fill, call_slots.chain(select.aux.iter().map(Slot::of)));
     Ok(Box::new(AggregateRows {
         missing,
-        parts: parts(runtime, select, level, plans, &inputs)?,
-        level: level.clone(),
+        parts: parts(runtime, select, scope, plans, &inputs)?,
+        scope: scope.clone(),
         fields,
         slots: vec![FieldValue::Null; select.calls.len() + select.aux.len()],
         calls: select.calls.len(),
@@ -85,10 +85,10 @@ fn call_slot(plan: Option<&CallPlan>, known: Option<DataType>) -> Slot {
 
 pub(super) fn call_plans(
     select: &PreparedSelect,
-    level: &Level,
+    scope: &Scope,
     inputs: &mut Inputs,
 ) -> Result<Vec<Option<CallPlan>>, ExecError> {
-    let plan = |call| CallPlan::new(call, select, level, inputs);
+    let plan = |call| CallPlan::new(call, select, scope, inputs);
     select.calls.iter().map(plan).collect()
 }
 
@@ -100,7 +100,7 @@ pub(super) fn part_plans(plans: Vec<Option<CallPlan>>) -> Vec<PartPlan> {
     let mut parts: Vec<PartPlan> = Vec::new();
     for (slot, plan) in plans.into_iter().enumerate() {
         let Some(plan) = plan else { continue };
-        match parts.iter_mut().find(|(_, calls)| calls[0].level.range == plan.level.range) {
+        match parts.iter_mut().find(|(_, calls)| calls[0].scope.range == plan.scope.range) {
             Some((slots, calls)) => {
                 slots.push(slot);
                 calls.push(plan);
@@ -114,12 +114,12 @@ pub(super) fn part_plans(plans: Vec<Option<CallPlan>>) -> Vec<PartPlan> {
 fn parts<'a>(
     runtime: &Runtime<'a>,
     select: &'a PreparedSelect,
-    level: &Level,
+    scope: &Scope,
     plans: Vec<Option<CallPlan>>,
     inputs: &Inputs,
 ) -> Result<Vec<PartInput<'a>>, ExecError> {
     let part = |(slots, calls)| {
-        Ok(PartInput { part: Part::new(runtime, select, level, calls, inputs)?, slots, head: None })
+        Ok(PartInput { part: Part::new(runtime, select, scope, calls, inputs)?, slots, head: None })
     };
     part_plans(plans).into_iter().map(part).collect()
 }
@@ -129,7 +129,7 @@ impl AggregateRows<'_> {
     fn next_key(&self) -> Option<(Series, i64)> {
         let heads = self.parts.iter().filter_map(|p| p.head.as_ref());
         let first = heads
-            .min_by(|a, b| self.level.directed(a.series.cmp(&b.series).then_with(|| a.time.cmp(&b.time))))?;
+            .min_by(|a, b| self.scope.directed(a.series.cmp(&b.series).then_with(|| a.time.cmp(&b.time))))?;
         Some((first.series.clone(), first.time))
     }
 

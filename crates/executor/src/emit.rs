@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use hyperbytedb_domain::FieldValue;
 use hyperbytedb_domain::result::{ResultZone, SeriesBlock};
+use hyperbytedb_planner::PreparedSelect;
 
 use super::context::{Counters, ExecStats, Runtime};
 use super::error::ExecError;
-use super::level::Level;
 use super::row::{Row, RowStream, Series};
+use super::scope::Scope;
 use super::select;
-use hyperbytedb_planner::PreparedSelect;
 
 /// A running SELECT: an iterator of blocks. Dropping it stops the work.
 pub struct Blocks<'a> {
@@ -34,12 +34,12 @@ enum State {
 
 impl<'a> Blocks<'a> {
     pub(super) fn new(runtime: &Runtime<'a>, plan: &'a PreparedSelect) -> Result<Self, ExecError> {
-        let level = Level::outermost(plan);
+        let scope = Scope::outermost(plan);
         Ok(Self {
-            rows: select::rows(runtime, plan, &level)?,
+            rows: select::rows(runtime, plan, &scope)?,
             counters: std::rc::Rc::clone(&runtime.counters),
             columns: plan.columns().map(str::to_owned).collect(),
-            keys: level.dimensions.keys,
+            keys: scope.grouping.keys,
             zone: plan.zone.clone(),
             chunk_rows: runtime.options.chunk_rows.max(1),
             pending: None,

@@ -1,7 +1,6 @@
 //! What can go wrong while a prepared SELECT runs.
 
 use hyperbytedb_domain::EngineError;
-
 use hyperbytedb_functions::FunctionError;
 
 /// Reads as InfluxDB's error does, where InfluxDB has one.

@@ -1,19 +1,19 @@
 //! What a SELECT would do: the engine's statements, and the operators that come after them.
 
 use hyperbytedb_domain::ports::QueryPort;
-use hyperbytedb_timeseriesql::ast::Expr;
+use hyperbytedb_planner::{PreparedSelect, PreparedSource};
+use hyperbytedb_timeseriesql::ast::{Expr, Fill};
 
 use super::aggregate;
-use super::call::{CallPlan, StagePlan};
+use super::call_plan::{CallPlan, StagePlan};
 use super::context::ExecOptions;
 use super::error::ExecError;
 use super::inputs::Inputs;
-use super::level::Level;
 use super::part;
 use super::pushdown;
 use super::raw;
 use super::scan::{RowPlan, TableSource};
-use hyperbytedb_planner::{Fill, PreparedSelect, PreparedSource};
+use super::scope::Scope;
 
 /// The plan of a SELECT as lines of text, subqueries indented.
 pub fn explain(
@@ -22,7 +22,7 @@ pub fn explain(
     options: &ExecOptions,
 ) -> Result<Vec<String>, ExecError> {
     let mut explanation = Explanation { engine, options, lines: Vec::new() };
-    explanation.select(plan, &Level::outermost(plan), 0)?;
+    explanation.select(plan, &Scope::outermost(plan), 0)?;
     Ok(explanation.lines)
 }
 
@@ -37,24 +37,24 @@ impl Explanation<'_> {
         self.lines.push(format!("{}{}", "  ".repeat(depth), text.as_ref()));
     }
 
-    fn select(&mut self, select: &PreparedSelect, level: &Level, depth: usize) -> Result<(), ExecError> {
+    fn select(&mut self, select: &PreparedSelect, scope: &Scope, depth: usize) -> Result<(), ExecError> {
         self.line(depth, format!("SELECT: {}", select.columns().collect::<Vec<_>>().join(", ")));
         if select.is_raw() {
             let inputs = raw::inputs(select);
             let required: Vec<usize> = (0..inputs.len()).collect();
-            self.rows(select, level, &inputs, &required, depth + 1)?;
+            self.rows(select, scope, &inputs, &required, depth + 1)?;
         } else {
-            self.calls(select, level, depth + 1)?;
+            self.calls(select, scope, depth + 1)?;
         }
-        if level.limit > 0 || level.offset > 0 {
-            self.line(depth + 1, format!("limit: {} rows a series after {}", level.limit, level.offset));
+        if scope.limit > 0 || scope.offset > 0 {
+            self.line(depth + 1, format!("limit: {} rows a series after {}", scope.limit, scope.offset));
         }
         Ok(())
     }
 
-    fn calls(&mut self, select: &PreparedSelect, level: &Level, depth: usize) -> Result<(), ExecError> {
+    fn calls(&mut self, select: &PreparedSelect, scope: &Scope, depth: usize) -> Result<(), ExecError> {
         let mut inputs = Inputs::default();
-        let plans = aggregate::call_plans(select, level, &mut inputs)?;
+        let plans = aggregate::call_plans(select, scope, &mut inputs)?;
         for (_, calls) in aggregate::part_plans(plans) {
             let pushed = self.options.pushdown.then(|| pushdown::plan(select, &calls)).flatten();
             match &pushed {
@@ -63,7 +63,7 @@ impl Explanation<'_> {
                         self.line(depth, format!("engine aggregates: {}", self.engine.explain(&plan.scan)));
                     }
                 }
-                None => self.rows(select, &calls[0].level, &inputs, &part::required(&calls), depth)?,
+                None => self.rows(select, &calls[0].scope, &inputs, &part::required(&calls), depth)?,
             }
             for call in &calls {
                 let steps = steps(call, pushed.is_some());
@@ -76,7 +76,7 @@ impl Explanation<'_> {
     fn rows(
         &mut self,
         select: &PreparedSelect,
-        level: &Level,
+        scope: &Scope,
         inputs: &Inputs,
         required: &[usize],
         depth: usize,
@@ -85,10 +85,10 @@ impl Explanation<'_> {
             match source {
                 PreparedSource::Measurement { name, table } => {
                     let source = TableSource { name: name.as_str().into(), table: table.clone() };
-                    self.table(&source, level, inputs, required, select.condition.as_ref(), depth)?;
+                    self.table(&source, scope, inputs, required, select.condition.as_ref(), depth)?;
                 }
                 PreparedSource::Subquery(subquery) => {
-                    self.select(subquery, &level.inner(subquery), depth)?;
+                    self.select(subquery, &scope.inner(subquery), depth)?;
                     if select.condition.is_some() {
                         self.line(depth, "filter: rows of the subquery");
                     }
@@ -101,13 +101,13 @@ impl Explanation<'_> {
     fn table(
         &mut self,
         source: &TableSource,
-        level: &Level,
+        scope: &Scope,
         inputs: &Inputs,
         required: &[usize],
         condition: Option<&Expr>,
         depth: usize,
     ) -> Result<(), ExecError> {
-        match RowPlan::new(source, level, inputs, required, condition)? {
+        match RowPlan::new(source, scope, inputs, required, condition)? {
             Some(plan) => {
                 self.line(depth, format!("engine reads rows: {}", self.engine.explain(&plan.scan)));
                 if plan.filters_in_rust() {
@@ -127,7 +127,7 @@ fn steps(call: &CallPlan, reduced: bool) -> Vec<String> {
         .map(|stage| match stage {
             StagePlan::Reduce(reduce) => reduce.aggregate.name().to_owned(),
             StagePlan::Transform { transformation, .. } => transformation.name().to_owned(),
-            StagePlan::Fill { .. } => fill_name(call.level.fill).to_owned(),
+            StagePlan::Fill { .. } => fill_name(call.scope.fill).to_owned(),
         })
         .collect();
     if steps.is_empty() {

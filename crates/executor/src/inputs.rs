@@ -1,10 +1,10 @@
-//! The columns a level reads from its sources.
+//! The columns a SELECT reads from its sources.
 
 use hyperbytedb_domain::{FieldType, FieldValue};
+use hyperbytedb_functions::go_math;
 use hyperbytedb_timeseriesql::ast::{DataType, Expr, VarRef};
 
-use super::scalar::Slots;
-use hyperbytedb_functions::go_math;
+use super::expression::Slots;
 
 /// Distinct references, each with its position in the rows of the sources.
 #[derive(Debug, Clone, Default)]

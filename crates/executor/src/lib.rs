@@ -9,8 +9,8 @@
 //! * [`ties`]: rows of one time in InfluxDB's order; [`shards`]: where its answers depend on shards
 //! * [`predicate`]: conditions for the engine; [`pushdown`]: aggregation in the engine
 //! * [`raw`]: statements without calls
-//! * [`call`], [`stage`], [`pipeline`], [`part`], [`aggregate`]: statements with calls
-//! * [`limit`], [`series_limit`], [`missing`], [`scalar`]: what rows go through
+//! * [`call_plan`], [`stage`], [`pipeline`], [`part`], [`aggregate`]: statements with calls
+//! * [`limit`], [`series_limit`], [`missing`], [`expression`]: what rows go through
 //! * [`emit`]: blocks for the client
 
 use std::rc::Rc;
@@ -21,14 +21,14 @@ use hyperbytedb_domain::ports::QueryPort;
 use hyperbytedb_planner::PreparedSelect;
 
 mod aggregate;
-mod call;
-mod columns;
+mod call_plan;
+mod column_reader;
 mod context;
 mod emit;
 mod error;
 mod explain;
+mod expression;
 mod inputs;
-mod level;
 mod limit;
 mod merge;
 mod missing;
@@ -38,8 +38,8 @@ mod predicate;
 mod pushdown;
 mod raw;
 mod row;
-mod scalar;
 mod scan;
+mod scope;
 mod select;
 mod series_limit;
 mod shards;

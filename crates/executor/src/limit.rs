@@ -1,8 +1,8 @@
 //! LIMIT and OFFSET.
 
 use super::error::ExecError;
-use super::level::Level;
 use super::row::{Row, RowStream, Series};
+use super::scope::Scope;
 use super::shards::Shards;
 
 /// Counts the rows of a series as they pass. Like InfluxDB's, it begins anew with every change of series, also when a
@@ -16,8 +16,8 @@ pub(super) struct RowLimit {
 }
 
 impl RowLimit {
-    pub fn new(level: &Level) -> Self {
-        Self { limit: level.limit, offset: level.offset, series: None, count: 0 }
+    pub fn new(scope: &Scope) -> Self {
+        Self { limit: scope.limit, offset: scope.offset, series: None, count: 0 }
     }
 
     /// Counts a row and says whether it stays.
@@ -39,8 +39,8 @@ impl RowLimit {
 }
 
 /// How many rows InfluxDB reads of each series and shard before a limit: it stops one row after LIMIT and OFFSET.
-pub(super) fn shard_rows_max(level: &Level) -> Option<usize> {
-    (level.limit > 0 || level.offset > 0).then(|| level.limit.saturating_add(level.offset).saturating_add(1))
+pub(super) fn shard_rows_max(scope: &Scope) -> Option<usize> {
+    (scope.limit > 0 || scope.offset > 0).then(|| scope.limit.saturating_add(scope.offset).saturating_add(1))
 }
 
 /// The rows that InfluxDB reads of a table where the statement has a limit, shard by shard.
@@ -55,9 +55,9 @@ pub(super) struct ShardLimited<'a> {
 }
 
 impl<'a> ShardLimited<'a> {
-    pub fn new(rows: Box<dyn RowStream + 'a>, shards: Shards, level: &Level) -> Self {
-        let mut limit = RowLimit::new(level);
-        if let (true, Some(max)) = (level.dimensions.is_flat(), shard_rows_max(level)) {
+    pub fn new(rows: Box<dyn RowStream + 'a>, shards: Shards, scope: &Scope) -> Self {
+        let mut limit = RowLimit::new(scope);
+        if let (true, Some(max)) = (scope.grouping.is_flat(), shard_rows_max(scope)) {
             (limit.limit, limit.offset) = (max, 0);
         }
         Self { rows, shards, limit, shard: None }

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use super::error::ExecError;
-use super::level::Level;
 use super::row::{Row, RowStream};
+use super::scope::Scope;
 
 /// Streams whose rows follow each other; each is dropped when it ends.
 pub(super) struct Chain<'a> {
@@ -32,7 +32,7 @@ impl RowStream for Chain<'_> {
 
 /// Streams merged by bucket and time; at the same time the rows of an earlier stream come first.
 pub(super) struct Merge<'a> {
-    level: Level,
+    scope: Scope,
     inputs: Vec<Input<'a>>,
     started: bool,
 }
@@ -50,15 +50,15 @@ impl Input<'_> {
 }
 
 impl<'a> Merge<'a> {
-    pub fn new(streams: Vec<Box<dyn RowStream + 'a>>, level: &Level) -> Self {
+    pub fn new(streams: Vec<Box<dyn RowStream + 'a>>, scope: &Scope) -> Self {
         let inputs = streams.into_iter().map(|stream| Input { stream, head: None }).collect();
-        Self { level: level.clone(), inputs, started: false }
+        Self { scope: scope.clone(), inputs, started: false }
     }
 
     fn compare(&self, a: &Row, b: &Row) -> Ordering {
         let ordering =
-            self.level.dimensions.compare_buckets(&a.series, &b.series).then_with(|| a.time.cmp(&b.time));
-        self.level.directed(ordering)
+            self.scope.grouping.compare_buckets(&a.series, &b.series).then_with(|| a.time.cmp(&b.time));
+        self.scope.directed(ordering)
     }
 }
 

@@ -1,11 +1,10 @@
 //! What stands in for a missing value in a row: the fill option applies to single values too.
 
 use hyperbytedb_domain::{FieldType, FieldValue};
-use hyperbytedb_timeseriesql::ast::{FillValue, VarRef};
+use hyperbytedb_timeseriesql::ast::{Fill, FillValue, VarRef};
 
 use super::inputs::{cast, value_type};
 use super::row::Series;
-use hyperbytedb_planner::Fill;
 
 /// How the number of `fill(number)` appears in a column.
 #[derive(Debug, Clone, Copy)]

@@ -1,23 +1,24 @@
 //! Calls that read the same rows, and the rows they produce together.
 
-use super::call::CallPlan;
-use super::context::Runtime;
-use super::error::ExecError;
-use super::inputs::Inputs;
-use super::level::Level;
-use super::pipeline::Pipeline;
-use super::pushdown::{self, AggregatePoints};
-use super::row::{Row, RowStream, Series};
-use super::source::{self, Limited, Request};
-use super::ties::TieBreak;
 use hyperbytedb_functions::Point;
 use hyperbytedb_planner::PreparedSelect;
 
-/// The calls of a level with one and the same range of time.
+use super::call_plan::CallPlan;
+use super::context::Runtime;
+use super::error::ExecError;
+use super::inputs::Inputs;
+use super::pipeline::Pipeline;
+use super::pushdown::{self, AggregatePoints};
+use super::row::{Row, RowStream, Series};
+use super::scope::Scope;
+use super::source::{self, Limited, Request};
+use super::ties::TieBreak;
+
+/// The calls of a SELECT with one and the same range of time.
 pub(super) struct Part<'a> {
     feed: Feed<'a>,
     pipelines: Vec<Pipeline<'a>>,
-    level: Level,
+    scope: Scope,
     bucket: Option<Series>,
     /// All input of the bucket is in: what is left can go out.
     bucket_ended: bool,
@@ -78,15 +79,15 @@ pub(super) fn required(calls: &[CallPlan]) -> Vec<usize> {
 }
 
 impl<'a> Part<'a> {
-    /// `calls` share their level but for LIMIT, which `level` tells.
+    /// `calls` share their scope but for LIMIT, which `scope` tells.
     pub fn new(
         runtime: &Runtime<'a>,
         select: &'a PreparedSelect,
-        level: &Level,
+        scope: &Scope,
         calls: Vec<CallPlan>,
         inputs: &Inputs,
     ) -> Result<Self, ExecError> {
-        let reading = calls.first().map_or(level, |call| &call.level);
+        let reading = calls.first().map_or(scope, |call| &call.scope);
         let mut pushed = runtime.options.pushdown.then(|| pushdown::plan(select, &calls)).flatten();
         if let Some(plans) = &mut pushed
             && !pushdown::allows_limits(runtime, plans)?
@@ -105,14 +106,14 @@ impl<'a> Part<'a> {
                     [call] => (call.tie_break(), call.limited()),
                     _ => (TieBreak::Heap { texts: Vec::new() }, Limited::No),
                 };
-                let request = Request { level: reading, inputs, required: &required, tie_break, limited };
+                let request = Request { scope: reading, inputs, required: &required, tie_break, limited };
                 Feed::Rows { stream: source::rows(runtime, select, &request)?, row: Row::default() }
             }
         };
         Ok(Self {
             feed,
-            pipelines: calls.into_iter().map(|call| Pipeline::new(call, level, runtime)).collect(),
-            level: level.clone(),
+            pipelines: calls.into_iter().map(|call| Pipeline::new(call, scope, runtime)).collect(),
+            scope: scope.clone(),
             bucket: None,
             bucket_ended: false,
             exhausted: false,
@@ -144,7 +145,7 @@ impl<'a> Part<'a> {
             && self
                 .bucket
                 .as_ref()
-                .is_some_and(|b| self.level.dimensions.compare_buckets(b, self.feed.series()).is_eq());
+                .is_some_and(|b| self.scope.grouping.compare_buckets(b, self.feed.series()).is_eq());
         if same_bucket {
             return self.feed.push(&mut self.pipelines);
         }
@@ -158,7 +159,7 @@ impl<'a> Part<'a> {
     fn ready(&mut self) -> Option<PartRow> {
         let heads = self.pipelines.iter().filter_map(Pipeline::peek);
         let (series, first) =
-            heads.min_by(|a, b| self.level.directed(a.0.cmp(&b.0).then_with(|| a.1.time.cmp(&b.1.time))))?;
+            heads.min_by(|a, b| self.scope.directed(a.0.cmp(&b.0).then_with(|| a.1.time.cmp(&b.1.time))))?;
         let (series, time) = (series.clone(), first.time);
         if !self.bucket_ended && self.pipelines.iter().any(|p| p.peek().is_none() && !self.is_past(p, time)) {
             return None;
@@ -173,7 +174,7 @@ impl<'a> Part<'a> {
 
     /// Whether a call will produce nothing more at `time` or before.
     fn is_past(&self, pipeline: &Pipeline<'_>, time: i64) -> bool {
-        self.level.dimensions.is_flat()
-            && pipeline.bound().is_some_and(|bound| self.level.directed(bound.cmp(&time)).is_gt())
+        self.scope.grouping.is_flat()
+            && pipeline.bound().is_some_and(|bound| self.scope.directed(bound.cmp(&time)).is_gt())
     }
 }

@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use hyperbytedb_domain::FieldValue;
+use hyperbytedb_functions::Point;
 
-use super::call::{CallPlan, StagePlan};
+use super::call_plan::{CallPlan, StagePlan};
 use super::context::{HeldPoints, Pace, Runtime};
 use super::error::ExecError;
 use super::inputs::{cast, has_type};
-use super::level::Level;
 use super::limit::RowLimit;
 use super::row::{Row, Series};
+use super::scope::Scope;
 use super::stage::{Filling, Reduce, Transforming};
-use hyperbytedb_functions::Point;
 
 enum Stage<'a> {
     Reduce(Reduce),
@@ -51,12 +51,12 @@ impl Output<'_> {
 }
 
 impl<'a> Pipeline<'a> {
-    /// `level`: the level of the statement, for LIMIT and OFFSET.
-    pub fn new(plan: CallPlan, level: &Level, runtime: &Runtime<'a>) -> Self {
-        let stages = plan.stages.iter().map(|stage| Stage::new(stage, &plan.level, runtime)).collect();
+    /// `scope`: that of the statement, for LIMIT and OFFSET.
+    pub fn new(plan: CallPlan, scope: &Scope, runtime: &Runtime<'a>) -> Self {
+        let stages = plan.stages.iter().map(|stage| Stage::new(stage, &plan.scope, runtime)).collect();
         let output = Output {
             points: VecDeque::new(),
-            limit: RowLimit::new(level),
+            limit: RowLimit::new(scope),
             held: HeldPoints::none_of(&runtime.budget),
             pace: Pace::new(runtime.context),
         };
@@ -124,13 +124,13 @@ impl<'a> Pipeline<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn new(plan: &StagePlan, level: &Level, runtime: &Runtime<'a>) -> Self {
+    fn new(plan: &StagePlan, scope: &Scope, runtime: &Runtime<'a>) -> Self {
         match plan {
-            StagePlan::Reduce(reduce) => Self::Reduce(Reduce::new(reduce, level, &runtime.budget)),
+            StagePlan::Reduce(reduce) => Self::Reduce(Reduce::new(reduce, scope, &runtime.budget)),
             StagePlan::Transform { transformation, input } => {
-                Self::Transform(Transforming::new(transformation, *input, level, runtime))
+                Self::Transform(Transforming::new(transformation, *input, scope, runtime))
             }
-            StagePlan::Fill { mode, value_type } => Self::Fill(Filling::new(mode, *value_type, level)),
+            StagePlan::Fill { mode, value_type } => Self::Fill(Filling::new(mode, *value_type, scope)),
         }
     }
 }

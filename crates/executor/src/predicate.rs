@@ -8,8 +8,8 @@ use hyperbytedb_domain::scan::{CompareOp, Operand, Predicate};
 use hyperbytedb_domain::{FieldType, FieldValue};
 use hyperbytedb_timeseriesql::ast::{BinaryOp, DataType, Expr, VarRef};
 
+use super::expression::literal;
 use super::inputs::value_type;
-use super::scalar::literal;
 
 /// A condition on one table, cut in two; a row has to meet both.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -113,7 +113,7 @@ const fn mirrored(op: CompareOp) -> CompareOp {
 }
 
 /// What a reference of a condition is in one table.
-enum Column {
+enum Term {
     Tag(Operand),
     /// A tag that no series has.
     NoTag,
@@ -122,19 +122,19 @@ enum Column {
     NoField,
 }
 
-fn column(variable: &VarRef, table: &Table) -> Column {
+fn column(variable: &VarRef, table: &Table) -> Term {
     let field = table.field(&variable.name);
     let wants_field = !matches!(variable.data_type, None | Some(DataType::Tag));
     match (variable.data_type, field) {
         (Some(DataType::Tag), _) | (None, None) => {
-            table.tag(&variable.name).map_or(Column::NoTag, |tag| Column::Tag(Operand::Tag(tag)))
+            table.tag(&variable.name).map_or(Term::NoTag, |tag| Term::Tag(Operand::Tag(tag)))
         }
-        (None | Some(DataType::AnyField), Some((id, stored))) => Column::Field(Operand::Field(id), stored),
+        (None | Some(DataType::AnyField), Some((id, stored))) => Term::Field(Operand::Field(id), stored),
         (asked, Some((id, stored))) if value_type(asked) == Some(stored) => {
-            Column::Field(Operand::Field(id), stored)
+            Term::Field(Operand::Field(id), stored)
         }
-        _ if wants_field => Column::NoField,
-        _ => Column::NoTag,
+        _ if wants_field => Term::NoField,
+        _ => Term::NoTag,
     }
 }
 
@@ -142,13 +142,13 @@ fn regex(lhs: &Expr, op: BinaryOp, rhs: &Expr, table: &Table) -> Option<Predicat
     let (Expr::VarRef(variable), Expr::Regex(regex)) = (unparen(lhs), rhs) else { return None };
     let negated = op == BinaryOp::NotEqRegex;
     match column(variable, table) {
-        Column::Tag(operand) | Column::Field(operand, FieldType::String) => {
+        Term::Tag(operand) | Term::Field(operand, FieldType::String) => {
             Some(Predicate::Regex { operand, pattern: regex.pattern().to_owned(), negated })
         }
-        Column::NoTag => Some(Predicate::Constant(regex.is_match("") != negated)),
-        Column::Field(..) => Some(Predicate::Constant(false)),
+        Term::NoTag => Some(Predicate::Constant(regex.is_match("") != negated)),
+        Term::Field(..) => Some(Predicate::Constant(false)),
         // The field may be stored as another type that a cast makes readable.
-        Column::NoField => table.field(&variable.name).is_none().then_some(Predicate::Constant(false)),
+        Term::NoField => table.field(&variable.name).is_none().then_some(Predicate::Constant(false)),
     }
 }
 
@@ -157,8 +157,8 @@ fn comparison(lhs: &Expr, op: CompareOp, rhs: &Expr, table: &Table) -> Option<Pr
         (Expr::VarRef(left), Expr::VarRef(right)) => between(left, op, right, table),
         // A bound parameter puts it there. To InfluxDB all but `=~` is `!~`.
         (Expr::VarRef(variable), regular @ Expr::Regex(_)) => match column(variable, table) {
-            Column::Tag(_) | Column::NoTag => regex(lhs, BinaryOp::NotEqRegex, regular, table),
-            Column::Field(..) | Column::NoField => Some(Predicate::Constant(false)),
+            Term::Tag(_) | Term::NoTag => regex(lhs, BinaryOp::NotEqRegex, regular, table),
+            Term::Field(..) | Term::NoField => Some(Predicate::Constant(false)),
         },
         (Expr::VarRef(variable), value) => with_literal(variable, op, literal(value)?, table),
         (value, Expr::VarRef(variable)) => with_literal(variable, mirrored(op), literal(value)?, table),
@@ -168,7 +168,7 @@ fn comparison(lhs: &Expr, op: CompareOp, rhs: &Expr, table: &Table) -> Option<Pr
 
 fn with_literal(variable: &VarRef, op: CompareOp, value: FieldValue, table: &Table) -> Option<Predicate> {
     match column(variable, table) {
-        Column::Tag(operand) => match value {
+        Term::Tag(operand) => match value {
             // InfluxDB knows equal and everything else for tags.
             FieldValue::String(_) => {
                 let op = if op == CompareOp::Eq { op } else { CompareOp::Ne };
@@ -176,11 +176,11 @@ fn with_literal(variable: &VarRef, op: CompareOp, value: FieldValue, table: &Tab
             }
             _ => Some(Predicate::Constant(false)),
         },
-        Column::NoTag => match value {
+        Term::NoTag => match value {
             FieldValue::String(text) => Some(Predicate::Constant(text.is_empty() == (op == CompareOp::Eq))),
             _ => Some(Predicate::Constant(false)),
         },
-        Column::Field(operand, stored) => {
+        Term::Field(operand, stored) => {
             let comparable = match (&value, stored) {
                 (FieldValue::String(_), FieldType::String) => true,
                 (FieldValue::Boolean(_), FieldType::Boolean) => matches!(op, CompareOp::Eq | CompareOp::Ne),
@@ -197,13 +197,13 @@ fn with_literal(variable: &VarRef, op: CompareOp, value: FieldValue, table: &Tab
             }
             Some(Predicate::Compare { left: operand, op, right: Operand::Literal(value) })
         }
-        Column::NoField => table.field(&variable.name).is_none().then_some(Predicate::Constant(false)),
+        Term::NoField => table.field(&variable.name).is_none().then_some(Predicate::Constant(false)),
     }
 }
 
 fn between(left: &VarRef, op: CompareOp, right: &VarRef, table: &Table) -> Option<Predicate> {
     match (column(left, table), column(right, table)) {
-        (Column::Field(l, lt), Column::Field(r, rt)) => {
+        (Term::Field(l, lt), Term::Field(r, rt)) => {
             let number = |t| matches!(t, FieldType::Float | FieldType::Integer | FieldType::Unsigned);
             let equality = matches!(op, CompareOp::Eq | CompareOp::Ne);
             if (number(lt) && number(rt)) || (lt == rt && equality) {
@@ -212,9 +212,9 @@ fn between(left: &VarRef, op: CompareOp, right: &VarRef, table: &Table) -> Optio
                 Some(Predicate::Constant(false))
             }
         }
-        (Column::Tag(l), Column::Tag(r)) => between_tags(l, op, r),
+        (Term::Tag(l), Term::Tag(r)) => between_tags(l, op, r),
         // No series has both tags.
-        (Column::Tag(_) | Column::NoTag, Column::Tag(_) | Column::NoTag) => match op {
+        (Term::Tag(_) | Term::NoTag, Term::Tag(_) | Term::NoTag) => match op {
             CompareOp::Eq => Some(Predicate::Constant(false)),
             CompareOp::Ne => Some(Predicate::Constant(true)),
             _ => None,

@@ -9,23 +9,23 @@ use hyperbytedb_domain::scan::{
     Aggregate as ScanAggregate, AggregateFunction, AggregateScan, FieldId, Scan, ScanOutput, TagId, Window,
 };
 use hyperbytedb_domain::{EngineError, FieldType, FieldValue, TimeRange};
+use hyperbytedb_functions::{Aggregate, Interval, Point};
+use hyperbytedb_planner::PreparedSelect;
 use hyperbytedb_timeseriesql::ast::Expr;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::call::{CallPlan, ReducePlan, StagePlan};
-use super::columns::Column;
+use super::call_plan::{CallPlan, ReducePlan, StagePlan};
+use super::column_reader::ColumnReader;
 use super::context::Runtime;
 use super::error::ExecError;
-use super::level::Level;
 use super::predicate;
 use super::row::Series;
 use super::scan::TableSource;
+use super::scope::Scope;
 use super::series_limit::SeriesLimit;
 use super::source;
 use super::stage::shown_start;
-use hyperbytedb_functions::{Aggregate, Point};
-use hyperbytedb_planner::{Interval, PreparedSelect};
 
 /// The aggregation of one table.
 #[derive(Debug)]
@@ -53,21 +53,21 @@ struct PointColumns {
 
 /// The aggregations that answer these calls, one a measurement, in order; `None` where Rust has to reduce rows.
 pub(super) fn plan(select: &PreparedSelect, calls: &[CallPlan]) -> Option<Vec<AggregatePlan>> {
-    let level = &calls.first()?.level;
-    let measurements = source::tables_by_name(select, level)?;
+    let scope = &calls.first()?.scope;
+    let measurements = source::tables_by_name(select, scope)?;
     let reduces = calls.iter().map(reduce_of).collect::<Option<Vec<_>>>()?;
-    if level.range.is_empty() {
+    if scope.range.is_empty() {
         return None;
     }
-    let window = match level.interval {
+    let window = match scope.interval {
         None => None,
-        Some(interval) => Some(uniform_window(interval, level.zone.as_ref(), level.range)?),
+        Some(interval) => Some(uniform_window(interval, scope.zone.as_ref(), scope.range)?),
     };
     let condition = select.condition.as_ref();
     let mut plans = Vec::with_capacity(measurements.len());
     for measurement in &measurements {
         let [source] = measurement.as_slice() else { return None };
-        plans.push(AggregatePlan::new(source, level, calls, &reduces, window, condition)?);
+        plans.push(AggregatePlan::new(source, scope, calls, &reduces, window, condition)?);
     }
     Some(plans)
 }
@@ -88,7 +88,7 @@ fn reduce_of(call: &CallPlan) -> Option<&ReducePlan> {
         // Whether a percentile leaves a gap depends on all groups of a window.
         Some(StagePlan::Reduce(reduce))
             if call.aux.is_empty()
-                && (call.level.dimensions.is_flat()
+                && (call.scope.grouping.is_flat()
                     || !matches!(reduce.aggregate, Aggregate::Percentile(_))) =>
         {
             Some(reduce)
@@ -100,7 +100,7 @@ fn reduce_of(call: &CallPlan) -> Option<&ReducePlan> {
 impl AggregatePlan {
     fn new(
         source: &TableSource,
-        level: &Level,
+        scope: &Scope,
         calls: &[CallPlan],
         reduces: &[&ReducePlan],
         window: Option<Window>,
@@ -119,10 +119,10 @@ impl AggregatePlan {
                 Some(field) => Some(aggregates.add(reduce, field)?),
             });
         }
-        let keys: Vec<Option<TagId>> = level.dimensions.keys.iter().map(|key| table.tag(key)).collect();
+        let keys: Vec<Option<TagId>> = scope.grouping.keys.iter().map(|key| table.tag(key)).collect();
         let group_by: Vec<TagId> = keys.iter().flatten().copied().collect();
         let within_bucket = |(i, key): (usize, &Option<TagId>)| {
-            if level.dimensions.bucket.contains(&i) { None } else { *key }
+            if scope.grouping.bucket.contains(&i) { None } else { *key }
         };
         let after_time = keys.iter().enumerate().filter_map(within_bucket).collect();
         let columns = aggregates.columns(group_by.len() + 1);
@@ -139,10 +139,10 @@ impl AggregatePlan {
                 .collect(),
             group: keys.iter().map(Option::is_some).collect(),
             name: Arc::clone(&source.name),
-            limit: SeriesLimit::new(source, level, condition),
+            limit: SeriesLimit::new(source, scope, condition),
             scan: Scan {
                 table: Arc::clone(table),
-                time: level.range,
+                time: scope.range,
                 filter: split.pushed,
                 merge_duplicates: false,
                 output: ScanOutput::Aggregates(AggregateScan {
@@ -150,7 +150,7 @@ impl AggregatePlan {
                     after_time,
                     window,
                     aggregates: aggregates.0,
-                    descending: !level.ascending,
+                    descending: !scope.ascending,
                     ..AggregateScan::default()
                 }),
             },
@@ -239,7 +239,7 @@ impl PointColumns {
         self.value.max(self.time.unwrap_or(0)).max(self.count.unwrap_or(0))
     }
 
-    fn point(&self, columns: &[Column], row: usize, time: i64) -> Option<Point> {
+    fn point(&self, columns: &[ColumnReader], row: usize, time: i64) -> Option<Point> {
         let time = self.time.map_or(time, |column| columns[column].integer(row));
         let mut point = Point::new(time, columns[self.value].value(row));
         let has_point = self.count.map_or(!point.is_nil(), |count| columns[count].integer(row) > 0);
@@ -272,16 +272,16 @@ fn timestamp(nanoseconds: i64) -> Option<Timestamp> {
 pub(super) struct AggregatePoints<'a> {
     runtime: Runtime<'a>,
     plans: VecDeque<AggregatePlan>,
-    level: Level,
+    scope: Scope,
     stream: Option<Box<dyn BatchStream>>,
-    columns: Vec<Column>,
+    columns: Vec<ColumnReader>,
     rows: usize,
     next: usize,
     series: Option<Series>,
 }
 
 impl<'a> AggregatePoints<'a> {
-    pub fn new(runtime: &Runtime<'a>, plans: Vec<AggregatePlan>, level: &Level) -> Self {
+    pub fn new(runtime: &Runtime<'a>, plans: Vec<AggregatePlan>, scope: &Scope) -> Self {
         let mut plans: VecDeque<AggregatePlan> =
             plans.into_iter().filter(AggregatePlan::has_values).collect();
         for plan in &mut plans {
@@ -290,7 +290,7 @@ impl<'a> AggregatePoints<'a> {
         Self {
             runtime: runtime.clone(),
             plans,
-            level: level.clone(),
+            scope: scope.clone(),
             stream: None,
             columns: Vec::new(),
             rows: 0,
@@ -318,7 +318,7 @@ impl<'a> AggregatePoints<'a> {
             }
             match self.runtime.next_batch(stream.as_mut())? {
                 Some(batch) => {
-                    self.columns = batch.columns().iter().map(Column::new).collect::<Result<_, _>>()?;
+                    self.columns = batch.columns().iter().map(ColumnReader::new).collect::<Result<_, _>>()?;
                     let needed = plan.calls.iter().flatten().map(PointColumns::last).max();
                     if needed.is_some_and(|n| n >= self.columns.len()) {
                         return Err(EngineError::failed("scan", "unexpected number of columns").into());
@@ -339,9 +339,9 @@ impl<'a> AggregatePoints<'a> {
         if plan.limit.as_ref().is_some_and(|limit| !limit.admits_everywhere(series)) {
             return false;
         }
-        let time = match self.level.interval {
+        let time = match self.scope.interval {
             Some(_) => self.columns[plan.group.iter().filter(|g| **g).count()].integer(row),
-            None => shown_start(self.level.range.min),
+            None => shown_start(self.scope.range.min),
         };
         points.clear();
         points.extend(plan.calls.iter().map(|call| call.as_ref()?.point(&self.columns, row, time)));
@@ -352,14 +352,15 @@ impl<'a> AggregatePoints<'a> {
         let Some(plan) = self.plans.front() else { return Series::default() };
         let mut columns = self.columns.iter();
         let mut tag = |present: &bool| if *present { columns.next() } else { None };
-        let tags: Vec<Option<&Column>> = plan.group.iter().map(&mut tag).collect();
-        let text = |column: &Option<&Column>| column.map_or(String::new(), |c| c.text(row).to_owned());
+        let tags: Vec<Option<&ColumnReader>> = plan.group.iter().map(&mut tag).collect();
+        let text = |column: &Option<&ColumnReader>| column.map_or(String::new(), |c| c.text(row).to_owned());
         match &self.series {
             Some(series) if tags.iter().zip(series.tags.iter()).all(|(c, v)| *text(c) == **v) => {
                 series.clone()
             }
             _ => {
-                let shared = |c: &Option<&Column>| c.map_or_else(|| Arc::from(""), |c| c.shared_text(row));
+                let shared =
+                    |c: &Option<&ColumnReader>| c.map_or_else(|| Arc::from(""), |c| c.shared_text(row));
                 let series = Series::new(Arc::clone(&plan.name), tags.iter().map(shared).collect());
                 self.series.insert(series).clone()
             }

@@ -1,22 +1,23 @@
 //! SELECT without calls: a row for each row of the sources.
 
+use hyperbytedb_planner::PreparedSelect;
+
 use super::context::Runtime;
 use super::error::ExecError;
+use super::expression::BoundExpr;
 use super::inputs::Inputs;
-use super::level::Level;
 use super::limit::RowLimit;
 use super::missing::{Missing, Slot};
 use super::row::{Empty, Row, RowStream};
-use super::scalar::Scalar;
+use super::scope::Scope;
 use super::source::{self, Limited, Request};
 use super::ties::TieBreak;
-use hyperbytedb_planner::PreparedSelect;
 
 /// Evaluates the fields of each row.
 struct RawRows<'a> {
     rows: Box<dyn RowStream + 'a>,
     limit: RowLimit,
-    fields: Vec<Scalar>,
+    fields: Vec<BoundExpr>,
     missing: Missing,
     input: Row,
 }
@@ -39,7 +40,7 @@ fn by_name(inputs: &Inputs) -> Vec<usize> {
 pub(super) fn rows<'a>(
     runtime: &Runtime<'a>,
     select: &'a PreparedSelect,
-    level: &Level,
+    scope: &Scope,
 ) -> Result<Box<dyn RowStream + 'a>, ExecError> {
     let inputs = inputs(select);
     if inputs.refs.iter().all(|r| r.data_type.is_none()) {
@@ -47,18 +48,19 @@ pub(super) fn rows<'a>(
     }
     let required: Vec<usize> = (0..inputs.len()).collect();
     let request = Request {
-        level,
+        scope,
         inputs: &inputs,
         required: &required,
         tie_break: TieBreak::Heap { texts: by_name(&inputs) },
         limited: Limited::Rows,
     };
-    let fields = select.fields.iter().map(|f| Scalar::field(&f.expr, &inputs)).collect::<Result<_, _>>()?;
+    let fields =
+        select.fields.iter().map(|f| BoundExpr::field(&f.expr, &inputs)).collect::<Result<_, _>>()?;
     Ok(Box::new(RawRows {
         rows: source::rows(runtime, select, &request)?,
-        limit: RowLimit::new(level),
+        limit: RowLimit::new(scope),
         fields,
-        missing: Missing::new(level.fill, inputs.refs.iter().map(Slot::of)),
+        missing: Missing::new(scope.fill, inputs.refs.iter().map(Slot::of)),
         input: Row::default(),
     }))
 }

@@ -7,14 +7,14 @@ use hyperbytedb_domain::scan::{FieldId, RowScan, Scan, ScanOutput, TagId};
 use hyperbytedb_domain::{FieldType, FieldValue};
 use hyperbytedb_timeseriesql::ast::{DataType, Expr, VarRef};
 
-use super::columns::Column;
+use super::column_reader::ColumnReader;
 use super::context::Runtime;
 use super::error::ExecError;
+use super::expression::BoundExpr;
 use super::inputs::{Inputs, can_cast, cast, value_type};
-use super::level::Level;
 use super::predicate::{self, Split};
 use super::row::{Row, RowStream, Series};
-use super::scalar::Scalar;
+use super::scope::Scope;
 use super::series_limit::SeriesLimit;
 use super::shards::Shards;
 use super::slices::Slices;
@@ -22,7 +22,7 @@ use super::slices::Slices;
 /// Rows read past a limit.
 const TIE_ROWS_AHEAD: u64 = 64;
 
-/// What one level reads from one table.
+/// What one SELECT reads from one table.
 #[derive(Debug, Clone)]
 pub(super) struct TableSource {
     pub name: Arc<str>,
@@ -49,21 +49,21 @@ pub(super) struct RowPlan {
     pub scan: Scan,
     /// For each GROUP BY key its position among the scanned tags.
     group: Vec<Option<usize>>,
-    /// The level's inputs, then those of the residual condition.
+    /// The SELECT's inputs, then those of the residual condition.
     origins: Vec<Origin>,
     inputs: usize,
-    residual: Option<Scalar>,
+    residual: Option<BoundExpr>,
     /// All tags of the table by name, with their positions among the scanned tags; empty where buckets are series.
     series_tags: Vec<(String, usize)>,
 }
 
 #[derive(Default)]
-struct Columns {
+struct ScannedColumns {
     tags: Vec<TagId>,
     fields: Vec<FieldId>,
 }
 
-impl Columns {
+impl ScannedColumns {
     fn tag(&mut self, id: TagId) -> usize {
         position_or_push(&mut self.tags, id)
     }
@@ -98,15 +98,15 @@ impl RowPlan {
     /// `required`: rows without any of these inputs are left out.
     pub fn new(
         source: &TableSource,
-        level: &Level,
+        scope: &Scope,
         inputs: &Inputs,
         required: &[usize],
         condition: Option<&Expr>,
     ) -> Result<Option<Self>, ExecError> {
         let table = &source.table;
-        let mut columns = Columns::default();
+        let mut columns = ScannedColumns::default();
         let group_by: Vec<Option<usize>> =
-            level.dimensions.keys.iter().map(|key| table.tag(key).map(|tag| columns.tag(tag))).collect();
+            scope.grouping.keys.iter().map(|key| table.tag(key).map(|tag| columns.tag(tag))).collect();
         let mut origins: Vec<Origin> = inputs.refs.iter().map(|r| columns.origin(r, table)).collect();
         let any_of: Vec<FieldId> = required
             .iter()
@@ -115,7 +115,7 @@ impl RowPlan {
                 _ => None,
             })
             .collect();
-        if any_of.is_empty() || level.range.is_empty() {
+        if any_of.is_empty() || scope.range.is_empty() {
             return Ok(None);
         }
         let Split { pushed, residual } = condition.map(|c| predicate::split(c, table)).unwrap_or_default();
@@ -124,12 +124,12 @@ impl RowPlan {
             None => None,
         };
         let order: Vec<TagId> =
-            level.dimensions.bucket.iter().filter_map(|&i| group_by[i].map(|c| columns.tags[c])).collect();
+            scope.grouping.bucket.iter().filter_map(|&i| group_by[i].map(|c| columns.tags[c])).collect();
         let series_tags =
             if order.len() < table.tags.len() { series_tags(table, &mut columns) } else { Vec::new() };
         let scan = Scan {
             table: Arc::clone(table),
-            time: level.range,
+            time: scope.range,
             filter: pushed,
             merge_duplicates: false,
             output: ScanOutput::Rows(RowScan {
@@ -137,7 +137,7 @@ impl RowPlan {
                 tags: columns.tags,
                 fields: columns.fields,
                 any_of,
-                descending: !level.ascending,
+                descending: !scope.ascending,
                 limit_per_group: 0,
                 series: None,
                 sort_bound: None,
@@ -147,15 +147,15 @@ impl RowPlan {
     }
 
     /// Lets the engine stop after the rows that LIMIT and OFFSET need, where they are the same here and there.
-    pub fn limit_rows(&mut self, level: &Level) {
-        if level.limit > 0
-            && (level.slimit, level.soffset) == (0, 0)
-            && level.dimensions.is_flat()
+    pub fn limit_rows(&mut self, scope: &Scope) {
+        if scope.limit > 0
+            && (scope.slimit, scope.soffset) == (0, 0)
+            && scope.grouping.is_flat()
             && let (ScanOutput::Rows(rows), None) = (&mut self.scan.output, &self.residual)
         {
             // What follows the limit decides the order of ties before it.
             let ahead = if self.series_tags.is_empty() { 0 } else { TIE_ROWS_AHEAD };
-            rows.limit_per_group = (level.limit + level.offset) as u64 + ahead;
+            rows.limit_per_group = (scope.limit + scope.offset) as u64 + ahead;
         }
     }
 
@@ -170,7 +170,7 @@ impl RowPlan {
     }
 }
 
-fn series_tags(table: &Table, columns: &mut Columns) -> Vec<(String, usize)> {
+fn series_tags(table: &Table, columns: &mut ScannedColumns) -> Vec<(String, usize)> {
     let position = |(i, key): (usize, &String)| (key.clone(), columns.tag(TagId(i as u32)));
     let mut tags: Vec<_> = table.tags.iter().enumerate().map(position).collect();
     tags.sort_unstable();
@@ -180,9 +180,9 @@ fn series_tags(table: &Table, columns: &mut Columns) -> Vec<(String, usize)> {
 fn bind_residual(
     expr: &Expr,
     table: &Table,
-    columns: &mut Columns,
+    columns: &mut ScannedColumns,
     origins: &mut Vec<Origin>,
-) -> Result<Scalar, ExecError> {
+) -> Result<BoundExpr, ExecError> {
     let mut inputs = Inputs::default();
     inputs.add_all(expr);
     let base = origins.len();
@@ -195,7 +195,7 @@ fn bind_residual(
         };
         origins.push(origin);
     }
-    Scalar::condition(expr, &Offset { inputs: &inputs, base })
+    BoundExpr::condition(expr, &Offset { inputs: &inputs, base })
 }
 
 struct Offset<'a> {
@@ -203,7 +203,7 @@ struct Offset<'a> {
     base: usize,
 }
 
-impl super::scalar::Slots for Offset<'_> {
+impl super::expression::Slots for Offset<'_> {
     fn variable(&self, variable: &VarRef) -> Option<usize> {
         Some(self.base + self.inputs.position(variable)?)
     }
@@ -222,9 +222,9 @@ pub(super) struct TableRows<'a> {
 
 #[derive(Default)]
 struct Batch {
-    tags: Vec<Column>,
-    times: Option<Column>,
-    fields: Vec<Column>,
+    tags: Vec<ColumnReader>,
+    times: Option<ColumnReader>,
+    fields: Vec<ColumnReader>,
     rows: usize,
     next: usize,
 }
@@ -271,7 +271,7 @@ impl<'a> TableRows<'a> {
         }
         let Some(batch) = self.slices.next_batch(&self.runtime)? else { return Ok(false) };
         let ScanOutput::Rows(rows) = &self.plan.scan.output else { return Ok(false) };
-        let columns = batch.columns().iter().map(Column::new).collect::<Result<Vec<_>, _>>()?;
+        let columns = batch.columns().iter().map(ColumnReader::new).collect::<Result<Vec<_>, _>>()?;
         if columns.len() != rows.tags.len() + 1 + rows.fields.len() {
             return Err(
                 hyperbytedb_domain::EngineError::failed("scan", "unexpected number of columns").into()

@@ -11,22 +11,22 @@ use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::scan::{AggregateScan, Scan, ScanOutput, TagId};
 use hyperbytedb_timeseriesql::ast::Expr;
 
-use super::columns::Column;
+use super::column_reader::ColumnReader;
 use super::context::{HeldPoints, Runtime};
 use super::error::ExecError;
-use super::level::{Dimensions, Level};
 use super::predicate;
 use super::row::Series;
 use super::scan::TableSource;
+use super::scope::{Grouping, Scope};
 use super::shards::Shards;
 
 /// The values of the outermost GROUP BY tags.
 type TagSet = Box<[Arc<str>]>;
 
-/// The tag sets of one table that a level may show.
+/// The tag sets of one table that a SELECT may show.
 #[derive(Debug)]
 pub(super) struct SeriesLimit {
-    dimensions: Dimensions,
+    grouping: Grouping,
     /// For each tag of the outermost GROUP BY its name, and the table's tag if it has one.
     tags: Vec<(String, Option<TagId>)>,
     scan: Scan,
@@ -40,18 +40,18 @@ pub(super) struct SeriesLimit {
 }
 
 impl SeriesLimit {
-    /// `None`: the level has no limit on series.
-    pub fn new(source: &TableSource, level: &Level, condition: Option<&Expr>) -> Option<Self> {
-        if level.slimit == 0 && level.soffset == 0 {
+    /// `None`: the SELECT has no limit on series.
+    pub fn new(source: &TableSource, scope: &Scope, condition: Option<&Expr>) -> Option<Self> {
+        if scope.slimit == 0 && scope.soffset == 0 {
             return None;
         }
         let table: &Table = &source.table;
-        let names = level.dimensions.bucket.iter().map(|&i| &level.dimensions.keys[i]);
+        let names = scope.grouping.bucket.iter().map(|&i| &scope.grouping.keys[i]);
         let tags: Vec<_> = names.map(|name| (name.clone(), table.tag(name))).collect();
         let shards = Shards::of(table);
         let scan = Scan {
             table: Arc::clone(&source.table),
-            time: shards.whole(level.range),
+            time: shards.whole(scope.range),
             filter: condition.and_then(|c| predicate::series_part(c, table)),
             merge_duplicates: false,
             output: ScanOutput::Aggregates(AggregateScan {
@@ -60,9 +60,9 @@ impl SeriesLimit {
                 ..AggregateScan::default()
             }),
         };
-        let dimensions = level.dimensions.clone();
-        let (limit, offset) = (level.slimit, level.soffset);
-        Some(Self { dimensions, tags, scan, shards, limit, offset, admitted: None, held: None })
+        let grouping = scope.grouping.clone();
+        let (limit, offset) = (scope.slimit, scope.soffset);
+        Some(Self { grouping, tags, scan, shards, limit, offset, admitted: None, held: None })
     }
 
     /// Lists the tag sets.
@@ -74,7 +74,7 @@ impl SeriesLimit {
         let mut held = HeldPoints::none_of(&runtime.budget);
         let mut stream = runtime.scan(&self.scan)?;
         while let Some(batch) = runtime.next_batch(stream.as_mut())? {
-            let columns = batch.columns().iter().map(Column::new).collect::<Result<Vec<_>, _>>()?;
+            let columns = batch.columns().iter().map(ColumnReader::new).collect::<Result<Vec<_>, _>>()?;
             let Some((times, tags)) = columns.split_last() else { continue };
             held.add(batch.num_rows())?;
             for row in 0..batch.num_rows() {
@@ -99,7 +99,7 @@ impl SeriesLimit {
         keys.chain(values).collect::<Vec<_>>().join("|")
     }
 
-    fn tag_set(&self, columns: &[Column], row: usize) -> TagSet {
+    fn tag_set(&self, columns: &[ColumnReader], row: usize) -> TagSet {
         let mut columns = columns.iter();
         let text = |(_, tag): &(String, Option<TagId>)| match tag.and_then(|_| columns.next()) {
             Some(column) => column.shared_text(row),
@@ -116,7 +116,7 @@ impl SeriesLimit {
     }
 
     fn tag_set_of(&self, series: &Series) -> TagSet {
-        self.dimensions.bucket.iter().map(|&i| Arc::clone(&series.tags[i])).collect()
+        self.grouping.bucket.iter().map(|&i| Arc::clone(&series.tags[i])).collect()
     }
 
     /// The tag sets shown, if they are the same in all shards. [`Self::prepare`] comes first.

@@ -18,7 +18,7 @@ use hyperbytedb_domain::scan::{
 };
 use hyperbytedb_domain::{EngineError, FieldValue, SeriesId, Tags, TimeRange};
 
-use super::columns::Column;
+use super::column_reader::ColumnReader;
 use super::context::Runtime;
 use super::error::ExecError;
 
@@ -378,7 +378,7 @@ fn count_rows(
     };
     let mut stream = runtime.scan(&count)?;
     while let Some(batch) = runtime.next_uncounted(stream.as_mut())? {
-        let columns = batch.columns().iter().map(Column::new).collect::<Result<Vec<_>, _>>()?;
+        let columns = batch.columns().iter().map(ColumnReader::new).collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
             let key = columns[..tags].iter().map(|tag| tag.shared_text(row)).collect();
             visit(key, columns[tags].integer(row), columns[tags + 1].integer(row).max(0) as u64);

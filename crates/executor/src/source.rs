@@ -1,25 +1,26 @@
-//! The sources of a level as one stream of rows.
+//! The sources of a SELECT as one stream of rows.
 
 use std::sync::Arc;
+
+use hyperbytedb_planner::{PreparedSelect, PreparedSource};
 
 use super::context::Runtime;
 use super::error::ExecError;
 use super::inputs::Inputs;
-use super::level::Level;
 use super::limit::{self, ShardLimited};
 use super::merge::{Chain, Merge};
 use super::row::{Empty, RowStream};
 use super::scan::{RowPlan, TableRows, TableSource};
+use super::scope::Scope;
 use super::series_limit::SeriesLimit;
 use super::shards::Shards;
 use super::subquery::SubqueryRows;
 use super::ties::{TieBreak, TieOrder};
-use hyperbytedb_planner::{PreparedSelect, PreparedSource};
 
-/// What a level asks of its sources.
+/// What a SELECT asks of its sources.
 #[derive(Debug)]
 pub(super) struct Request<'r> {
-    pub level: &'r Level,
+    pub scope: &'r Scope,
     pub inputs: &'r Inputs,
     /// Rows of a table without any of these inputs are left out.
     pub required: &'r [usize],
@@ -39,7 +40,7 @@ pub(super) enum Limited {
 }
 
 /// The tables of a statement by measurement, in the order in which their rows come; `None` if it reads subqueries.
-pub(super) fn tables_by_name(select: &PreparedSelect, level: &Level) -> Option<Vec<Vec<TableSource>>> {
+pub(super) fn tables_by_name(select: &PreparedSelect, scope: &Scope) -> Option<Vec<Vec<TableSource>>> {
     let mut tables = Vec::new();
     for source in &select.sources {
         match source {
@@ -49,7 +50,7 @@ pub(super) fn tables_by_name(select: &PreparedSelect, level: &Level) -> Option<V
             PreparedSource::Subquery(_) => return None,
         }
     }
-    tables.sort_by(|a, b| level.directed(a.name.cmp(&b.name)));
+    tables.sort_by(|a, b| scope.directed(a.name.cmp(&b.name)));
     Some(tables.chunk_by(|a, b| a.name == b.name).map(<[_]>::to_vec).collect())
 }
 
@@ -60,11 +61,11 @@ pub(super) fn rows<'a>(
     request: &Request<'_>,
 ) -> Result<Box<dyn RowStream + 'a>, ExecError> {
     let table = |source: &TableSource| table_rows(runtime, select, source, request);
-    if let Some(measurements) = tables_by_name(select, request.level) {
+    if let Some(measurements) = tables_by_name(select, request.scope) {
         let mut streams = Vec::with_capacity(measurements.len());
         for measurement in &measurements {
             let parts = measurement.iter().map(table).collect::<Result<Vec<_>, _>>()?;
-            streams.push(merged(parts.into_iter().flatten().collect(), request.level));
+            streams.push(merged(parts.into_iter().flatten().collect(), request.scope));
         }
         return Ok(Box::new(Chain::new(streams)));
     }
@@ -78,13 +79,13 @@ pub(super) fn rows<'a>(
             PreparedSource::Subquery(subquery) => streams.push(Box::new(SubqueryRows::new(
                 runtime,
                 subquery,
-                request.level,
+                request.scope,
                 request.inputs,
                 select.condition.as_ref(),
             )?)),
         }
     }
-    Ok(merged(streams, request.level))
+    Ok(merged(streams, request.scope))
 }
 
 fn table_rows<'a>(
@@ -93,40 +94,40 @@ fn table_rows<'a>(
     source: &TableSource,
     request: &Request<'_>,
 ) -> Result<Option<Box<dyn RowStream + 'a>>, ExecError> {
-    let (level, condition) = (request.level, select.condition.as_ref());
-    let Some(mut plan) = RowPlan::new(source, level, request.inputs, request.required, condition)? else {
+    let (scope, condition) = (request.scope, select.condition.as_ref());
+    let Some(mut plan) = RowPlan::new(source, scope, request.inputs, request.required, condition)? else {
         return Ok(None);
     };
     if request.limited == Limited::Rows {
-        plan.limit_rows(level);
+        plan.limit_rows(scope);
     }
     let may_tie = plan.may_tie();
-    let rows = TableRows::new(runtime, source, plan, SeriesLimit::new(source, level, condition));
+    let rows = TableRows::new(runtime, source, plan, SeriesLimit::new(source, scope, condition));
     let limited = request.limited != Limited::No;
     let ordered: Box<dyn RowStream> = if may_tie {
         let series_rows_max =
-            if limited && !level.dimensions.is_flat() { limit::shard_rows_max(level) } else { None };
-        Box::new(TieOrder::new(rows, level, request.tie_break.clone(), series_rows_max))
+            if limited && !scope.grouping.is_flat() { limit::shard_rows_max(scope) } else { None };
+        Box::new(TieOrder::new(rows, scope, request.tie_break.clone(), series_rows_max))
     } else {
         Box::new(rows)
     };
     // Of rows in one piece, what the limit itself leaves is the same.
     let reads_less = match request.limited {
         Limited::No => false,
-        Limited::Rows => !level.dimensions.is_flat() || (level.limit == 0 && level.offset > 0),
+        Limited::Rows => !scope.grouping.is_flat() || (scope.limit == 0 && scope.offset > 0),
         Limited::Candidates => true,
     };
     Ok(Some(if reads_less {
-        Box::new(ShardLimited::new(ordered, Shards::of(&source.table), level))
+        Box::new(ShardLimited::new(ordered, Shards::of(&source.table), scope))
     } else {
         ordered
     }))
 }
 
-fn merged<'a>(mut streams: Vec<Box<dyn RowStream + 'a>>, level: &Level) -> Box<dyn RowStream + 'a> {
+fn merged<'a>(mut streams: Vec<Box<dyn RowStream + 'a>>, scope: &Scope) -> Box<dyn RowStream + 'a> {
     match streams.len() {
         0 => Box::new(Empty),
         1 => streams.remove(0),
-        _ => Box::new(Merge::new(streams, level)),
+        _ => Box::new(Merge::new(streams, scope)),
     }
 }

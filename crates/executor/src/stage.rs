@@ -5,15 +5,15 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 use hyperbytedb_domain::{FieldType, FieldValue, QueryContext};
+use hyperbytedb_functions::{
+    FillMode, GapFill, Point, Reducer, Transform, Transformation, Window, Windows, ZERO_TIME,
+};
 
-use super::call::ReducePlan;
+use super::call_plan::ReducePlan;
 use super::context::{HeldPoints, PointBudget, Runtime};
 use super::error::ExecError;
-use super::level::Level;
 use super::row::Series;
-use hyperbytedb_functions::{
-    Fill, FillMode, Point, Reducer, Transform, Transformation, Window, Windows, ZERO_TIME,
-};
+use super::scope::Scope;
 
 /// Receives the points of an operator with their groups; may break off.
 pub(super) type Emit<'e> = dyn FnMut(&Series, Point) -> ControlFlow<()> + 'e;
@@ -75,7 +75,7 @@ struct Member {
 /// Aggregates and selectors: the points of a window in, few points out when the window ends.
 pub(super) struct Reduce {
     plan: ReducePlan,
-    level: Level,
+    scope: Scope,
     windows: Windows,
     window: Option<Window>,
     groups: Groups<Member>,
@@ -86,11 +86,11 @@ pub(super) struct Reduce {
 }
 
 impl Reduce {
-    pub fn new(plan: &ReducePlan, level: &Level, budget: &Rc<PointBudget>) -> Self {
+    pub fn new(plan: &ReducePlan, scope: &Scope, budget: &Rc<PointBudget>) -> Self {
         Self {
             plan: plan.clone(),
-            level: level.clone(),
-            windows: level.windows(),
+            scope: scope.clone(),
+            windows: scope.windows(),
             window: None,
             groups: Groups::new(budget),
             active: Vec::new(),
@@ -185,12 +185,12 @@ impl Reduce {
 
     /// No point comes before this time any more; `input` is the time of the latest point.
     pub fn bound(&self, input: Option<i64>) -> Option<i64> {
-        self.level.interval?;
+        self.scope.interval?;
         let window = match self.window {
             Some(window) => window,
             None => self.windows.window(input?),
         };
-        Some(if self.plan.keeps_time && !self.level.ascending { window.end } else { window.start })
+        Some(if self.plan.keeps_time && !self.scope.ascending { window.end } else { window.start })
     }
 }
 
@@ -203,7 +203,7 @@ pub(super) fn shown_start(start: i64) -> i64 {
 pub(super) struct Transforming<'a> {
     transformation: Transformation,
     input: FieldType,
-    level: Level,
+    scope: Scope,
     windows: Windows,
     groups: Groups<Transform>,
     context: &'a QueryContext,
@@ -213,14 +213,14 @@ impl<'a> Transforming<'a> {
     pub fn new(
         transformation: &Transformation,
         input: FieldType,
-        level: &Level,
+        scope: &Scope,
         runtime: &Runtime<'a>,
     ) -> Self {
         Self {
             transformation: transformation.clone(),
             input,
-            level: level.clone(),
-            windows: level.windows(),
+            scope: scope.clone(),
+            windows: scope.windows(),
             groups: Groups::new(&runtime.budget),
             context: runtime.context,
         }
@@ -230,7 +230,7 @@ impl<'a> Transforming<'a> {
         if point.is_nil() {
             return Ok(());
         }
-        let make = || Ok(self.transformation.transform(self.input, &self.windows, self.level.ascending)?);
+        let make = || Ok(self.transformation.transform(self.input, &self.windows, self.scope.ascending)?);
         let (_, transform) = self.groups.get(series, make)?;
         let start = shown_start(self.windows.range.min);
         let before = transform.held();
@@ -266,9 +266,9 @@ impl<'a> Transforming<'a> {
     }
 }
 
-/// Fill. Like InfluxDB's, it ends a group whenever another one comes.
+/// GapFill. Like InfluxDB's, it ends a group whenever another one comes.
 pub(super) struct Filling {
-    fill: Fill,
+    fill: GapFill,
     group: Option<Series>,
     latest: Option<i64>,
     gaps: Gaps,
@@ -294,8 +294,8 @@ impl Gaps {
 }
 
 impl Filling {
-    pub fn new(mode: &FillMode, value_type: FieldType, level: &Level) -> Self {
-        let fill = Fill::new(mode.clone(), value_type, &level.windows(), level.ascending);
+    pub fn new(mode: &FillMode, value_type: FieldType, scope: &Scope) -> Self {
+        let fill = GapFill::new(mode.clone(), value_type, &scope.windows(), scope.ascending);
         Self { fill, group: None, latest: None, gaps: Gaps::default(), gaps_filled: 0, left_before: 0 }
     }
 

@@ -1,16 +1,16 @@
 //! Rows of a subquery as the input of the statement around it.
 
 use hyperbytedb_domain::{FieldType, FieldValue};
+use hyperbytedb_planner::PreparedSelect;
 use hyperbytedb_timeseriesql::ast::{Expr, VarRef};
 
 use super::context::Runtime;
 use super::error::ExecError;
+use super::expression::{BoundExpr, Slots};
 use super::inputs::{Inputs, cast, value_type};
-use super::level::Level;
 use super::row::{Row, RowStream, Series};
-use super::scalar::{Scalar, Slots};
+use super::scope::Scope;
 use super::select;
-use hyperbytedb_planner::PreparedSelect;
 
 /// Where a value is found in a row of the subquery.
 #[derive(Debug, Clone, Copy)]
@@ -36,12 +36,12 @@ impl Origin {
 }
 
 struct Filter {
-    condition: Scalar,
+    condition: BoundExpr,
     origins: Vec<Origin>,
     values: Vec<FieldValue>,
 }
 
-/// Runs the subquery, filters its rows and picks the inputs of the outer level.
+/// Runs the subquery, filters its rows and picks the inputs of the statement around it.
 pub(super) struct SubqueryRows<'a> {
     rows: Box<dyn RowStream + 'a>,
     filter: Option<Filter>,
@@ -56,16 +56,15 @@ impl<'a> SubqueryRows<'a> {
     pub fn new(
         runtime: &Runtime<'a>,
         subquery: &'a PreparedSelect,
-        outer: &Level,
+        outer: &Scope,
         inputs: &Inputs,
         condition: Option<&Expr>,
     ) -> Result<Self, ExecError> {
-        let level = outer.inner(subquery);
-        let projection =
-            outer.dimensions.keys.iter().filter_map(|key| level.dimensions.position(key)).collect();
-        let origins = inputs.refs.iter().map(|r| input_origin(r, subquery, &level)).collect();
-        let filter = condition.map(|c| Filter::new(c, subquery, &level)).transpose()?;
-        let rows = select::rows(runtime, subquery, &level)?;
+        let scope = outer.inner(subquery);
+        let projection = outer.grouping.keys.iter().filter_map(|key| scope.grouping.position(key)).collect();
+        let origins = inputs.refs.iter().map(|r| input_origin(r, subquery, &scope)).collect();
+        let filter = condition.map(|c| Filter::new(c, subquery, &scope)).transpose()?;
+        let rows = select::rows(runtime, subquery, &scope)?;
         Ok(Self { rows, filter, origins, projection, inner: Row::default(), projected: None })
     }
 
@@ -107,10 +106,10 @@ impl RowStream for SubqueryRows<'_> {
 }
 
 /// A column of the subquery or one of its own GROUP BY tags.
-fn input_origin(variable: &VarRef, subquery: &PreparedSelect, level: &Level) -> Origin {
+fn input_origin(variable: &VarRef, subquery: &PreparedSelect, scope: &Scope) -> Origin {
     column(variable, subquery).unwrap_or_else(|| {
         let own = subquery.dimensions.contains(&variable.name);
-        own.then(|| level.dimensions.position(&variable.name)).flatten().map_or(Origin::Null, Origin::Tag)
+        own.then(|| scope.grouping.position(&variable.name)).flatten().map_or(Origin::Null, Origin::Tag)
     })
 }
 
@@ -120,15 +119,15 @@ fn column(variable: &VarRef, subquery: &PreparedSelect) -> Option<Origin> {
 }
 
 impl Filter {
-    fn new(condition: &Expr, subquery: &PreparedSelect, level: &Level) -> Result<Self, ExecError> {
+    fn new(condition: &Expr, subquery: &PreparedSelect, scope: &Scope) -> Result<Self, ExecError> {
         let mut inputs = Inputs::default();
         inputs.add_all(condition);
         let origin = |variable: &VarRef| {
-            let tag = || level.dimensions.position(&variable.name).map_or(Origin::EmptyTag, Origin::Tag);
+            let tag = || scope.grouping.position(&variable.name).map_or(Origin::EmptyTag, Origin::Tag);
             column(variable, subquery).unwrap_or_else(tag)
         };
         let origins = inputs.refs.iter().map(origin).collect();
-        let condition = Scalar::subquery_condition(condition, &inputs as &dyn Slots)?;
+        let condition = BoundExpr::subquery_condition(condition, &inputs as &dyn Slots)?;
         Ok(Self { condition, origins, values: Vec::new() })
     }
 

@@ -11,9 +11,9 @@ use hashbrown::HashMap;
 use hyperbytedb_domain::FieldValue;
 
 use super::error::ExecError;
-use super::level::Level;
 use super::row::{Row, RowStream, Series};
 use super::scan::TableRows;
+use super::scope::Scope;
 
 /// Rows of a group that are held to be put in order.
 const GROUP_ROWS_MAX: usize = 65_536;
@@ -30,7 +30,7 @@ pub(super) enum TieBreak {
 /// Rows of a table with ties in InfluxDB's order.
 pub(super) struct TieOrder<'a> {
     rows: TableRows<'a>,
-    level: Level,
+    scope: Scope,
     tie_break: TieBreak,
     /// How many rows of a series and shard are read.
     series_rows: Option<SeriesRows>,
@@ -72,13 +72,13 @@ impl<'a> TieOrder<'a> {
     /// `series_rows_max`: rows beyond it are left out, of each series and shard.
     pub fn new(
         rows: TableRows<'a>,
-        level: &Level,
+        scope: &Scope,
         tie_break: TieBreak,
         series_rows_max: Option<usize>,
     ) -> Self {
         let series_rows = series_rows_max.map(|max| SeriesRows { max, shard: 0, counts: HashMap::new() });
         let (ready, held) = (VecDeque::new(), None);
-        Self { rows, level: level.clone(), tie_break, series_rows, ready, held, passing: None }
+        Self { rows, scope: scope.clone(), tie_break, series_rows, ready, held, passing: None }
     }
 
     /// Overwrites `row` with the next one that is read of its series; false at the end.
@@ -116,7 +116,7 @@ impl<'a> TieOrder<'a> {
                 Some(next) if self.is_same_group(&group[0].row.series, &next.row) => group.push(next),
                 next => {
                     self.held = next;
-                    self.ready = ordered(group, &self.tie_break, self.level.ascending);
+                    self.ready = ordered(group, &self.tie_break, self.scope.ascending);
                     return Ok(true);
                 }
             }
@@ -127,7 +127,7 @@ impl<'a> TieOrder<'a> {
     }
 
     fn is_same_group(&self, group: &Series, row: &Row) -> bool {
-        self.level.dimensions.compare_buckets(group, &row.series).is_eq()
+        self.scope.grouping.compare_buckets(group, &row.series).is_eq()
     }
 }
 

@@ -50,7 +50,7 @@ pub fn cast_fill(number: &FieldValue, to: FieldType) -> FieldValue {
 /// [`finish`](Self::finish). A group without points gets none, and there is no fill before the first
 /// point when the range is open there. `emit` may break off: there can be very many windows.
 #[derive(Debug)]
-pub struct Fill {
+pub struct GapFill {
     mode: FillMode,
     number: FieldValue,
     windows: Windows,
@@ -71,7 +71,7 @@ struct Group {
     columns: usize,
 }
 
-impl Fill {
+impl GapFill {
     /// `value_type`: the type of the filled column; `windows` must have an interval, or nothing is filled.
     pub fn new(mode: FillMode, value_type: FieldType, windows: &Windows, ascending: bool) -> Self {
         let start_of = |time| windows.window(time).start;

@@ -14,7 +14,7 @@ use std::path::Path;
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME};
 use hyperbytedb_domain::{FieldType, FieldValue, TimeRange};
 use hyperbytedb_functions::{
-    Aggregate, Argument, Fill, FillMode, FunctionError, Interval, MathFunction, Point, Transformation,
+    Aggregate, Argument, FillMode, FunctionError, GapFill, Interval, MathFunction, Point, Transformation,
     Windows, ZERO_TIME,
 };
 
@@ -153,7 +153,7 @@ impl Statement {
         }
         if windowed && !keeps && self.fill != FillMode::None {
             let mode = self.fill.clone().for_function(aggregate.name());
-            let mut fill = Fill::new(mode, kind, &self.windows, self.ascending);
+            let mut fill = GapFill::new(mode, kind, &self.windows, self.ascending);
             let mut filled = Vec::new();
             let mut emit = |point| {
                 filled.push(point);

@@ -7,4 +7,4 @@ pub mod prepare;
 pub mod prepared;
 
 pub use prepare::{PrepareContext, PrepareError, PrepareLimits, normalize, prepare};
-pub use prepared::{Fill, Interval, IntoTarget, PreparedField, PreparedSelect, PreparedSource, TimeBounds};
+pub use prepared::{IntoTarget, PreparedField, PreparedSelect, PreparedSource, TimeBounds};

@@ -13,8 +13,8 @@ use std::path::Path;
 use hyperbytedb_domain::FieldType;
 use hyperbytedb_domain::catalog::{Catalog, Command, FieldDef, RetentionPolicySpec};
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME};
-use hyperbytedb_planner::{Fill, PrepareContext, PrepareLimits, PreparedSelect, PreparedSource, prepare};
-use hyperbytedb_timeseriesql::ast::Statement;
+use hyperbytedb_planner::{PrepareContext, PrepareLimits, PreparedSelect, PreparedSource, prepare};
+use hyperbytedb_timeseriesql::ast::{Fill, Statement};
 use hyperbytedb_timeseriesql::parse_statement;
 use hyperbytedb_timeseriesql::time::format_utc;
 

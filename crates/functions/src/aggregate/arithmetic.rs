@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use hyperbytedb_domain::FieldValue;
 
 use super::Reduce;
-use crate::scalar::{Number, Scalar};
+use crate::typed::{Number, TypedValue};
 use crate::{Point, ZERO_TIME};
 
 fn result(value: FieldValue) -> Point {
@@ -18,7 +18,7 @@ pub struct Count<T> {
     of: PhantomData<T>,
 }
 
-impl<T: Scalar> Reduce for Count<T> {
+impl<T: TypedValue> Reduce for Count<T> {
     fn push(&mut self, point: &Point) {
         if !point.is_nil() {
             self.count += 1;

@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 use hyperbytedb_domain::FieldValue;
 
 use super::Reduce;
-use crate::scalar::Scalar;
+use crate::typed::TypedValue;
 use crate::{Point, ZERO_TIME};
 
 /// The values seen, each with the time of its first point.
@@ -17,7 +17,7 @@ impl<T> Default for Seen<T> {
     }
 }
 
-impl<T: Scalar> Seen<T> {
+impl<T: TypedValue> Seen<T> {
     fn push(&mut self, point: &Point) {
         let Some(value) = T::from_value(&point.value) else { return };
         let hash = value.hash64();
@@ -38,7 +38,7 @@ impl<T> Default for Distinct<T> {
     }
 }
 
-impl<T: Scalar> Reduce for Distinct<T> {
+impl<T: TypedValue> Reduce for Distinct<T> {
     fn push(&mut self, point: &Point) {
         self.0.push(point);
     }
@@ -65,7 +65,7 @@ impl<T> Default for CountDistinct<T> {
     }
 }
 
-impl<T: Scalar> Reduce for CountDistinct<T> {
+impl<T: TypedValue> Reduce for CountDistinct<T> {
     fn push(&mut self, point: &Point) {
         self.0.push(point);
     }

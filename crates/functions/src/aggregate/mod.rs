@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use hyperbytedb_domain::FieldType;
 
-use super::scalar::{Number, Scalar};
+use super::typed::{Number, TypedValue};
 use super::{Argument, FunctionError, Point};
 
 /// An aggregate or a selector with its literal arguments.
@@ -186,7 +186,7 @@ impl Aggregate {
         })
     }
 
-    fn any<T: Scalar>(&self) -> Option<Box<dyn Reduce>> {
+    fn any<T: TypedValue>(&self) -> Option<Box<dyn Reduce>> {
         use selector::{Pick, Selector};
         Some(match *self {
             Self::Count => Box::new(arithmetic::Count::<T>::default()),

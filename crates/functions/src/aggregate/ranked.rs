@@ -6,7 +6,7 @@ use hyperbytedb_domain::FieldValue;
 
 use super::Reduce;
 use crate::go_sort;
-use crate::scalar::{Number, Scalar};
+use crate::typed::{Number, TypedValue};
 use crate::{Aux, Point, ZERO_TIME};
 
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl<T: Number> Reduce for Median<T> {
 #[derive(Debug, Default)]
 pub struct Mode<T>(Vec<(T, i64)>);
 
-impl<T: Scalar> Mode<T> {
+impl<T: TypedValue> Mode<T> {
     /// Runs of equal values compete by length; of equally long ones the one wins whose first point is not
     /// after the winner's last. A value that comes once wins only if it is the least and none comes twice.
     fn of_sorted(points: &[(T, i64)]) -> Option<T> {
@@ -70,7 +70,7 @@ impl<T: Scalar> Mode<T> {
     }
 }
 
-impl<T: Scalar> Reduce for Mode<T> {
+impl<T: TypedValue> Reduce for Mode<T> {
     fn push(&mut self, point: &Point) {
         self.0.extend(T::from_value(&point.value).map(|value| (value, point.time)));
     }

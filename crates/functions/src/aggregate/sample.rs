@@ -3,7 +3,7 @@
 use rand::RngExt;
 
 use super::Reduce;
-use crate::scalar::Scalar;
+use crate::typed::TypedValue;
 use crate::{Aux, Point};
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ impl<T> Sample<T> {
     }
 }
 
-impl<T: Scalar> Reduce for Sample<T> {
+impl<T: TypedValue> Reduce for Sample<T> {
     fn push(&mut self, point: &Point) {
         let Some(value) = T::from_value(&point.value) else { return };
         self.seen += 1;

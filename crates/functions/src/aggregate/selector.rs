@@ -1,7 +1,7 @@
 //! first, last, min and max: the one best point.
 
 use super::Reduce;
-use crate::scalar::Scalar;
+use crate::typed::TypedValue;
 use crate::{Aux, Point};
 
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +18,7 @@ pub struct Selector<T> {
     best: Option<(i64, T, Aux)>,
 }
 
-impl<T: Scalar> Selector<T> {
+impl<T: TypedValue> Selector<T> {
     pub fn new(pick: Pick) -> Self {
         Self { pick, best: None }
     }
@@ -40,7 +40,7 @@ impl<T: Scalar> Selector<T> {
     }
 }
 
-impl<T: Scalar> Reduce for Selector<T> {
+impl<T: TypedValue> Reduce for Selector<T> {
     fn push(&mut self, point: &Point) {
         let Some(value) = T::from_value(&point.value) else { return };
         if self.wins(point.time, &value) {

@@ -7,7 +7,7 @@ use hyperbytedb_domain::FieldValue;
 
 use super::Reduce;
 use crate::hll::{ERROR_PREFIX, Sketch, SketchError};
-use crate::scalar::Scalar;
+use crate::typed::TypedValue;
 use crate::{Point, ZERO_TIME};
 
 fn printed(text: String) -> Point {
@@ -20,7 +20,7 @@ pub struct SumHll<T> {
     of: PhantomData<T>,
 }
 
-impl<T: Scalar> Reduce for SumHll<T> {
+impl<T: TypedValue> Reduce for SumHll<T> {
     fn push(&mut self, point: &Point) {
         let sketch = match &point.value {
             FieldValue::Null | FieldValue::Time(_) | FieldValue::Strings(_) => return,

@@ -8,7 +8,7 @@ use hashbrown::hash_map::Entry;
 use hyperbytedb_domain::FieldValue;
 
 use super::Reduce;
-use crate::scalar::Number;
+use crate::typed::Number;
 use crate::{Aux, Point};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use hyperbytedb_domain::FieldValue;
 
 use super::Operate;
 use crate::Point;
-use crate::scalar::{Number, Scalar};
+use crate::typed::{Number, TypedValue};
 
 /// Of several points at one time only the first counts.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl<T> Elapsed<T> {
     }
 }
 
-impl<T: Scalar> Operate for Elapsed<T> {
+impl<T: TypedValue> Operate for Elapsed<T> {
     fn push(&mut self, point: &Point, emit: &mut dyn FnMut(Point)) {
         if point.is_nil() {
             return;

@@ -6,7 +6,7 @@ use hyperbytedb_domain::FieldValue;
 
 use super::{Operate, nelder_mead};
 use crate::go_math::pow;
-use crate::scalar::Number;
+use crate::typed::Number;
 use crate::{FunctionError, Point};
 
 /// Most values, missing ones and forecasts included, that a fit is made for.

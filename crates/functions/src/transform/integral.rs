@@ -10,7 +10,7 @@ use hyperbytedb_domain::time::MIN_TIME;
 
 use super::Operate;
 use crate::fill::linear_float;
-use crate::scalar::Number;
+use crate::typed::Number;
 use crate::{Point, Windows};
 
 pub fn integral<T: Number>(unit: i64, windows: Windows, ascending: bool) -> Box<dyn Operate> {

@@ -1,12 +1,12 @@
 //! Functions from a stream of points to a stream of points.
 
-mod call;
 mod change;
 mod holt_winters;
 mod integral;
 mod momentum;
 mod moving;
 mod nelder_mead;
+mod parse;
 mod running;
 mod sketch;
 
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use hyperbytedb_domain::FieldType;
 
-use super::scalar::{Number, Scalar};
+use super::typed::{Number, TypedValue};
 use super::{FunctionError, Point, Windows};
 use moving::{Ema, TripleExponential};
 
@@ -201,7 +201,7 @@ impl Transformation {
         operate.map(Transform).ok_or(FunctionError::UnsupportedType { function: self.error_name(), input })
     }
 
-    fn any<T: Scalar>(&self) -> Option<Box<dyn Operate>> {
+    fn any<T: TypedValue>(&self) -> Option<Box<dyn Operate>> {
         match *self {
             Self::Elapsed { unit } => Some(Box::new(change::Elapsed::<T>::new(unit))),
             Self::CountHll => Some(Box::new(sketch::CountHll)),

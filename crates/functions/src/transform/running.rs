@@ -7,7 +7,7 @@ use hyperbytedb_domain::FieldValue;
 
 use super::{Held, Operate};
 use crate::Point;
-use crate::scalar::Number;
+use crate::typed::Number;
 
 /// Sums in the type of the field, divides as a float.
 #[derive(Debug)]

@@ -1,21 +1,21 @@
 //! Expressions computed once a row.
 
 use hyperbytedb_domain::FieldValue;
+use hyperbytedb_functions::MathFunction;
+use hyperbytedb_functions::value::{self, Place};
 use hyperbytedb_timeseriesql::ast::{BinaryOp, Call, Expr, VarRef};
 use hyperbytedb_timeseriesql::regex::Regex;
 
 use super::error::ExecError;
-use hyperbytedb_functions::MathFunction;
-use hyperbytedb_functions::value::{self, Place};
 
 /// An expression whose names are positions in a row.
 #[derive(Debug, Clone)]
-pub(super) enum Scalar {
+pub(super) enum BoundExpr {
     Slot(usize),
     Literal(FieldValue),
-    Binary { op: BinaryOp, left: Box<Scalar>, right: Box<Scalar>, place: Place },
-    Matches { text: Box<Scalar>, regex: Regex, negated: bool },
-    Math { function: MathFunction, arguments: Vec<Scalar> },
+    Binary { op: BinaryOp, left: Box<BoundExpr>, right: Box<BoundExpr>, place: Place },
+    Matches { text: Box<BoundExpr>, regex: Regex, negated: bool },
+    Math { function: MathFunction, arguments: Vec<BoundExpr> },
 }
 
 /// Where the names of an expression are found.
@@ -29,7 +29,7 @@ pub(super) trait Slots {
     }
 }
 
-impl Scalar {
+impl BoundExpr {
     pub const NULL: Self = Self::Literal(FieldValue::Null);
 
     /// Binds a field to the slots of a row.

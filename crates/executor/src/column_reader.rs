@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use hyperbytedb_domain::{EngineError, FieldValue};
 
 /// A column of a batch, ready to be read row by row.
-pub(super) enum Column {
+pub(super) enum ColumnReader {
     Float(Float64Array),
     Integer(Int64Array),
     Unsigned(UInt64Array),
@@ -24,7 +24,7 @@ pub(super) enum Column {
     Null,
 }
 
-impl Column {
+impl ColumnReader {
     pub fn new(array: &ArrayRef) -> Result<Self, EngineError> {
         Ok(match array.data_type() {
             DataType::Float64 => Self::Float(array.as_primitive::<Float64Type>().clone()),
@@ -81,16 +81,16 @@ impl Column {
     }
 }
 
-fn dictionary(array: &ArrayRef) -> Column {
+fn dictionary(array: &ArrayRef) -> ColumnReader {
     let dictionary = array.as_any_dictionary();
     let values = dictionary.values().as_string::<i32>();
     let values: Vec<Arc<str>> =
         (0..values.len()).map(|i| Arc::from(if values.is_valid(i) { values.value(i) } else { "" })).collect();
     if values.is_empty() {
-        return Column::Null;
+        return ColumnReader::Null;
     }
     let keys = dictionary.normalized_keys();
     let keys =
         keys.into_iter().enumerate().map(|(i, k)| dictionary.keys().is_valid(i).then_some(k)).collect();
-    Column::Dictionary { keys, values }
+    ColumnReader::Dictionary { keys, values }
 }

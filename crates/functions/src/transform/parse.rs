@@ -9,7 +9,7 @@ impl Transformation {
     /// `name` in lower case; `arguments`: the literals after the first argument; `every`: the GROUP BY
     /// interval in nanoseconds, which is the default unit of derivatives.
     pub fn new(name: &str, arguments: &[Argument], every: Option<i64>) -> Result<Self, FunctionError> {
-        let call = Call { name, arguments };
+        let call = CallArguments { name, arguments };
         Ok(match name {
             "derivative" | "non_negative_derivative" => Self::Derivative {
                 unit: call.duration(every.unwrap_or(SECOND))?,
@@ -62,12 +62,12 @@ impl Transformation {
     }
 }
 
-struct Call<'a> {
+struct CallArguments<'a> {
     name: &'a str,
     arguments: &'a [Argument],
 }
 
-impl Call<'_> {
+impl CallArguments<'_> {
     fn error(&self, text: std::fmt::Arguments<'_>) -> FunctionError {
         FunctionError::Argument(format!("{} {text}", self.name))
     }

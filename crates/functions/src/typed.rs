@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hyperbytedb_domain::FieldValue;
 
 /// A type a field can have.
-pub trait Scalar: Clone + Default + std::fmt::Debug + Send + 'static {
+pub trait TypedValue: Clone + Default + std::fmt::Debug + Send + 'static {
     /// `None` for a value of another type.
     fn from_value(value: &FieldValue) -> Option<Self>;
     fn into_value(self) -> FieldValue;
@@ -26,7 +26,7 @@ pub trait Scalar: Clone + Default + std::fmt::Debug + Send + 'static {
 }
 
 /// A numeric field type. Integers wrap around, as Go's do.
-pub trait Number: Scalar + Copy {
+pub trait Number: TypedValue + Copy {
     const ZERO: Self;
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
@@ -41,9 +41,9 @@ fn hash(value: impl Hash) -> u64 {
     hasher.finish()
 }
 
-macro_rules! scalar {
+macro_rules! typed_value {
     ($type:ty, $variant:ident) => {
-        impl Scalar for $type {
+        impl TypedValue for $type {
             fn from_value(value: &FieldValue) -> Option<Self> {
                 match value {
                     FieldValue::$variant(v) => Some(v.clone()),
@@ -66,12 +66,12 @@ macro_rules! scalar {
     };
 }
 
-scalar!(i64, Integer);
-scalar!(u64, Unsigned);
-scalar!(bool, Boolean);
-scalar!(Arc<str>, String);
+typed_value!(i64, Integer);
+typed_value!(u64, Unsigned);
+typed_value!(bool, Boolean);
+typed_value!(Arc<str>, String);
 
-impl Scalar for f64 {
+impl TypedValue for f64 {
     fn from_value(value: &FieldValue) -> Option<Self> {
         match value {
             FieldValue::Float(v) => Some(*v),

@@ -1,16 +1,6 @@
-//! What function calls are made of, and what can be wrong with them.
+//! What can be wrong with a call.
 
 use hyperbytedb_domain::FieldType;
-
-/// A literal argument of a function, after the field.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Argument {
-    Number(f64),
-    Integer(i64),
-    /// Nanoseconds.
-    Duration(i64),
-    Text(String),
-}
 
 /// Why an operator cannot be made or cannot go on. The texts are InfluxDB's where it has them.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

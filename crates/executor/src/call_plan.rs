@@ -1,18 +1,18 @@
 //! From a call to the chain of operators that computes it.
 
 use hyperbytedb_domain::FieldType;
-use hyperbytedb_timeseriesql::ast::{Call, DataType, Expr, VarRef};
+use hyperbytedb_functions::{Aggregate, Argument, FillMode, FunctionError, Transformation};
+use hyperbytedb_planner::{PreparedSelect, PreparedSource};
+use hyperbytedb_timeseriesql::ast::{Call, DataType, Expr, Fill, VarRef};
 
 use super::error::ExecError;
 use super::inputs::{Inputs, value_type};
-use super::level::Level;
 use super::missing::fill_number;
+use super::scope::Scope;
 use super::source::Limited;
 use super::ties::TieBreak;
-use hyperbytedb_functions::{Aggregate, Argument, FillMode, FunctionError, Transformation};
-use hyperbytedb_planner::{Fill, PreparedSelect, PreparedSource};
 
-/// One call of a level, ready to be run.
+/// One call of a SELECT, ready to be run.
 #[derive(Debug, Clone)]
 pub(super) struct CallPlan {
     /// The column it works on.
@@ -24,8 +24,8 @@ pub(super) struct CallPlan {
     /// In the order in which points pass them.
     pub stages: Vec<StagePlan>,
     pub output_type: FieldType,
-    /// The level with the range of time that the call reads.
-    pub level: Level,
+    /// The scope, with the range of time that the call reads.
+    pub scope: Scope,
 }
 
 #[derive(Debug, Clone)]
@@ -53,11 +53,11 @@ impl CallPlan {
     pub fn new(
         call: &Call,
         select: &PreparedSelect,
-        level: &Level,
+        scope: &Scope,
         inputs: &mut Inputs,
     ) -> Result<Option<Self>, ExecError> {
         let mut builder = Builder {
-            level: level.clone(),
+            scope: scope.clone(),
             only_tables: select.sources.iter().all(|s| matches!(s, PreparedSource::Measurement { .. })),
             stages: Vec::new(),
             grouping: Vec::new(),
@@ -71,7 +71,7 @@ impl CallPlan {
             aux: builder.grouping.iter().chain(&select.aux).map(|r| inputs.add(r)).collect(),
             stages: builder.stages,
             output_type,
-            level: builder.level,
+            scope: builder.scope,
         }))
     }
 
@@ -81,10 +81,10 @@ impl CallPlan {
         let heap = || TieBreak::Heap { texts: self.aux.clone() };
         let Some(StagePlan::Reduce(reduce)) = self.stages.first() else { return heap() };
         let ascending = match reduce.aggregate {
-            First if self.level.interval.is_none() => true,
-            Last if self.level.interval.is_none() => false,
-            First | Last | Max | Min => self.level.ascending,
-            _ if reduce.grouping_aux > 0 => self.level.ascending,
+            First if self.scope.interval.is_none() => true,
+            Last if self.scope.interval.is_none() => false,
+            First | Last | Max | Min => self.scope.ascending,
+            _ if reduce.grouping_aux > 0 => self.scope.ascending,
             _ => return heap(),
         };
         TieBreak::Series { ascending }
@@ -102,7 +102,7 @@ impl CallPlan {
 }
 
 struct Builder {
-    level: Level,
+    scope: Scope,
     only_tables: bool,
     stages: Vec<StagePlan>,
     grouping: Vec<VarRef>,
@@ -152,10 +152,10 @@ impl Builder {
         let Some((driver, input)) = self.argument(call)? else { return Ok(None) };
         // Where points of the wrong type could come, preparing the statement has failed.
         let Ok(output) = aggregate.result_type(input) else { return Ok(None) };
-        let windowed = self.level.interval.is_some();
+        let windowed = self.scope.interval.is_some();
         let keeps_times = aggregate.keeps_times();
         let fills = windowed && !keeps_times && !matches!(aggregate, Aggregate::Distinct);
-        let fill = fill_mode(self.level.fill).filter(|_| fills);
+        let fill = fill_mode(self.scope.fill).filter(|_| fills);
         self.stages.push(StagePlan::Reduce(ReducePlan {
             aggregate,
             input,
@@ -174,14 +174,14 @@ impl Builder {
         call: &Call,
         arguments: &[Argument],
     ) -> Result<Option<(VarRef, FieldType)>, ExecError> {
-        let every = self.level.interval.map(|i| i.every);
+        let every = self.scope.interval.map(|i| i.every);
         let transformation = Transformation::new(&call.name, arguments, every)?;
         if !matches!(
             call.name.as_str(),
             "cumulative_sum" | "integral" | "holt_winters" | "holt_winters_with_fit"
         ) {
             // These need the value before the first window.
-            self.level = self.level.with_leading_window();
+            self.scope = self.scope.with_leading_window();
         }
         let Some((driver, input)) = self.argument(call)? else { return Ok(None) };
         let Ok(output) = transformation.result_type(input) else { return Ok(None) };

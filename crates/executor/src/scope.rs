@@ -1,26 +1,27 @@
-//! The bounds and groupings under which one level of a statement runs: its own, joined with those of the statements
+//! The bounds and groupings under which one SELECT of a nest runs: its own, joined with those of the statements
 //! around it.
 
 use std::cmp::Ordering;
 
 use hyperbytedb_domain::TimeRange;
+use hyperbytedb_functions::{Interval, Windows};
+use hyperbytedb_planner::PreparedSelect;
+use hyperbytedb_timeseriesql::ast::Fill;
 use jiff::tz::TimeZone;
 
 use super::row::Series;
-use hyperbytedb_functions::Windows;
-use hyperbytedb_planner::{Fill, Interval, PreparedSelect};
 
 /// The tags that group rows. A subquery groups by its own tags and by those of the statements around it, but its
 /// rows are ordered by the tags of the outermost statement alone: these make up a bucket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Dimensions {
+pub(super) struct Grouping {
     /// Sorted, each once.
     pub keys: Vec<String>,
     /// Positions in `keys` of the outermost statement's tags, in their order.
     pub bucket: Vec<usize>,
 }
 
-impl Dimensions {
+impl Grouping {
     fn outermost(keys: &[String]) -> Self {
         let keys = sorted(keys.to_vec());
         let bucket = (0..keys.len()).collect();
@@ -64,8 +65,8 @@ fn sorted(mut keys: Vec<String>) -> Vec<String> {
 
 /// How one statement of the nest runs.
 #[derive(Debug, Clone)]
-pub(super) struct Level {
-    pub dimensions: Dimensions,
+pub(super) struct Scope {
+    pub grouping: Grouping,
     pub range: TimeRange,
     pub interval: Option<Interval>,
     pub zone: Option<TimeZone>,
@@ -77,12 +78,12 @@ pub(super) struct Level {
     pub soffset: usize,
 }
 
-impl Level {
+impl Scope {
     pub fn outermost(select: &PreparedSelect) -> Self {
         // Nulls are not written, so INTO needs no windows filled with them.
         let fill = if select.into.is_some() && select.fill == Fill::Null { Fill::None } else { select.fill };
         Self {
-            dimensions: Dimensions::outermost(&select.dimensions),
+            grouping: Grouping::outermost(&select.dimensions),
             range: select.time.range,
             interval: select.interval,
             zone: select.zone.clone(),
@@ -95,11 +96,11 @@ impl Level {
         }
     }
 
-    /// The level of a subquery within this one.
+    /// That of a subquery within this one.
     pub fn inner(&self, select: &PreparedSelect) -> Self {
         let own = select.time.range;
         Self {
-            dimensions: self.dimensions.inner(&select.dimensions),
+            grouping: self.grouping.inner(&select.dimensions),
             range: TimeRange { min: own.min.max(self.range.min), max: own.max.min(self.range.max) },
             interval: select.interval.or(self.interval),
             zone: select.zone.clone(),
@@ -113,28 +114,22 @@ impl Level {
         }
     }
 
-    /// The same level reading one window more at the end where it begins. Like InfluxDB's, an unbounded start wraps
+    /// The same scope reading one window more at the end where it begins. Like InfluxDB's, an unbounded start wraps
     /// around, so that nothing is read.
     pub fn with_leading_window(&self) -> Self {
-        let mut level = self.clone();
+        let mut scope = self.clone();
         if let Some(interval) = self.interval {
             if self.ascending {
-                level.range.min = self.range.min.wrapping_sub(interval.every);
+                scope.range.min = self.range.min.wrapping_sub(interval.every);
             } else {
-                level.range.max = self.range.max.wrapping_add(interval.every);
+                scope.range.max = self.range.max.wrapping_add(interval.every);
             }
         }
-        level
+        scope
     }
 
     pub fn windows(&self) -> Windows {
-        Windows {
-            interval: self
-                .interval
-                .map(|i| hyperbytedb_functions::Interval { every: i.every, offset: i.offset }),
-            range: self.range,
-            zone: self.zone.clone(),
-        }
+        Windows { interval: self.interval, range: self.range, zone: self.zone.clone() }
     }
 
     /// Orders as the statement does.
