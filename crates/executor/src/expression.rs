@@ -6,11 +6,11 @@ use hyperbytedb_functions::value::{self, Place};
 use hyperbytedb_timeseriesql::ast::{BinaryOp, Call, Expr, VarRef};
 use hyperbytedb_timeseriesql::regex::Regex;
 
-use super::error::ExecError;
+use crate::error::ExecError;
 
 /// An expression whose names are positions in a row.
 #[derive(Debug, Clone)]
-pub(super) enum BoundExpr {
+pub(crate) enum BoundExpr {
     Slot(usize),
     Literal(FieldValue),
     Binary { op: BinaryOp, left: Box<BoundExpr>, right: Box<BoundExpr>, place: Place },
@@ -19,7 +19,7 @@ pub(super) enum BoundExpr {
 }
 
 /// Where the names of an expression are found.
-pub(super) trait Slots {
+pub(crate) trait Slots {
     /// `None`: the name is null in every row.
     fn variable(&self, variable: &VarRef) -> Option<usize>;
 
@@ -104,7 +104,7 @@ impl BoundExpr {
 }
 
 /// The value of a literal, `None` for anything else.
-pub(super) fn literal(expr: &Expr) -> Option<FieldValue> {
+pub(crate) fn literal(expr: &Expr) -> Option<FieldValue> {
     Some(match expr {
         Expr::Number(n) => FieldValue::Float(*n),
         Expr::Integer(n) => FieldValue::Integer(*n),

@@ -4,11 +4,11 @@ use hyperbytedb_domain::{FieldType, FieldValue};
 use hyperbytedb_functions::go_math;
 use hyperbytedb_timeseriesql::ast::{DataType, Expr, VarRef};
 
-use super::expression::Slots;
+use crate::expression::Slots;
 
 /// Distinct references, each with its position in the rows of the sources.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Inputs {
+pub(crate) struct Inputs {
     pub refs: Vec<VarRef>,
 }
 
@@ -53,7 +53,7 @@ impl Slots for Inputs {
 }
 
 /// The field type a reference of this type yields; tags are strings. `None`: nothing is known.
-pub(super) fn value_type(data_type: Option<DataType>) -> Option<FieldType> {
+pub(crate) fn value_type(data_type: Option<DataType>) -> Option<FieldType> {
     match data_type? {
         DataType::Float => Some(FieldType::Float),
         DataType::Integer => Some(FieldType::Integer),
@@ -65,13 +65,13 @@ pub(super) fn value_type(data_type: Option<DataType>) -> Option<FieldType> {
 }
 
 /// Whether a stored field can be read as another type.
-pub(super) fn can_cast(from: FieldType, to: FieldType) -> bool {
+pub(crate) fn can_cast(from: FieldType, to: FieldType) -> bool {
     let is_number = |t| matches!(t, FieldType::Float | FieldType::Integer | FieldType::Unsigned);
     from == to || (is_number(from) && is_number(to))
 }
 
 /// Numbers become the asked-for kind of number; everything else stays as it is.
-pub(super) fn cast(value: FieldValue, to: FieldType) -> FieldValue {
+pub(crate) fn cast(value: FieldValue, to: FieldType) -> FieldValue {
     use FieldValue::{Float, Integer, Unsigned};
     match (to, value) {
         (FieldType::Float, Integer(v)) => Float(v as f64),
@@ -85,7 +85,7 @@ pub(super) fn cast(value: FieldValue, to: FieldType) -> FieldValue {
 }
 
 /// Whether a value is of a type.
-pub(super) fn has_type(value: &FieldValue, field_type: FieldType) -> bool {
+pub(crate) fn has_type(value: &FieldValue, field_type: FieldType) -> bool {
     matches!(
         (value, field_type),
         (FieldValue::Float(_), FieldType::Float)

@@ -4,14 +4,18 @@
 //! InfluxQL defines a series at a time: windows, selectors, transformations, fill, joining the results of several
 //! calls, limits, subqueries. Rows stream through them; what they hold is bounded by windows and groups, not by rows.
 //!
-//! * [`scan`]: rows of one table, read in [`slices`] where they are many; [`subquery`]: of a subquery; [`merge`],
-//!   [`source`]: of all sources together
-//! * [`ties`]: rows of one time in InfluxDB's order; [`shards`]: where its answers depend on shards
-//! * [`predicate`]: conditions for the engine; [`pushdown`]: aggregation in the engine
-//! * [`raw`]: statements without calls
-//! * [`call_plan`], [`stage`], [`pipeline`], [`part`], [`aggregate`]: statements with calls
-//! * [`limit`], [`series_limit`], [`missing`], [`expression`]: what rows go through
-//! * [`emit`]: blocks for the client
+//! The folders are the stages of a statement, in the order in which rows pass them:
+//!
+//! * [`scan`]: one table, read in slices where it is large
+//! * [`order`]: rows of one time in InfluxDB's order; several streams as one
+//! * [`limits`]: LIMIT and SLIMIT where InfluxDB applies them
+//! * [`sources`]: the rows of all tables and subqueries together
+//! * [`windows`]: operators over windows; [`calls`]: what a call is made of, and what several make together
+//! * [`select`]: the rows of one SELECT at any depth of a nest
+//! * [`output`]: blocks for the client, EXPLAIN
+//!
+//! A [`scope`] holds the bounds that the statements of a nest put on each other; the [`runtime`] is what all operators of a
+//! statement share.
 
 use std::rc::Rc;
 
@@ -20,39 +24,25 @@ use hyperbytedb_domain::ports::QueryPort;
 
 use hyperbytedb_planner::PreparedSelect;
 
-mod aggregate;
-mod call_plan;
-mod column_reader;
-mod context;
-mod emit;
+mod calls;
 mod error;
-mod explain;
 mod expression;
 mod inputs;
-mod limit;
-mod merge;
-mod missing;
-mod part;
-mod pipeline;
-mod predicate;
-mod pushdown;
-mod raw;
+mod limits;
+mod order;
+mod output;
 mod row;
+mod runtime;
 mod scan;
 mod scope;
 mod select;
-mod series_limit;
-mod shards;
-mod slices;
-mod source;
-mod stage;
-mod subquery;
-mod ties;
+mod sources;
+mod windows;
 
-pub use context::{ExecOptions, ExecStats, NeedsMerge};
-pub use emit::Blocks;
 pub use error::ExecError;
-pub use explain::explain;
+pub use output::blocks::Blocks;
+pub use output::explain::explain;
+pub use runtime::{ExecOptions, ExecStats, NeedsMerge};
 
 /// Starts a SELECT. The points it is to see must be in the engine; scans begin with the first block asked for.
 ///
@@ -64,8 +54,8 @@ pub fn execute<'a>(
     context: &'a QueryContext,
     options: &'a ExecOptions,
 ) -> Result<Blocks<'a>, ExecError> {
-    let counters = Rc::new(context::Counters::default());
-    let budget = context::PointBudget::new(options.max_buffered_points);
-    let runtime = context::Runtime { engine, needs_merge, context, options, counters, budget };
+    let counters = Rc::new(runtime::Counters::default());
+    let budget = runtime::PointBudget::new(options.max_buffered_points);
+    let runtime = runtime::Runtime { engine, needs_merge, context, options, counters, budget };
     Blocks::new(&runtime, plan)
 }

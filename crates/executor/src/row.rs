@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use hyperbytedb_domain::FieldValue;
 
-use super::error::ExecError;
+use crate::error::ExecError;
 
 /// A measurement name with the values of the GROUP BY tags, in the order of their sorted keys; a missing tag is empty.
 #[derive(Debug, Clone)]
-pub(super) struct Series {
+pub(crate) struct Series {
     pub name: Arc<str>,
     pub tags: Arc<[Arc<str>]>,
 }
@@ -72,20 +72,20 @@ impl Hash for Series {
 
 /// One row; a buffer that streams overwrite.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Row {
+pub(crate) struct Row {
     pub series: Series,
     pub time: i64,
     pub values: Vec<FieldValue>,
 }
 
 /// A source of rows. Dropping it stops the work behind it.
-pub(super) trait RowStream {
+pub(crate) trait RowStream {
     /// Overwrites `row` with the next row; `false` at the end.
     fn next_row(&mut self, row: &mut Row) -> Result<bool, ExecError>;
 }
 
 /// No rows.
-pub(super) struct Empty;
+pub(crate) struct Empty;
 
 impl RowStream for Empty {
     fn next_row(&mut self, _: &mut Row) -> Result<bool, ExecError> {

@@ -9,12 +9,12 @@ use hyperbytedb_planner::PreparedSelect;
 use hyperbytedb_timeseriesql::ast::Fill;
 use jiff::tz::TimeZone;
 
-use super::row::Series;
+use crate::row::Series;
 
 /// The tags that group rows. A subquery groups by its own tags and by those of the statements around it, but its
 /// rows are ordered by the tags of the outermost statement alone: these make up a bucket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Grouping {
+pub(crate) struct Grouping {
     /// Sorted, each once.
     pub keys: Vec<String>,
     /// Positions in `keys` of the outermost statement's tags, in their order.
@@ -65,7 +65,7 @@ fn sorted(mut keys: Vec<String>) -> Vec<String> {
 
 /// How one statement of the nest runs.
 #[derive(Debug, Clone)]
-pub(super) struct Scope {
+pub(crate) struct Scope {
     pub grouping: Grouping,
     pub range: TimeRange,
     pub interval: Option<Interval>,

@@ -10,7 +10,7 @@ const YEAR_ONE_NS: i128 = 62_135_596_800 * 1_000_000_000;
 
 /// Shards of one duration.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shards {
+pub(crate) struct Shards {
     duration: i64,
 }
 

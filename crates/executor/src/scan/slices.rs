@@ -18,9 +18,9 @@ use hyperbytedb_domain::scan::{
 };
 use hyperbytedb_domain::{EngineError, FieldValue, SeriesId, Tags, TimeRange};
 
-use super::column_reader::ColumnReader;
-use super::context::Runtime;
-use super::error::ExecError;
+use crate::error::ExecError;
+use crate::runtime::Runtime;
+use crate::scan::column_reader::ColumnReader;
 
 /// Windows that a span of time is counted in.
 const WINDOWS: i128 = 1024;
@@ -73,7 +73,7 @@ struct Slice {
 }
 
 /// The batches of a row scan.
-pub(super) struct Slices {
+pub(crate) struct Slices {
     /// The innermost last.
     cuts: Vec<Cut>,
     current: Option<Slice>,

@@ -10,17 +10,17 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 use hyperbytedb_domain::FieldValue;
 
-use super::error::ExecError;
-use super::row::{Row, RowStream, Series};
-use super::scan::TableRows;
-use super::scope::Scope;
+use crate::error::ExecError;
+use crate::row::{Row, RowStream, Series};
+use crate::scan::row_plan::TableRows;
+use crate::scope::Scope;
 
 /// Rows of a group that are held to be put in order.
 const GROUP_ROWS_MAX: usize = 65_536;
 
 /// What decides between rows of one time.
 #[derive(Debug, Clone)]
-pub(super) enum TieBreak {
+pub(crate) enum TieBreak {
     /// InfluxDB's heap of cursors. These inputs, by position, come before it as far as they are strings.
     Heap { texts: Vec<usize> },
     /// The order of the series.
@@ -28,7 +28,7 @@ pub(super) enum TieBreak {
 }
 
 /// Rows of a table with ties in InfluxDB's order.
-pub(super) struct TieOrder<'a> {
+pub(crate) struct TieOrder<'a> {
     rows: TableRows<'a>,
     scope: Scope,
     tie_break: TieBreak,

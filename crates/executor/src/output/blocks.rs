@@ -6,11 +6,11 @@ use hyperbytedb_domain::FieldValue;
 use hyperbytedb_domain::result::{ResultZone, SeriesBlock};
 use hyperbytedb_planner::PreparedSelect;
 
-use super::context::{Counters, ExecStats, Runtime};
-use super::error::ExecError;
-use super::row::{Row, RowStream, Series};
-use super::scope::Scope;
-use super::select;
+use crate::error::ExecError;
+use crate::row::{Row, RowStream, Series};
+use crate::runtime::{Counters, ExecStats, Runtime};
+use crate::scope::Scope;
+use crate::select;
 
 /// A running SELECT: an iterator of blocks. Dropping it stops the work.
 pub struct Blocks<'a> {
@@ -33,7 +33,7 @@ enum State {
 }
 
 impl<'a> Blocks<'a> {
-    pub(super) fn new(runtime: &Runtime<'a>, plan: &'a PreparedSelect) -> Result<Self, ExecError> {
+    pub(crate) fn new(runtime: &Runtime<'a>, plan: &'a PreparedSelect) -> Result<Self, ExecError> {
         let scope = Scope::outermost(plan);
         Ok(Self {
             rows: select::rows(runtime, plan, &scope)?,

@@ -1,25 +1,27 @@
 //! The sources of a SELECT as one stream of rows.
 
+pub(crate) mod subquery;
+
 use std::sync::Arc;
 
 use hyperbytedb_planner::{PreparedSelect, PreparedSource};
 
-use super::context::Runtime;
-use super::error::ExecError;
-use super::inputs::Inputs;
-use super::limit::{self, ShardLimited};
-use super::merge::{Chain, Merge};
-use super::row::{Empty, RowStream};
-use super::scan::{RowPlan, TableRows, TableSource};
-use super::scope::Scope;
-use super::series_limit::SeriesLimit;
-use super::shards::Shards;
-use super::subquery::SubqueryRows;
-use super::ties::{TieBreak, TieOrder};
+use crate::error::ExecError;
+use crate::inputs::Inputs;
+use crate::limits::rows::{self as limit, ShardLimited};
+use crate::limits::series::SeriesLimit;
+use crate::order::merge::{Chain, Merge};
+use crate::order::ties::{TieBreak, TieOrder};
+use crate::row::{Empty, RowStream};
+use crate::runtime::Runtime;
+use crate::scan::row_plan::{RowPlan, TableRows, TableSource};
+use crate::scan::shards::Shards;
+use crate::scope::Scope;
+use crate::sources::subquery::SubqueryRows;
 
 /// What a SELECT asks of its sources.
 #[derive(Debug)]
-pub(super) struct Request<'r> {
+pub(crate) struct Request<'r> {
     pub scope: &'r Scope,
     pub inputs: &'r Inputs,
     /// Rows of a table without any of these inputs are left out.
@@ -30,7 +32,7 @@ pub(super) struct Request<'r> {
 
 /// Where LIMIT and OFFSET of a statement stop the reading of its tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limited {
+pub(crate) enum Limited {
     /// Nowhere: they apply to what calls make of the rows.
     No,
     /// The rows are those of the statement.
@@ -40,7 +42,7 @@ pub(super) enum Limited {
 }
 
 /// The tables of a statement by measurement, in the order in which their rows come; `None` if it reads subqueries.
-pub(super) fn tables_by_name(select: &PreparedSelect, scope: &Scope) -> Option<Vec<Vec<TableSource>>> {
+pub(crate) fn tables_by_name(select: &PreparedSelect, scope: &Scope) -> Option<Vec<Vec<TableSource>>> {
     let mut tables = Vec::new();
     for source in &select.sources {
         match source {
@@ -55,7 +57,7 @@ pub(super) fn tables_by_name(select: &PreparedSelect, scope: &Scope) -> Option<V
 }
 
 /// The rows of all sources, in order.
-pub(super) fn rows<'a>(
+pub(crate) fn rows<'a>(
     runtime: &Runtime<'a>,
     select: &'a PreparedSelect,
     request: &Request<'_>,

@@ -4,16 +4,16 @@ use hyperbytedb_domain::ports::QueryPort;
 use hyperbytedb_planner::{PreparedSelect, PreparedSource};
 use hyperbytedb_timeseriesql::ast::{Expr, Fill};
 
-use super::aggregate;
-use super::call_plan::{CallPlan, StagePlan};
-use super::context::ExecOptions;
-use super::error::ExecError;
-use super::inputs::Inputs;
-use super::part;
-use super::pushdown;
-use super::raw;
-use super::scan::{RowPlan, TableSource};
-use super::scope::Scope;
+use crate::calls::call_plan::{CallPlan, StagePlan};
+use crate::calls::part;
+use crate::calls::pushdown;
+use crate::error::ExecError;
+use crate::inputs::Inputs;
+use crate::runtime::ExecOptions;
+use crate::scan::row_plan::{RowPlan, TableSource};
+use crate::scope::Scope;
+use crate::select::aggregate;
+use crate::select::raw;
 
 /// The plan of a SELECT as lines of text, subqueries indented.
 pub fn explain(

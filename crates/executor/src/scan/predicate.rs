@@ -8,18 +8,18 @@ use hyperbytedb_domain::scan::{CompareOp, Operand, Predicate};
 use hyperbytedb_domain::{FieldType, FieldValue};
 use hyperbytedb_timeseriesql::ast::{BinaryOp, DataType, Expr, VarRef};
 
-use super::expression::literal;
-use super::inputs::value_type;
+use crate::expression::literal;
+use crate::inputs::value_type;
 
 /// A condition on one table, cut in two; a row has to meet both.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Split {
+pub(crate) struct Split {
     pub pushed: Option<Predicate>,
     pub residual: Option<Expr>,
 }
 
 /// Cuts a condition into the terms the engine evaluates exactly and the rest.
-pub(super) fn split(condition: &Expr, table: &Table) -> Split {
+pub(crate) fn split(condition: &Expr, table: &Table) -> Split {
     let mut pushed = Vec::new();
     let mut residual: Option<Expr> = None;
     for term in conjuncts(condition) {
@@ -54,7 +54,7 @@ fn conjuncts(expr: &Expr) -> Vec<&Expr> {
 }
 
 /// The part of a condition that InfluxDB resolves by series alone: a superset of the rows that meet it.
-pub(super) fn series_part(condition: &Expr, table: &Table) -> Option<Predicate> {
+pub(crate) fn series_part(condition: &Expr, table: &Table) -> Option<Predicate> {
     let mut terms: Vec<Predicate> =
         conjuncts(condition).into_iter().filter_map(|term| convert(term, table)).filter(on_tags).collect();
     match terms.len() {

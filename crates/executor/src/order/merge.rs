@@ -3,12 +3,12 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
-use super::error::ExecError;
-use super::row::{Row, RowStream};
-use super::scope::Scope;
+use crate::error::ExecError;
+use crate::row::{Row, RowStream};
+use crate::scope::Scope;
 
 /// Streams whose rows follow each other; each is dropped when it ends.
-pub(super) struct Chain<'a> {
+pub(crate) struct Chain<'a> {
     streams: VecDeque<Box<dyn RowStream + 'a>>,
 }
 
@@ -31,7 +31,7 @@ impl RowStream for Chain<'_> {
 }
 
 /// Streams merged by bucket and time; at the same time the rows of an earlier stream come first.
-pub(super) struct Merge<'a> {
+pub(crate) struct Merge<'a> {
     scope: Scope,
     inputs: Vec<Input<'a>>,
     started: bool,

@@ -10,7 +10,7 @@ use hyperbytedb_domain::ports::{BatchStream, QueryPort};
 use hyperbytedb_domain::scan::{Scan, SortBound};
 use hyperbytedb_domain::{QueryContext, TimeRange};
 
-use super::error::ExecError;
+use crate::error::ExecError;
 
 /// Whether rows of a table may be stored apart within a time range ([`Scan::merge_duplicates`]).
 pub type NeedsMerge<'a> = dyn Fn(&Table, TimeRange) -> bool + 'a;
@@ -56,7 +56,7 @@ pub struct ExecStats {
 
 /// Shared by the operators of one statement.
 #[derive(Clone)]
-pub(super) struct Runtime<'a> {
+pub(crate) struct Runtime<'a> {
     pub engine: &'a dyn QueryPort,
     pub needs_merge: &'a NeedsMerge<'a>,
     pub context: &'a QueryContext,
@@ -67,7 +67,7 @@ pub(super) struct Runtime<'a> {
 
 /// How many points the operators of a statement may hold, and how many they do.
 #[derive(Debug)]
-pub(super) struct PointBudget {
+pub(crate) struct PointBudget {
     max: usize,
     held: Cell<usize>,
 }
@@ -80,7 +80,7 @@ impl PointBudget {
 
 /// What one operator holds of the budget; given back when it goes.
 #[derive(Debug)]
-pub(super) struct HeldPoints {
+pub(crate) struct HeldPoints {
     budget: Rc<PointBudget>,
     points: usize,
 }
@@ -119,7 +119,7 @@ impl Drop for HeldPoints {
 }
 
 /// Asks now and then whether the statement is still wanted, in loops that do not wait for the engine.
-pub(super) struct Pace<'a> {
+pub(crate) struct Pace<'a> {
     context: &'a QueryContext,
     steps: u32,
 }
@@ -142,7 +142,7 @@ impl<'a> Pace<'a> {
 }
 
 #[derive(Default)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     scans: Cell<u64>,
     rows: Cell<u64>,
     bytes: Cell<u64>,

@@ -2,16 +2,16 @@
 
 use hyperbytedb_planner::PreparedSelect;
 
-use super::context::Runtime;
-use super::error::ExecError;
-use super::expression::BoundExpr;
-use super::inputs::Inputs;
-use super::limit::RowLimit;
-use super::missing::{Missing, Slot};
-use super::row::{Empty, Row, RowStream};
-use super::scope::Scope;
-use super::source::{self, Limited, Request};
-use super::ties::TieBreak;
+use crate::error::ExecError;
+use crate::expression::BoundExpr;
+use crate::inputs::Inputs;
+use crate::limits::rows::RowLimit;
+use crate::order::ties::TieBreak;
+use crate::row::{Empty, Row, RowStream};
+use crate::runtime::Runtime;
+use crate::scope::Scope;
+use crate::select::missing::{Missing, Slot};
+use crate::sources::{self, Limited, Request};
 
 /// Evaluates the fields of each row.
 struct RawRows<'a> {
@@ -23,7 +23,7 @@ struct RawRows<'a> {
 }
 
 /// The columns that the fields are made of.
-pub(super) fn inputs(select: &PreparedSelect) -> Inputs {
+pub(crate) fn inputs(select: &PreparedSelect) -> Inputs {
     let mut inputs = Inputs::default();
     select.fields.iter().for_each(|field| inputs.add_all(&field.expr));
     inputs
@@ -37,7 +37,7 @@ fn by_name(inputs: &Inputs) -> Vec<usize> {
 }
 
 /// The rows of a raw SELECT.
-pub(super) fn rows<'a>(
+pub(crate) fn rows<'a>(
     runtime: &Runtime<'a>,
     select: &'a PreparedSelect,
     scope: &Scope,
@@ -57,7 +57,7 @@ pub(super) fn rows<'a>(
     let fields =
         select.fields.iter().map(|f| BoundExpr::field(&f.expr, &inputs)).collect::<Result<_, _>>()?;
     Ok(Box::new(RawRows {
-        rows: source::rows(runtime, select, &request)?,
+        rows: sources::rows(runtime, select, &request)?,
         limit: RowLimit::new(scope),
         fields,
         missing: Missing::new(scope.fill, inputs.refs.iter().map(Slot::of)),

@@ -1,15 +1,18 @@
 //! One SELECT as a stream of rows, at any depth of a nest.
 
+pub(crate) mod aggregate;
+pub(crate) mod missing;
+pub(crate) mod raw;
+
 use hyperbytedb_planner::PreparedSelect;
 
-use super::context::Runtime;
-use super::error::ExecError;
-use super::row::RowStream;
-use super::scope::Scope;
-use super::{aggregate, raw};
+use crate::error::ExecError;
+use crate::row::RowStream;
+use crate::runtime::Runtime;
+use crate::scope::Scope;
 
 /// The rows of a SELECT: a value for each of its fields. Not a number stays, for the statement around it.
-pub(super) fn rows<'a>(
+pub(crate) fn rows<'a>(
     runtime: &Runtime<'a>,
     select: &'a PreparedSelect,
     scope: &Scope,

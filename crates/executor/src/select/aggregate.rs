@@ -4,15 +4,15 @@ use hyperbytedb_domain::FieldValue;
 use hyperbytedb_planner::PreparedSelect;
 use hyperbytedb_timeseriesql::ast::{Call, DataType, VarRef};
 
-use super::call_plan::CallPlan;
-use super::context::Runtime;
-use super::error::ExecError;
-use super::expression::{BoundExpr, Slots};
-use super::inputs::{Inputs, value_type};
-use super::missing::{Missing, Slot};
-use super::part::{Part, PartRow};
-use super::row::{Empty, Row, RowStream, Series};
-use super::scope::Scope;
+use crate::calls::call_plan::CallPlan;
+use crate::calls::part::{Part, PartRow};
+use crate::error::ExecError;
+use crate::expression::{BoundExpr, Slots};
+use crate::inputs::{Inputs, value_type};
+use crate::row::{Empty, Row, RowStream, Series};
+use crate::runtime::Runtime;
+use crate::scope::Scope;
+use crate::select::missing::{Missing, Slot};
 
 /// Joins the points of the calls by series and time and evaluates the fields.
 struct AggregateRows<'a> {
@@ -49,7 +49,7 @@ impl Slots for CallSlots<'_> {
 }
 
 /// The rows of a SELECT with calls.
-pub(super) fn rows<'a>(
+pub(crate) fn rows<'a>(
     runtime: &Runtime<'a>,
     select: &'a PreparedSelect,
     scope: &Scope,
@@ -83,7 +83,7 @@ fn call_slot(plan: Option<&CallPlan>, known: Option<DataType>) -> Slot {
     }
 }
 
-pub(super) fn call_plans(
+pub(crate) fn call_plans(
     select: &PreparedSelect,
     scope: &Scope,
     inputs: &mut Inputs,
@@ -96,7 +96,7 @@ pub(super) fn call_plans(
 type PartPlan = (Vec<usize>, Vec<CallPlan>);
 
 /// Calls that read the same range of time share a part.
-pub(super) fn part_plans(plans: Vec<Option<CallPlan>>) -> Vec<PartPlan> {
+pub(crate) fn part_plans(plans: Vec<Option<CallPlan>>) -> Vec<PartPlan> {
     let mut parts: Vec<PartPlan> = Vec::new();
     for (slot, plan) in plans.into_iter().enumerate() {
         let Some(plan) = plan else { continue };

@@ -15,21 +15,21 @@ use hyperbytedb_timeseriesql::ast::Expr;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::call_plan::{CallPlan, ReducePlan, StagePlan};
-use super::column_reader::ColumnReader;
-use super::context::Runtime;
-use super::error::ExecError;
-use super::predicate;
-use super::row::Series;
-use super::scan::TableSource;
-use super::scope::Scope;
-use super::series_limit::SeriesLimit;
-use super::source;
-use super::stage::shown_start;
+use crate::calls::call_plan::{CallPlan, ReducePlan, StagePlan};
+use crate::error::ExecError;
+use crate::limits::series::SeriesLimit;
+use crate::row::Series;
+use crate::runtime::Runtime;
+use crate::scan::column_reader::ColumnReader;
+use crate::scan::predicate;
+use crate::scan::row_plan::TableSource;
+use crate::scope::Scope;
+use crate::sources;
+use crate::windows::stage::shown_start;
 
 /// The aggregation of one table.
 #[derive(Debug)]
-pub(super) struct AggregatePlan {
+pub(crate) struct AggregatePlan {
     pub scan: Scan,
     name: Arc<str>,
     /// For each GROUP BY key whether the table has it; the scanned tags are those it has.
@@ -52,9 +52,9 @@ struct PointColumns {
 }
 
 /// The aggregations that answer these calls, one a measurement, in order; `None` where Rust has to reduce rows.
-pub(super) fn plan(select: &PreparedSelect, calls: &[CallPlan]) -> Option<Vec<AggregatePlan>> {
+pub(crate) fn plan(select: &PreparedSelect, calls: &[CallPlan]) -> Option<Vec<AggregatePlan>> {
     let scope = &calls.first()?.scope;
-    let measurements = source::tables_by_name(select, scope)?;
+    let measurements = sources::tables_by_name(select, scope)?;
     let reduces = calls.iter().map(reduce_of).collect::<Option<Vec<_>>>()?;
     if scope.range.is_empty() {
         return None;
@@ -73,7 +73,7 @@ pub(super) fn plan(select: &PreparedSelect, calls: &[CallPlan]) -> Option<Vec<Ag
 }
 
 /// Whether SLIMIT lets the engine aggregate over shards; it lists the tag sets.
-pub(super) fn allows_limits(runtime: &Runtime<'_>, plans: &mut [AggregatePlan]) -> Result<bool, ExecError> {
+pub(crate) fn allows_limits(runtime: &Runtime<'_>, plans: &mut [AggregatePlan]) -> Result<bool, ExecError> {
     for plan in plans {
         if !plan.has_uniform_limit(runtime)? {
             return Ok(false);
@@ -269,7 +269,7 @@ fn timestamp(nanoseconds: i64) -> Option<Timestamp> {
 }
 
 /// Reduced points of all measurements.
-pub(super) struct AggregatePoints<'a> {
+pub(crate) struct AggregatePoints<'a> {
     runtime: Runtime<'a>,
     plans: VecDeque<AggregatePlan>,
     scope: Scope,

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use hyperbytedb_domain::{EngineError, FieldValue};
 
 /// A column of a batch, ready to be read row by row.
-pub(super) enum ColumnReader {
+pub(crate) enum ColumnReader {
     Float(Float64Array),
     Integer(Int64Array),
     Unsigned(UInt64Array),

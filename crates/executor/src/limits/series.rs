@@ -11,21 +11,21 @@ use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::scan::{AggregateScan, Scan, ScanOutput, TagId};
 use hyperbytedb_timeseriesql::ast::Expr;
 
-use super::column_reader::ColumnReader;
-use super::context::{HeldPoints, Runtime};
-use super::error::ExecError;
-use super::predicate;
-use super::row::Series;
-use super::scan::TableSource;
-use super::scope::{Grouping, Scope};
-use super::shards::Shards;
+use crate::error::ExecError;
+use crate::row::Series;
+use crate::runtime::{HeldPoints, Runtime};
+use crate::scan::column_reader::ColumnReader;
+use crate::scan::predicate;
+use crate::scan::row_plan::TableSource;
+use crate::scan::shards::Shards;
+use crate::scope::{Grouping, Scope};
 
 /// The values of the outermost GROUP BY tags.
 type TagSet = Box<[Arc<str>]>;
 
 /// The tag sets of one table that a SELECT may show.
 #[derive(Debug)]
-pub(super) struct SeriesLimit {
+pub(crate) struct SeriesLimit {
     grouping: Grouping,
     /// For each tag of the outermost GROUP BY its name, and the table's tag if it has one.
     tags: Vec<(String, Option<TagId>)>,

@@ -9,14 +9,14 @@ use hyperbytedb_functions::{
     FillMode, GapFill, Point, Reducer, Transform, Transformation, Window, Windows, ZERO_TIME,
 };
 
-use super::call_plan::ReducePlan;
-use super::context::{HeldPoints, PointBudget, Runtime};
-use super::error::ExecError;
-use super::row::Series;
-use super::scope::Scope;
+use crate::calls::call_plan::ReducePlan;
+use crate::error::ExecError;
+use crate::row::Series;
+use crate::runtime::{HeldPoints, PointBudget, Runtime};
+use crate::scope::Scope;
 
 /// Receives the points of an operator with their groups; may break off.
-pub(super) type Emit<'e> = dyn FnMut(&Series, Point) -> ControlFlow<()> + 'e;
+pub(crate) type Emit<'e> = dyn FnMut(&Series, Point) -> ControlFlow<()> + 'e;
 
 /// One operator of each group, made when the group is first seen.
 struct Groups<T> {
@@ -73,7 +73,7 @@ struct Member {
 }
 
 /// Aggregates and selectors: the points of a window in, few points out when the window ends.
-pub(super) struct Reduce {
+pub(crate) struct Reduce {
     plan: ReducePlan,
     scope: Scope,
     windows: Windows,
@@ -195,12 +195,12 @@ impl Reduce {
 }
 
 /// A start without a lower bound is shown as 1970.
-pub(super) fn shown_start(start: i64) -> i64 {
+pub(crate) fn shown_start(start: i64) -> i64 {
     if start <= hyperbytedb_domain::time::MIN_TIME { 0 } else { start }
 }
 
 /// Transformations: each group's points through an operator of its own.
-pub(super) struct Transforming<'a> {
+pub(crate) struct Transforming<'a> {
     transformation: Transformation,
     input: FieldType,
     scope: Scope,
@@ -267,7 +267,7 @@ impl<'a> Transforming<'a> {
 }
 
 /// GapFill. Like InfluxDB's, it ends a group whenever another one comes.
-pub(super) struct Filling {
+pub(crate) struct Filling {
     fill: GapFill,
     group: Option<Series>,
     latest: Option<i64>,

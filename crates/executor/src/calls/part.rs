@@ -3,19 +3,19 @@
 use hyperbytedb_functions::Point;
 use hyperbytedb_planner::PreparedSelect;
 
-use super::call_plan::CallPlan;
-use super::context::Runtime;
-use super::error::ExecError;
-use super::inputs::Inputs;
-use super::pipeline::Pipeline;
-use super::pushdown::{self, AggregatePoints};
-use super::row::{Row, RowStream, Series};
-use super::scope::Scope;
-use super::source::{self, Limited, Request};
-use super::ties::TieBreak;
+use crate::calls::call_plan::CallPlan;
+use crate::calls::pipeline::Pipeline;
+use crate::calls::pushdown::{self, AggregatePoints};
+use crate::error::ExecError;
+use crate::inputs::Inputs;
+use crate::order::ties::TieBreak;
+use crate::row::{Row, RowStream, Series};
+use crate::runtime::Runtime;
+use crate::scope::Scope;
+use crate::sources::{self, Limited, Request};
 
 /// The calls of a SELECT with one and the same range of time.
-pub(super) struct Part<'a> {
+pub(crate) struct Part<'a> {
     feed: Feed<'a>,
     pipelines: Vec<Pipeline<'a>>,
     scope: Scope,
@@ -26,7 +26,7 @@ pub(super) struct Part<'a> {
 }
 
 /// Points of one series and time, one slot a call.
-pub(super) struct PartRow {
+pub(crate) struct PartRow {
     pub series: Series,
     pub time: i64,
     pub points: Vec<Option<Point>>,
@@ -74,7 +74,7 @@ impl Feed<'_> {
 }
 
 /// Inputs without which a row is of no use to any call.
-pub(super) fn required(calls: &[CallPlan]) -> Vec<usize> {
+pub(crate) fn required(calls: &[CallPlan]) -> Vec<usize> {
     calls.iter().map(|call| call.driver_input).collect()
 }
 
@@ -107,7 +107,7 @@ impl<'a> Part<'a> {
                     _ => (TieBreak::Heap { texts: Vec::new() }, Limited::No),
                 };
                 let request = Request { scope: reading, inputs, required: &required, tie_break, limited };
-                Feed::Rows { stream: source::rows(runtime, select, &request)?, row: Row::default() }
+                Feed::Rows { stream: sources::rows(runtime, select, &request)?, row: Row::default() }
             }
         };
         Ok(Self {

@@ -6,14 +6,14 @@ use std::ops::ControlFlow;
 use hyperbytedb_domain::FieldValue;
 use hyperbytedb_functions::Point;
 
-use super::call_plan::{CallPlan, StagePlan};
-use super::context::{HeldPoints, Pace, Runtime};
-use super::error::ExecError;
-use super::inputs::{cast, has_type};
-use super::limit::RowLimit;
-use super::row::{Row, Series};
-use super::scope::Scope;
-use super::stage::{Filling, Reduce, Transforming};
+use crate::calls::call_plan::{CallPlan, StagePlan};
+use crate::error::ExecError;
+use crate::inputs::{cast, has_type};
+use crate::limits::rows::RowLimit;
+use crate::row::{Row, Series};
+use crate::runtime::{HeldPoints, Pace, Runtime};
+use crate::scope::Scope;
+use crate::windows::stage::{Filling, Reduce, Transforming};
 
 enum Stage<'a> {
     Reduce(Reduce),
@@ -22,7 +22,7 @@ enum Stage<'a> {
 }
 
 /// The operators of one call and the points they have produced.
-pub(super) struct Pipeline<'a> {
+pub(crate) struct Pipeline<'a> {
     plan: CallPlan,
     stages: Vec<Stage<'a>>,
     /// The time of the latest input of the bucket.

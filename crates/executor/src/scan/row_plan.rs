@@ -7,24 +7,24 @@ use hyperbytedb_domain::scan::{FieldId, RowScan, Scan, ScanOutput, TagId};
 use hyperbytedb_domain::{FieldType, FieldValue};
 use hyperbytedb_timeseriesql::ast::{DataType, Expr, VarRef};
 
-use super::column_reader::ColumnReader;
-use super::context::Runtime;
-use super::error::ExecError;
-use super::expression::BoundExpr;
-use super::inputs::{Inputs, can_cast, cast, value_type};
-use super::predicate::{self, Split};
-use super::row::{Row, RowStream, Series};
-use super::scope::Scope;
-use super::series_limit::SeriesLimit;
-use super::shards::Shards;
-use super::slices::Slices;
+use crate::error::ExecError;
+use crate::expression::BoundExpr;
+use crate::inputs::{Inputs, can_cast, cast, value_type};
+use crate::limits::series::SeriesLimit;
+use crate::row::{Row, RowStream, Series};
+use crate::runtime::Runtime;
+use crate::scan::column_reader::ColumnReader;
+use crate::scan::predicate::{self, Split};
+use crate::scan::shards::Shards;
+use crate::scan::slices::Slices;
+use crate::scope::Scope;
 
 /// Rows read past a limit.
 const TIE_ROWS_AHEAD: u64 = 64;
 
 /// What one SELECT reads from one table.
 #[derive(Debug, Clone)]
-pub(super) struct TableSource {
+pub(crate) struct TableSource {
     pub name: Arc<str>,
     pub table: Arc<Table>,
 }
@@ -45,7 +45,7 @@ enum Origin {
 
 /// A row scan and how its columns become values.
 #[derive(Debug)]
-pub(super) struct RowPlan {
+pub(crate) struct RowPlan {
     pub scan: Scan,
     /// For each GROUP BY key its position among the scanned tags.
     group: Vec<Option<usize>>,
@@ -203,14 +203,14 @@ struct Offset<'a> {
     base: usize,
 }
 
-impl super::expression::Slots for Offset<'_> {
+impl crate::expression::Slots for Offset<'_> {
     fn variable(&self, variable: &VarRef) -> Option<usize> {
         Some(self.base + self.inputs.position(variable)?)
     }
 }
 
 /// The rows of a [`RowPlan`], as the engine streams them.
-pub(super) struct TableRows<'a> {
+pub(crate) struct TableRows<'a> {
     runtime: Runtime<'a>,
     name: Arc<str>,
     plan: RowPlan,

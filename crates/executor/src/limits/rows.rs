@@ -1,14 +1,14 @@
 //! LIMIT and OFFSET.
 
-use super::error::ExecError;
-use super::row::{Row, RowStream, Series};
-use super::scope::Scope;
-use super::shards::Shards;
+use crate::error::ExecError;
+use crate::row::{Row, RowStream, Series};
+use crate::scan::shards::Shards;
+use crate::scope::Scope;
 
 /// Counts the rows of a series as they pass. Like InfluxDB's, it begins anew with every change of series, also when a
 /// series comes back.
 #[derive(Debug)]
-pub(super) struct RowLimit {
+pub(crate) struct RowLimit {
     limit: usize,
     offset: usize,
     series: Option<Series>,
@@ -39,7 +39,7 @@ impl RowLimit {
 }
 
 /// How many rows InfluxDB reads of each series and shard before a limit: it stops one row after LIMIT and OFFSET.
-pub(super) fn shard_rows_max(scope: &Scope) -> Option<usize> {
+pub(crate) fn shard_rows_max(scope: &Scope) -> Option<usize> {
     (scope.limit > 0 || scope.offset > 0).then(|| scope.limit.saturating_add(scope.offset).saturating_add(1))
 }
 
@@ -47,7 +47,7 @@ pub(super) fn shard_rows_max(scope: &Scope) -> Option<usize> {
 ///
 /// Of a group it reads one row more than LIMIT and OFFSET together. In a subquery that groups by more tags than the
 /// statements around it, limit and offset themselves apply to each run of rows of one group within a shard.
-pub(super) struct ShardLimited<'a> {
+pub(crate) struct ShardLimited<'a> {
     rows: Box<dyn RowStream + 'a>,
     shards: Shards,
     limit: RowLimit,

@@ -4,13 +4,13 @@ use hyperbytedb_domain::{FieldType, FieldValue};
 use hyperbytedb_planner::PreparedSelect;
 use hyperbytedb_timeseriesql::ast::{Expr, VarRef};
 
-use super::context::Runtime;
-use super::error::ExecError;
-use super::expression::{BoundExpr, Slots};
-use super::inputs::{Inputs, cast, value_type};
-use super::row::{Row, RowStream, Series};
-use super::scope::Scope;
-use super::select;
+use crate::error::ExecError;
+use crate::expression::{BoundExpr, Slots};
+use crate::inputs::{Inputs, cast, value_type};
+use crate::row::{Row, RowStream, Series};
+use crate::runtime::Runtime;
+use crate::scope::Scope;
+use crate::select;
 
 /// Where a value is found in a row of the subquery.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ struct Filter {
 }
 
 /// Runs the subquery, filters its rows and picks the inputs of the statement around it.
-pub(super) struct SubqueryRows<'a> {
+pub(crate) struct SubqueryRows<'a> {
     rows: Box<dyn RowStream + 'a>,
     filter: Option<Filter>,
     origins: Vec<Origin>,

@@ -3,12 +3,12 @@
 use hyperbytedb_domain::{FieldType, FieldValue};
 use hyperbytedb_timeseriesql::ast::{Fill, FillValue, VarRef};
 
-use super::inputs::{cast, value_type};
-use super::row::Series;
+use crate::inputs::{cast, value_type};
+use crate::row::Series;
 
 /// How the number of `fill(number)` appears in a column.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Slot {
+pub(crate) enum Slot {
     /// Not at all: the column is always null.
     Null,
     /// As it is: the type of the column is not known.
@@ -18,7 +18,7 @@ pub(super) enum Slot {
 
 /// Replaces nulls by the number of `fill(number)`, or by the value before under `fill(previous)`.
 #[derive(Debug)]
-pub(super) struct Missing {
+pub(crate) struct Missing {
     mode: Mode,
 }
 
@@ -80,7 +80,7 @@ impl Slot {
     }
 }
 
-pub(super) const fn fill_number(number: FillValue) -> FieldValue {
+pub(crate) const fn fill_number(number: FillValue) -> FieldValue {
     match number {
         FillValue::Integer(n) => FieldValue::Integer(n),
         FillValue::Number(n) => FieldValue::Float(n),

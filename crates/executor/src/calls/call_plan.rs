@@ -5,16 +5,16 @@ use hyperbytedb_functions::{Aggregate, Argument, FillMode, FunctionError, Transf
 use hyperbytedb_planner::{PreparedSelect, PreparedSource};
 use hyperbytedb_timeseriesql::ast::{Call, DataType, Expr, Fill, VarRef};
 
-use super::error::ExecError;
-use super::inputs::{Inputs, value_type};
-use super::missing::fill_number;
-use super::scope::Scope;
-use super::source::Limited;
-use super::ties::TieBreak;
+use crate::error::ExecError;
+use crate::inputs::{Inputs, value_type};
+use crate::order::ties::TieBreak;
+use crate::scope::Scope;
+use crate::select::missing::fill_number;
+use crate::sources::Limited;
 
 /// One call of a SELECT, ready to be run.
 #[derive(Debug, Clone)]
-pub(super) struct CallPlan {
+pub(crate) struct CallPlan {
     /// The column it works on.
     pub driver: VarRef,
     pub driver_input: usize,
@@ -29,7 +29,7 @@ pub(super) struct CallPlan {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum StagePlan {
+pub(crate) enum StagePlan {
     Reduce(ReducePlan),
     Transform { transformation: Transformation, input: FieldType },
     Fill { mode: FillMode, value_type: FieldType },
@@ -37,7 +37,7 @@ pub(super) enum StagePlan {
 
 /// One aggregate or selector over windows.
 #[derive(Debug, Clone)]
-pub(super) struct ReducePlan {
+pub(crate) struct ReducePlan {
     pub aggregate: Aggregate,
     pub input: FieldType,
     /// Points keep the time of the point they were selected from; else they have the start of their window.

@@ -1,0 +1,3 @@
+//! Operators over windows of time: aggregates and selectors, transformations, fill.
+
+pub(crate) mod stage;
