@@ -24,6 +24,7 @@ use hyperbytedb_domain::ports::QueryPort;
 
 use hyperbytedb_planner::PreparedSelect;
 
+mod budget;
 mod calls;
 mod error;
 mod expression;
@@ -55,7 +56,15 @@ pub fn execute<'a>(
     options: &'a ExecOptions,
 ) -> Result<Blocks<'a>, ExecError> {
     let counters = Rc::new(runtime::Counters::default());
-    let budget = runtime::PointBudget::new(options.max_buffered_points);
-    let runtime = runtime::Runtime { engine, needs_merge, context, options, counters, budget };
+    let budget = budget::PointBudget::new(options.max_buffered_points);
+    let runtime = runtime::Runtime {
+        engine,
+        needs_merge,
+        context,
+        options,
+        counters,
+        budget,
+        select_rows: select::rows,
+    };
     Blocks::new(&runtime, plan)
 }

@@ -1,16 +1,16 @@
 //! From a call to the chain of operators that computes it.
 
 use hyperbytedb_domain::FieldType;
-use hyperbytedb_functions::{Aggregate, Argument, FillMode, FunctionError, Transformation};
+use hyperbytedb_functions::{Aggregate, Argument, FunctionError, Transformation};
 use hyperbytedb_planner::{PreparedSelect, PreparedSource};
-use hyperbytedb_timeseriesql::ast::{Call, DataType, Expr, Fill, VarRef};
+use hyperbytedb_timeseriesql::ast::{Call, DataType, Expr, VarRef};
 
 use crate::error::ExecError;
 use crate::inputs::{Inputs, value_type};
+use crate::limits::Limited;
 use crate::order::ties::TieBreak;
 use crate::scope::Scope;
-use crate::select::missing::fill_number;
-use crate::sources::Limited;
+use crate::windows::{ReducePlan, StagePlan, fill_mode};
 
 /// One call of a SELECT, ready to be run.
 #[derive(Debug, Clone)]
@@ -26,26 +26,6 @@ pub(crate) struct CallPlan {
     pub output_type: FieldType,
     /// The scope, with the range of time that the call reads.
     pub scope: Scope,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum StagePlan {
-    Reduce(ReducePlan),
-    Transform { transformation: Transformation, input: FieldType },
-    Fill { mode: FillMode, value_type: FieldType },
-}
-
-/// One aggregate or selector over windows.
-#[derive(Debug, Clone)]
-pub(crate) struct ReducePlan {
-    pub aggregate: Aggregate,
-    pub input: FieldType,
-    /// Points keep the time of the point they were selected from; else they have the start of their window.
-    pub keeps_time: bool,
-    /// Auxiliary values in front that are only there to group by.
-    pub grouping_aux: usize,
-    /// Its windows are filled.
-    pub is_filled: bool,
 }
 
 impl CallPlan {
@@ -202,16 +182,6 @@ impl Builder {
             Some(Expr::Call(inner)) => self.call(inner, false),
             other => Err(ExecError::Invalid(format!("argument of {}(): {other:?}", call.name))),
         }
-    }
-}
-
-fn fill_mode(fill: Fill) -> Option<FillMode> {
-    match fill {
-        Fill::None => None,
-        Fill::Null => Some(FillMode::Null),
-        Fill::Number(number) => Some(FillMode::Number(fill_number(number))),
-        Fill::Previous => Some(FillMode::Previous),
-        Fill::Linear => Some(FillMode::Linear),
     }
 }
 

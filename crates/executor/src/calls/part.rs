@@ -8,11 +8,12 @@ use crate::calls::pipeline::Pipeline;
 use crate::calls::pushdown::{self, AggregatePoints};
 use crate::error::ExecError;
 use crate::inputs::Inputs;
+use crate::limits::Limited;
 use crate::order::ties::TieBreak;
 use crate::row::{Row, RowStream, Series};
 use crate::runtime::Runtime;
 use crate::scope::Scope;
-use crate::sources::{self, Limited, Request};
+use crate::sources::{self, Request};
 
 /// The calls of a SELECT with one and the same range of time.
 pub(crate) struct Part<'a> {

@@ -6,14 +6,16 @@ use std::ops::ControlFlow;
 use hyperbytedb_domain::FieldValue;
 use hyperbytedb_functions::Point;
 
-use crate::calls::call_plan::{CallPlan, StagePlan};
+use crate::budget::{HeldPoints, Pace};
+use crate::calls::call_plan::CallPlan;
 use crate::error::ExecError;
 use crate::inputs::{cast, has_type};
 use crate::limits::rows::RowLimit;
 use crate::row::{Row, Series};
-use crate::runtime::{HeldPoints, Pace, Runtime};
+use crate::runtime::Runtime;
 use crate::scope::Scope;
-use crate::windows::stage::{Filling, Reduce, Transforming};
+use crate::windows::StagePlan;
+use crate::windows::{Filling, Reduce, Transforming};
 
 enum Stage<'a> {
     Reduce(Reduce),

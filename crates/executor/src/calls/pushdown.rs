@@ -15,17 +15,18 @@ use hyperbytedb_timeseriesql::ast::Expr;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::calls::call_plan::{CallPlan, ReducePlan, StagePlan};
+use crate::calls::call_plan::CallPlan;
 use crate::error::ExecError;
 use crate::limits::series::SeriesLimit;
 use crate::row::Series;
 use crate::runtime::Runtime;
 use crate::scan::column_reader::ColumnReader;
 use crate::scan::predicate;
-use crate::scan::row_plan::TableSource;
+use crate::scan::table_rows::SeriesFilter;
+use crate::scan::tables::{TableSource, tables_by_name};
 use crate::scope::Scope;
-use crate::sources;
-use crate::windows::stage::shown_start;
+use crate::windows::shown_start;
+use crate::windows::{ReducePlan, StagePlan};
 
 /// The aggregation of one table.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ struct PointColumns {
 /// The aggregations that answer these calls, one a measurement, in order; `None` where Rust has to reduce rows.
 pub(crate) fn plan(select: &PreparedSelect, calls: &[CallPlan]) -> Option<Vec<AggregatePlan>> {
     let scope = &calls.first()?.scope;
-    let measurements = sources::tables_by_name(select, scope)?;
+    let measurements = tables_by_name(select, scope)?;
     let reduces = calls.iter().map(reduce_of).collect::<Option<Vec<_>>>()?;
     if scope.range.is_empty() {
         return None;

@@ -11,13 +11,15 @@ use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::scan::{AggregateScan, Scan, ScanOutput, TagId};
 use hyperbytedb_timeseriesql::ast::Expr;
 
+use crate::budget::HeldPoints;
 use crate::error::ExecError;
 use crate::row::Series;
-use crate::runtime::{HeldPoints, Runtime};
+use crate::runtime::Runtime;
 use crate::scan::column_reader::ColumnReader;
 use crate::scan::predicate;
-use crate::scan::row_plan::TableSource;
 use crate::scan::shards::Shards;
+use crate::scan::table_rows::SeriesFilter;
+use crate::scan::tables::TableSource;
 use crate::scope::{Grouping, Scope};
 
 /// The values of the outermost GROUP BY tags.
@@ -65,8 +67,44 @@ impl SeriesLimit {
         Some(Self { grouping, tags, scan, shards, limit, offset, admitted: None, held: None })
     }
 
+    /// What InfluxDB sorts tag sets by: the keys that are there, then their values.
+    fn order(&self, set: &TagSet) -> String {
+        let present = || self.tags.iter().zip(set).filter(|(_, value)| !value.is_empty());
+        let keys = present().map(|((key, _), _)| key.as_str());
+        let values = present().map(|(_, value)| &**value);
+        keys.chain(values).collect::<Vec<_>>().join("|")
+    }
+
+    fn tag_set(&self, columns: &[ColumnReader], row: usize) -> TagSet {
+        let mut columns = columns.iter();
+        let text = |(_, tag): &(String, Option<TagId>)| match tag.and_then(|_| columns.next()) {
+            Some(column) => column.shared_text(row),
+            None => Arc::from(""),
+        };
+        self.tags.iter().map(text).collect()
+    }
+
+    fn tag_set_of(&self, series: &Series) -> TagSet {
+        self.grouping.bucket.iter().map(|&i| Arc::clone(&series.tags[i])).collect()
+    }
+
+    /// The tag sets shown, if they are the same in all shards. [`Self::prepare`] comes first.
+    pub fn is_uniform(&self) -> bool {
+        let mut shards = self.admitted.iter().flat_map(HashMap::values);
+        let first = shards.next();
+        shards.all(|sets| Some(sets) == first)
+    }
+
+    /// The same for a group of all shards, where [`Self::is_uniform`].
+    pub fn admits_everywhere(&self, series: &Series) -> bool {
+        let set = self.tag_set_of(series);
+        self.admitted.as_ref().is_none_or(|shards| shards.values().next().is_some_and(|s| s.contains(&set)))
+    }
+}
+
+impl SeriesFilter for SeriesLimit {
     /// Lists the tag sets.
-    pub fn prepare(&mut self, runtime: &Runtime<'_>) -> Result<(), ExecError> {
+    fn prepare(&mut self, runtime: &Runtime<'_>) -> Result<(), ExecError> {
         if self.admitted.is_some() {
             return Ok(());
         }
@@ -91,44 +129,9 @@ impl SeriesLimit {
         Ok(())
     }
 
-    /// What InfluxDB sorts tag sets by: the keys that are there, then their values.
-    fn order(&self, set: &TagSet) -> String {
-        let present = || self.tags.iter().zip(set).filter(|(_, value)| !value.is_empty());
-        let keys = present().map(|((key, _), _)| key.as_str());
-        let values = present().map(|(_, value)| &**value);
-        keys.chain(values).collect::<Vec<_>>().join("|")
-    }
-
-    fn tag_set(&self, columns: &[ColumnReader], row: usize) -> TagSet {
-        let mut columns = columns.iter();
-        let text = |(_, tag): &(String, Option<TagId>)| match tag.and_then(|_| columns.next()) {
-            Some(column) => column.shared_text(row),
-            None => Arc::from(""),
-        };
-        self.tags.iter().map(text).collect()
-    }
-
-    /// Whether rows of this series and time are shown. [`Self::prepare`] comes first.
-    pub fn admits(&self, series: &Series, time: i64) -> bool {
+    fn admits(&self, series: &Series, time: i64) -> bool {
         let Some(admitted) = &self.admitted else { return true };
         let Some(sets) = admitted.get(&self.shards.index(time)) else { return false };
         sets.contains(&self.tag_set_of(series))
-    }
-
-    fn tag_set_of(&self, series: &Series) -> TagSet {
-        self.grouping.bucket.iter().map(|&i| Arc::clone(&series.tags[i])).collect()
-    }
-
-    /// The tag sets shown, if they are the same in all shards. [`Self::prepare`] comes first.
-    pub fn is_uniform(&self) -> bool {
-        let mut shards = self.admitted.iter().flat_map(HashMap::values);
-        let first = shards.next();
-        shards.all(|sets| Some(sets) == first)
-    }
-
-    /// The same for a group of all shards, where [`Self::is_uniform`].
-    pub fn admits_everywhere(&self, series: &Series) -> bool {
-        let set = self.tag_set_of(series);
-        self.admitted.as_ref().is_none_or(|shards| shards.values().next().is_some_and(|s| s.contains(&set)))
     }
 }

@@ -12,7 +12,7 @@ use hyperbytedb_domain::FieldValue;
 
 use crate::error::ExecError;
 use crate::row::{Row, RowStream, Series};
-use crate::scan::row_plan::TableRows;
+use crate::scan::table_rows::TableRows;
 use crate::scope::Scope;
 
 /// Rows of a group that are held to be put in order.

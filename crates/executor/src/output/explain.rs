@@ -4,16 +4,18 @@ use hyperbytedb_domain::ports::QueryPort;
 use hyperbytedb_planner::{PreparedSelect, PreparedSource};
 use hyperbytedb_timeseriesql::ast::{Expr, Fill};
 
-use crate::calls::call_plan::{CallPlan, StagePlan};
+use crate::calls::call_plan::CallPlan;
 use crate::calls::part;
 use crate::calls::pushdown;
 use crate::error::ExecError;
 use crate::inputs::Inputs;
 use crate::runtime::ExecOptions;
-use crate::scan::row_plan::{RowPlan, TableSource};
+use crate::scan::row_plan::RowPlan;
+use crate::scan::tables::TableSource;
 use crate::scope::Scope;
 use crate::select::aggregate;
 use crate::select::raw;
+use crate::windows::StagePlan;
 
 /// The plan of a SELECT as lines of text, subqueries indented.
 pub fn explain(

@@ -4,4 +4,6 @@ pub(crate) mod column_reader;
 pub(crate) mod predicate;
 pub(crate) mod row_plan;
 pub(crate) mod shards;
-pub(crate) mod slices;
+mod slices;
+pub(crate) mod table_rows;
+pub(crate) mod tables;

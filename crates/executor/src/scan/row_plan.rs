@@ -2,36 +2,24 @@
 
 use std::sync::Arc;
 
+use hyperbytedb_domain::FieldType;
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::scan::{FieldId, RowScan, Scan, ScanOutput, TagId};
-use hyperbytedb_domain::{FieldType, FieldValue};
 use hyperbytedb_timeseriesql::ast::{DataType, Expr, VarRef};
 
 use crate::error::ExecError;
 use crate::expression::BoundExpr;
-use crate::inputs::{Inputs, can_cast, cast, value_type};
-use crate::limits::series::SeriesLimit;
-use crate::row::{Row, RowStream, Series};
-use crate::runtime::Runtime;
-use crate::scan::column_reader::ColumnReader;
+use crate::inputs::{Inputs, can_cast, value_type};
 use crate::scan::predicate::{self, Split};
-use crate::scan::shards::Shards;
-use crate::scan::slices::Slices;
+use crate::scan::tables::TableSource;
 use crate::scope::Scope;
 
 /// Rows read past a limit.
 const TIE_ROWS_AHEAD: u64 = 64;
 
-/// What one SELECT reads from one table.
-#[derive(Debug, Clone)]
-pub(crate) struct TableSource {
-    pub name: Arc<str>,
-    pub table: Arc<Table>,
-}
-
 /// Where a value of a row comes from.
 #[derive(Debug, Clone, Copy)]
-enum Origin {
+pub(super) enum Origin {
     /// Position among the scanned fields, and the type it is read as.
     Field(usize, Option<FieldType>),
     /// Position among the scanned tags; null when empty.
@@ -48,13 +36,13 @@ enum Origin {
 pub(crate) struct RowPlan {
     pub scan: Scan,
     /// For each GROUP BY key its position among the scanned tags.
-    group: Vec<Option<usize>>,
+    pub(super) group: Vec<Option<usize>>,
     /// The SELECT's inputs, then those of the residual condition.
-    origins: Vec<Origin>,
-    inputs: usize,
-    residual: Option<BoundExpr>,
+    pub(super) origins: Vec<Origin>,
+    pub(super) inputs: usize,
+    pub(super) residual: Option<BoundExpr>,
     /// All tags of the table by name, with their positions among the scanned tags; empty where buckets are series.
-    series_tags: Vec<(String, usize)>,
+    pub(super) series_tags: Vec<(String, usize)>,
 }
 
 #[derive(Default)]
@@ -206,144 +194,5 @@ struct Offset<'a> {
 impl crate::expression::Slots for Offset<'_> {
     fn variable(&self, variable: &VarRef) -> Option<usize> {
         Some(self.base + self.inputs.position(variable)?)
-    }
-}
-
-/// The rows of a [`RowPlan`], as the engine streams them.
-pub(crate) struct TableRows<'a> {
-    runtime: Runtime<'a>,
-    name: Arc<str>,
-    plan: RowPlan,
-    slices: Slices,
-    batch: Batch,
-    series: Option<Series>,
-    series_limit: Option<SeriesLimit>,
-}
-
-#[derive(Default)]
-struct Batch {
-    tags: Vec<ColumnReader>,
-    times: Option<ColumnReader>,
-    fields: Vec<ColumnReader>,
-    rows: usize,
-    next: usize,
-}
-
-impl<'a> TableRows<'a> {
-    /// The scan starts with the first row that is asked for.
-    pub fn new(
-        runtime: &Runtime<'a>,
-        source: &TableSource,
-        plan: RowPlan,
-        series_limit: Option<SeriesLimit>,
-    ) -> Self {
-        Self {
-            runtime: runtime.clone(),
-            name: Arc::clone(&source.name),
-            slices: Slices::new(plan.scan.clone(), runtime.options.sort_bound),
-            plan,
-            batch: Batch::default(),
-            series: None,
-            series_limit,
-        }
-    }
-
-    pub fn shards(&self) -> Shards {
-        Shards::of(&self.plan.scan.table)
-    }
-
-    /// What InfluxDB orders series by, of the row that came last.
-    pub fn series_key(&self) -> String {
-        let mut key = String::new();
-        let row = self.batch.next.saturating_sub(1);
-        for (name, column) in &self.plan.series_tags {
-            let value = self.batch.tags[*column].text(row);
-            if !value.is_empty() {
-                key.extend([",", name.as_str(), "=", value]);
-            }
-        }
-        key
-    }
-
-    fn next_batch(&mut self) -> Result<bool, ExecError> {
-        if let Some(limit) = &mut self.series_limit {
-            limit.prepare(&self.runtime)?;
-        }
-        let Some(batch) = self.slices.next_batch(&self.runtime)? else { return Ok(false) };
-        let ScanOutput::Rows(rows) = &self.plan.scan.output else { return Ok(false) };
-        let columns = batch.columns().iter().map(ColumnReader::new).collect::<Result<Vec<_>, _>>()?;
-        if columns.len() != rows.tags.len() + 1 + rows.fields.len() {
-            return Err(
-                hyperbytedb_domain::EngineError::failed("scan", "unexpected number of columns").into()
-            );
-        }
-        let mut columns = columns.into_iter();
-        self.batch = Batch {
-            tags: columns.by_ref().take(rows.tags.len()).collect(),
-            times: columns.next(),
-            fields: columns.collect(),
-            rows: batch.num_rows(),
-            next: 0,
-        };
-        Ok(true)
-    }
-
-    /// The series of a row, shared with the row before where it is the same.
-    fn series_at(&mut self, index: usize) -> &Series {
-        let (group, tags) = (&self.plan.group, &self.batch.tags);
-        let text = |column: &Option<usize>| column.map_or("", |c| tags[c].text(index));
-        let same = self
-            .series
-            .as_ref()
-            .is_some_and(|s| group.iter().zip(s.tags.iter()).all(|(c, v)| text(c) == &**v));
-        if !same {
-            self.series = None;
-        }
-        let name = &self.name;
-        self.series.get_or_insert_with(|| {
-            let shared = |c: &Option<usize>| c.map_or_else(|| Arc::from(""), |c| tags[c].shared_text(index));
-            Series::new(Arc::clone(name), group.iter().map(shared).collect())
-        })
-    }
-}
-
-impl Batch {
-    fn value(&self, origin: Origin, row: usize) -> FieldValue {
-        match origin {
-            Origin::Field(column, None) => self.fields[column].value(row),
-            Origin::Field(column, Some(to)) => cast(self.fields[column].value(row), to),
-            Origin::Tag(column) if self.tags[column].text(row).is_empty() => FieldValue::Null,
-            Origin::Tag(column) | Origin::TagText(column) => {
-                FieldValue::String(self.tags[column].shared_text(row))
-            }
-            Origin::NoText => FieldValue::String(Arc::from("")),
-            Origin::Null => FieldValue::Null,
-        }
-    }
-}
-
-impl RowStream for TableRows<'_> {
-    fn next_row(&mut self, row: &mut Row) -> Result<bool, ExecError> {
-        loop {
-            while self.batch.next >= self.batch.rows {
-                if !self.next_batch()? {
-                    return Ok(false);
-                }
-            }
-            let index = self.batch.next;
-            self.batch.next += 1;
-            row.values.clear();
-            row.values.extend(self.plan.origins.iter().map(|&origin| self.batch.value(origin, index)));
-            if self.plan.residual.as_ref().is_some_and(|condition| !condition.holds(&row.values)) {
-                continue;
-            }
-            row.values.truncate(self.plan.inputs);
-            row.time = self.batch.times.as_ref().map_or(0, |times| times.integer(index));
-            let series = self.series_at(index).clone();
-            if self.series_limit.as_ref().is_none_or(|limit| limit.admits(&series, row.time)) {
-                row.series = series;
-                return Ok(true);
-            }
-        }
     }
 }

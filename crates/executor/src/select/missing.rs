@@ -5,6 +5,7 @@ use hyperbytedb_timeseriesql::ast::{Fill, FillValue, VarRef};
 
 use crate::inputs::{cast, value_type};
 use crate::row::Series;
+use crate::windows::fill_number;
 
 /// How the number of `fill(number)` appears in a column.
 #[derive(Debug, Clone, Copy)]
@@ -77,12 +78,5 @@ impl Slot {
             Self::Untyped => fill_number(number),
             Self::Typed(to) => cast(fill_number(number), to),
         }
-    }
-}
-
-pub(crate) const fn fill_number(number: FillValue) -> FieldValue {
-    match number {
-        FillValue::Integer(n) => FieldValue::Integer(n),
-        FillValue::Number(n) => FieldValue::Float(n),
     }
 }

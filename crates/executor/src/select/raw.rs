@@ -5,13 +5,14 @@ use hyperbytedb_planner::PreparedSelect;
 use crate::error::ExecError;
 use crate::expression::BoundExpr;
 use crate::inputs::Inputs;
+use crate::limits::Limited;
 use crate::limits::rows::RowLimit;
 use crate::order::ties::TieBreak;
 use crate::row::{Empty, Row, RowStream};
 use crate::runtime::Runtime;
 use crate::scope::Scope;
 use crate::select::missing::{Missing, Slot};
-use crate::sources::{self, Limited, Request};
+use crate::sources::{self, Request};
 
 /// Evaluates the fields of each row.
 struct RawRows<'a> {

@@ -8,14 +8,17 @@ use hyperbytedb_planner::{PreparedSelect, PreparedSource};
 
 use crate::error::ExecError;
 use crate::inputs::Inputs;
-use crate::limits::rows::{self as limit, ShardLimited};
+use crate::limits::Limited;
+use crate::limits::rows::{ShardLimited, shard_rows_max};
 use crate::limits::series::SeriesLimit;
 use crate::order::merge::{Chain, Merge};
 use crate::order::ties::{TieBreak, TieOrder};
 use crate::row::{Empty, RowStream};
 use crate::runtime::Runtime;
-use crate::scan::row_plan::{RowPlan, TableRows, TableSource};
+use crate::scan::row_plan::RowPlan;
 use crate::scan::shards::Shards;
+use crate::scan::table_rows::{SeriesFilter, TableRows};
+use crate::scan::tables::{TableSource, tables_by_name};
 use crate::scope::Scope;
 use crate::sources::subquery::SubqueryRows;
 
@@ -28,32 +31,6 @@ pub(crate) struct Request<'r> {
     pub required: &'r [usize],
     pub tie_break: TieBreak,
     pub limited: Limited,
-}
-
-/// Where LIMIT and OFFSET of a statement stop the reading of its tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Limited {
-    /// Nowhere: they apply to what calls make of the rows.
-    No,
-    /// The rows are those of the statement.
-    Rows,
-    /// Also the rows that `top` and `bottom` choose from, as in InfluxDB.
-    Candidates,
-}
-
-/// The tables of a statement by measurement, in the order in which their rows come; `None` if it reads subqueries.
-pub(crate) fn tables_by_name(select: &PreparedSelect, scope: &Scope) -> Option<Vec<Vec<TableSource>>> {
-    let mut tables = Vec::new();
-    for source in &select.sources {
-        match source {
-            PreparedSource::Measurement { name, table } => {
-                tables.push(TableSource { name: Arc::from(name.as_str()), table: Arc::clone(table) });
-            }
-            PreparedSource::Subquery(_) => return None,
-        }
-    }
-    tables.sort_by(|a, b| scope.directed(a.name.cmp(&b.name)));
-    Some(tables.chunk_by(|a, b| a.name == b.name).map(<[_]>::to_vec).collect())
 }
 
 /// The rows of all sources, in order.
@@ -104,11 +81,12 @@ fn table_rows<'a>(
         plan.limit_rows(scope);
     }
     let may_tie = plan.may_tie();
-    let rows = TableRows::new(runtime, source, plan, SeriesLimit::new(source, scope, condition));
+    let limit = SeriesLimit::new(source, scope, condition);
+    let filter = limit.map(|limit| Box::new(limit) as Box<dyn SeriesFilter>);
+    let rows = TableRows::new(runtime, source, plan, filter);
     let limited = request.limited != Limited::No;
     let ordered: Box<dyn RowStream> = if may_tie {
-        let series_rows_max =
-            if limited && !scope.grouping.is_flat() { limit::shard_rows_max(scope) } else { None };
+        let series_rows_max = if limited && !scope.grouping.is_flat() { shard_rows_max(scope) } else { None };
         Box::new(TieOrder::new(rows, scope, request.tie_break.clone(), series_rows_max))
     } else {
         Box::new(rows)

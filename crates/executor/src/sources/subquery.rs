@@ -10,7 +10,6 @@ use crate::inputs::{Inputs, cast, value_type};
 use crate::row::{Row, RowStream, Series};
 use crate::runtime::Runtime;
 use crate::scope::Scope;
-use crate::select;
 
 /// Where a value is found in a row of the subquery.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +63,7 @@ impl<'a> SubqueryRows<'a> {
         let projection = outer.grouping.keys.iter().filter_map(|key| scope.grouping.position(key)).collect();
         let origins = inputs.refs.iter().map(|r| input_origin(r, subquery, &scope)).collect();
         let filter = condition.map(|c| Filter::new(c, subquery, &scope)).transpose()?;
-        let rows = select::rows(runtime, subquery, &scope)?;
+        let rows = (runtime.select_rows)(runtime, subquery, &scope)?;
         Ok(Self { rows, filter, origins, projection, inner: Row::default(), projected: None })
     }
 
