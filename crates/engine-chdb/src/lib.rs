@@ -14,6 +14,7 @@
 //! - Which columns exist is remembered here, and asked of the engine once a table.
 //! - Inserted parts reach the disk for certain only at [`PointsSinkPort::sync`].
 
+mod demand;
 mod engine;
 mod error;
 mod killer;

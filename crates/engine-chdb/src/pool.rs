@@ -1,13 +1,13 @@
 //! A bounded set of connections, opened as they are needed and kept.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chdb_rust::connection::Connection;
 use hyperbytedb_domain::{EngineError, QueryContext};
 use parking_lot::{Condvar, Mutex};
 
+use crate::demand::Demand;
 use crate::spill::SpillArea;
 use crate::worker::{SelectAnswer, SelectReceiver, Worker};
 
@@ -23,38 +23,6 @@ struct State {
     /// Threads with an open connection, idle or not.
     open: usize,
     closed: bool,
-}
-
-/// How many wait for a connection, and how many connections are on their way to them.
-#[derive(Default)]
-pub(crate) struct Demand {
-    waiting: AtomicUsize,
-    yielding: AtomicUsize,
-}
-
-/// Counted while it lives.
-pub(crate) struct Counted<'d>(&'d AtomicUsize);
-
-impl<'d> Counted<'d> {
-    fn new(count: &'d AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-impl Demand {
-    /// Whether a connection that could be freed is needed; one for each who waits.
-    pub(crate) fn yield_connection(&self) -> Option<Counted<'_>> {
-        let yielding = Counted::new(&self.yielding);
-        let wanted = self.waiting.load(Ordering::Acquire) >= self.yielding.load(Ordering::Acquire);
-        wanted.then_some(yielding)
-    }
 }
 
 pub(crate) struct Pool {
@@ -120,7 +88,7 @@ impl Pool {
                 let message = format!("all {} are in use ({})", self.connections_max, self.setting);
                 return Err(EngineError::failed("waiting for a connection", message));
             }
-            waiting.get_or_insert_with(|| Counted::new(&self.demand.waiting));
+            waiting.get_or_insert_with(|| self.demand.wait());
             self.changed.wait_until(&mut state, give_up.min(now + WATCH_INTERVAL));
         }
     }
@@ -173,6 +141,8 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use crossbeam_channel::bounded;
 
     use super::*;
@@ -199,18 +169,5 @@ mod tests {
         }
         pool.close();
         assert_eq!(pool.state.lock().open, 0);
-    }
-
-    #[test]
-    fn as_many_connections_are_yielded_as_are_waited_for() {
-        let demand = Demand::default();
-        assert!(demand.yield_connection().is_none());
-        let waiting = Counted::new(&demand.waiting);
-        let first = demand.yield_connection();
-        assert!(first.is_some() && demand.yield_connection().is_none());
-        drop(first);
-        assert!(demand.yield_connection().is_some());
-        drop(waiting);
-        assert!(demand.yield_connection().is_none());
     }
 }

@@ -18,8 +18,8 @@ use chdb_rust::format::OutputFormat;
 use chdb_rust::{ArrowOptions, InsertOptions};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 
+use crate::demand::Demand;
 use crate::error::Exception;
-use crate::pool::Demand;
 use crate::spill::{SpillArea, SpillWriter, SpilledBatches};
 
 const STACK_BYTES: usize = 16 << 20;
