@@ -43,28 +43,20 @@ mod windows;
 pub use error::ExecError;
 pub use output::blocks::Blocks;
 pub use output::explain::explain;
-pub use runtime::{ExecOptions, ExecStats, NeedsMerge};
+pub use runtime::{ExecOptions, ExecStats};
 
 /// Starts a SELECT. The points it is to see must be in the engine; scans begin with the first block asked for.
 ///
-/// `needs_merge` tells whether rows of a table may be stored apart within a time range.
+/// Scans say nothing of rows that are stored apart ([`Scan::merge_duplicates`](hyperbytedb_domain::scan::Scan)): that is for
+/// the port to know.
 pub fn execute<'a>(
     plan: &'a PreparedSelect,
     engine: &'a dyn QueryPort,
-    needs_merge: &'a NeedsMerge<'a>,
     context: &'a QueryContext,
     options: &'a ExecOptions,
 ) -> Result<Blocks<'a>, ExecError> {
     let counters = Rc::new(runtime::Counters::default());
     let budget = budget::PointBudget::new(options.max_buffered_points);
-    let runtime = runtime::Runtime {
-        engine,
-        needs_merge,
-        context,
-        options,
-        counters,
-        budget,
-        select_rows: select::rows,
-    };
+    let runtime = runtime::Runtime { engine, context, options, counters, budget, select_rows: select::rows };
     Blocks::new(&runtime, plan)
 }

@@ -5,19 +5,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use hyperbytedb_domain::catalog::Table;
+use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
 use hyperbytedb_domain::scan::{Scan, SortBound};
-use hyperbytedb_domain::{QueryContext, TimeRange};
 use hyperbytedb_planner::PreparedSelect;
 
 use crate::budget::PointBudget;
 use crate::error::ExecError;
 use crate::row::RowStream;
 use crate::scope::Scope;
-
-/// Whether rows of a table may be stored apart within a time range ([`Scan::merge_duplicates`]).
-pub type NeedsMerge<'a> = dyn Fn(&Table, TimeRange) -> bool + 'a;
 
 /// How statements are run.
 #[derive(Debug, Clone)]
@@ -62,7 +58,6 @@ pub struct ExecStats {
 #[derive(Clone)]
 pub(crate) struct Runtime<'a> {
     pub engine: &'a dyn QueryPort,
-    pub needs_merge: &'a NeedsMerge<'a>,
     pub context: &'a QueryContext,
     pub options: &'a ExecOptions,
     pub counters: Rc<Counters>,

@@ -2,6 +2,7 @@
 
 mod ddl;
 mod delete;
+mod reader;
 mod rows;
 pub mod running;
 mod select;

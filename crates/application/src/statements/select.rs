@@ -17,6 +17,7 @@ use hyperbytedb_timeseriesql::ast::{
 };
 use hyperbytedb_timeseriesql::walk::for_each_measurement_mut;
 
+use super::reader::MergingReader;
 use super::rows::{Rows, integer, text};
 use super::show::instead_of_system_name;
 use super::{Execution, StatementError, StatementService};
@@ -35,10 +36,10 @@ impl StatementService {
         let catalog = self.metadata.catalog();
         let plan = self.prepare(statement, &catalog, execution)?;
         self.flush_for(&plan)?;
-        let needs_merge = |table: &_, range| self.flush.dirty.touches(table, range);
+        let reader = self.reader();
         let context = execution.context.clone();
         let options = self.exec_options(execution);
-        let run = execute(&plan, &*self.engine, &needs_merge, &context, &options).map_err(text_error)?;
+        let run = execute(&plan, &reader, &context, &options).map_err(text_error)?;
         match &plan.into {
             Some(target) => {
                 self.write_into(&plan, target, run.map(|block| block.map_err(text_error)), execution)
@@ -58,14 +59,13 @@ impl StatementService {
         let plan = self.prepare(&statement.statement, &catalog, execution)?;
         let planning = started.elapsed();
         self.flush_for(&plan)?;
-        let needs_merge = |table: &_, range| self.flush.dirty.touches(table, range);
+        let reader = self.reader();
         let context = execution.context.clone();
         let options = self.exec_options(execution);
-        let mut lines = hyperbytedb_executor::explain(&plan, &*self.engine, &options).map_err(text_error)?;
+        let mut lines = hyperbytedb_executor::explain(&plan, &reader, &options).map_err(text_error)?;
         if statement.analyze {
             let started = Instant::now();
-            let mut run =
-                execute(&plan, &*self.engine, &needs_merge, &context, &options).map_err(text_error)?;
+            let mut run = execute(&plan, &reader, &context, &options).map_err(text_error)?;
             let mut rows = 0;
             for block in run.by_ref() {
                 rows += block.map_err(text_error)?.rows().count();
@@ -102,6 +102,10 @@ impl StatementService {
             sort_bound: self.options.sort_bound,
             pushdown: true,
         }
+    }
+
+    fn reader(&self) -> MergingReader {
+        MergingReader { engine: Arc::clone(&self.engine), flush: Arc::clone(&self.flush) }
     }
 
     /// Every point acknowledged before the query is in the engine when this returns.

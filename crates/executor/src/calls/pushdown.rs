@@ -283,14 +283,9 @@ pub(crate) struct AggregatePoints<'a> {
 
 impl<'a> AggregatePoints<'a> {
     pub fn new(runtime: &Runtime<'a>, plans: Vec<AggregatePlan>, scope: &Scope) -> Self {
-        let mut plans: VecDeque<AggregatePlan> =
-            plans.into_iter().filter(AggregatePlan::has_values).collect();
-        for plan in &mut plans {
-            plan.scan.merge_duplicates = (runtime.needs_merge)(&plan.scan.table, plan.scan.time);
-        }
         Self {
             runtime: runtime.clone(),
-            plans,
+            plans: plans.into_iter().filter(AggregatePlan::has_values).collect(),
             scope: scope.clone(),
             stream: None,
             columns: Vec::new(),

@@ -5,8 +5,8 @@
 //! as a whole, with a bound on what may be sorted; most are small, and pay nothing. Rows are counted only past the
 //! bound, and only of what is too large. A slice is read when its rows are asked for, so nothing runs ahead of a client.
 //!
-//! Counts are estimates, from above: they ignore conditions on fields where rows may be stored apart, and `any_of`. How
-//! many rows really came decides how much the next slice covers.
+//! Counts are estimates, from above: they ignore `any_of`. How many rows really came decides how much the next slice
+//! covers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -66,7 +66,6 @@ struct Cut {
 
 /// A slice being read.
 struct Slice {
-    scan: Scan,
     pieces: Vec<Piece>,
     stream: Box<dyn BatchStream>,
     rows: u64,
@@ -103,8 +102,6 @@ impl Slices {
                 },
             };
             match runtime.next_batch(slice.stream.as_mut()) {
-                // Rows came to be stored apart since the scan was asked for; what it sees was settled by its first batch.
-                Ok(Some(_)) if slice.rows == 0 && slice.needs_merge(runtime) => slice.restart(runtime)?,
                 Ok(Some(batch)) => {
                     slice.rows += batch.num_rows() as u64;
                     self.group_rows += batch.num_rows() as u64;
@@ -137,13 +134,12 @@ impl Slices {
                 continue;
             }
             let mut scan = cut.scan_of(&pieces);
-            scan.merge_duplicates = (runtime.needs_merge)(&scan.table, scan.time);
             if let ScanOutput::Rows(rows) = &mut scan.output {
                 rows.sort_bound = divisible.then_some(self.bound);
                 rows.limit_per_group -= if is_time { self.group_rows.min(rows.limit_per_group) } else { 0 };
             }
             let stream = runtime.scan(&scan)?;
-            return Ok(Some(Slice { scan, pieces, stream, rows: 0 }));
+            return Ok(Some(Slice { pieces, stream, rows: 0 }));
         }
         Ok(None)
     }
@@ -187,18 +183,6 @@ impl Slices {
             Extent::Time(range) => windows(&scan, fine_windows(*range), runtime)?,
         };
         self.cuts.push(Cut { scan, pieces, budget, ratio: 1.0 });
-        Ok(())
-    }
-}
-
-impl Slice {
-    fn needs_merge(&self, runtime: &Runtime<'_>) -> bool {
-        !self.scan.merge_duplicates && (runtime.needs_merge)(&self.scan.table, self.scan.time)
-    }
-
-    fn restart(&mut self, runtime: &Runtime<'_>) -> Result<(), ExecError> {
-        self.scan.merge_duplicates = true;
-        self.stream = runtime.scan(&self.scan)?;
         Ok(())
     }
 }
@@ -360,14 +344,10 @@ fn count_rows(
 ) -> Result<(), ExecError> {
     let Some(rows) = row_scan(scan) else { return Ok(()) };
     let tags = count.group_by.len();
-    let merged = (runtime.needs_merge)(&scan.table, scan.time);
     let count = Scan {
         table: Arc::clone(&scan.table),
         time: scan.time,
-        filter: scan
-            .filter
-            .clone()
-            .and_then(|filter| if merged { without_fields(filter) } else { Some(filter) }),
+        filter: scan.filter.clone(),
         merge_duplicates: false,
         output: ScanOutput::Aggregates(AggregateScan {
             count_rows: true,
@@ -385,12 +365,4 @@ fn count_rows(
         }
     }
     Ok(())
-}
-
-/// The conditions that all rows stored apart of one point agree on.
-fn without_fields(filter: Predicate) -> Option<Predicate> {
-    match filter {
-        Predicate::And(parts) => Some(Predicate::And(parts.into_iter().filter_map(without_fields).collect())),
-        filter => (!filter.reads_fields()).then_some(filter),
-    }
 }

@@ -80,7 +80,7 @@ pub fn run(
     };
     let plan = prepare(select, &context).map_err(|e| e.to_string())?;
     let engine = store.engine();
-    let blocks = execute(&plan, &engine, &|_, _| false, bounds, options).map_err(|e| e.to_string())?;
+    let blocks = execute(&plan, &engine, bounds, options).map_err(|e| e.to_string())?;
     let mut series = json::SeriesWriter::new(request.epoch);
     for block in blocks {
         series.push(&block.map_err(|e| e.to_string())?);
