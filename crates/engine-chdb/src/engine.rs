@@ -18,6 +18,7 @@ use crate::error::Exception;
 use crate::killer::Killer;
 use crate::options::ChdbOptions;
 use crate::pool::{Pool, connect};
+use crate::spill::SpillArea;
 use crate::stream::SelectStream;
 use crate::worker::Task;
 
@@ -63,8 +64,10 @@ impl ChdbEngine {
         // Signals are the host's business.
         chdb_rust::runtime::signal_handlers(false);
         let killer = Arc::new(Killer::spawn(connect(&arguments)?)?);
+        let spill = SpillArea::new(data_path.clone(), options.max_spill_bytes);
         let pool = |connections, setting| {
-            Pool::new(Arc::clone(&arguments), connections, options.connection_wait, setting)
+            let (arguments, spill) = (Arc::clone(&arguments), Arc::clone(&spill));
+            Pool::new(arguments, connections, options.connection_wait, setting, spill)
         };
         let engine = Self {
             query_pool: pool(options.query_connections, settings::CHDB_QUERY_CONNECTIONS),

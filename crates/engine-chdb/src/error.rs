@@ -30,6 +30,13 @@ impl From<chdb_rust::error::Error> for Exception {
     }
 }
 
+/// Of answers on disk.
+impl From<arrow::error::ArrowError> for Exception {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self { code: None, message: error.to_string() }
+    }
+}
+
 impl Exception {
     /// Reads `Code: N. DB::Exception: …`.
     fn new(text: &str) -> Self {

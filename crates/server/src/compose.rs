@@ -163,6 +163,7 @@ fn chdb_options(config: &Config) -> ChdbOptions {
         query_connections: chdb.query_connections,
         write_connections: chdb.write_connections,
         connection_wait: Duration::from_secs(chdb.connection_wait_secs),
+        max_spill_bytes: chdb.max_spill_bytes,
         max_server_memory_bytes: chdb.max_server_memory_bytes,
         max_query_memory_bytes: config.query.max_memory_bytes,
         max_merge_memory_bytes: chdb.max_merge_memory_bytes,

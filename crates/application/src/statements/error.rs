@@ -5,7 +5,7 @@ use hyperbytedb_domain::catalog::CatalogError;
 use hyperbytedb_domain::ports::WriteError;
 use hyperbytedb_domain::scan::PREDICATE_DEPTH_MAX;
 use hyperbytedb_domain::{EngineError, StorageError};
-use hyperbytedb_planner::exec::ExecError;
+use hyperbytedb_executor::ExecError;
 use hyperbytedb_planner::prepare::PrepareError;
 use hyperbytedb_timeseriesql::ast::BinaryOp;
 use hyperbytedb_timeseriesql::reduce::ConditionError;

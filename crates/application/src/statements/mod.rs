@@ -3,6 +3,7 @@
 mod ddl;
 mod delete;
 mod error;
+mod reader;
 mod rows;
 pub mod running;
 mod select;
@@ -17,7 +18,7 @@ use hyperbytedb_domain::catalog::Database;
 use hyperbytedb_domain::ports::{IngestionPort, MetadataPort, QueryPort, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
-use hyperbytedb_planner::exec::ExecOptions;
+use hyperbytedb_executor::ExecOptions;
 use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::duration::format_duration;
 use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};

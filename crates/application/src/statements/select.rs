@@ -1,5 +1,6 @@
 //! SELECT and EXPLAIN: plan, make the points visible, stream the rows.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::Precision;
@@ -7,8 +8,8 @@ use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{FlushPort, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
+use hyperbytedb_executor::{ExecError, ExecOptions, ExecStats, execute};
 use hyperbytedb_line_protocol::PointPrinter;
-use hyperbytedb_planner::exec::{self, ExecError, ExecOptions, ExecStats};
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
 use hyperbytedb_planner::prepared::{IntoTarget, PreparedSelect};
 use hyperbytedb_timeseriesql::ast::{
@@ -16,6 +17,7 @@ use hyperbytedb_timeseriesql::ast::{
 };
 use hyperbytedb_timeseriesql::walk::for_each_measurement_mut;
 
+use super::reader::MergingReader;
 use super::rows::{Rows, integer, text};
 use super::show::instead_of_system_name;
 use super::{Execution, StatementError, StatementService};
@@ -34,10 +36,10 @@ impl StatementService {
         let catalog = self.metadata.catalog();
         let plan = self.prepare(statement, &catalog, execution)?;
         self.flush_for(&plan)?;
-        let needs_merge = |table: &_, range| self.flush.dirty.touches(table, range);
+        let reader = self.reader();
         let context = execution.context.clone();
         let options = self.exec_options(execution);
-        let run = exec::execute(&plan, &*self.engine, &needs_merge, &context, &options)?;
+        let run = execute(&plan, &reader, &context, &options)?;
         match &plan.into {
             Some(target) => self.write_into(&plan, target, run, execution),
             None => run.into_iter().try_for_each(|block| execution.emit(block?)),
@@ -55,13 +57,13 @@ impl StatementService {
         let plan = self.prepare(&statement.statement, &catalog, execution)?;
         let planning = started.elapsed();
         self.flush_for(&plan)?;
-        let needs_merge = |table: &_, range| self.flush.dirty.touches(table, range);
+        let reader = self.reader();
         let context = execution.context.clone();
         let options = self.exec_options(execution);
-        let mut lines = exec::explain(&plan, &*self.engine, &options)?;
+        let mut lines = hyperbytedb_executor::explain(&plan, &reader, &options)?;
         if statement.analyze {
             let started = Instant::now();
-            let mut run = exec::execute(&plan, &*self.engine, &needs_merge, &context, &options)?;
+            let mut run = execute(&plan, &reader, &context, &options)?;
             let mut rows = 0;
             for block in run.by_ref() {
                 rows += block?.rows().count();
@@ -98,6 +100,10 @@ impl StatementService {
             sort_bound: self.options.sort_bound,
             pushdown: true,
         }
+    }
+
+    fn reader(&self) -> MergingReader {
+        MergingReader { engine: Arc::clone(&self.engine), flush: Arc::clone(&self.flush) }
     }
 
     /// Every point acknowledged before the query is in the engine when this returns.

@@ -90,12 +90,14 @@ section! {
     ChdbConfig {
         /// Folder of the engine's data; empty: `chdb` in the data folder.
         session_data_path: String = String::new(),
-        /// Scans at one time; each holds a connection until it is read to its end or dropped.
+        /// Scans at one time; each holds a connection until its answer is read, dropped, or on disk.
         query_connections: usize = chdb().query_connections,
         /// Inserts, deletes, merges and changes of tables at one time.
         write_connections: usize = chdb().write_connections,
         /// Seconds that a statement without a deadline waits for a free connection.
         connection_wait_secs: u64 = chdb().connection_wait.as_secs(),
+        /// Bytes on disk of answers that wait for slow clients while their connections were needed elsewhere.
+        max_spill_bytes: u64 = chdb().max_spill_bytes,
         /// Bytes of memory of the whole engine: queries, merges, caches.
         max_server_memory_bytes: u64 = chdb().max_server_memory_bytes,
         /// Bytes of memory of all merges and mutations: no further one starts beyond it.
@@ -182,7 +184,8 @@ section! {
         max_select_buckets: usize = QueryOptions::default().max_select_buckets,
         /// Points that one SELECT may read (InfluxDB's max-select-point).
         max_select_points: usize = QueryOptions::default().max_select_points,
-        /// Points that the operators of one SELECT may hold back to put them in order.
+        /// Points, and groups of points, that the operators of one SELECT may hold at one time: to put them in order, or for
+        /// functions that need all values of a window.
         max_buffered_points: usize = QueryOptions::default().max_buffered_points,
         /// Rows that the engine sorts at one time for a scan of rows: a longer one is read in slices.
         max_sort_rows: u64 = QueryOptions::default().sort_bound.rows,
