@@ -10,9 +10,9 @@ import sys
 from server import influxd
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
-FUNCTIONS = "crates/planner/tests/cases/functions/generate.py"
+FUNCTIONS = "crates/functions/tests/cases/generate.py"
 END_TO_END = "package(hyperbytedb) & binary(cases)"
-SELECTS = "package(hyperbytedb-planner) & test(regenerate)"
+SELECTS = "package(hyperbytedb-executor) & test(regenerate)"
 # What our own code prints: lines, syntax trees, prepared statements.
 OUR_OWN = "(package(hyperbytedb-line-protocol) & binary(cases)) | binary(golden) | binary(prepare)"
 

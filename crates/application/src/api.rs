@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use hyperbytedb_domain::CancelToken;
-use hyperbytedb_domain::result::ResultSink;
+use hyperbytedb_domain::result::{Message, SeriesBlock};
+use hyperbytedb_domain::settings;
+use hyperbytedb_domain::{CancelToken, QueryContext};
+use hyperbytedb_timeseriesql::{PARSE_ERROR_PREFIX, ParseError};
 use thiserror::Error;
+
+use crate::statements::StatementError;
 
 /// A bind parameter, typed: it never becomes part of the statement's text.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +30,10 @@ pub enum Parameter {
     Error(String),
 }
 
+/// InfluxDB's own block of a series. Clients see it although their answers are not chunked: a longer series is marked
+/// as partial.
+pub const DEFAULT_CHUNK_ROWS: usize = 10_000;
+
 /// A query request: one or more statements.
 #[derive(Debug, Clone, Default)]
 pub struct QueryRequest {
@@ -34,7 +42,7 @@ pub struct QueryRequest {
     /// Empty: the database's default.
     pub retention_policy: String,
     pub parameters: BTreeMap<String, Parameter>,
-    /// Rows of one block of a series; `None`: the server's own block size (the answer is not chunked).
+    /// Rows of one block of a series; `None`: the answer is not chunked, and blocks have [`DEFAULT_CHUNK_ROWS`].
     pub chunk_rows: Option<usize>,
     /// A GET request: statements that modify still run, with a warning, as in InfluxDB.
     pub read_only: bool,
@@ -46,13 +54,41 @@ pub struct QueryRequest {
 /// Why no statement of a request ran.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum QueryError {
-    /// InfluxDB answers HTTP 400.
-    #[error("error parsing query: {0}")]
-    Parse(String),
-    /// Past a bound: HTTP 503 with Retry-After.
-    #[error("{reason}")]
-    Overloaded { reason: String, retry_after_secs: u64 },
+    #[error("{PARSE_ERROR_PREFIX}{0}")]
+    Parse(#[from] ParseError),
+    #[error("max-concurrent-queries limit exceeded ({limit}, {limit}) ({})", settings::QUERY_MAX_CONCURRENT)]
+    TooManyQueries { limit: usize },
 }
+
+/// A statement's answer as it is produced: any number of `Series` or `Documents`, then one `End`.
+#[derive(Debug)]
+pub enum ResultEvent {
+    Series {
+        statement_id: usize,
+        block: SeriesBlock,
+    },
+    /// Series that are all there at once. In a chunked answer each inner list is one document.
+    Documents {
+        statement_id: usize,
+        documents: Vec<Vec<SeriesBlock>>,
+    },
+    End {
+        statement_id: usize,
+        messages: Vec<Message>,
+        error: Option<StatementError>,
+    },
+}
+
+/// Receives results. An error means that nobody reads them any more: the query stops.
+pub trait ResultSink {
+    /// Waits while the reader is behind, until the query must end: then the event is kept, and the caller has to find
+    /// out with [`QueryContext::check`].
+    fn emit(&mut self, event: ResultEvent, context: &QueryContext) -> Result<(), SinkClosed>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the client went away")]
+pub struct SinkClosed;
 
 /// Running statements.
 pub trait QueryApi: Send + Sync {

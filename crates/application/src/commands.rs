@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hyperbytedb_domain::QueryContext;
-use hyperbytedb_domain::catalog::Command;
+use hyperbytedb_domain::catalog::{Command, TableId};
 
 use crate::log::LogError;
 use crate::log::committer::Committer;
@@ -25,5 +25,13 @@ impl CommandService {
             work.wait(context)?;
         }
         Ok(())
+    }
+
+    /// Drops a table whose last series is gone, unless it has series again.
+    pub fn drop_empty_table(&self, table: TableId) {
+        match self.committer.command(Command::DropEmptyTable { table }) {
+            Ok(_) | Err(LogError::Stale | LogError::Stopped) => {}
+            Err(error) => tracing::warn!(%error, table = table.0, "an empty table could not be dropped"),
+        }
     }
 }

@@ -11,4 +11,9 @@ pub mod reader;
 pub mod statements;
 pub mod threads;
 
-pub use api::{Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness};
+pub use api::{
+    DEFAULT_CHUNK_ROWS, Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent,
+    ResultSink, SinkClosed,
+};
+pub use hyperbytedb_timeseriesql::ParseError;
+pub use statements::StatementError;

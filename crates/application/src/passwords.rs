@@ -3,15 +3,16 @@
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use thiserror::Error;
 
-use crate::statements::StatementError;
+/// Argon2's own error: no source of randomness, for example.
+#[derive(Debug, Error)]
+#[error("the password could not be hashed: {0}")]
+pub struct PasswordError(#[from] argon2::password_hash::Error);
 
 /// Hashes a password with a random salt.
-pub fn hash(password: &str) -> Result<String, StatementError> {
-    Argon2::default()
-        .hash_password(password.as_bytes())
-        .map(|hash| hash.to_string())
-        .map_err(|e| StatementError::Text(format!("the password could not be hashed: {e}")))
+pub fn hash(password: &str) -> Result<String, PasswordError> {
+    Ok(Argon2::default().hash_password(password.as_bytes())?.to_string())
 }
 
 /// Whether the password has this hash.

@@ -19,11 +19,7 @@ pub struct TableReader {
 }
 
 impl TableReader {
-    pub fn new(
-        catalog: Arc<dyn CatalogPort>,
-        engine: Arc<dyn QueryPort>,
-        flush: Arc<FlushService>,
-    ) -> Self {
+    pub fn new(catalog: Arc<dyn CatalogPort>, engine: Arc<dyn QueryPort>, flush: Arc<FlushService>) -> Self {
         Self { catalog, engine, flush }
     }
 

@@ -70,7 +70,8 @@ impl Threads {
         let handle = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             while catch_unwind(AssertUnwindSafe(|| run(&stop))).is_err() {
                 tracing::error!(thread = thread_name, "a background thread panicked; it is started again");
-                metrics::counter!("hyperbytedb_thread_panics_total", "thread" => thread_name.clone()).increment(1);
+                metrics::counter!("hyperbytedb_thread_panics_total", "thread" => thread_name.clone())
+                    .increment(1);
                 if !stop.wait(RESTART_PAUSE) {
                     return;
                 }

@@ -128,12 +128,8 @@ pub fn column_names(id: TableId) -> Select {
 /// The partitions of one table or of all: (table String, partition's id String, rows UInt64, bytes UInt64).
 pub fn partitions(id: Option<TableId>) -> Select {
     let sum = |column| Expr::call("sum", [Expr::column(column)]);
-    let columns = vec![
-        Expr::column("table"),
-        Expr::column("partition_id"),
-        sum("rows"),
-        sum("bytes_on_disk"),
-    ];
+    let columns =
+        vec![Expr::column("table"), Expr::column("partition_id"), sum("rows"), sum("bytes_on_disk")];
     let mut select = Select::new(columns, system("parts"));
     select.conditions = match id {
         Some(id) => in_table("table", id),

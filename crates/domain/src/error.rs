@@ -2,19 +2,27 @@
 
 use thiserror::Error;
 
-/// What an engine reports. The first four are InfluxDB's own conditions and carry its texts.
+use crate::settings;
+
+/// What an engine reports. Clients may read all but [`EngineError::Failed`], which is about the engine's inside.
 #[derive(Debug, Clone, Error)]
 pub enum EngineError {
     #[error("query interrupted")]
     Cancelled,
     #[error("query-timeout limit exceeded")]
     Timeout,
-    #[error("query memory limit exceeded: {0} (query.max_memory_bytes)")]
-    MemoryLimit(String),
-    #[error("query row limit exceeded: {0} (query.max_rows_read)")]
-    RowLimit(String),
+    #[error("query memory limit exceeded ({setting})")]
+    MemoryLimit { setting: &'static str },
+    #[error("query row limit exceeded ({})", settings::QUERY_MAX_ROWS_READ)]
+    RowLimit,
+    #[error("all {connections} connections of the engine are in use ({setting})")]
+    Busy { connections: usize, setting: &'static str },
     /// Part of how long scans are read; nobody but the one who asked for the bound sees it.
-    #[error("more rows to sort than one scan may hold (query.max_sort_rows, query.max_sort_bytes)")]
+    #[error(
+        "more rows to sort than one scan may hold ({}, {})",
+        settings::QUERY_MAX_SORT_ROWS,
+        settings::QUERY_MAX_SORT_BYTES
+    )]
     SortLimit,
     #[error("engine: {context}: {message}")]
     Failed { context: String, message: String },
@@ -23,6 +31,11 @@ pub enum EngineError {
 impl EngineError {
     pub fn failed(context: impl Into<String>, message: impl std::fmt::Display) -> Self {
         Self::Failed { context: context.into(), message: message.to_string() }
+    }
+
+    /// Whether the text is for the log only.
+    pub fn is_internal(&self) -> bool {
+        matches!(self, Self::Failed { .. })
     }
 }
 

@@ -15,6 +15,7 @@ pub mod ports;
 pub mod result;
 pub mod scan;
 pub mod series;
+pub mod settings;
 pub mod text;
 pub mod time;
 pub mod wal;

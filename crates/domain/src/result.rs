@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::cancel::QueryContext;
 use crate::field::FieldValue;
 use crate::series::Tags;
 
@@ -35,36 +34,6 @@ pub struct Message {
     pub level: &'static str,
     pub text: String,
 }
-
-/// A statement's answer as it is produced: any number of `Series` or `Documents`, then one `End`.
-#[derive(Debug, Clone)]
-pub enum ResultEvent {
-    Series {
-        statement_id: usize,
-        block: SeriesBlock,
-    },
-    /// Series that are all there at once. In a chunked answer each inner list is one document.
-    Documents {
-        statement_id: usize,
-        documents: Vec<Vec<SeriesBlock>>,
-    },
-    End {
-        statement_id: usize,
-        messages: Vec<Message>,
-        error: Option<String>,
-    },
-}
-
-/// Receives results. An error means that nobody reads them any more: the query stops.
-pub trait ResultSink {
-    /// Waits while the reader is behind, until the query must end: then the event is kept, and the caller has to find
-    /// out with [`QueryContext::check`].
-    fn emit(&mut self, event: ResultEvent, context: &QueryContext) -> Result<(), SinkClosed>;
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the client went away")]
-pub struct SinkClosed;
 
 /// Helper of SHOW statements: the tags of a series as result tags.
 pub fn result_tags(tags: &Tags) -> Arc<[(String, String)]> {

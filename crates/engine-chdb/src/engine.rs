@@ -12,13 +12,14 @@ use hyperbytedb_clickhouse_sql::Select;
 use hyperbytedb_clickhouse_sql::statement::{self, Statement};
 use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::scan::RowSelection;
-use hyperbytedb_domain::{EngineError, QueryContext};
+use hyperbytedb_domain::{EngineError, QueryContext, settings};
 use parking_lot::Mutex;
 
 use crate::error::Exception;
 use crate::killer::Killer;
 use crate::options::ChdbOptions;
 use crate::pool::{Pool, connect};
+use crate::spill::SpillArea;
 use crate::stream::SelectStream;
 use crate::worker::Task;
 
@@ -64,12 +65,14 @@ impl ChdbEngine {
         // Signals are the host's business.
         chdb_rust::runtime::signal_handlers(false);
         let killer = Arc::new(Killer::spawn(connect(&arguments)?)?);
+        let spill = SpillArea::new(data_path.clone(), options.max_spill_bytes);
         let pool = |connections, setting| {
-            Pool::new(Arc::clone(&arguments), connections, options.connection_wait, setting)
+            let (arguments, spill) = (Arc::clone(&arguments), Arc::clone(&spill));
+            Pool::new(arguments, connections, options.connection_wait, setting, spill)
         };
         let engine = Self {
-            query_pool: pool(options.query_connections, "chdb.query_connections"),
-            write_pool: pool(options.write_connections, "chdb.write_connections"),
+            query_pool: pool(options.query_connections, settings::CHDB_QUERY_CONNECTIONS),
+            write_pool: pool(options.write_connections, settings::CHDB_WRITE_CONNECTIONS),
             killer,
             data_path,
             options,

@@ -1,6 +1,6 @@
 //! The engine's exceptions as [`EngineError`]s.
 
-use hyperbytedb_domain::EngineError;
+use hyperbytedb_domain::{EngineError, settings};
 
 /// Characters of an exception's text that are passed on.
 const MESSAGE_CHARS_MAX: usize = 1_000;
@@ -30,6 +30,13 @@ impl From<chdb_rust::error::Error> for Exception {
     }
 }
 
+/// Of answers on disk.
+impl From<arrow::error::ArrowError> for Exception {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self { code: None, message: error.to_string() }
+    }
+}
+
 impl Exception {
     /// Reads `Code: N. DB::Exception: …`.
     fn new(text: &str) -> Self {
@@ -48,13 +55,24 @@ impl Exception {
         self.code == Some(CANNOT_ASSIGN_OPTIMIZE)
     }
 
+    /// The bound that was reached: of the whole engine or of one statement.
+    fn memory_setting(&self) -> &'static str {
+        match self.message.contains("(total)") {
+            true => settings::CHDB_MAX_SERVER_MEMORY_BYTES,
+            false => settings::QUERY_MAX_MEMORY_BYTES,
+        }
+    }
+
     /// `context`: what was being done.
     pub(crate) fn into_engine_error(self, context: &str) -> EngineError {
         match self.code {
             Some(QUERY_WAS_CANCELLED | QUERY_WAS_CANCELLED_BY_CLIENT) => EngineError::Cancelled,
             Some(TIMEOUT_EXCEEDED | TOO_SLOW) => EngineError::Timeout,
-            Some(MEMORY_LIMIT_EXCEEDED) => EngineError::MemoryLimit(self.message),
-            Some(TOO_MANY_ROWS | TOO_MANY_BYTES) => EngineError::RowLimit(self.message),
+            Some(MEMORY_LIMIT_EXCEEDED) => {
+                tracing::info!("{context}: {}", self.message);
+                EngineError::MemoryLimit { setting: self.memory_setting() }
+            }
+            Some(TOO_MANY_ROWS | TOO_MANY_BYTES) => EngineError::RowLimit,
             // Of all bounds with this code only that of a sort is ever set.
             Some(TOO_MANY_ROWS_OR_BYTES) => EngineError::SortLimit,
             _ => EngineError::failed(context, self.message),
@@ -68,10 +86,16 @@ mod tests {
 
     #[test]
     fn codes() {
-        let error = |text| Exception::new(text).into_engine_error("scan");
+        let error = |text: &str| Exception::new(text).into_engine_error("scan");
         assert!(matches!(error("Code: 159. DB::Exception: Timeout exceeded"), EngineError::Timeout));
-        assert!(matches!(error("Code: 241. DB::Exception: (total)"), EngineError::MemoryLimit(_)));
-        assert!(matches!(error("x Code: 158. DB::Exception"), EngineError::RowLimit(_)));
+        for (text, setting) in
+            [("(total) over", "chdb.max_server_memory_bytes"), ("Query", "query.max_memory_bytes")]
+        {
+            let error =
+                error(&format!("Code: 241. DB::Exception: {text} memory limit exceeded: would use 3 GiB"));
+            assert_eq!(error.to_string(), format!("query memory limit exceeded ({setting})"));
+        }
+        assert!(matches!(error("x Code: 158. DB::Exception"), EngineError::RowLimit));
         assert!(matches!(error("Code: 394. DB::Exception"), EngineError::Cancelled));
         assert_eq!(error("No result").to_string(), "engine: scan: No result");
         assert!(Exception::new("Code: 60. DB::Exception: Unknown table").is_unknown_table());

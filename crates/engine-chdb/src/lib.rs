@@ -7,10 +7,14 @@
 //! - Statements come from `hyperbytedb-clickhouse-sql`; no SQL is written here.
 //! - Waiting for the engine never outlasts a query's deadline or cancellation by more than a moment: the one who
 //!   waits watches both, and the statement is then killed from a connection kept for that.
-//! - A connection returns to its pool only when its statement has ended, however that came about.
+//! - A connection returns to its pool only when its statement has ended, however that came about. One whose statement
+//!   panicked is closed, and its place in the pool is free again.
+//! - No connection waits for a reader while somebody waits for a connection: what is left of the answer goes to disk.
+//!   So no number of slow readers, and no SELECT that reads from many scans by turns, can stall the pool.
 //! - Which columns exist is remembered here, and asked of the engine once a table.
 //! - Inserted parts reach the disk for certain only at [`PointsSinkPort::sync`].
 
+mod demand;
 mod engine;
 mod error;
 mod killer;
@@ -19,6 +23,7 @@ mod output;
 mod pool;
 mod query;
 mod sink;
+mod spill;
 mod stream;
 mod worker;
 

@@ -1,4 +1,4 @@
-//! What the embedded engine may use. The defaults suit two cores and 4 GB of memory.
+//! What the embedded engine may use. The defaults suit two cores and 8 GB of memory.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,12 +10,14 @@ use hyperbytedb_clickhouse_sql::Settings;
 pub struct ChdbOptions {
     /// Directory of the engine's data; created when absent. Must be valid UTF-8.
     pub data_path: PathBuf,
-    /// Scans at once; each holds a connection until it is read to its end or dropped.
+    /// Scans at once; each holds a connection until its answer is read, dropped, or on disk.
     pub query_connections: usize,
     /// Inserts, deletes, merges and changes of tables at once.
     pub write_connections: usize,
     /// How long a call without a deadline waits for a free connection.
     pub connection_wait: Duration,
+    /// Answers on disk that wait for slow readers while their connections were needed elsewhere, in bytes.
+    pub max_spill_bytes: u64,
     /// Memory of the whole engine, in bytes: queries, merges, caches.
     pub max_server_memory_bytes: u64,
     /// Memory of one statement, in bytes, where the query does not say.
@@ -39,8 +41,9 @@ impl ChdbOptions {
             query_connections: 8,
             write_connections: 4,
             connection_wait: Duration::from_secs(10),
-            max_server_memory_bytes: 2 << 30,
-            max_query_memory_bytes: 1 << 30,
+            max_spill_bytes: 4 << 30,
+            max_server_memory_bytes: 4 << 30,
+            max_query_memory_bytes: 2 << 30,
             max_merge_memory_bytes: 512 << 20,
             max_query_threads: 2,
             mark_cache_bytes: 64 << 20,

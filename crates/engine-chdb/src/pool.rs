@@ -7,7 +7,9 @@ use chdb_rust::connection::Connection;
 use hyperbytedb_domain::{EngineError, QueryContext};
 use parking_lot::{Condvar, Mutex};
 
-use crate::worker::Worker;
+use crate::demand::Demand;
+use crate::spill::SpillArea;
+use crate::worker::{SelectAnswer, SelectReceiver, Worker};
 
 /// How often a waiting call looks whether it is still wanted.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(50);
@@ -26,6 +28,8 @@ struct State {
 pub(crate) struct Pool {
     state: Mutex<State>,
     changed: Condvar,
+    demand: Arc<Demand>,
+    spill: Arc<SpillArea>,
     arguments: Arc<[String]>,
     connections_max: usize,
     wait: Duration,
@@ -45,10 +49,13 @@ impl Pool {
         connections_max: usize,
         wait: Duration,
         setting: &'static str,
+        spill: Arc<SpillArea>,
     ) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             changed: Condvar::new(),
+            demand: Arc::default(),
+            spill,
             arguments,
             connections_max: connections_max.max(1),
             wait,
@@ -59,6 +66,7 @@ impl Pool {
     /// A free connection. Waits for one until the query's deadline, or the pool's own without one.
     pub(crate) fn take(self: &Arc<Self>, context: &QueryContext) -> Result<Worker, EngineError> {
         let give_up = context.deadline.unwrap_or_else(|| Instant::now() + self.wait);
+        let mut waiting = None;
         let mut state = self.state.lock();
         loop {
             if state.closed {
@@ -77,11 +85,16 @@ impl Pool {
             }
             let now = Instant::now();
             if now >= give_up {
-                let message = format!("all {} are in use ({})", self.connections_max, self.setting);
-                return Err(EngineError::failed("waiting for a connection", message));
+                return Err(EngineError::Busy { connections: self.connections_max, setting: self.setting });
             }
+            waiting.get_or_insert_with(|| self.demand.wait());
             self.changed.wait_until(&mut state, give_up.min(now + WATCH_INTERVAL));
         }
+    }
+
+    /// Where the answer of a SELECT on one of these connections goes.
+    pub(crate) fn select_answer(&self) -> (SelectAnswer, SelectReceiver) {
+        SelectAnswer::channel(Arc::clone(&self.demand), Arc::clone(&self.spill))
     }
 
     fn open(self: &Arc<Self>) -> Result<Worker, EngineError> {
@@ -122,5 +135,38 @@ impl Pool {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::options::ChdbOptions;
+    use crate::worker::Task;
+
+    #[test]
+    fn a_panic_costs_its_statement_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = ChdbOptions::new(directory.path()).arguments(directory.path().to_str().unwrap());
+        let spill = SpillArea::new(directory.path().into(), 0);
+        let pool = Pool::new(arguments.into(), 1, Duration::from_secs(10), "test", spill);
+        let context = QueryContext::unbounded();
+        for _ in 0..3 {
+            let (answer, result) = bounded(1);
+            let finished = pool.take(&context).unwrap().assign(Task::Panic { answer });
+            assert!(result.recv().is_err(), "an answer");
+            // The only connection of the pool.
+            let worker = pool.take(&context).unwrap();
+            assert!(finished.load(Ordering::Acquire), "the killer would wait for it");
+            let (answer, result) = bounded(1);
+            worker.assign(Task::Execute { sql: "SELECT 1".to_owned(), answer });
+            assert!(result.recv().unwrap().is_ok());
+        }
+        pool.close();
+        assert_eq!(pool.state.lock().open, 0);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arrow::array::RecordBatch;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use hyperbytedb_clickhouse_sql::Select;
 use hyperbytedb_domain::ports::BatchStream;
 use hyperbytedb_domain::{EngineError, QueryContext};
@@ -13,17 +13,23 @@ use crate::error::Exception;
 use crate::killer::{Killer, StatementTag};
 use crate::output::{OutputType, normalise};
 use crate::pool::{Pool, WATCH_INTERVAL};
-use crate::worker::{SelectMessage, Task, batch_channel};
+use crate::spill::SpilledBatches;
+use crate::worker::{SelectEnd, SelectReceiver, Task};
 
 /// Batches of a SELECT. Its connection goes back to the pool when the statement has ended, which dropping the
-/// stream brings about.
+/// stream brings about, or when the rest of its answer is on disk.
 pub(crate) struct SelectStream {
-    /// `None` once the statement has ended.
-    batches: Option<Receiver<SelectMessage>>,
+    state: State,
     tag: StatementTag,
     finished: Arc<AtomicBool>,
     killer: Arc<Killer>,
     context: QueryContext,
+}
+
+enum State {
+    Running(SelectReceiver),
+    Spilled(SpilledBatches),
+    Ended,
 }
 
 impl SelectStream {
@@ -39,29 +45,44 @@ impl SelectStream {
         bound(&mut select, context, &tag);
         let sql = select.to_string();
         tracing::debug!(target: "hyperbytedb::sql", %sql);
-        let (sender, batches) = batch_channel();
-        let finished = worker.assign(Task::Select { sql, batches: sender });
+        let (answer, receiver) = pool.select_answer();
+        let finished = worker.assign(Task::Select { sql, answer });
         let killer = Arc::clone(killer);
-        Ok(Self { batches: Some(batches), tag, finished, killer, context: context.clone() })
+        Ok(Self { state: State::Running(receiver), tag, finished, killer, context: context.clone() })
     }
 
     /// The next batch as the engine made it.
     pub(crate) fn next_raw(&mut self) -> Result<Option<RecordBatch>, SelectError> {
         loop {
-            let Some(batches) = &self.batches else { return Ok(None) };
+            if matches!(self.state, State::Ended) {
+                return Ok(None);
+            }
             self.context.check()?;
-            match batches.recv_timeout(WATCH_INTERVAL) {
-                Ok(Ok(Some(batch))) => return Ok(Some(batch)),
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(Ok(None)) => self.batches = None,
-                Ok(Err(exception)) => {
-                    self.batches = None;
-                    return Err(SelectError::Exception(exception));
+            match &mut self.state {
+                State::Ended => return Ok(None),
+                State::Spilled(batches) => {
+                    let batch = batches.next_batch().map_err(Exception::from)?;
+                    if batch.is_none() {
+                        self.state = State::Ended;
+                    }
+                    return Ok(batch);
                 }
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.batches = None;
-                    return Err(EngineError::failed("reading", "the connection's thread ended").into());
-                }
+                State::Running(receiver) => match receiver.batches.recv_timeout(WATCH_INTERVAL) {
+                    Ok(batch) => return Ok(Some(batch)),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => {
+                        let end = receiver.end.try_recv();
+                        self.state = State::Ended;
+                        match end {
+                            Ok(SelectEnd::Complete) => {}
+                            Ok(SelectEnd::Failed(exception)) => return Err(exception.into()),
+                            Ok(SelectEnd::Spilled(batches)) => self.state = State::Spilled(batches),
+                            Err(_) => {
+                                return Err(EngineError::failed("reading", "the statement panicked").into());
+                            }
+                        }
+                    }
+                },
             }
         }
     }
@@ -73,7 +94,9 @@ impl SelectStream {
             match self.next_raw() {
                 Ok(Some(batch)) => batches.push(batch),
                 Ok(None) => return Ok(batches),
-                Err(SelectError::Exception(exception)) if exception.is_unknown_table() => return Ok(Vec::new()),
+                Err(SelectError::Exception(exception)) if exception.is_unknown_table() => {
+                    return Ok(Vec::new());
+                }
                 Err(error) => return Err(error.into_engine_error("reading")),
             }
         }
@@ -82,7 +105,7 @@ impl SelectStream {
 
 impl Drop for SelectStream {
     fn drop(&mut self) {
-        if self.batches.take().is_some() {
+        if matches!(self.state, State::Running(_)) {
             self.killer.kill(self.tag.clone(), Arc::clone(&self.finished));
         }
     }
@@ -112,6 +135,12 @@ fn bound(select: &mut Select, context: &QueryContext, tag: &StatementTag) {
 pub(crate) enum SelectError {
     Exception(Exception),
     Engine(EngineError),
+}
+
+impl From<Exception> for SelectError {
+    fn from(exception: Exception) -> Self {
+        Self::Exception(exception)
+    }
 }
 
 impl From<EngineError> for SelectError {

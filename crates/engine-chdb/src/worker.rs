@@ -4,23 +4,31 @@
 //! On a thread of its own it may: whoever waits for the batch watches its deadline meanwhile. ClickHouse's
 //! recursive analysis also gets the stack it expects.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use chdb_rust::arrow_insert::insert_record_batch_direct;
+use chdb_rust::arrow_query_stream::ArrowQueryStream;
 use chdb_rust::connection::Connection;
 use chdb_rust::format::OutputFormat;
 use chdb_rust::{ArrowOptions, InsertOptions};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 
+use crate::demand::Demand;
 use crate::error::Exception;
+use crate::spill::{SpillArea, SpillWriter, SpilledBatches};
 
 const STACK_BYTES: usize = 16 << 20;
 
 /// Batches read ahead of the consumer.
 const BATCHES_AHEAD: usize = 2;
+
+/// How long a reader may leave its next batch untouched before its connection may go to somebody else.
+const READER_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a connection is asked to do.
 pub(crate) enum Task {
@@ -28,19 +36,59 @@ pub(crate) enum Task {
     Execute { sql: String, answer: Sender<Result<(), Exception>> },
     /// Answers with one message. `table` is quoted.
     Insert { table: String, batch: RecordBatch, answer: Sender<Result<(), Exception>> },
-    /// Sends the batches, then `None` or an error. Stops as soon as nobody receives.
-    Select { sql: String, batches: Sender<SelectMessage> },
+    /// Sends the batches, then how it ended. Stops as soon as nobody receives.
+    Select { sql: String, answer: SelectAnswer },
+    #[cfg(test)]
+    Panic { answer: Sender<Result<(), Exception>> },
 }
 
-/// A batch, the end, or what went wrong.
-pub(crate) type SelectMessage = Result<Option<RecordBatch>, Exception>;
+/// Where the batches of a SELECT go.
+pub(crate) struct SelectAnswer {
+    batches: Sender<RecordBatch>,
+    /// Takes one message without waiting.
+    end: Sender<SelectEnd>,
+    demand: Arc<Demand>,
+    spill: Arc<SpillArea>,
+}
 
-/// A task and the flag that tells that the connection is done with it.
+/// How the batches that were sent end.
+pub(crate) enum SelectEnd {
+    Complete,
+    Failed(Exception),
+    /// The others are on disk.
+    Spilled(SpilledBatches),
+}
+
+/// What the reader of a SELECT holds. When the batches hang up, the end tells why.
+pub(crate) struct SelectReceiver {
+    pub(crate) batches: Receiver<RecordBatch>,
+    pub(crate) end: Receiver<SelectEnd>,
+}
+
+impl SelectAnswer {
+    pub(crate) fn channel(demand: Arc<Demand>, spill: Arc<SpillArea>) -> (Self, SelectReceiver) {
+        let (batches, batches_received) = bounded(BATCHES_AHEAD);
+        let (end, end_received) = bounded(1);
+        let receiver = SelectReceiver { batches: batches_received, end: end_received };
+        (Self { batches, end, demand, spill }, receiver)
+    }
+}
+
+/// A task and what tells that the connection is done with it.
 struct Assignment {
     task: Task,
-    finished: Arc<AtomicBool>,
+    finished: Finished,
     /// Returned to its pool afterwards.
     worker: Worker,
+}
+
+/// Sets the flag when it goes, also if the task panics.
+struct Finished(Arc<AtomicBool>);
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// The handle of the thread. The thread ends when its handle is dropped.
@@ -57,7 +105,10 @@ impl Worker {
     ) -> std::io::Result<Self> {
         let (assignments, inbox) = bounded::<Assignment>(1);
         thread::Builder::new().name("chdb".into()).stack_size(STACK_BYTES).spawn(move || {
-            serve(connection, &inbox, recycle);
+            // A panic drops the connection, whose state nobody knows, and the task, whose channel then hangs up.
+            if catch_unwind(AssertUnwindSafe(|| serve(connection, &inbox, recycle))).is_err() {
+                tracing::error!("a statement panicked; its connection is closed");
+            }
             closed();
         })?;
         Ok(Self { assignments })
@@ -67,21 +118,17 @@ impl Worker {
     pub(crate) fn assign(self, task: Task) -> Arc<AtomicBool> {
         let finished = Arc::new(AtomicBool::new(false));
         let assignments = self.assignments.clone();
-        let assignment = Assignment { task, finished: Arc::clone(&finished), worker: self };
+        let assignment = Assignment { task, finished: Finished(Arc::clone(&finished)), worker: self };
         // Fails only if the thread died; the task's channel then reports it by hanging up.
         let _ = assignments.send(assignment);
         finished
     }
 }
 
-pub(crate) fn batch_channel() -> (Sender<SelectMessage>, Receiver<SelectMessage>) {
-    bounded(BATCHES_AHEAD)
-}
-
 fn serve(mut connection: Connection, inbox: &Receiver<Assignment>, recycle: impl Fn(Worker)) {
     while let Ok(Assignment { task, finished, worker }) = inbox.recv() {
         run(&mut connection, task);
-        finished.store(true, Ordering::Release);
+        drop(finished);
         recycle(worker);
     }
 }
@@ -98,24 +145,52 @@ fn run(connection: &mut Connection, task: Task) {
             let result = insert_record_batch_direct(connection, &table, batch, options);
             let _ = answer.send(result.map_err(Exception::from));
         }
-        Task::Select { sql, batches } => select(connection, &sql, &batches),
+        Task::Select { sql, answer } => {
+            let end = match select(connection, &sql, &answer) {
+                Ok(Some(end)) => end,
+                Ok(None) => return,
+                Err(exception) => SelectEnd::Failed(exception),
+            };
+            // Before the batches hang up.
+            let _ = answer.end.send(end);
+        }
+        #[cfg(test)]
+        Task::Panic { answer: _answer } => panic!("as asked for"),
     }
 }
 
-fn select(connection: &mut Connection, sql: &str, batches: &Sender<SelectMessage>) {
+/// Hands the batches over. `None`: the reader has gone.
+fn select(
+    connection: &mut Connection,
+    sql: &str,
+    answer: &SelectAnswer,
+) -> Result<Option<SelectEnd>, Exception> {
     let options = ArrowOptions { low_cardinality_as_dictionary: true, ..ArrowOptions::default() };
-    let mut stream = match connection.query_stream_arrow_with_opts(sql, &options) {
-        Ok(stream) => stream,
-        Err(error) => {
-            let _ = batches.send(Err(error.into()));
-            return;
-        }
-    };
-    loop {
-        let message = stream.next_batch().map_err(Exception::from);
-        let more = matches!(message, Ok(Some(_)));
-        if batches.send(message).is_err() || !more {
-            return;
+    let mut stream = connection.query_stream_arrow_with_opts(sql, &options)?;
+    while let Some(mut batch) = stream.next_batch()? {
+        loop {
+            batch = match answer.batches.send_timeout(batch, READER_PATIENCE) {
+                Ok(()) => break,
+                Err(SendTimeoutError::Disconnected(_)) => return Ok(None),
+                Err(SendTimeoutError::Timeout(batch)) => batch,
+            };
+            if let Some(_yielding) = answer.demand.yield_connection() {
+                return Ok(Some(SelectEnd::Spilled(spill(&batch, &mut stream, &answer.spill)?)));
+            }
         }
     }
+    Ok(Some(SelectEnd::Complete))
+}
+
+/// The rest of an answer, read at the pace of the disk.
+fn spill(
+    first: &RecordBatch,
+    stream: &mut ArrowQueryStream<'_>,
+    area: &Arc<SpillArea>,
+) -> Result<SpilledBatches, Exception> {
+    let mut writer = SpillWriter::start(area, first)?;
+    while let Some(batch) = stream.next_batch()? {
+        writer.write(&batch)?;
+    }
+    Ok(writer.finish()?)
 }

@@ -14,7 +14,7 @@ use arrow::array::{
 use arrow::datatypes::{Int32Type, Int64Type};
 use common::*;
 use hyperbytedb_domain::catalog::Table;
-use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};
+use hyperbytedb_domain::ports::{BatchStream, PointsSinkPort, QueryPort};
 use hyperbytedb_domain::scan::AggregateFunction::{Count, First, Median, Percentile};
 use hyperbytedb_domain::scan::{
     AggregateScan, CompareOp, FieldId, Operand, Predicate, RowScan, RowSelection, Scan, SortBound, TagId,
@@ -194,12 +194,12 @@ fn memory_and_rows_are_bounded() {
     let mut context = QueryContext::unbounded();
     context.max_memory_bytes = 4 << 20;
     let error = run(&fixture.engine, &heavy, &context).unwrap_err();
-    assert!(matches!(error, EngineError::MemoryLimit(_)), "{error}");
+    assert!(matches!(error, EngineError::MemoryLimit { .. }), "{error}");
 
     let mut context = QueryContext::unbounded();
     context.max_rows_read = 10_000;
     let error = run(&fixture.engine, &heavy, &context).unwrap_err();
-    assert!(matches!(error, EngineError::RowLimit(_)), "{error}");
+    assert!(matches!(error, EngineError::RowLimit), "{error}");
 
     let mut context = QueryContext::unbounded();
     (context.max_memory_bytes, context.max_rows_read, context.max_threads) = (1 << 30, 10_000_000, 1);
@@ -207,25 +207,36 @@ fn memory_and_rows_are_bounded() {
     assert_eq!(count(&fixture.engine, &t), SERIES * ROWS_PER_SERIES);
 }
 
-#[test]
-fn connections_are_bounded_and_come_back() {
+/// An engine with so many connections, and a million rows in its table.
+fn with_connections(connections: usize, wait: Duration) -> (Fixture, Arc<Table>) {
     let directory = tempfile::tempdir().unwrap();
     let mut settings = options(&directory);
-    settings.query_connections = 2;
-    settings.connection_wait = Duration::from_millis(100);
+    (settings.query_connections, settings.connection_wait) = (connections, wait);
     let engine = ChdbEngine::open(settings).unwrap();
     let t = big_table();
     engine.ensure_table(&t).unwrap();
     fill(&engine, &t);
+    (Fixture { engine, directory }, t)
+}
 
+fn rows_left(stream: &mut dyn BatchStream) -> i64 {
+    let mut rows = 0;
+    while let Some(batch) = stream.next_batch().unwrap() {
+        rows += batch.num_rows() as i64;
+    }
+    rows
+}
+
+#[test]
+fn connections_are_bounded_and_come_back() {
+    let (fixture, t) = with_connections(2, Duration::from_millis(20));
+    let engine = &fixture.engine;
     for _ in 0..3 {
         let unbounded = QueryContext::unbounded();
-        let mut first = engine.scan(&slow_scan(&t), &unbounded).unwrap();
-        let mut second = engine.scan(&slow_scan(&t), &unbounded).unwrap();
-        assert!(first.next_batch().unwrap().unwrap().num_rows() > 0);
-        assert!(second.next_batch().unwrap().unwrap().num_rows() > 0);
+        let first = engine.scan(&long_scan(&t), &unbounded).unwrap();
+        let second = engine.scan(&long_scan(&t), &unbounded).unwrap();
         let refused = engine.scan(&slow_scan(&t), &unbounded).err().unwrap().to_string();
-        assert_eq!(refused, "engine: waiting for a connection: all 2 are in use (chdb.query_connections)");
+        assert_eq!(refused, "all 2 connections of the engine are in use (chdb.query_connections)");
         let context = QueryContext::unbounded();
         context.cancel.cancel();
         assert!(matches!(engine.scan(&slow_scan(&t), &context).err(), Some(EngineError::Cancelled)));
@@ -238,13 +249,71 @@ fn connections_are_bounded_and_come_back() {
         let give_up = Instant::now() + PATIENCE;
         let mut again =
             engine.scan(&slow_scan(&t), &QueryContext { deadline: Some(give_up), ..unbounded }).unwrap();
-        let mut rows_read = 0;
-        while let Some(batch) = again.next_batch().unwrap() {
-            rows_read += batch.num_rows() as i64;
-        }
-        assert_eq!(rows_read, SERIES * ROWS_PER_SERIES);
+        assert_eq!(rows_left(again.as_mut()), SERIES * ROWS_PER_SERIES);
         assert!(again.next_batch().unwrap().is_none(), "the end stays the end");
     }
+}
+
+/// As a SELECT does that merges the rows of many subqueries.
+#[test]
+fn one_reader_reads_more_scans_by_turns_than_there_are_connections() {
+    let (fixture, t) = with_connections(2, PATIENCE);
+    let mut context = QueryContext::unbounded();
+    context.deadline = Some(Instant::now() + PATIENCE);
+    let mut streams = Vec::new();
+    let mut rows_read = Vec::new();
+    for _ in 0..5 {
+        let mut stream = fixture.engine.scan(&slow_scan(&t), &context).unwrap();
+        rows_read.push(stream.next_batch().unwrap().unwrap().num_rows() as i64);
+        streams.push(stream);
+    }
+    for (stream, rows_read) in streams.iter_mut().zip(rows_read) {
+        assert_eq!(rows_read + rows_left(stream.as_mut()), SERIES * ROWS_PER_SERIES);
+    }
+}
+
+#[test]
+fn readers_that_stand_still_stall_nobody() {
+    let (fixture, t) = with_connections(2, PATIENCE);
+    let unbounded = QueryContext::unbounded();
+    let mut slow: Vec<_> = (0..2).map(|_| fixture.engine.scan(&slow_scan(&t), &unbounded).unwrap()).collect();
+    let first: Vec<_> = slow.iter_mut().map(|stream| stream.next_batch().unwrap().unwrap()).collect();
+    let started = Instant::now();
+    assert_eq!(count(&fixture.engine, &t), SERIES * ROWS_PER_SERIES);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    // What the readers get is what they would have got.
+    let times = |batch: &RecordBatch| batch.column(1).as_primitive::<Int64Type>().values().to_vec();
+    let mut previous = times(&first[0]).last().copied().unwrap();
+    let mut rows_read = first[0].num_rows() as i64;
+    while let Some(batch) = slow[0].next_batch().unwrap() {
+        for time in times(&batch) {
+            assert!(previous <= time);
+            previous = time;
+        }
+        rows_read += batch.num_rows() as i64;
+    }
+    assert_eq!(rows_read, SERIES * ROWS_PER_SERIES);
+}
+
+#[test]
+fn answers_on_disk_are_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = options(&directory);
+    (settings.query_connections, settings.max_spill_bytes) = (1, 100_000);
+    let engine = ChdbEngine::open(settings).unwrap();
+    let t = big_table();
+    engine.ensure_table(&t).unwrap();
+    fill(&engine, &t);
+    let mut slow = engine.scan(&slow_scan(&t), &QueryContext::unbounded()).unwrap();
+    assert!(slow.next_batch().unwrap().is_some());
+    assert_eq!(count(&engine, &t), SERIES * ROWS_PER_SERIES);
+    let error = loop {
+        if let Err(error) = slow.next_batch() {
+            break error.to_string();
+        }
+    };
+    assert!(error.contains("slow readers take more than 100000 bytes (chdb.max_spill_bytes)"), "{error}");
+    assert_eq!(count(&engine, &t), SERIES * ROWS_PER_SERIES);
 }
 
 #[test]
@@ -392,7 +461,7 @@ fn size(path: &std::path::Path) -> u64 {
 fn a_sort_that_does_not_fit_in_memory_goes_to_disk() {
     let (fixture, t) = big();
     let mut context = QueryContext::unbounded();
-    context.max_memory_bytes = 40 << 20;
+    context.max_memory_bytes = 80 << 20;
     let mut previous = i64::MIN;
     let mut rows_read = 0;
     let mut stream = fixture.engine.scan(&slow_scan(&t), &context).unwrap();

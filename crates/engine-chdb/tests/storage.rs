@@ -11,7 +11,7 @@ use hyperbytedb_domain::FieldType;
 use hyperbytedb_domain::catalog::{FieldDef, Table, TableId};
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};
-use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, Predicate, RowScan, TagId};
+use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, Predicate, RowScan, RowSelection, TagId};
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME, TimeRange};
 use hyperbytedb_engine_chdb::ChdbEngine;
 
@@ -56,11 +56,11 @@ fn tables_are_made_and_grow() {
     assert_eq!(fixture.engine.existing_tables().unwrap(), []);
     assert_eq!(fixture.all_rows(&third, true), Vec::<Vec<FieldValue>>::new());
     assert_eq!(fixture.engine.existing_tables().unwrap(), []);
-    assert_eq!(fixture.engine.max_time(TableId(1)).unwrap(), None);
-    assert_eq!(fixture.engine.partitions(TableId(1)).unwrap(), []);
+    assert_eq!(fixture.engine.max_times(TableId(1)).unwrap(), []);
+    assert_eq!(fixture.engine.partitions(Some(TableId(1))).unwrap(), []);
     fixture.engine.drop_partitions(TableId(1), &[0]).unwrap();
     fixture.engine.merge_partition(TableId(1), 0).unwrap();
-    fixture.engine.delete_rows(&third, TimeRange::ALL, None).unwrap();
+    delete(&fixture, &third, TimeRange::ALL, None);
 }
 
 #[test]
@@ -89,11 +89,11 @@ fn fields_are_merged_and_the_later_wins() {
     assert_eq!(fixture.all_rows(&t, true), expected);
     fixture = fixture.reopen();
     assert_eq!(fixture.all_rows(&t, true), expected);
-    fixture.engine.merge_partition(t.id, 0).unwrap();
+    fixture.engine.merge_partition(t.id, shard_of(0)).unwrap();
     assert_eq!(fixture.all_rows(&t, false), expected);
-    fixture.engine.merge_partition(t.id, 0).unwrap();
+    fixture.engine.merge_partition(t.id, shard_of(0)).unwrap();
     fixture.insert(&t, &[row(5, &["x"], &[f(3.0)])]);
-    fixture.engine.merge_partition(t.id, 0).unwrap();
+    fixture.engine.merge_partition(t.id, shard_of(0)).unwrap();
     assert_eq!(fixture.all_rows(&t, false)[0], [s("x"), i(5), f(3.0), i(1), b(true), s("old")]);
     fixture.engine.sync().unwrap();
 }
@@ -109,13 +109,13 @@ fn times_at_both_ends_and_partitions() {
     assert_eq!(fixture.all_rows(&t, false), expected);
     assert_eq!(fixture.all_rows(&t, true), expected);
 
-    let mut partitions: Vec<i64> = times.iter().map(|time| t.partition_of(*time)).collect();
+    let mut partitions: Vec<u64> = times.iter().map(|time| shard_of(*time)).collect();
     partitions.dedup();
-    let stored = fixture.engine.partitions(t.id).unwrap();
-    assert_eq!(stored.iter().map(|p| p.partition).collect::<Vec<_>>(), partitions);
+    let stored = fixture.engine.partitions(None).unwrap();
+    assert_eq!(stored.iter().map(|p| p.shard).collect::<Vec<_>>(), partitions);
     assert_eq!(stored.iter().map(|p| p.rows).sum::<u64>(), times.len() as u64);
     assert!(stored.iter().all(|p| p.bytes > 0));
-    assert_eq!(fixture.engine.max_time(t.id).unwrap(), Some(MAX_TIME));
+    assert_eq!(fixture.engine.max_times(t.id).unwrap().last(), Some(&(shard_of(MAX_TIME), MAX_TIME)));
 
     for (min, max, count) in [
         (MIN_TIME, MIN_TIME, 1),
@@ -134,8 +134,8 @@ fn times_at_both_ends_and_partitions() {
     for partition in &partitions {
         fixture.engine.merge_partition(t.id, *partition).unwrap();
     }
-    fixture.engine.drop_partitions(t.id, &[-1, t.partition_of(MAX_TIME), 99]).unwrap();
-    assert_eq!(fixture.engine.max_time(t.id).unwrap(), Some(WEEK));
+    fixture.engine.drop_partitions(t.id, &[shard_of(-1), shard_of(MAX_TIME), 1]).unwrap();
+    assert_eq!(fixture.engine.max_times(t.id).unwrap().last(), Some(&(shard_of(WEEK), WEEK)));
     assert_eq!(fixture.all_rows(&t, false).len(), 6);
 }
 
@@ -183,7 +183,14 @@ fn names_and_values_are_only_data() {
             assert_eq!(
                 fixture
                     .engine
-                    .distinct_series(&t, TimeRange::ALL, Some(&filter), &unbounded())
+                    .distinct_series(
+                        &t,
+                        &RowSelection {
+                            filter: Some(filter.clone()),
+                            ..RowSelection::of_time(TimeRange::ALL)
+                        },
+                        &unbounded()
+                    )
                     .unwrap()
                     .len(),
                 1
@@ -191,9 +198,14 @@ fn names_and_values_are_only_data() {
         }
         let tag = Operand::Tag(TagId(0));
         let filter = Predicate::Compare { left: tag, op: CompareOp::Eq, right: literal };
-        fixture.engine.delete_rows(&t, TimeRange::ALL, Some(&filter)).unwrap();
+        delete(&fixture, &t, TimeRange::ALL, Some(&filter));
         assert_eq!(fixture.all_rows(&t, false).len() as i64, names.len() as i64 - time - 1);
     }
+}
+
+fn delete(fixture: &Fixture, t: &Table, time: TimeRange, filter: Option<&Predicate>) {
+    let rows = RowSelection { filter: filter.cloned(), ..RowSelection::of_time(time) };
+    fixture.engine.delete_rows(t, &rows, &unbounded()).unwrap();
 }
 
 fn unbounded() -> hyperbytedb_domain::QueryContext {
@@ -241,7 +253,7 @@ fn deletes() {
     for (range, filter) in cases {
         fill(&fixture);
         assert_eq!(left(&fixture), all);
-        fixture.engine.delete_rows(&t, range, filter.as_ref()).unwrap();
+        delete(&fixture, &t, range, filter.as_ref());
         let expected: Vec<_> = all
             .iter()
             .filter(|(n, tag)| {
@@ -260,33 +272,13 @@ fn deletes() {
         assert_eq!(left(&fixture), expected, "{range:?} {filter:?}");
     }
     // A point written after the delete stays, also when the parts merge.
-    fixture.engine.delete_rows(&t, TimeRange::ALL, None).unwrap();
-    assert_eq!(fixture.engine.max_time(t.id).unwrap(), None);
+    delete(&fixture, &t, TimeRange::ALL, None);
+    assert_eq!(fixture.engine.max_times(t.id).unwrap(), []);
     fixture.insert(&t, &[row(1, &["a"], &[f(1.0)]), row(2, &["b"], &[f(2.0)])]);
-    fixture.engine.delete_rows(&t, TimeRange::ALL, Some(&host("a"))).unwrap();
+    delete(&fixture, &t, TimeRange::ALL, Some(&host("a")));
     fixture.insert(&t, &[row(1, &["a"], &[f(3.0)])]);
-    fixture.engine.merge_partition(t.id, 0).unwrap();
+    fixture.engine.merge_partition(t.id, shard_of(0)).unwrap();
     assert_eq!(fixture.all_rows(&t, false), [[s("a"), i(1), f(3.0)], [s("b"), i(2), f(2.0)]]);
-}
-
-#[test]
-fn a_field_condition_sees_the_merged_value() {
-    let t = table(1, &["host"], &[("v", FieldType::Float), ("w", FieldType::Float)]);
-    let fixture = open_with(&t);
-    fixture.insert(&t, &[row(1, &["a"], &[f(1.0), f(5.0)]), row(1, &["b"], &[f(1.0)])]);
-    fixture.insert(&t, &[row(1, &["a"], &[f(2.0)])]);
-    let is_one = Predicate::Compare {
-        left: Operand::Field(FieldId(0)),
-        op: CompareOp::Eq,
-        right: Operand::Literal(f(1.0)),
-    };
-    assert_eq!(
-        fixture.engine.distinct_series(&t, TimeRange::ALL, Some(&is_one), &unbounded()).unwrap().len(),
-        1
-    );
-    assert_eq!(fixture.engine.distinct_series(&t, TimeRange::ALL, None, &unbounded()).unwrap().len(), 2);
-    fixture.engine.delete_rows(&t, TimeRange::ALL, Some(&is_one)).unwrap();
-    assert_eq!(fixture.all_rows(&t, true), [[s("a"), i(1), f(2.0), f(5.0)]]);
 }
 
 #[test]
@@ -297,7 +289,7 @@ fn a_part_cut_short_is_set_aside() {
     fixture.insert(&t, &[row(WEEK, &["a"], &[f(2.0)])]);
     let Fixture { engine, directory } = fixture;
     drop(engine);
-    let cut = cut_short(&directory.path().join("chdb/store"), "1_2_2_0");
+    let cut = cut_short(&directory.path().join("chdb/store"), &format!("{}_2_2_0", shard_of(WEEK)));
     assert!(cut > 0, "the part's files");
     let fixture = Fixture { engine: ChdbEngine::open(options(&directory)).unwrap(), directory };
     assert_eq!(fixture.all_rows(&t, true), [[s("a"), i(1), f(1.0)]]);

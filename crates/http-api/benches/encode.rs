@@ -9,11 +9,13 @@ use axum::http::Request;
 use divan::Bencher;
 use divan::counter::BytesCount;
 use http_body_util::BodyExt;
-use hyperbytedb_application::{Phase, QueryApi, QueryError, QueryRequest, Readiness};
+use hyperbytedb_application::{
+    Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent, ResultSink,
+};
 use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{IngestionPort, WriteError, WriteRequest};
-use hyperbytedb_domain::result::{ResultEvent, ResultSink, SeriesBlock};
+use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_http_api::{HttpOptions, HttpState, router};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tower::ServiceExt;

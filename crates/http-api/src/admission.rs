@@ -5,15 +5,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyperbytedb_application::{Phase, Readiness};
+use hyperbytedb_domain::settings;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::ApiError;
 
 /// Seconds after which a refused client should come again.
-const RETRY_AFTER_SECS: u64 = 1;
+pub const RETRY_AFTER_SECS: u64 = 1;
 /// How often the end of the replay is looked for.
 const READY_POLL: Duration = Duration::from_millis(20);
+
+/// What a gate bounds, and the settings of how many work and wait.
+type Bounded = (&'static str, &'static str, &'static str);
 
 /// Lets a number of requests work at one time and a number of others wait for their turn.
 pub struct Gate {
@@ -21,14 +25,13 @@ pub struct Gate {
     waiting: AtomicUsize,
     max_waiting: usize,
     timeout: Duration,
-    /// What is bounded, and the settings that bound it.
-    what: &'static str,
+    bounded: Bounded,
 }
 
 impl Gate {
-    pub fn new(max_working: usize, max_waiting: usize, timeout: Duration, what: &'static str) -> Self {
+    pub fn new(max_working: usize, max_waiting: usize, timeout: Duration, bounded: Bounded) -> Self {
         let permits = Arc::new(Semaphore::new(max_working.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { permits, waiting: AtomicUsize::new(0), max_waiting, timeout, what }
+        Self { permits, waiting: AtomicUsize::new(0), max_waiting, timeout, bounded }
     }
 
     /// Waits for a turn, which lasts as long as the permit.
@@ -44,7 +47,8 @@ impl Gate {
     }
 
     fn refusal(&self, why: &str) -> ApiError {
-        ApiError::overloaded(format!("{why} {}", self.what), RETRY_AFTER_SECS)
+        let (what, working, waiting) = self.bounded;
+        ApiError::overloaded(format!("{why} {what} ({working}, {waiting})"), RETRY_AFTER_SECS)
     }
 }
 
@@ -97,8 +101,9 @@ impl BodyShare {
         if before.saturating_add(more) > self.budget.max_bytes {
             self.budget.used.fetch_sub(more, Ordering::AcqRel);
             let text = format!(
-                "request bodies already take the {} bytes they may (http.max_inflight_body_bytes)",
-                self.budget.max_bytes
+                "request bodies already take the {} bytes they may ({})",
+                self.budget.max_bytes,
+                settings::HTTP_MAX_INFLIGHT_BODY_BYTES
             );
             return Err(ApiError::overloaded(text, RETRY_AFTER_SECS));
         }

@@ -9,6 +9,7 @@ use axum::http::header::{CONTENT_LENGTH, HeaderMap};
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use http_body_util::BodyExt;
+use hyperbytedb_domain::settings;
 use tokio::time::timeout;
 
 use crate::admission::BodyShare;
@@ -31,7 +32,8 @@ pub async fn read(
     let result = match timeout(options.body_timeout, collect(headers, &mut body, share, options)).await {
         Ok(result) => result,
         Err(_) => {
-            let text = "the request body took too long to arrive (http.body_timeout_secs)";
+            let text =
+                format!("the request body took too long to arrive ({})", settings::HTTP_BODY_TIMEOUT_SECS);
             return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, text));
         }
     };
@@ -115,8 +117,9 @@ pub fn inflate(body: &[u8], share: &mut BodyShare, options: &HttpOptions) -> Res
         }
         if inflated.len() > options.max_inflated_body_bytes {
             let text = format!(
-                "Request Entity Too Large: the body inflates to more than {} bytes (http.max_inflated_body_bytes)",
-                options.max_inflated_body_bytes
+                "Request Entity Too Large: the body inflates to more than {} bytes ({})",
+                options.max_inflated_body_bytes,
+                settings::HTTP_MAX_INFLATED_BODY_BYTES
             );
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text));
         }

@@ -1,13 +1,17 @@
 //! The one place where an error becomes a status code, headers and a body.
 
 use std::any::Any;
+use std::fmt::Display;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
-use hyperbytedb_application::QueryError;
+use hyperbytedb_application::{QueryError, StatementError};
 use hyperbytedb_domain::ports::WriteError;
 
+use crate::admission::RETRY_AFTER_SECS;
 use crate::encode::{Format, error_body};
 
 /// Bytes of an error text that go into the `X-Influxdb-Error` header, as in InfluxDB.
@@ -74,11 +78,15 @@ fn header_text(text: &str) -> Option<HeaderValue> {
 
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
+        if let WriteError::Storage(details) = &error {
+            return Self::internal(internal_text(details));
+        }
         let text = error.to_string();
         match error {
             WriteError::DatabaseRequired | WriteError::Rejected(_) => Self::bad_request(text),
             WriteError::DatabaseNotFound(_) => Self::new(StatusCode::NOT_FOUND, text),
-            WriteError::RetentionPolicyNotFound(_) | WriteError::Internal(_) => Self::internal(text),
+            WriteError::RetentionPolicyNotFound(_) | WriteError::Storage(_) => Self::internal(text),
+            WriteError::Stopping => Self::overloaded(text, RETRY_AFTER_SECS),
             WriteError::Overloaded { retry_after_secs, .. } => Self::overloaded(text, retry_after_secs),
         }
     }
@@ -89,9 +97,24 @@ impl From<QueryError> for ApiError {
         let text = error.to_string();
         match error {
             QueryError::Parse(_) => Self::bad_request(text),
-            QueryError::Overloaded { retry_after_secs, .. } => Self::overloaded(text, retry_after_secs),
+            QueryError::TooManyQueries { .. } => Self::overloaded(text, RETRY_AFTER_SECS),
         }
     }
+}
+
+/// What a client reads of a failed statement.
+pub fn statement_text(error: &StatementError) -> String {
+    if error.is_internal() { internal_text(error) } else { error.to_string() }
+}
+
+/// Logs what the engine or a store said, which is not for clients. They get a number to ask about.
+fn internal_text(details: &(impl Display + ?Sized)) -> String {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let id = format!("{started:x}-{number}");
+    tracing::error!(id, "internal error: {details}");
+    format!("internal error {id}: see the server's log")
 }
 
 /// The answer of a handler that panicked.

@@ -11,6 +11,7 @@ mod body;
 mod encode;
 mod error;
 mod form;
+mod go_json;
 mod listener;
 mod middleware;
 mod options;
@@ -28,6 +29,7 @@ use axum::Router;
 use axum::routing::{MethodRouter, get, post};
 use hyperbytedb_application::{QueryApi, Readiness};
 use hyperbytedb_domain::ports::{AuthPort, IngestionPort};
+use hyperbytedb_domain::settings;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -68,13 +70,13 @@ pub fn router(http: HttpState) -> Router {
         options.max_concurrent_writes,
         options.max_queued_writes,
         options.queue_timeout,
-        "writes (http.max_concurrent_writes, http.max_queued_writes)",
+        ("writes", settings::HTTP_MAX_CONCURRENT_WRITES, settings::HTTP_MAX_QUEUED_WRITES),
     );
     let query_gate = Gate::new(
         options.max_concurrent_queries,
         options.max_queued_queries,
         options.queue_timeout,
-        "queries (http.max_concurrent_queries, http.max_queued_queries)",
+        ("queries", settings::HTTP_MAX_CONCURRENT_QUERIES, settings::HTTP_MAX_QUEUED_QUERIES),
     );
     let body_budget = BodyBudget::new(options.max_inflight_body_bytes);
     let state: AppState = Arc::new(Shared { http, write_gate, query_gate, body_budget });

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::serve::Listener;
+use hyperbytedb_domain::settings;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -97,7 +98,10 @@ impl Connection {
         let patience = &self.patience;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(patience.clone().run_out()));
         ready!(stalled.as_mut().poll(context));
-        tracing::warn!("a client that took nothing of its answer for http.send_timeout_secs is cut off");
+        tracing::warn!(
+            "a client that took nothing of its answer is cut off ({})",
+            settings::HTTP_SEND_TIMEOUT_SECS
+        );
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }

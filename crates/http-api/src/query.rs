@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Method, Response};
-use hyperbytedb_application::QueryRequest;
+use hyperbytedb_application::{DEFAULT_CHUNK_ROWS, QueryRequest};
 use hyperbytedb_domain::{CancelToken, Precision};
 
 use crate::encode::{Format, Shape};
@@ -15,9 +15,6 @@ use crate::form::Form;
 use crate::options::HttpOptions;
 use crate::stream::{AnswerSink, Piece, channel};
 use crate::{AppState, admission, auth, bind, body};
-
-/// `chunk_size` when none is given.
-const DEFAULT_CHUNK_ROWS: usize = 10_000;
 
 pub async fn query(State(state): State<AppState>, request: Request) -> Response<Body> {
     let format = Format::negotiate(request.headers());

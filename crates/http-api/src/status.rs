@@ -38,6 +38,12 @@ pub async fn health() -> Response<Body> {
 
 /// Whether requests would be served now: 200 or 503.
 pub async fn ready(State(state): State<AppState>) -> Response<Body> {
+    if let Some(reason) = state.http.readiness.failure() {
+        return json(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &serde_json::json!({ "status": "failed", "message": reason }),
+        );
+    }
     let (code, name) = match state.http.readiness.phase() {
         Phase::Ready => (StatusCode::OK, "ready"),
         Phase::Replaying => (StatusCode::SERVICE_UNAVAILABLE, "replaying"),

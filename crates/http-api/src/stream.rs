@@ -10,14 +10,15 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_core::Stream;
-use hyperbytedb_domain::result::{ResultEvent, ResultSink, SeriesBlock, SinkClosed};
+use hyperbytedb_application::{ResultEvent, ResultSink, SinkClosed};
+use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, QueryContext};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::encode::{Encoder, Indenter, Shape, StatementEnd, encoder};
-use crate::error::ApiError;
+use crate::error::{ApiError, statement_text};
 
 /// Pieces in flight between the query and the connection.
 const PIECES: usize = 4;
@@ -205,6 +206,7 @@ impl ResultSink for AnswerSink {
                 self.encoder.documents(&mut self.buffer, statement_id, documents);
             }
             ResultEvent::End { statement_id, messages, error } => {
+                let error = error.map(|error| statement_text(&error));
                 self.encoder.end(&mut self.buffer, StatementEnd { statement_id, messages, error });
             }
         }

@@ -9,11 +9,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use hyperbytedb_application::{Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness};
-use hyperbytedb_domain::QueryContext;
+use hyperbytedb_application::{
+    Parameter, ParseError, Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent, ResultSink,
+    StatementError,
+};
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{IngestionPort, WriteError, WriteRequest};
-use hyperbytedb_domain::result::{ResultEvent, ResultSink, SeriesBlock};
+use hyperbytedb_domain::result::SeriesBlock;
+use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tower::ServiceExt;
 
@@ -78,7 +81,7 @@ fn querying(
 /// Answers one row that tells what was asked.
 fn echo(request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
     if request.text == "bad" {
-        return Err(QueryError::Parse("found bad".into()));
+        return Err(QueryError::Parse(ParseError::Other("found bad".into())));
     }
     let told = format!(
         "{}|{}|{}|{:?}|{}",
@@ -384,6 +387,41 @@ async fn query_errors() {
 }
 
 #[tokio::test]
+async fn what_engine_and_stores_say_is_not_for_clients() {
+    let raw = "Code: 47. DB::Exception: Unknown identifier t3";
+    let server = server_with(
+        Application {
+            on_write: Box::new(move |_| Err(WriteError::Storage(StorageError::failed("test", raw)))),
+            on_query: Box::new(move |request, sink| {
+                let error = match request.text.as_str() {
+                    "engine" => EngineError::failed("scan", raw).into(),
+                    "store" => StorageError::failed("get", raw).into(),
+                    "write" => WriteError::Storage(StorageError::failed("test", raw)).into(),
+                    _ => StatementError::Engine(EngineError::RowLimit),
+                };
+                let end = ResultEvent::End { statement_id: 0, messages: vec![], error: Some(error) };
+                let _ = sink.emit(end, &QueryContext::unbounded());
+                Ok(())
+            }),
+        },
+        HttpOptions::default(),
+    );
+    let mut answers = vec![post(&server, "/write?db=d", "x").await.2];
+    for text in ["engine", "store", "write"] {
+        answers.push(get(&server, &format!("/query?q={text}")).await.1);
+    }
+    for answer in &answers {
+        assert!(
+            answer.contains("\"error\":\"internal error ") && answer.contains("server's log"),
+            "{answer}"
+        );
+        assert!(!answer.contains("Code"), "{answer}");
+    }
+    let (_, bound) = get(&server, "/query?q=rows").await;
+    assert!(bound.contains("query row limit exceeded (query.max_rows_read)"), "{bound}");
+}
+
+#[tokio::test]
 async fn parameters_are_typed() {
     let server = querying(HttpOptions::default(), |request, sink| {
         assert_eq!(request.parameters["a"], Parameter::Identifier("x".into()));
@@ -453,7 +491,7 @@ async fn a_query_can_end_although_its_client_does_not_read() {
         while context.check().is_ok() {
             sink.emit(series(10_000), &context).unwrap();
         }
-        let error = Some("too long".to_owned());
+        let error = Some(StatementError::Engine(EngineError::Timeout));
         sink.emit(ResultEvent::End { statement_id: 0, messages: vec![], error }, &context).unwrap();
         flag.store(true, Ordering::SeqCst);
         Ok(())
@@ -462,7 +500,9 @@ async fn a_query_can_end_although_its_client_does_not_read() {
     let body = server.router.clone().oneshot(request).await.unwrap().into_body();
     until(|| ended.load(Ordering::SeqCst)).await;
     let text = body.collect().await.unwrap().to_bytes();
-    assert!(text.ends_with(b"{\"results\":[{\"statement_id\":0,\"error\":\"too long\"}]}\n"));
+    assert!(
+        text.ends_with(b"{\"results\":[{\"statement_id\":0,\"error\":\"query-timeout limit exceeded\"}]}\n")
+    );
 }
 
 #[tokio::test]

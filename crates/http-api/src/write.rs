@@ -94,7 +94,7 @@ async fn accept(state: AppState, request: Request, target: TargetOf) -> Result<(
     let turn = state.write_gate.enter().await?;
 
     let gzip = head.headers.get(CONTENT_ENCODING).is_some_and(|v| v.as_bytes() == b"gzip");
-    let request = WriteRequest { database, retention_policy, precision, body: encoded };
+    let request = WriteRequest { database, retention_policy, precision, body: encoded, internal: false };
     let shared = state.clone();
     let work = move || {
         let _turn = turn;

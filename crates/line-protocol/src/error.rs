@@ -3,6 +3,7 @@
 use std::fmt;
 
 use hyperbytedb_domain::PointsBatch;
+use hyperbytedb_domain::settings;
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME};
 
 use crate::body::LineSpan;
@@ -72,13 +73,16 @@ pub enum Reason {
     /// A field key starts with a tab or NUL, which would be lost in front of the first field.
     #[error("blank before field key")]
     BlankBeforeFieldKey,
-    #[error("line of {bytes} bytes is longer than {max} (write.max_line_bytes)")]
+    #[error("line of {bytes} bytes is longer than {max} ({key})", key = settings::WRITE_MAX_LINE_BYTES)]
     LineTooLong { bytes: usize, max: usize },
-    #[error("more than {0} tags (write.max_tags)")]
+    #[error("more than {0} tags ({key})", key = settings::WRITE_MAX_TAGS)]
     TooManyTags(usize),
-    #[error("more than {0} fields (write.max_fields)")]
+    #[error("more than {0} fields ({key})", key = settings::WRITE_MAX_FIELDS)]
     TooManyFields(usize),
-    #[error("too many different fields: over {0} absent values in one request (write.max_absent_values)")]
+    #[error(
+        "too many different fields: over {0} absent values in one request ({key})",
+        key = settings::WRITE_MAX_ABSENT_VALUES
+    )]
     TooManyAbsentValues(usize),
 }
 
@@ -106,6 +110,8 @@ pub enum DropReason {
     TimeTag(String),
     #[error("invalid field name: input field \"time\" on measurement \"{0}\" is invalid")]
     OnlyTimeField(String),
+    #[error("input field {field:?} on measurement {measurement:?} is too long, {bytes} > {max}")]
+    StringTooLong { field: String, measurement: String, bytes: usize, max: usize },
 }
 
 /// A point that parses but is not written.

@@ -40,7 +40,8 @@ impl<'a> Parser<'a> {
 
         let batch = &mut self.batches[number as usize];
         self.touched.clear();
-        let read = read_fields(batch, text, series_end + 1, &mut self.touched);
+        let max_string = self.options.max_string_bytes;
+        let read = read_fields(batch, text, series_end + 1, max_string, &mut self.touched);
         let absent = batch.columns.len().saturating_sub(self.touched.len());
         let end = read.and_then(|fields_end| self.read_end(text, fields_end)).filter(|(end, _)| {
             *end <= self.options.max_line_bytes
@@ -113,7 +114,13 @@ fn series_end(text: &[u8]) -> Option<usize> {
 /// Reads the fields at `start` into columns that exist; the position of the byte behind them: a space,
 /// a newline or the end. `touched` lists the columns that may have been changed.
 #[inline]
-fn read_fields(batch: &mut Batch, text: &[u8], start: usize, touched: &mut Vec<u32>) -> Option<usize> {
+fn read_fields(
+    batch: &mut Batch,
+    text: &[u8],
+    start: usize,
+    max_string: usize,
+    touched: &mut Vec<u32>,
+) -> Option<usize> {
     let row = batch.rows();
     let mut at = start;
     let mut previous = NONE;
@@ -134,7 +141,7 @@ fn read_fields(batch: &mut Batch, text: &[u8], start: usize, touched: &mut Vec<u
         touched.push(number);
         let column = &mut batch.columns[number as usize];
         at += column.key.len();
-        at += read_value(column, row, text.get(at..)?)?;
+        at += read_value(column, row, text.get(at..)?, max_string)?;
         match text.get(at) {
             Some(b',') => at += 1,
             None | Some(b' ' | b'\n') => return Some(at),
@@ -166,7 +173,7 @@ fn find_column(batch: &Batch, text: &[u8]) -> Option<u32> {
 
 /// Reads the value that `text` starts with when it has the column's type; its length.
 #[inline]
-fn read_value(column: &mut Column, row: usize, text: &[u8]) -> Option<usize> {
+fn read_value(column: &mut Column, row: usize, text: &[u8], max_string: usize) -> Option<usize> {
     match &mut column.values {
         FieldValues::Float(values) => {
             let (value, length) = leading_float(text)?;
@@ -195,7 +202,7 @@ fn read_value(column: &mut Column, row: usize, text: &[u8]) -> Option<usize> {
         }
         FieldValues::String(_) => {
             let inner = text.strip_prefix(b"\"")?;
-            let end = closing_quote(inner)?;
+            let end = closing_quote(inner).filter(|&end| end <= max_string)?;
             let value = std::str::from_utf8(&inner[..end]).ok()?;
             column.set(row, Value::String(unescape(value, STRING)));
             Some(end + 2)

@@ -15,6 +15,8 @@ pub struct ParseOptions {
     pub max_tags: usize,
     /// Most fields on a line.
     pub max_fields: usize,
+    /// Longest string value, in bytes: a point with a longer one is dropped.
+    pub max_string_bytes: usize,
     /// Most empty cells that lines with different fields may cause in the columns of one request.
     pub max_absent_values: usize,
     /// Most bytes of line errors, each counted as the line it quotes and 64 bytes: the line that passes
@@ -28,6 +30,8 @@ impl ParseOptions {
     pub const DEFAULT_MAX_LINE_BYTES: usize = 16 << 20;
     pub const DEFAULT_MAX_TAGS: usize = 256;
     pub const DEFAULT_MAX_FIELDS: usize = 4096;
+    /// As in InfluxDB.
+    pub const DEFAULT_MAX_STRING_BYTES: usize = 1 << 20;
     pub const DEFAULT_MAX_ABSENT_VALUES: usize = 16 << 20;
     pub const DEFAULT_MAX_ERROR_BYTES: usize = 1 << 20;
 
@@ -39,6 +43,7 @@ impl ParseOptions {
             max_line_bytes: Self::DEFAULT_MAX_LINE_BYTES,
             max_tags: Self::DEFAULT_MAX_TAGS,
             max_fields: Self::DEFAULT_MAX_FIELDS,
+            max_string_bytes: Self::DEFAULT_MAX_STRING_BYTES,
             max_absent_values: Self::DEFAULT_MAX_ABSENT_VALUES,
             max_error_bytes: Self::DEFAULT_MAX_ERROR_BYTES,
             uint_support: true,
@@ -51,6 +56,7 @@ impl ParseOptions {
             max_line_bytes: usize::MAX,
             max_tags: usize::MAX,
             max_fields: usize::MAX,
+            max_string_bytes: usize::MAX,
             max_absent_values: usize::MAX,
             ..Self::new(precision, default_time)
         }

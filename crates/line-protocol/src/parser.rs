@@ -11,7 +11,7 @@ use crate::body::{LineSpan, next_line, skip_blanks};
 use crate::error::{DropReason, DroppedPoint, LineError, Parsed, Reason};
 use crate::escape::{NAME, unescape};
 use crate::exact::{RawPoint, read_line};
-use crate::fields::parse_value;
+use crate::fields::{Value, parse_value};
 use crate::options::ParseOptions;
 use crate::series::SeriesParts;
 
@@ -130,6 +130,14 @@ impl<'a> Parser<'a> {
         }
         if fields.is_empty() {
             let reason = DropReason::OnlyTimeField(measurement.into_owned());
+            self.dropped.push(DroppedPoint { span, reason });
+            return Ok(());
+        }
+        let max = self.options.max_string_bytes;
+        let length = |value: &Value<'_>| if let Value::String(text) = value { text.len() } else { 0 };
+        if let Some((_, field, value)) = fields.iter().find(|(.., value)| length(value) > max) {
+            let (field, measurement) = (field.to_string(), measurement.into_owned());
+            let reason = DropReason::StringTooLong { field, measurement, bytes: length(value), max };
             self.dropped.push(DroppedPoint { span, reason });
             return Ok(());
         }

@@ -1,17 +1,19 @@
-//! Points back to line protocol, in one canonical form: tags in key order, a timestamp in nanoseconds
-//! on every line, only the escapes that are needed.
+//! Points as line protocol, in one canonical form: only the escapes that are needed, and a timestamp in nanoseconds on
+//! every line. This is the only place that writes it.
 //!
-//! What [`parse`](crate::parse) made prints to text that parses to the same points. Line protocol
-//! cannot express everything: no name may end in a backslash, no field key may have one before a comma,
-//! equal sign or space. Floats that are not finite are left out, and with them a point that has no
-//! other field.
+//! What [`parse`](crate::parse) made prints to text that parses to the same points, where unsigned integers are let in
+//! ([`ParseOptions::uint_support`](crate::ParseOptions)). Line protocol cannot express everything: no name may end in a
+//! backslash, no field key may have one before a comma, equal sign or space. Tags without a value, fields without one
+//! (infinite floats among them), and points without fields are left out.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
-use hyperbytedb_domain::PointsBatch;
 use hyperbytedb_domain::points::{FieldColumn, FieldValues};
+use hyperbytedb_domain::{FieldValue, PointsBatch};
 
 use crate::escape::{NAME, STRING, TAG, push_escaped};
+use crate::fields::Value;
 
 /// Appends a line for each row.
 pub fn print_batch(batch: &PointsBatch, out: &mut String) {
@@ -22,67 +24,106 @@ pub fn print_batch(batch: &PointsBatch, out: &mut String) {
 
 /// Appends the line of one row, with its newline.
 pub fn print_point(batch: &PointsBatch, row: usize, out: &mut String) {
-    let start = out.len();
-    push_measurement(out, &batch.measurement);
+    let Some(time) = batch.times.get(row) else { return };
+    let mut point = PointPrinter::begin(out, &batch.measurement);
     let tags = batch.series_of_row.get(row).and_then(|&series| batch.series.get(series as usize));
     for (key, value) in tags.into_iter().flat_map(|tags| tags.iter()) {
-        out.push(',');
-        push_escaped(out, key, TAG);
-        out.push('=');
-        push_escaped(out, value, TAG);
+        point.tag(key, value);
     }
-    let mut separator = ' ';
     for field in batch.fields.iter().filter(|field| field.is_present(row)) {
-        let before = out.len();
-        out.push(separator);
-        if push_field(out, field, row) {
-            separator = ',';
+        if let Some(value) = value_at(field, row) {
+            point.push(&field.name, &value);
+        }
+    }
+    point.end(*time);
+}
+
+/// Prints one point: its tags, then its fields, then its end. Dropped before that, it leaves an incomplete line.
+#[derive(Debug)]
+pub struct PointPrinter<'a> {
+    out: &'a mut String,
+    start: usize,
+    has_fields: bool,
+}
+
+impl<'a> PointPrinter<'a> {
+    pub fn begin(out: &'a mut String, measurement: &str) -> Self {
+        let start = out.len();
+        // A backslash before an equal sign or quote would be read as an escape, so where a measurement has backslashes
+        // these are escaped too; otherwise they are not, as in InfluxDB.
+        push_escaped(out, measurement, if measurement.contains('\\') { NAME } else { b", " });
+        Self { out, start, has_fields: false }
+    }
+
+    pub fn tag(&mut self, key: &str, value: &str) {
+        if value.is_empty() {
+            return;
+        }
+        self.out.push(',');
+        push_escaped(self.out, key, TAG);
+        self.out.push('=');
+        push_escaped(self.out, value, TAG);
+    }
+
+    pub fn field(&mut self, key: &str, value: &FieldValue) {
+        let value = match value {
+            FieldValue::Float(v) => Value::Float(*v),
+            FieldValue::Integer(v) => Value::Integer(*v),
+            FieldValue::Unsigned(v) => Value::Unsigned(*v),
+            FieldValue::Boolean(v) => Value::Boolean(*v),
+            FieldValue::String(v) => Value::String(Cow::Borrowed(v)),
+            FieldValue::Null | FieldValue::Time(_) | FieldValue::Strings(_) => return,
+        };
+        self.push(key, &value);
+    }
+
+    fn push(&mut self, key: &str, value: &Value<'_>) {
+        if matches!(value, Value::Float(v) if !v.is_finite()) {
+            return;
+        }
+        self.out.push(if self.has_fields { ',' } else { ' ' });
+        self.has_fields = true;
+        push_escaped(self.out, key, NAME);
+        self.out.push('=');
+        push_value(self.out, value);
+    }
+
+    /// Ends the line; false when the point had no fields: then it has left nothing.
+    pub fn end(self, time: i64) -> bool {
+        if self.has_fields {
+            // Writing to a string cannot fail.
+            let _ = writeln!(self.out, " {time}");
         } else {
-            out.truncate(before);
+            self.out.truncate(self.start);
         }
-    }
-    match batch.times.get(row) {
-        Some(time) if separator == ',' => {
-            let _ = writeln!(out, " {time}");
-        }
-        _ => out.truncate(start),
+        self.has_fields
     }
 }
 
-/// A backslash before an equal sign or quote would be read as an escape, so where a measurement has
-/// backslashes these are escaped too; otherwise they are not, as in InfluxDB.
-fn push_measurement(out: &mut String, name: &str) {
-    push_escaped(out, name, if name.contains('\\') { NAME } else { b", " });
+fn value_at(field: &FieldColumn, row: usize) -> Option<Value<'_>> {
+    Some(match &field.values {
+        FieldValues::Float(values) => Value::Float(*values.get(row)?),
+        FieldValues::Integer(values) => Value::Integer(*values.get(row)?),
+        FieldValues::Unsigned(values) => Value::Unsigned(*values.get(row)?),
+        FieldValues::Boolean(values) => Value::Boolean(*values.get(row)?),
+        FieldValues::String(values) => Value::String(Cow::Borrowed(values.get(row))),
+    })
 }
 
-/// Appends `key=value`; false when line protocol has no such value.
-fn push_field(out: &mut String, field: &FieldColumn, row: usize) -> bool {
-    push_escaped(out, &field.name, NAME);
-    out.push('=');
-    match &field.values {
-        FieldValues::Float(values) => values.get(row).is_some_and(|&value| push_float(out, value)),
-        FieldValues::Integer(values) => push_number(out, values.get(row), "i"),
-        FieldValues::Unsigned(values) => push_number(out, values.get(row), "u"),
-        FieldValues::Boolean(values) => push_number(out, values.get(row), ""),
-        FieldValues::String(values) => {
+/// Floats as the shortest text that reads back as the same one.
+fn push_value(out: &mut String, value: &Value<'_>) {
+    // Writing to a string cannot fail.
+    let _ = match value {
+        Value::Float(v) if *v == 0.0 || (1e-5..1e17).contains(&v.abs()) => write!(out, "{v}"),
+        Value::Float(v) => write!(out, "{v:e}"),
+        Value::Integer(v) => write!(out, "{v}i"),
+        Value::Unsigned(v) => write!(out, "{v}u"),
+        Value::Boolean(v) => write!(out, "{v}"),
+        Value::String(v) => {
             out.push('"');
-            push_escaped(out, values.get(row), STRING);
+            push_escaped(out, v, STRING);
             out.push('"');
-            true
+            Ok(())
         }
-    }
-}
-
-fn push_number(out: &mut String, value: Option<&impl std::fmt::Display>, suffix: &str) -> bool {
-    value.is_some_and(|value| write!(out, "{value}{suffix}").is_ok())
-}
-
-/// The shortest text that reads back as the same float.
-fn push_float(out: &mut String, value: f64) -> bool {
-    if !value.is_finite() {
-        return false;
-    }
-    let plain = value == 0.0 || (1e-5..1e17).contains(&value.abs());
-    let written = if plain { write!(out, "{value}") } else { write!(out, "{value:e}") };
-    written.is_ok()
+    };
 }

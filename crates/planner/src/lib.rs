@@ -1,13 +1,10 @@
-//! From TimeseriesQL statements to rows.
+//! From TimeseriesQL statements to plans.
 //!
 //! [`prepare`](mod@prepare) turns a parsed SELECT and a snapshot of the catalogue into a [`PreparedSelect`]: every name
-//! resolved, every type known, every rule of the language checked. [`functions`] holds the operators over points,
-//! [`exec`] runs a prepared SELECT against the engine.
+//! resolved, every type known, every rule of the language checked. No points are read here.
 
-pub mod exec;
-pub mod functions;
 pub mod prepare;
 pub mod prepared;
 
 pub use prepare::{PrepareContext, PrepareError, PrepareLimits, normalize, prepare};
-pub use prepared::{Fill, Interval, IntoTarget, PreparedField, PreparedSelect, PreparedSource, TimeBounds};
+pub use prepared::{IntoTarget, PreparedField, PreparedSelect, PreparedSource, TimeBounds};

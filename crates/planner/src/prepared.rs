@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::{FieldType, TimeRange};
-use hyperbytedb_timeseriesql::ast::{Call, DataType, Expr, FillValue, VarRef};
+use hyperbytedb_functions::Interval;
+use hyperbytedb_timeseriesql::ast::{Call, DataType, Expr, Fill, VarRef};
 use jiff::tz::TimeZone;
 
 /// A checked SELECT.
@@ -80,22 +81,6 @@ pub struct TimeBounds {
     /// `range.min` then, else 0.
     pub explicit_min: bool,
     pub explicit_max: bool,
-}
-
-/// GROUP BY time(every, offset); nanoseconds, `every` > 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Interval {
-    pub every: i64,
-    pub offset: i64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Fill {
-    Null,
-    None,
-    Number(FillValue),
-    Previous,
-    Linear,
 }
 
 /// Where INTO writes.

@@ -1,4 +1,4 @@
-//! Runs the statements of `tests/cases/prepare/*.txt` against a small catalogue.
+//! Runs the statements of `tests/cases/*.txt` against a small catalogue.
 //!
 //! A file begins with the schema, one `table` line per measurement (`table [db.rp.]name tag… : field=type…`). Then
 //! come cases, separated by empty lines: a statement after `> `, and what it is prepared to, or `error: …`.
@@ -11,10 +11,10 @@ use std::fs;
 use std::path::Path;
 
 use hyperbytedb_domain::FieldType;
-use hyperbytedb_domain::catalog::{Catalog, Command, FieldDef, RetentionPolicySpec};
+use hyperbytedb_domain::catalog::{Catalog, Command, FieldDef, RetentionPolicySpec, TableExtension};
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME};
-use hyperbytedb_planner::{Fill, PrepareContext, PrepareLimits, PreparedSelect, PreparedSource, prepare};
-use hyperbytedb_timeseriesql::ast::Statement;
+use hyperbytedb_planner::{PrepareContext, PrepareLimits, PreparedSelect, PreparedSource, prepare};
+use hyperbytedb_timeseriesql::ast::{Fill, Statement};
 use hyperbytedb_timeseriesql::parse_statement;
 use hyperbytedb_timeseriesql::time::format_utc;
 
@@ -23,7 +23,7 @@ const NOW: i64 = 1_577_836_800_000_000_000;
 
 #[test]
 fn statements_are_prepared_as_written_down() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/prepare");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let mut failures = String::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -94,12 +94,16 @@ fn add_table(catalog: &mut Catalog, line: &str) {
         let field_type = types.into_iter().find(|t| t.name() == field_type).unwrap();
         FieldDef { name: name.into(), field_type }
     });
-    let extend = Command::ExtendTable {
-        database: database.into(),
-        retention_policy: policy.into(),
+    let table = TableExtension {
         measurement: measurement.into(),
         tags: words.map(str::to_owned).collect(),
         fields: fields.collect(),
+    };
+    let extend = Command::ExtendSchema {
+        database: database.into(),
+        retention_policy: policy.into(),
+        tables: vec![table],
+        times: Vec::new(),
     };
     catalog.apply(&extend).unwrap();
 }

@@ -3,20 +3,20 @@
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hyperbytedb_application::commands::{CommandError, CommandPorts, CommandService};
-use hyperbytedb_application::flush::{FlushOptions, FlushService};
+use hyperbytedb_application::commands::CommandService;
+use hyperbytedb_application::flush::{FlushOptions, FlushPorts, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
-use hyperbytedb_application::ingestion::committer::{CommitOptions, Committer};
-use hyperbytedb_application::memtable::set::SealLimits;
+use hyperbytedb_application::log::LogError;
+use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
+use hyperbytedb_application::log::replay::replay;
+use hyperbytedb_application::memtable::queue::SealLimits;
+use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
-use hyperbytedb_application::{Phase, Readiness, recovery};
-use hyperbytedb_domain::ports::{
-    FlushPort, MetadataPort, PointsSinkPort, QueryPort, SeriesIndexPort, WalPort,
-};
+use hyperbytedb_application::threads::Threads;
+use hyperbytedb_application::{Phase, Readiness};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
 use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
@@ -24,26 +24,23 @@ use hyperbytedb_http_api::{HttpOptions, HttpState};
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use parking_lot::Mutex;
 
 use crate::config::Config;
+
+/// The exit status after a failure that the server cannot go on from.
+const FAILED: i32 = 70;
 
 /// All services of a server.
 pub struct Application {
     pub readiness: Arc<Readiness>,
-    wal: Arc<dyn WalPort>,
+    ports: FlushPorts,
     flush: Arc<FlushService>,
+    committer: Arc<Committer>,
     commands: Arc<CommandService>,
     ingestion: Arc<IngestionService>,
     statements: Arc<StatementService>,
     pub metrics: PrometheusHandle,
-    flusher: Mutex<Option<Flusher>>,
-}
-
-/// The flush thread; dropping `stop` ends it.
-struct Flusher {
-    stop: crossbeam_channel::Sender<()>,
-    thread: JoinHandle<()>,
+    threads: Threads,
 }
 
 impl Application {
@@ -53,36 +50,45 @@ impl Application {
             .map_err(|e| format!("data folder {}: {e}", config.storage.data_dir))?;
         let metrics = PrometheusBuilder::new().install_recorder()?;
         let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
-        let (wal, metadata, series): (Arc<dyn WalPort>, Arc<dyn MetadataPort>, Arc<dyn SeriesIndexPort>) =
-            (storage.wal, storage.metadata, storage.series);
         let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
-        let (sink, reader): (Arc<dyn PointsSinkPort>, Arc<dyn QueryPort>) = (engine.clone(), engine);
-
-        let flush =
-            Arc::new(FlushService::new(flush_options(config), sink.clone(), metadata.clone(), wal.clone())?);
-        let ports = CommandPorts {
-            metadata: metadata.clone(),
-            series: series.clone(),
-            sink,
-            engine: reader.clone(),
-            wal: wal.clone(),
+        let ports = FlushPorts {
+            sink: engine.clone(),
+            engine,
+            catalog: storage.catalog,
+            local_state: storage.local_state,
+            series: storage.series,
+            wal: storage.wal,
         };
-        let node = config.server.node_id;
-        let commands = Arc::new(CommandService::new(node, ports, flush.clone()));
-        let ingestion = Arc::new(IngestionService {
-            metadata: metadata.clone(),
-            series: series.clone(),
+        let readiness = Arc::new(Readiness::default());
+        // The log has everything that was acknowledged: a start anew is the way out.
+        readiness.on_failure(|_| std::process::exit(FAILED));
+        let threads = Threads::new(readiness.clone());
+        let flush = Arc::new(FlushService::new(flush_options(config), ports.clone())?);
+        flush.start(&threads)?;
+        let commit_ports = CommitPorts {
+            origin: config.server.node_id,
+            wal: ports.wal.clone(),
+            catalog: ports.catalog.clone(),
+            series: ports.series.clone(),
             flush: flush.clone(),
-            commands: commands.clone(),
-            committer: Committer::start(commit_options(config), node, wal.clone(), flush.clone(), None)?,
+            readiness: readiness.clone(),
+        };
+        let committer = Committer::start(commit_options(config), commit_ports, &threads)?;
+        let commands = Arc::new(CommandService::new(committer.clone()));
+        let ingestion = Arc::new(IngestionService {
+            catalog: ports.catalog.clone(),
+            series: ports.series.clone(),
+            wal: ports.wal.clone(),
+            flush: flush.clone(),
+            committer: committer.clone(),
             parse_limits: parse_limits(config),
         });
         let options = query_options(config);
         let statements = Arc::new(StatementService {
-            metadata,
-            series,
-            engine: reader,
-            wal: wal.clone(),
+            catalog: ports.catalog.clone(),
+            series: ports.series.clone(),
+            reader: TableReader::new(ports.catalog.clone(), ports.engine.clone(), flush.clone()),
+            wal: ports.wal.clone(),
             flush: flush.clone(),
             commands: commands.clone(),
             ingestion: ingestion.clone(),
@@ -90,32 +96,28 @@ impl Application {
             options,
             started: Instant::now(),
         });
-        let readiness = Arc::new(Readiness::default());
-        let flusher = Mutex::new(None);
-        Ok(Self { readiness, wal, flush, commands, ingestion, statements, metrics, flusher })
+        Ok(Self { readiness, ports, flush, committer, commands, ingestion, statements, metrics, threads })
     }
 
     /// Brings back what the log holds, then lets requests in.
-    pub fn replay(&self) -> Result<(), CommandError> {
-        recovery::replay(&self.wal, &self.ingestion, &self.commands, &self.flush)?;
-        let (stop, stopped) = crossbeam_channel::bounded(1);
-        let flush = self.flush.clone();
-        let thread = std::thread::Builder::new()
-            .name("flusher".into())
-            .spawn(move || flush.run(&stopped))
-            .map_err(|e| StorageError::failed("start the flush thread", e))?;
-        *self.flusher.lock() = Some(Flusher { stop, thread });
+    pub fn replay(&self) -> Result<(), LogError> {
+        replay(&self.flush, &self.ports)?;
+        let commands = Arc::downgrade(&self.commands);
+        self.flush.on_emptied(move |table| {
+            if let Some(commands) = commands.upgrade() {
+                commands.drop_empty_table(table);
+            }
+        });
         self.readiness.set(Phase::Ready);
         Ok(())
     }
 
-    /// Ends the threads and flushes everything.
+    /// Takes no more, flushes for a while and ends the threads. What is not flushed then is in the log.
     pub fn stop(&self) -> Result<(), Box<dyn Error>> {
-        if let Some(Flusher { stop, thread }) = self.flusher.lock().take() {
-            drop(stop);
-            thread.join().map_err(|_| "the flush thread ended abnormally")?;
-        }
-        Ok(self.flush.flush_all()?)
+        self.flush.flush_for_stop();
+        self.committer.close();
+        self.threads.stop();
+        Ok(self.flush.checkpoint()?)
     }
 
     pub fn http_state(&self, config: &Config) -> Result<HttpState, Box<dyn Error>> {
@@ -163,6 +165,7 @@ fn chdb_options(config: &Config) -> ChdbOptions {
         query_connections: chdb.query_connections,
         write_connections: chdb.write_connections,
         connection_wait: Duration::from_secs(chdb.connection_wait_secs),
+        max_spill_bytes: chdb.max_spill_bytes,
         max_server_memory_bytes: chdb.max_server_memory_bytes,
         max_query_memory_bytes: config.query.max_memory_bytes,
         max_merge_memory_bytes: chdb.max_merge_memory_bytes,
@@ -186,15 +189,18 @@ fn flush_options(config: &Config) -> FlushOptions {
         memory_limit_bytes: flush.memory_limit_bytes,
         checkpoint_interval: Duration::from_secs(flush.checkpoint_interval_secs),
         wal_size_bytes: flush.wal_size_bytes,
+        wal_size_bytes_max: config.wal.max_bytes,
         merge_quiet: Duration::from_secs(flush.merge_quiet_secs),
         overlap_series_max: flush.overlap_series_max,
+        workers: flush.workers,
+        stop_timeout: Duration::from_secs(flush.stop_timeout_secs),
     }
 }
 
 fn commit_options(config: &Config) -> CommitOptions {
     CommitOptions {
         queue_length: config.wal.queue_length,
-        group_writes_max: config.wal.group_writes_max,
+        group_records_max: config.wal.group_writes_max,
         group_bytes_max: config.wal.group_bytes_max,
         ..CommitOptions::default()
     }
@@ -223,7 +229,6 @@ fn query_options(config: &Config) -> QueryOptions {
         max_select_points: query.max_select_points,
         max_buffered_points: query.max_buffered_points,
         sort_bound: SortBound { rows: query.max_sort_rows, bytes: query.max_sort_bytes },
-        block_rows: query.block_rows,
     }
 }
 

@@ -293,3 +293,47 @@ fn names_may_be_long() {
         );
     }
 }
+
+/// InfluxDB takes a longer series apart and puts it together again, and says so.
+#[test]
+fn a_series_of_more_than_ten_thousand_rows_is_marked_as_partial() {
+    let server = Server::start();
+    let client = server.client();
+    client.query("", "CREATE DATABASE d");
+    let rows = |count: usize| -> String {
+        (0..count).map(|i| format!("m,host={} v={i}i,w={i}i {i}\nk,n={i} v=1i 1\n", i % 2)).collect()
+    };
+    client.write("d", &rows(10_001));
+    let marked = [
+        ("SELECT v FROM m LIMIT 10000", false),
+        ("SELECT v FROM m", true),
+        ("SELECT v FROM m ORDER BY time DESC LIMIT 10001", true),
+        ("SELECT v FROM m GROUP BY host", false),
+        ("SELECT mean(v) FROM m", false),
+        ("SELECT derivative(v) FROM m", false),
+        ("SELECT count(v) FROM m WHERE time >= 0 AND time <= 10000 GROUP BY time(1ns)", true),
+        ("SELECT v FROM (SELECT v FROM m)", true),
+        ("SHOW SERIES LIMIT 10000", false),
+        ("SHOW SERIES", true),
+        ("SHOW TAG VALUES WITH KEY = n", false),
+    ];
+    for (statement, expected) in marked {
+        let answer = client.query("d", statement);
+        let results = &answer["results"][0];
+        assert_eq!(results["series"][0]["partial"].as_bool().unwrap_or(false), expected, "{statement}");
+        assert!(results["partial"].is_null(), "{statement}");
+    }
+}
+
+#[test]
+fn a_string_of_more_than_a_mebibyte_is_refused_and_its_neighbours_are_not() {
+    let server = Server::start();
+    let client = server.client();
+    client.query("", "CREATE DATABASE d");
+    let line = |length: usize, time: i64| format!("m s=\"{}\" {time}\n", "x".repeat(length));
+    let answer =
+        client.try_write("d", &[line(1 << 20, 1), line((1 << 20) + 1, 2), line(1, 3)].concat()).unwrap();
+    let expected = r#"{"error":"partial write: input field \"s\" on measurement \"m\" is too long, 1048577 \u003e 1048576 dropped=1"}"#;
+    assert_eq!((answer.status, answer.body.trim_end()), (400, expected));
+    assert_eq!(client.rows("d", "SELECT count(s) FROM m")[0][1], 2);
+}

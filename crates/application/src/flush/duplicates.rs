@@ -124,7 +124,7 @@ impl DirtyPartitions {
         let gone: Vec<(TableId, u64)> =
             shards.iter().filter(|shard| of_table.contains_key(shard)).map(|&shard| (table, shard)).collect();
         self.local_state.clear_dirty(&gone)?;
-        gone.iter().for_each(|(_, shard)| drop(of_table.remove(shard)));
+        of_table.retain(|shard, _| !shards.contains(shard));
         Ok(())
     }
 

@@ -51,11 +51,8 @@ impl IngestionService {
             let batches = std::mem::take(&mut parsed.batches);
             let mut drops = parsed.drops();
             if !batches.is_empty() {
-                let target = Target {
-                    database: &request.database,
-                    retention_policy: &request.retention_policy,
-                    now,
-                };
+                let target =
+                    Target { database: &request.database, retention_policy: &request.retention_policy, now };
                 let mut resolved = self.resolver().resolve(&target, batches)?;
                 match self.commit(request, now, &parsed, &mut resolved) {
                     Err(LogError::Stale) => continue,

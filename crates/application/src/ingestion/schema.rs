@@ -70,7 +70,8 @@ impl SchemaResolver<'_> {
         for _ in 0..ATTEMPTS_MAX {
             let catalog = self.catalog.catalog();
             let policy = find_policy(&catalog, target)?;
-            let checked: Vec<Checked> = batches.iter().map(|batch| check(policy, target.now, batch)).collect();
+            let checked: Vec<Checked> =
+                batches.iter().map(|batch| check(policy, target.now, batch)).collect();
             let Some(command) = missing_schema(target, policy, &batches, &checked) else {
                 let policy = policy.clone();
                 return Ok(self.register(catalog, &policy, batches, checked)?);
@@ -443,8 +444,14 @@ fn kept_series(
     let mut used = vec![false; series.len()];
     rows.iter().for_each(|&s| used[s as usize] = true);
     let mut next = 0;
-    let numbers: Vec<u32> =
-        used.iter().map(|&used| std::mem::replace(&mut next, next + u32::from(used))).collect();
+    let numbers: Vec<u32> = used
+        .iter()
+        .map(|&used| {
+            let number = next;
+            next += u32::from(used);
+            number
+        })
+        .collect();
     let kept = series.into_iter().zip(&used).filter(|(_, used)| **used).map(|(tags, _)| with_id(tags));
     (kept.collect(), rows.into_iter().map(|s| numbers[s as usize]).collect())
 }

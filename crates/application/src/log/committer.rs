@@ -219,11 +219,7 @@ impl CommitWorker {
     }
 
     /// Whether a change may be logged behind those that made `catalog` what it is; a command moves it on.
-    fn check(
-        &self,
-        change: Change,
-        catalog: &mut Arc<Catalog>,
-    ) -> Result<(EncodedEntry, Effect), LogError> {
+    fn check(&self, change: Change, catalog: &mut Arc<Catalog>) -> Result<(EncodedEntry, Effect), LogError> {
         match change {
             Change::Write(write) => {
                 let is_stale = self.is_stale(&write, catalog);

@@ -55,7 +55,8 @@ impl Cursors {
                 changes.push((name, Some(sequence)));
             }
         }
-        let is_behind = |(name, sequence): &(&String, &Sequence)| name.starts_with(FLUSH_TABLE) && **sequence <= all;
+        let is_behind =
+            |(name, sequence): &(&String, &Sequence)| name.starts_with(FLUSH_TABLE) && **sequence <= all;
         changes.extend(positions.iter().filter(is_behind).map(|(name, _)| (name.clone(), None)));
         if changes.is_empty() {
             return Ok(());

@@ -13,9 +13,9 @@ use arrow::array::{
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{Field, Int32Type, Schema};
 use arrow::error::ArrowError;
-use hyperbytedb_domain::points::{FieldColumn, FieldValues};
 use hyperbytedb_domain::catalog::ShardGroup;
 use hyperbytedb_domain::columns::{SERIES_COLUMN, SHARD_COLUMN, TIME_COLUMN, field_column, tag_column};
+use hyperbytedb_domain::points::{FieldColumn, FieldValues};
 use hyperbytedb_domain::scan::{FieldId, TagId};
 use hyperbytedb_domain::{FieldType, SeriesId, Tags};
 
@@ -69,7 +69,8 @@ pub fn sorted_rows(memtable: &Memtable) -> Result<SortedRows, ArrowError> {
     let sids: Vec<u64> = layout.series.iter().map(|&s| series[s as usize].0.0).collect();
     columns.push((TIME_COLUMN.to_owned(), Arc::new(Int64Array::from(layout.times.clone()))));
     columns.push((SERIES_COLUMN.to_owned(), Arc::new(UInt64Array::from(sids))));
-    columns.push((SHARD_COLUMN.to_owned(), Arc::new(UInt64Array::from(shard_numbers(&layout.times, &shards)))));
+    columns
+        .push((SHARD_COLUMN.to_owned(), Arc::new(UInt64Array::from(shard_numbers(&layout.times, &shards)))));
     if let Some(table) = memtable.table() {
         for (i, key) in table.tags.iter().enumerate() {
             if let Some(array) = tag_array(key, &series, &layout)? {
@@ -95,7 +96,14 @@ impl SortedRows {
     /// The greatest time in each shard group.
     pub fn max_times(&self) -> Vec<(u64, i64)> {
         if let [shard] = self.shards.as_slice() {
-            return self.extents.iter().map(|e| e.max_time).max().map(|time| (shard.id, time)).into_iter().collect();
+            return self
+                .extents
+                .iter()
+                .map(|e| e.max_time)
+                .max()
+                .map(|time| (shard.id, time))
+                .into_iter()
+                .collect();
         }
         let mut greatest: Vec<(u64, i64)> = Vec::with_capacity(self.shards.len());
         for shard in &self.shards {

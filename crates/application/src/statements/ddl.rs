@@ -92,7 +92,7 @@ fn alter_policy(s: &ast::AlterRetentionPolicyStatement) -> Command {
 fn create_subscription(s: &ast::CreateSubscriptionStatement) -> Result<Command, StatementError> {
     for destination in &s.destinations {
         if !is_destination(destination) {
-            return Err(StatementError::Text(format!("invalid subscription URL: {destination}")));
+            return Err(StatementError::SubscriptionUrl(destination.clone()));
         }
     }
     Ok(Command::CreateSubscription {

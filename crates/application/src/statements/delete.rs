@@ -31,7 +31,7 @@ pub fn drop_series(
     let db = catalog.database(database).ok_or_else(|| StatementError::database_not_found(database))?;
     let split = split_condition(condition)?;
     if !split.time.is_all() {
-        return Err(StatementError::Text("DROP SERIES doesn't support time in WHERE clause".to_owned()));
+        return Err(StatementError::TimeInCondition { statement: "DROP SERIES" });
     }
     command(db, sources, TimeRange::ALL, split.rest.as_ref())
 }
@@ -47,18 +47,11 @@ fn command(
         let filter = condition.map(|c| compile(db, &table, c)).transpose()?;
         let filter = filter.map(|f| f.predicate(&table));
         if filter.as_ref().is_some_and(|f| f.depth() > PREDICATE_DEPTH_MAX) {
-            let text =
-                format!("AND and OR nest deeper than {PREDICATE_DEPTH_MAX} levels: use fewer parentheses");
-            return Err(StatementError::Text(text));
+            return Err(StatementError::ConditionTooDeep);
         }
-        scopes.push(DeleteScope {
-            retention_policy: table.retention_policy.clone(),
-            measurement: table.measurement.clone(),
-            time,
-            filter,
-        });
+        scopes.push(DeleteScope { table: table.id, version: table.version, time, filter });
     }
-    Ok(Command::DeletePoints { database: db.name.clone(), scopes })
+    Ok(Command::DeletePoints { scopes })
 }
 
 fn compile(db: &Database, table: &Table, condition: &Expr) -> Result<TagFilter, StatementError> {
@@ -66,8 +59,7 @@ fn compile(db: &Database, table: &Table, condition: &Expr) -> Result<TagFilter, 
     if filter.may_be_undecided() {
         let shard =
             db.retention_policies.get(&table.retention_policy).and_then(|rp| first_shard(rp)).unwrap_or(1);
-        let text = format!("shard {shard}: fields not supported in WHERE clause during deletion");
-        return Err(StatementError::Text(text));
+        return Err(StatementError::FieldsInDeletion { shard });
     }
     Ok(filter)
 }

@@ -2,6 +2,7 @@
 
 mod ddl;
 mod delete;
+mod error;
 mod rows;
 pub mod running;
 mod select;
@@ -11,21 +12,26 @@ mod tag_filter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyperbytedb_domain::catalog::{CatalogError, Database};
-use hyperbytedb_domain::ports::{IngestionPort, MetadataPort, QueryPort, SeriesIndexPort, WalPort};
-use hyperbytedb_domain::result::{Message, ResultEvent, ResultSink, SeriesBlock, SinkClosed};
+use hyperbytedb_domain::QueryContext;
+use hyperbytedb_domain::catalog::{Catalog, Command, Database};
+use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, SeriesIndexPort, WalPort};
+use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
-use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
+use hyperbytedb_executor::ExecOptions;
 use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::duration::format_duration;
 use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
-use thiserror::Error;
 
+pub use self::error::StatementError;
 use self::running::RunningQueries;
 use self::show::server::Statistics;
-use crate::api::{Parameter, QueryApi, QueryError, QueryRequest};
-use crate::commands::{CommandError, CommandService};
+use crate::api::{
+    DEFAULT_CHUNK_ROWS, Parameter, QueryApi, QueryError, QueryRequest, ResultEvent, ResultSink,
+};
+use crate::commands::CommandService;
 use crate::flush::FlushService;
+use crate::log::LogError;
+use crate::reader::TableReader;
 
 /// Bounds of queries; 0 = none.
 #[derive(Debug, Clone)]
@@ -48,8 +54,6 @@ pub struct QueryOptions {
     pub max_buffered_points: usize,
     /// What the engine may sort at one time: longer scans are read in slices.
     pub sort_bound: SortBound,
-    /// Rows of one result block.
-    pub block_rows: usize,
 }
 
 impl Default for QueryOptions {
@@ -62,43 +66,17 @@ impl Default for QueryOptions {
             max_threads: 0,
             max_select_buckets: 0,
             max_select_points: 0,
-            max_buffered_points: 20_000_000,
+            max_buffered_points: ExecOptions::default().max_buffered_points,
             sort_bound: SortBound { rows: 1_000_000, bytes: 128 << 20 },
-            block_rows: 10_000,
         }
-    }
-}
-
-/// Why a statement failed, in InfluxDB's words.
-#[derive(Debug, Error)]
-pub enum StatementError {
-    #[error("database name required")]
-    DatabaseRequired,
-    #[error("{0}")]
-    Text(String),
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
-    #[error(transparent)]
-    Command(#[from] CommandError),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    #[error(transparent)]
-    Closed(#[from] SinkClosed),
-}
-
-impl StatementError {
-    fn database_not_found(name: &str) -> Self {
-        Self::Catalog(CatalogError::DatabaseNotFound(name.to_owned()))
     }
 }
 
 /// Runs statements against the services.
 pub struct StatementService {
-    pub metadata: Arc<dyn MetadataPort>,
+    pub catalog: Arc<dyn CatalogPort>,
     pub series: Arc<dyn SeriesIndexPort>,
-    pub engine: Arc<dyn QueryPort>,
+    pub reader: TableReader,
     pub wal: Arc<dyn WalPort>,
     pub flush: Arc<FlushService>,
     pub commands: Arc<CommandService>,
@@ -130,13 +108,15 @@ impl Execution<'_> {
         Ok(self.context.check()?)
     }
 
+    /// Rows of a block at most.
+    fn chunk_rows(&self) -> usize {
+        self.request.chunk_rows.unwrap_or(DEFAULT_CHUNK_ROWS).max(1)
+    }
+
     /// Emits the blocks in pieces of the chunk size.
     fn emit_chunks(&mut self, blocks: Vec<SeriesBlock>) -> Result<(), StatementError> {
-        let Some(rows) = self.request.chunk_rows else {
-            return blocks.into_iter().try_for_each(|block| self.emit(block));
-        };
         for mut block in blocks {
-            let length = rows.max(1).saturating_mul(block.columns.len().max(1));
+            let length = self.chunk_rows().saturating_mul(block.columns.len().max(1));
             while block.values.len() > length {
                 let rest = block.values.split_off(length);
                 let values = std::mem::replace(&mut block.values, rest);
@@ -157,15 +137,11 @@ impl QueryApi for StatementService {
     fn query(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
         let params: Params =
             request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
-        let query =
-            parse_query_with_params(&request.text, &params).map_err(|e| QueryError::Parse(e.to_string()))?;
+        let query = parse_query_with_params(&request.text, &params)?;
         let Some(_ticket) = self.running.enter(query.to_string(), &request.database, request.cancel.clone())
         else {
             metrics::counter!("hyperbytedb_queries_refused_total").increment(1);
-            let limit = self.options.max_concurrent;
-            let reason =
-                format!("max-concurrent-queries limit exceeded ({limit}, {limit}) (query.max_concurrent)");
-            return Err(QueryError::Overloaded { reason, retry_after_secs: 1 });
+            return Err(QueryError::TooManyQueries { limit: self.options.max_concurrent });
         };
         let context = QueryContext {
             cancel: request.cancel.clone(),
@@ -182,7 +158,7 @@ impl QueryApi for StatementService {
             let (messages, error) = match result {
                 Ok(()) => (std::mem::take(&mut execution.messages), None),
                 Err(StatementError::Closed(_)) => return Ok(()),
-                Err(error) => (Vec::new(), Some(error.to_string())),
+                Err(error) => (Vec::new(), Some(error)),
             };
             let failed = error.is_some();
             for error in reported_errors(error, statement_id + 1 < count, request.chunk_rows.is_some()) {
@@ -201,8 +177,12 @@ impl QueryApi for StatementService {
 
 /// The ends of a statement's results. InfluxDB names no statement after a failed one, but reports the failed one again as
 /// not executed when others follow; without chunks the second report takes the place of the first.
-fn reported_errors(error: Option<String>, others_follow: bool, chunked: bool) -> Vec<Option<String>> {
-    let not_executed = Some("not executed".to_owned());
+fn reported_errors(
+    error: Option<StatementError>,
+    others_follow: bool,
+    chunked: bool,
+) -> Vec<Option<StatementError>> {
+    let not_executed = Some(StatementError::NotExecuted);
     match (error, others_follow) {
         (Some(error), true) if chunked => vec![Some(error), not_executed],
         (Some(_), true) => vec![not_executed],
@@ -223,21 +203,30 @@ impl StatementService {
         match statement {
             Statement::Select(select) => self.select(&select, execution),
             Statement::Explain(explain) => self.explain(&explain, execution),
-            Statement::Delete(s) => {
-                let catalog = self.metadata.catalog();
-                let database = execution.database(None);
-                let command = delete::delete(&catalog, database, &s.sources, s.condition.as_ref())?;
-                Ok(self.commands.run(&command)?)
-            }
-            Statement::DropSeries(s) => {
-                let catalog = self.metadata.catalog();
-                let database = execution.database(None);
-                let command = delete::drop_series(&catalog, database, &s.sources, s.condition.as_ref())?;
-                Ok(self.commands.run(&command)?)
-            }
+            Statement::Delete(s) => self.remove(execution, |catalog, database| {
+                delete::delete(catalog, database, &s.sources, s.condition.as_ref())
+            }),
+            Statement::DropSeries(s) => self.remove(execution, |catalog, database| {
+                delete::drop_series(catalog, database, &s.sources, s.condition.as_ref())
+            }),
             Statement::KillQuery(s) if self.running.kill(s.id) => Ok(()),
-            Statement::KillQuery(s) => Err(StatementError::Text(format!("no such query id: {}", s.id))),
+            Statement::KillQuery(s) => Err(StatementError::NoSuchQuery(s.id)),
             other => self.catalog_statement(&other, execution),
+        }
+    }
+
+    /// Runs a command that is compiled against the catalogue, again when that has changed meanwhile.
+    fn remove(
+        &self,
+        execution: &Execution<'_>,
+        compile: impl Fn(&Catalog, &str) -> Result<Command, StatementError>,
+    ) -> Result<(), StatementError> {
+        loop {
+            let command = compile(&self.catalog.catalog(), execution.database(None))?;
+            match self.commands.run(command, &execution.context) {
+                Err(LogError::Stale) => execution.context.check()?,
+                outcome => return Ok(outcome?),
+            }
         }
     }
 
@@ -246,9 +235,9 @@ impl StatementService {
         statement: &Statement,
         execution: &mut Execution<'_>,
     ) -> Result<(), StatementError> {
-        let catalog = self.metadata.catalog();
+        let catalog = self.catalog.catalog();
         if let Some(command) = ddl::command(statement, execution.database(None), &catalog)? {
-            return Ok(self.commands.run(&command)?);
+            return Ok(self.commands.run(command, &execution.context)?);
         }
         let blocks = self.show(statement, execution)?;
         match statement {
@@ -268,12 +257,11 @@ impl StatementService {
         execution: &Execution<'_>,
     ) -> Result<Vec<SeriesBlock>, StatementError> {
         use show::{cardinality, catalog as from_catalog, index, server};
-        let catalog = self.metadata.catalog();
+        let catalog = self.catalog.catalog();
         let lookup = show::Lookup {
             catalog: catalog.clone(),
-            index: &*self.series,
-            engine: &*self.engine,
-            flush: &self.flush,
+            index: show::WatchedIndex::new(&*self.series, &execution.context),
+            reader: &self.reader,
             context: &execution.context,
         };
         let policy = execution.request.retention_policy.as_str();
@@ -315,14 +303,14 @@ impl StatementService {
             Statement::ShowQueries => Ok(server::queries(&self.running.list())),
             Statement::ShowStats(s) => Ok(server::stats(&catalog, &self.statistics(), s.module.as_deref())),
             Statement::ShowDiagnostics(s) => Ok(server::diagnostics(self.started, s.module.as_deref())),
-            other => Err(StatementError::Text(format!("unexpected statement: {other}"))),
+            other => Err(StatementError::Unexpected(other.to_string())),
         }
     }
 
     fn statistics(&self) -> Statistics {
         Statistics {
             queries_active: self.running.list().len(),
-            memtable_bytes: self.flush.memtables.bytes(),
+            memtable_bytes: self.flush.memory_bytes(),
             wal_bytes: self.wal.size_bytes(),
             wal_sequence: self.wal.last_sequence(),
         }

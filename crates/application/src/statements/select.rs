@@ -1,15 +1,14 @@
 //! SELECT and EXPLAIN: plan, make the points visible, stream the rows.
 
-use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
-use hyperbytedb_domain::ports::{FlushPort, WriteRequest};
+use hyperbytedb_domain::ports::WriteRequest;
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_planner::exec::{self, ExecOptions, ExecStats};
+use hyperbytedb_domain::{Precision, QueryContext};
+use hyperbytedb_executor::{ExecError, ExecOptions, ExecStats, execute};
+use hyperbytedb_line_protocol::PointPrinter;
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
 use hyperbytedb_planner::prepared::{IntoTarget, PreparedSelect};
 use hyperbytedb_timeseriesql::ast::{
@@ -32,19 +31,15 @@ impl StatementService {
         execution: &mut Execution<'_>,
     ) -> Result<(), StatementError> {
         refuse_system_sources(statement)?;
-        let catalog = self.metadata.catalog();
+        let catalog = self.catalog.catalog();
         let plan = self.prepare(statement, &catalog, execution)?;
-        self.flush_for(&plan)?;
-        let needs_merge = |table: &_, range| self.flush.dirty.touches(table, range);
+        self.make_visible(&plan, &execution.context)?;
         let context = execution.context.clone();
         let options = self.exec_options(execution);
-        let run =
-            exec::execute(&plan, &*self.engine, &needs_merge, &context, &options).map_err(text_error)?;
+        let run = execute(&plan, &self.reader, &context, &options)?;
         match &plan.into {
-            Some(target) => {
-                self.write_into(&plan, target, run.map(|block| block.map_err(text_error)), execution)
-            }
-            None => run.into_iter().try_for_each(|block| execution.emit(block.map_err(text_error)?)),
+            Some(target) => self.write_into(&plan, target, run, execution),
+            None => run.into_iter().try_for_each(|block| execution.emit(block?)),
         }
     }
 
@@ -54,22 +49,20 @@ impl StatementService {
         statement: &ExplainStatement,
         execution: &mut Execution<'_>,
     ) -> Result<(), StatementError> {
-        let catalog = self.metadata.catalog();
+        let catalog = self.catalog.catalog();
         let started = Instant::now();
         let plan = self.prepare(&statement.statement, &catalog, execution)?;
         let planning = started.elapsed();
-        self.flush_for(&plan)?;
-        let needs_merge = |table: &_, range| self.flush.dirty.touches(table, range);
+        self.make_visible(&plan, &execution.context)?;
         let context = execution.context.clone();
         let options = self.exec_options(execution);
-        let mut lines = exec::explain(&plan, &*self.engine, &options).map_err(text_error)?;
+        let mut lines = hyperbytedb_executor::explain(&plan, &self.reader, &options)?;
         if statement.analyze {
             let started = Instant::now();
-            let mut run =
-                exec::execute(&plan, &*self.engine, &needs_merge, &context, &options).map_err(text_error)?;
+            let mut run = execute(&plan, &self.reader, &context, &options)?;
             let mut rows = 0;
             for block in run.by_ref() {
-                rows += block.map_err(text_error)?.rows().count();
+                rows += block?.rows().count();
             }
             lines.extend(analysis(&run.stats(), rows, planning, started.elapsed()));
         }
@@ -92,12 +85,12 @@ impl StatementService {
             now: now_ns(),
             limits: PrepareLimits { max_buckets: self.options.max_select_buckets },
         };
-        prepare(statement, &context).map_err(text_error)
+        Ok(prepare(statement, &context)?)
     }
 
     fn exec_options(&self, execution: &Execution<'_>) -> ExecOptions {
         ExecOptions {
-            chunk_rows: execution.request.chunk_rows.unwrap_or(self.options.block_rows).max(1),
+            chunk_rows: execution.chunk_rows(),
             max_points: self.options.max_select_points as u64,
             max_buffered_points: self.options.max_buffered_points,
             sort_bound: self.options.sort_bound,
@@ -106,13 +99,9 @@ impl StatementService {
     }
 
     /// Every point acknowledged before the query is in the engine when this returns.
-    fn flush_for(&self, plan: &PreparedSelect) -> Result<(), StatementError> {
-        let tables = plan.referenced_tables();
-        for table in &tables {
-            self.flush.ensure_table(table)?;
-        }
-        let ids: Vec<_> = tables.iter().map(|t| t.id).collect();
-        Ok(self.flush.flush_tables(&ids)?)
+    fn make_visible(&self, plan: &PreparedSelect, context: &QueryContext) -> Result<(), StatementError> {
+        let tables: Vec<_> = plan.referenced_tables().iter().map(|table| table.id).collect();
+        Ok(self.reader.make_visible(&tables, context)?)
     }
 
     /// Writes the rows to the target and answers with their number.
@@ -120,7 +109,7 @@ impl StatementService {
         &self,
         plan: &PreparedSelect,
         target: &IntoTarget,
-        blocks: impl Iterator<Item = Result<SeriesBlock, StatementError>>,
+        blocks: impl Iterator<Item = Result<SeriesBlock, ExecError>>,
         execution: &mut Execution<'_>,
     ) -> Result<(), StatementError> {
         let mut lines = String::new();
@@ -128,10 +117,7 @@ impl StatementService {
         for block in blocks {
             let block = block?;
             for row in block.rows() {
-                if let Some(line) = line_of(plan, target, &block, row) {
-                    lines.push_str(&line);
-                    pending += 1;
-                }
+                pending += usize::from(push_line(&mut lines, plan, target, &block, row));
                 if pending >= INTO_WRITE_ROWS {
                     self.write_lines(target, std::mem::take(&mut lines))?;
                     written += std::mem::take(&mut pending) as u64;
@@ -153,8 +139,9 @@ impl StatementService {
             retention_policy: target.retention_policy.clone(),
             precision: Precision::Nanosecond,
             body: lines.into(),
+            internal: true,
         };
-        self.ingestion.write(request).map_err(text_error)
+        Ok(self.ingestion.write(request)?)
     }
 
     /// Fills in the request's database and policy where a stored statement leaves them out.
@@ -186,7 +173,7 @@ impl StatementService {
         own_database: &str,
         execution: &Execution<'_>,
     ) -> Result<(), StatementError> {
-        let catalog = self.metadata.catalog();
+        let catalog = self.catalog.catalog();
         let request = execution.request;
         let database = execution.database(None);
         let default = if database.is_empty() { own_database.to_owned() } else { database.to_owned() };
@@ -209,8 +196,7 @@ fn refuse_system_sources(statement: &SelectStatement) -> Result<(), StatementErr
             continue;
         };
         if let Some(instead) = instead_of_system_name(name) {
-            let text = format!("unable to use system source '{name}': use {instead} instead");
-            return Err(StatementError::Text(text));
+            return Err(StatementError::SystemSource { name: name.clone(), instead });
         }
     }
     Ok(())
@@ -251,82 +237,39 @@ fn fill_place(
     }
     match policy {
         Some(policy) if !db.retention_policies.contains_key(policy) => {
-            Err(StatementError::Text(format!("retention policy not found: {name}.{policy}")))
+            Err(StatementError::PolicyNotFound { database: name.clone(), policy: policy.clone() })
         }
         _ => Ok(()),
     }
 }
 
-fn text_error(error: impl std::fmt::Display) -> StatementError {
-    StatementError::Text(error.to_string())
-}
-
-/// A result row as line protocol; `None` when it has no value besides its time.
-fn line_of(
+/// Appends a result row as line protocol; false when it has no value besides its time.
+fn push_line(
+    lines: &mut String,
     plan: &PreparedSelect,
     target: &IntoTarget,
     block: &SeriesBlock,
     row: &[FieldValue],
-) -> Option<String> {
-    let mut line = String::new();
-    escape_into(&mut line, target.measurement.as_deref().unwrap_or(&block.name), &[',', ' ']);
-    let tags: Option<&Arc<[(String, String)]>> = block.tags.as_ref();
-    for (key, value) in tags.into_iter().flat_map(|t| t.iter()).filter(|(_, value)| !value.is_empty()) {
-        push_tag(&mut line, key, value);
+) -> bool {
+    let mut point = PointPrinter::begin(lines, target.measurement.as_deref().unwrap_or(&block.name));
+    for (key, value) in block.tags.iter().flat_map(|tags| tags.iter()) {
+        point.tag(key, value);
     }
     let is_tag = |column: usize| {
         column.checked_sub(1).and_then(|i| plan.fields.get(i)).is_some_and(|field| field.implied)
     };
-    for (column, value) in row.iter().enumerate().filter(|(column, _)| is_tag(*column)) {
-        if let (FieldValue::String(value), Some(key)) = (value, block.columns.get(column)) {
-            push_tag(&mut line, key, value);
+    let columns = || block.columns.iter().zip(row).enumerate();
+    for (_, (key, value)) in columns().filter(|(column, _)| is_tag(*column)) {
+        if let FieldValue::String(value) = value {
+            point.tag(key, value);
         }
     }
     let mut time = 0;
-    let mut separator = ' ';
-    for (position, (column, value)) in block.columns.iter().zip(row).enumerate() {
-        if is_tag(position) {
-            continue;
+    for (_, (key, value)) in columns().filter(|(column, _)| !is_tag(*column)) {
+        match value {
+            FieldValue::Time(t) => time = *t,
+            value => point.field(key, value),
         }
-        if let FieldValue::Time(t) = value {
-            time = *t;
-            continue;
-        }
-        let Some(value) = field_text(value) else { continue };
-        line.push(separator);
-        separator = ',';
-        escape_into(&mut line, column, &[',', ' ', '=']);
-        line.push('=');
-        line.push_str(&value);
     }
-    // Writing to a string cannot fail.
-    let _ = writeln!(line, " {time}");
-    (separator == ',').then_some(line)
-}
-
-fn push_tag(line: &mut String, key: &str, value: &str) {
-    line.push(',');
-    escape_into(line, key, &[',', ' ', '=']);
-    line.push('=');
-    escape_into(line, value, &[',', ' ', '=']);
-}
-
-fn field_text(value: &FieldValue) -> Option<String> {
-    match value {
-        FieldValue::Float(v) if v.is_finite() => Some(format!("{v:?}")),
-        FieldValue::Integer(v) => Some(format!("{v}i")),
-        FieldValue::Unsigned(v) => Some(format!("{v}u")),
-        FieldValue::Boolean(v) => Some(v.to_string()),
-        FieldValue::String(v) => Some(format!("\"{}\"", v.replace('\\', "\\\\").replace('"', "\\\""))),
-        _ => None,
-    }
-}
-
-fn escape_into(out: &mut String, text: &str, special: &[char]) {
-    for c in text.chars() {
-        if special.contains(&c) {
-            out.push('\\');
-        }
-        out.push(c);
-    }
+    point.end(time)
 }

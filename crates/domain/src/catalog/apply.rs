@@ -237,10 +237,7 @@ impl Catalog {
         let Ok(db) = self.database_mut(database) else { return Effects::default() };
         let Some(policy) = db.retention_policies.remove(name) else { return Effects::default() };
         // As in InfluxDB the name of the default policy stays, and names nothing.
-        Effects {
-            dropped_tables: policy.tables.values().cloned().collect(),
-            ..Effects::default()
-        }
+        Effects { dropped_tables: policy.tables.values().cloned().collect(), ..Effects::default() }
     }
 
     /// All of it or, when a field has another type already, nothing.

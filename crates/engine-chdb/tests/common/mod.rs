@@ -9,8 +9,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, UInt64Type};
 use hyperbytedb_domain::catalog::{FieldDef, Table, TableId};
-use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::columns::{SERIES_COLUMN, SHARD_COLUMN, TIME_COLUMN, field_column, tag_column};
+use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{BatchStream, PointsSinkPort, QueryPort};
 use hyperbytedb_domain::scan::{
     Aggregate, AggregateFunction, AggregateScan, FieldId, Predicate, RowScan, Scan, ScanOutput, TagId,
@@ -133,7 +133,10 @@ pub fn batch(table: &Table, rows: &[Row]) -> RecordBatch {
     rows.sort_by_key(|r| (series_id(table, r), r.time));
     let mut columns: Vec<(String, ArrayRef)> = vec![
         (TIME_COLUMN.into(), Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.time)))),
-        (SERIES_COLUMN.into(), Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| series_id(table, r))))),
+        (
+            SERIES_COLUMN.into(),
+            Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| series_id(table, r)))),
+        ),
         (SHARD_COLUMN.into(), Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| shard_of(r.time))))),
     ];
     for n in 0..table.tags.len() {

@@ -26,6 +26,7 @@ struct OpenStatement {
 struct OpenSeries {
     header: SeriesHeader,
     any_row: bool,
+    /// Some block of it was not the last: InfluxDB tells that although all of them are in the answer.
     partial: bool,
 }
 
@@ -111,7 +112,7 @@ impl OpenSeries {
             self.any_row = true;
             push_row(out, row, block, time);
         }
-        self.partial = block.partial;
+        self.partial |= block.partial;
     }
 
     fn close(&self, out: &mut Vec<u8>) {

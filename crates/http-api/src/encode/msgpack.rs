@@ -4,6 +4,7 @@
 use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::result::{Message, SeriesBlock};
+use hyperbytedb_domain::settings;
 use rmp::encode::{
     write_array_len, write_bool, write_ext_meta, write_f64, write_i8, write_i16, write_i32, write_i64,
     write_map_len, write_nfix, write_nil, write_pfix, write_str, write_uint,
@@ -166,8 +167,9 @@ impl MessagePackEncoder {
         }
         self.overflow = true;
         let error = format!(
-            "the answer is larger than {} bytes (http.max_buffered_answer_bytes): use chunked=true",
-            self.max_bytes
+            "the answer is larger than {} bytes ({}): use chunked=true",
+            self.max_bytes,
+            settings::HTTP_MAX_BUFFERED_ANSWER_BYTES
         );
         self.pending_end = Some(StatementEnd { statement_id, messages: Vec::new(), error: Some(error) });
         self.end_statement();
@@ -196,7 +198,7 @@ impl Encoder for MessagePackEncoder {
             push_row(&mut self.body, row, &self.time);
             statement.rows.count += 1;
         }
-        statement.partial = block.partial;
+        statement.partial |= block.partial;
         self.statement = Some(statement);
         self.check_size(statement_id);
     }

@@ -202,7 +202,7 @@ fn blocks_of_one_series_become_one_series() {
     ]);
     let expected = concat!(
         r#"{"results":[{"statement_id":0,"series":[{"name":"m","tags":{"host":"a"},"columns":["time","v"],"#,
-        r#""values":[["1970-01-01T00:00:00.000000001Z",1],["1970-01-01T00:00:00.000000002Z",2]]},"#,
+        r#""values":[["1970-01-01T00:00:00.000000001Z",1],["1970-01-01T00:00:00.000000002Z",2]],"partial":true},"#,
         r#"{"name":"m","tags":{"host":"b"},"columns":["time","v"],"values":[["1970-01-01T00:00:00.000000003Z",3]]}]},"#,
         r#"{"statement_id":1,"series":[{"name":"m","tags":{"host":"b"},"columns":["time","v"],"values":[["1970-01-01T00:00:00.000000004Z",4]]}]}]}"#,
         "\n"
@@ -399,6 +399,10 @@ fn message_pack_documents() {
     expected.extend_from_slice(b"\x81\xa5error\xacnot executed");
     assert_eq!(msgpack(events), expected);
 
+    let events = vec![series(0, partial(one_time(1))), series(0, one_time(2)), end(0)];
+    let expected = b"\x81\xa7results\x91\x82\xacstatement_id\x00\xa6series\xdd\x00\x00\x00\x01\x84\xa4name\xa1m\xa7columns\x91\xa1n\xa6values\xdd\x00\x00\x00\x02\x91\x01\x91\x02\xa7partial\xc3";
+    assert_eq!(msgpack(events), expected);
+
     let chunked = Shape { format: Format::MessagePack, chunked: true, ..Shape::default() };
     let events = vec![
         series(0, partial(block("m", &[], &["time"], vec![Time(-1)]))),
@@ -412,6 +416,10 @@ fn message_pack_documents() {
     expected.extend_from_slice(b"\x81\xa7results\x91\x82\xacstatement_id\x00\xa6series\x91\x83\xa4name\xa1m\xa7columns\x91\xa4time\xa6values\x91\x91");
     expected.extend_from_slice(b"\xc7\x0c\x05\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01");
     assert_eq!(bytes(chunked, events), expected);
+}
+
+fn one_time(n: i64) -> SeriesBlock {
+    block("m", &[], &["n"], vec![Integer(n)])
 }
 
 #[test]

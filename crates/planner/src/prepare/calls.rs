@@ -1,12 +1,12 @@
 //! The rules of each function: its arguments and where it may stand.
 
+use hyperbytedb_functions::MathFunction;
 use hyperbytedb_timeseriesql::ast::{Call, Expr};
 use hyperbytedb_timeseriesql::duration::format_duration;
 
 use super::PrepareError;
 use super::error::refuse;
 use super::rules::FieldCheck;
-use crate::functions::MathFunction;
 
 /// Whether the call is mathematics: computed from values of a row, without making rows.
 pub(super) fn is_math(call: &Call) -> bool {

@@ -6,14 +6,14 @@ use hyperbytedb_timeseriesql::ast::{Expr, Field};
 
 /// A column before it has its name.
 #[derive(Debug, Clone)]
-pub(super) struct Column {
+pub(super) struct ResultColumn {
     pub field: Field,
     /// Added by `top` or `bottom`.
     pub implied: bool,
 }
 
 /// The columns of the result: after `top(field, tags…, n)` come its tags.
-pub(super) fn columns(fields: Vec<Field>) -> Vec<Column> {
+pub(super) fn columns(fields: Vec<Field>) -> Vec<ResultColumn> {
     let mut columns = Vec::with_capacity(fields.len());
     for field in fields {
         let implied: Vec<Expr> = match &field.expr {
@@ -22,9 +22,11 @@ pub(super) fn columns(fields: Vec<Field>) -> Vec<Column> {
             }
             _ => Vec::new(),
         };
-        columns.push(Column { field, implied: false });
+        columns.push(ResultColumn { field, implied: false });
         columns.extend(
-            implied.into_iter().map(|expr| Column { field: Field { expr, alias: None }, implied: true }),
+            implied
+                .into_iter()
+                .map(|expr| ResultColumn { field: Field { expr, alias: None }, implied: true }),
         );
     }
     columns
@@ -33,7 +35,7 @@ pub(super) fn columns(fields: Vec<Field>) -> Vec<Column> {
 /// Names made unique as InfluxDB does: aliases stay, of other names those that are taken get a number.
 ///
 /// `has_target`: the rows are written somewhere, with implied columns as tags, which take no name from a field.
-pub(super) fn unique_names(columns: &[Column], has_target: bool) -> Vec<String> {
+pub(super) fn unique_names(columns: &[ResultColumn], has_target: bool) -> Vec<String> {
     let aliases = columns.iter().filter_map(|column| column.field.alias.clone());
     let mut taken: HashMap<String, u64> = aliases.map(|alias| (alias, 1)).collect();
     let mut names = Vec::with_capacity(columns.len());

@@ -1,5 +1,6 @@
 //! The rules of WHERE.
 
+use hyperbytedb_functions::MathFunction;
 use hyperbytedb_timeseriesql::ast::{Expr, SelectStatement};
 use hyperbytedb_timeseriesql::reduce::{self, condition_expr};
 use hyperbytedb_timeseriesql::walk::walk_expr;
@@ -7,7 +8,6 @@ use jiff::tz::TimeZone;
 
 use super::PrepareError;
 use super::error::refuse;
-use crate::functions::MathFunction;
 
 /// Splits WHERE into its time bounds and the rest, constants folded.
 pub(super) fn split(

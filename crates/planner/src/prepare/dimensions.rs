@@ -1,5 +1,6 @@
 //! The rules of GROUP BY.
 
+use hyperbytedb_functions::Interval;
 use hyperbytedb_timeseriesql::ast::{Call, Expr};
 use hyperbytedb_timeseriesql::time::{is_time_literal, parse_time_literal};
 use jiff::tz::TimeZone;
@@ -7,7 +8,6 @@ use jiff::tz::TimeZone;
 use super::PrepareError;
 use super::error::refuse;
 use super::fold::fold_constants;
-use crate::prepared::Interval;
 
 /// Nanoseconds from the first instant of year 1, where InfluxDB's truncation of times starts, to 1970.
 const YEAR_ONE_NS: i128 = -62_135_596_800 * 1_000_000_000;

@@ -1,11 +1,10 @@
 //! Constant folding of columns and dimensions: no clock, no time zone.
 
 use hyperbytedb_domain::FieldValue;
+use hyperbytedb_functions::MathFunction;
 use hyperbytedb_timeseriesql::ast::{Call, Expr};
 use hyperbytedb_timeseriesql::reduce::reduce;
 use jiff::tz::TimeZone;
-
-use crate::functions::MathFunction;
 
 /// Folds operators over constants; calls stay.
 pub(super) fn fold_constants(expr: &Expr) -> Expr {

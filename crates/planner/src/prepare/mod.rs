@@ -28,7 +28,7 @@ pub use error::PrepareError;
 pub use normalize::normalize;
 
 use crate::prepared::PreparedSelect;
-use resolve::Level;
+use resolve::Nesting;
 
 /// What a statement is resolved against.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,7 @@ pub fn prepare(
     normalize(&mut statement, context)?;
     let compiled = compile::compile(&statement, context.now)?;
     schema::check_policies(&statement, context)?;
-    let select = resolve::resolve(compiled, Level::Outermost, context)?;
+    let select = resolve::resolve(compiled, Nesting::Outermost, context)?;
     limits::check(&select, &context.limits)?;
     iterators::check_types(&select)?;
     Ok(select)

@@ -1,6 +1,6 @@
 //! Names become columns of tables and of subqueries.
 
-use hyperbytedb_timeseriesql::ast::{Call, DataType, Expr, Fill as ParsedFill, Source, VarRef};
+use hyperbytedb_timeseriesql::ast::{Call, DataType, Expr, Source, VarRef};
 
 use super::calls::{is_math, is_selector};
 use super::columns::{columns, unique_names};
@@ -9,18 +9,18 @@ use super::expand::{Expanded, expand};
 use super::schema::{self, column_order, type_of};
 use super::types::{expr_type, result_type};
 use super::{PrepareContext, PrepareError};
-use crate::prepared::{Fill, IntoTarget, PreparedField, PreparedSelect, PreparedSource};
+use crate::prepared::{IntoTarget, PreparedField, PreparedSelect, PreparedSource};
 
 /// Where a statement stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Level {
+pub(super) enum Nesting {
     Outermost,
     Subquery,
 }
 
 pub(super) fn resolve(
     compiled: Compiled<'_>,
-    level: Level,
+    level: Nesting,
     context: &PrepareContext<'_>,
 ) -> Result<PreparedSelect, PrepareError> {
     let Compiled { statement, mut fields, mut condition, subqueries, dimensions, .. } = compiled;
@@ -32,15 +32,15 @@ pub(super) fn resolve(
 
     let columns = columns(fields);
     let names = match level {
-        Level::Outermost => unique_names(&columns, statement.target.is_some()),
-        Level::Subquery => columns.iter().map(|column| column.field.name()).collect(),
+        Nesting::Outermost => unique_names(&columns, statement.target.is_some()),
+        Nesting::Subquery => columns.iter().map(|column| column.field.name()).collect(),
     };
     let mut prepared = Vec::with_capacity(columns.len());
     for (column, name) in columns.into_iter().zip(names) {
         // Only in the outermost statement a mismatch is an error; a subquery's column is null then.
         let data_type = match level {
-            Level::Outermost => result_type(&column.field.expr)?,
-            Level::Subquery => expr_type(&column.field.expr).unwrap_or_default(),
+            Nesting::Outermost => result_type(&column.field.expr)?,
+            Nesting::Subquery => expr_type(&column.field.expr).unwrap_or_default(),
         };
         prepared.push(PreparedField { expr: column.field.expr, name, data_type, implied: column.implied });
     }
@@ -56,7 +56,7 @@ pub(super) fn resolve(
         time: compiled.time,
         dimensions: tags,
         interval: dimensions.interval,
-        fill: fill(statement.fill),
+        fill: statement.fill,
         zone: statement.time_zone.clone(),
         ascending: compiled.ascending,
         limit: count(statement.limit),
@@ -98,7 +98,7 @@ fn resolve_sources(
             }
             Source::Subquery(_) => {
                 if let Some(inner) = subqueries.next() {
-                    let inner = resolve(inner, Level::Subquery, context)?;
+                    let inner = resolve(inner, Nesting::Subquery, context)?;
                     resolved.push(PreparedSource::Subquery(Box::new(inner)));
                 }
             }
@@ -148,16 +148,6 @@ impl Selected {
             Expr::Paren(inner) => self.add(inner),
             _ => {}
         }
-    }
-}
-
-fn fill(fill: ParsedFill) -> Fill {
-    match fill {
-        ParsedFill::Null => Fill::Null,
-        ParsedFill::None => Fill::None,
-        ParsedFill::Number(value) => Fill::Number(value),
-        ParsedFill::Previous => Fill::Previous,
-        ParsedFill::Linear => Fill::Linear,
     }
 }
 

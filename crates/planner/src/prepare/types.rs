@@ -1,10 +1,10 @@
 //! Types of expressions whose references are resolved.
 
+use hyperbytedb_functions::MathFunction;
 use hyperbytedb_timeseriesql::ast::{BinaryExpr, BinaryOp, DataType, Expr};
 
 use super::PrepareError;
 use super::error::refuse;
-use crate::functions::MathFunction;
 
 /// The type of a column whose references carry theirs; `None` where it is not known, because a name is not.
 ///

@@ -155,6 +155,21 @@ mod tests {
     }
 
     #[test]
+    fn engine_and_queries_agree_on_the_memory_of_a_query() {
+        let engine = hyperbytedb_engine_chdb::ChdbOptions::new("");
+        assert_eq!(engine.max_query_memory_bytes, Config::default().query.max_memory_bytes);
+    }
+
+    #[test]
+    fn the_keys_that_errors_name_exist() {
+        let settings = toml::Value::try_from(Config::default()).unwrap();
+        for key in hyperbytedb_domain::settings::ALL {
+            let (section, name) = key.split_once('.').unwrap();
+            assert!(settings[section].get(name).is_some(), "{key}");
+        }
+    }
+
+    #[test]
     fn the_reference_is_current() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
         let written = std::fs::read_to_string(path).unwrap_or_default();

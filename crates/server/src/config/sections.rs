@@ -1,6 +1,21 @@
-//! The settings: one declaration a section.
+//! The settings: one declaration a section. Where a crate has options of its own, their defaults are the settings'.
 
+use hyperbytedb_application::flush::FlushOptions;
+use hyperbytedb_application::log::committer::CommitOptions;
+use hyperbytedb_application::statements::QueryOptions;
+use hyperbytedb_engine_chdb::ChdbOptions;
+use hyperbytedb_http_api::HttpOptions;
+use hyperbytedb_line_protocol::ParseOptions;
+use hyperbytedb_storage_rocksdb::StorageOptions;
 use serde::{Deserialize, Serialize};
+
+fn chdb() -> ChdbOptions {
+    ChdbOptions::new("")
+}
+
+fn storage() -> StorageOptions {
+    StorageOptions::in_directory("")
+}
 
 /// A key of a section, for the printed configuration.
 pub struct KeyDoc {
@@ -58,15 +73,15 @@ section! {
         /// Folder of the catalogue and the series index; empty: `meta` in the data folder.
         meta_dir: String = String::new(),
         /// Bytes of log records kept in memory before they are written a second time.
-        wal_write_buffer_bytes: usize = 64 << 20,
+        wal_write_buffer_bytes: usize = storage().wal_write_buffer_bytes,
         /// Bytes of new series kept in memory before they are written out.
-        meta_write_buffer_bytes: usize = 64 << 20,
+        meta_write_buffer_bytes: usize = storage().meta_write_buffer_bytes,
         /// Bytes of series index kept in memory for reading.
-        meta_cache_bytes: usize = 64 << 20,
+        meta_cache_bytes: usize = storage().meta_cache_bytes,
         /// Series known without a look-up on disk, about 60 bytes each.
-        series_cache_entries: usize = 1_000_000,
+        series_cache_entries: usize = storage().series_cache_entries,
         /// Files that the log and the catalogue may each hold open.
-        max_open_files: u32 = 512,
+        max_open_files: u32 = storage().max_open_files,
     }
 }
 
@@ -75,22 +90,24 @@ section! {
     ChdbConfig {
         /// Folder of the engine's data; empty: `chdb` in the data folder.
         session_data_path: String = String::new(),
-        /// Scans at one time; each holds a connection until it is read to its end or dropped.
-        query_connections: usize = 8,
+        /// Scans at one time; each holds a connection until its answer is read, dropped, or on disk.
+        query_connections: usize = chdb().query_connections,
         /// Inserts, deletes, merges and changes of tables at one time.
-        write_connections: usize = 4,
+        write_connections: usize = chdb().write_connections,
         /// Seconds that a statement without a deadline waits for a free connection.
-        connection_wait_secs: u64 = 10,
+        connection_wait_secs: u64 = chdb().connection_wait.as_secs(),
+        /// Bytes on disk of answers that wait for slow clients while their connections were needed elsewhere.
+        max_spill_bytes: u64 = chdb().max_spill_bytes,
         /// Bytes of memory of the whole engine: queries, merges, caches.
-        max_server_memory_bytes: u64 = 4 << 30,
+        max_server_memory_bytes: u64 = chdb().max_server_memory_bytes,
         /// Bytes of memory of all merges and mutations: no further one starts beyond it.
-        max_merge_memory_bytes: u64 = 512 << 20,
+        max_merge_memory_bytes: u64 = chdb().max_merge_memory_bytes,
         /// Bytes of the cache of index marks.
-        mark_cache_bytes: u64 = 64 << 20,
+        mark_cache_bytes: u64 = chdb().mark_cache_bytes,
         /// Threads that merge parts.
-        merge_threads: u32 = 2,
+        merge_threads: u32 = chdb().merge_threads,
         /// Threads of one scan.
-        max_query_threads: u32 = 2,
+        max_query_threads: u32 = chdb().max_query_threads,
     }
 }
 
@@ -102,11 +119,13 @@ section! {
         /// Milliseconds between syncs in mode `interval`.
         sync_interval_ms: u64 = 200,
         /// Writes that may wait for the log.
-        queue_length: usize = 256,
+        queue_length: usize = CommitOptions::default().queue_length,
         /// Writes in one log batch at most.
-        group_writes_max: usize = 64,
+        group_writes_max: usize = CommitOptions::default().group_records_max,
         /// Bytes of line protocol in one log batch, about.
-        group_bytes_max: usize = 16 << 20,
+        group_bytes_max: usize = CommitOptions::default().group_bytes_max,
+        /// Bytes of the log beyond which writes are refused: the engine does not take its points.
+        max_bytes: u64 = FlushOptions::default().wal_size_bytes_max,
     }
 }
 
@@ -114,25 +133,29 @@ section! {
     /// Moving points from memory to the engine.
     FlushConfig {
         /// Seconds after which a memtable is flushed.
-        interval_secs: u64 = 10,
+        interval_secs: u64 = FlushOptions::default().limits.age.as_secs(),
         /// Rows of a memtable that make it due.
-        max_rows: usize = 200_000,
+        max_rows: usize = FlushOptions::default().limits.rows,
         /// Bytes of a memtable that make it due.
-        max_bytes: usize = 64 << 20,
+        max_bytes: usize = FlushOptions::default().limits.bytes,
         /// Memtables with fewer rows than this wait `small_interval_secs` instead of `interval_secs`.
-        small_rows: usize = 1_000,
+        small_rows: usize = FlushOptions::default().limits.small_rows,
         /// Seconds after which a small memtable is flushed.
-        small_interval_secs: u64 = 60,
+        small_interval_secs: u64 = FlushOptions::default().limits.small_age.as_secs(),
         /// Bytes of all memtables past which writes get HTTP 503 with Retry-After.
-        memory_limit_bytes: usize = 512 << 20,
+        memory_limit_bytes: usize = FlushOptions::default().memory_limit_bytes,
         /// Seconds between checkpoints: the engine's files are synced and the log is truncated. What is left of the log is replayed after a crash.
-        checkpoint_interval_secs: u64 = 5,
+        checkpoint_interval_secs: u64 = FlushOptions::default().checkpoint_interval.as_secs(),
         /// Bytes of the log that bring the next checkpoint forward.
-        wal_size_bytes: u64 = 256 << 20,
+        wal_size_bytes: u64 = FlushOptions::default().wal_size_bytes,
         /// Seconds that a partition with duplicates must be left alone before it is merged.
-        merge_quiet_secs: u64 = 30,
+        merge_quiet_secs: u64 = FlushOptions::default().merge_quiet.as_secs(),
         /// Series of a table whose last flushed time is remembered, about 50 bytes each.
-        overlap_series_max: usize = 1_000_000,
+        overlap_series_max: usize = FlushOptions::default().overlap_series_max,
+        /// Tables that are flushed at one time.
+        workers: usize = FlushOptions::default().workers,
+        /// Seconds that an orderly stop spends on flushing; what is left then stays in the log.
+        stop_timeout_secs: u64 = FlushOptions::default().stop_timeout.as_secs(),
     }
 }
 
@@ -140,13 +163,13 @@ section! {
     /// Line protocol.
     WriteConfig {
         /// Bytes of one line.
-        max_line_bytes: usize = 16 << 20,
+        max_line_bytes: usize = ParseOptions::DEFAULT_MAX_LINE_BYTES,
         /// Tags on one line.
-        max_tags: usize = 256,
+        max_tags: usize = ParseOptions::DEFAULT_MAX_TAGS,
         /// Fields on one line.
-        max_fields: usize = 4096,
+        max_fields: usize = ParseOptions::DEFAULT_MAX_FIELDS,
         /// Empty cells that lines with different fields may cause in the columns of one request.
-        max_absent_values: usize = 16 << 20,
+        max_absent_values: usize = ParseOptions::DEFAULT_MAX_ABSENT_VALUES,
         /// Accept unsigned integers (`1u`), as InfluxDB built with uint support does; without, they are an invalid number.
         uint_support: bool = false,
     }
@@ -156,25 +179,24 @@ section! {
     /// Queries; 0 = no limit.
     QueryConfig {
         /// Queries at one time.
-        max_concurrent: usize = 64,
+        max_concurrent: usize = QueryOptions::default().max_concurrent,
         /// Seconds that one request's statements may take together.
-        timeout_secs: u64 = 300,
+        timeout_secs: u64 = QueryOptions::default().timeout.map_or(0, |timeout| timeout.as_secs()),
         /// Bytes of engine memory for one scan.
-        max_memory_bytes: u64 = 2 << 30,
+        max_memory_bytes: u64 = QueryOptions::default().max_memory_bytes,
         /// Rows that one scan may read.
-        max_rows_read: u64 = 0,
+        max_rows_read: u64 = QueryOptions::default().max_rows_read,
         /// Windows of one GROUP BY time (InfluxDB's max-select-buckets).
-        max_select_buckets: usize = 0,
+        max_select_buckets: usize = QueryOptions::default().max_select_buckets,
         /// Points that one SELECT may read (InfluxDB's max-select-point).
-        max_select_points: usize = 0,
-        /// Points that the operators of one SELECT may hold back to put them in order.
-        max_buffered_points: usize = 20_000_000,
+        max_select_points: usize = QueryOptions::default().max_select_points,
+        /// Points, and groups of points, that the operators of one SELECT may hold at one time: to put them in order, or for
+        /// functions that need all values of a window.
+        max_buffered_points: usize = QueryOptions::default().max_buffered_points,
         /// Rows that the engine sorts at one time for a scan of rows: a longer one is read in slices.
-        max_sort_rows: u64 = 1_000_000,
+        max_sort_rows: u64 = QueryOptions::default().sort_bound.rows,
         /// Bytes of the rows that the engine sorts at one time for a scan of rows.
-        max_sort_bytes: u64 = 128 << 20,
-        /// Rows of one block of an answer that is not chunked.
-        block_rows: usize = 10_000,
+        max_sort_bytes: u64 = QueryOptions::default().sort_bound.bytes,
     }
 }
 
@@ -182,9 +204,9 @@ section! {
     /// Cardinality; 0 = no limit.
     LimitsConfig {
         /// Series of one database.
-        max_series_per_database: u64 = 1_000_000,
+        max_series_per_database: u64 = storage().max_series_per_database,
         /// Distinct values of one tag of a measurement.
-        max_values_per_tag: u64 = 100_000,
+        max_values_per_tag: u64 = storage().max_values_per_tag,
     }
 }
 
@@ -192,33 +214,33 @@ section! {
     /// The HTTP interface.
     HttpConfig {
         /// Bytes of a request body as sent.
-        max_body_bytes: usize = 25_000_000,
+        max_body_bytes: usize = HttpOptions::default().max_body_bytes,
         /// Bytes of a gzip'ed request body once inflated.
-        max_inflated_body_bytes: usize = 100_000_000,
+        max_inflated_body_bytes: usize = HttpOptions::default().max_inflated_body_bytes,
         /// Bytes of all request bodies held at one time.
-        max_inflight_body_bytes: usize = 512 << 20,
+        max_inflight_body_bytes: usize = HttpOptions::default().max_inflight_body_bytes,
         /// Seconds that a client may take to send a body.
-        body_timeout_secs: u64 = 120,
+        body_timeout_secs: u64 = HttpOptions::default().body_timeout.as_secs(),
         /// Seconds that a client may take nothing of what is sent to it before its connection is closed.
         send_timeout_secs: u64 = 300,
         /// Writes worked on at one time.
-        max_concurrent_writes: usize = 64,
+        max_concurrent_writes: usize = HttpOptions::default().max_concurrent_writes,
         /// Writes that wait for their turn.
-        max_queued_writes: usize = 256,
+        max_queued_writes: usize = HttpOptions::default().max_queued_writes,
         /// Queries run at one time.
-        max_concurrent_queries: usize = 64,
+        max_concurrent_queries: usize = HttpOptions::default().max_concurrent_queries,
         /// Queries that wait for their turn.
-        max_queued_queries: usize = 256,
+        max_queued_queries: usize = HttpOptions::default().max_queued_queries,
         /// Seconds that a request may wait for its turn.
-        queue_timeout_secs: u64 = 30,
+        queue_timeout_secs: u64 = HttpOptions::default().queue_timeout.as_secs(),
         /// Seconds that a request may wait for the end of the replay at start.
-        replay_timeout_secs: u64 = 10,
+        replay_timeout_secs: u64 = HttpOptions::default().replay_timeout.as_secs(),
         /// Greatest chunk_size granted, in rows.
-        max_chunk_rows: usize = 100_000,
+        max_chunk_rows: usize = HttpOptions::default().max_chunk_rows,
         /// Rows of an answer that is not chunked, marked as partial when cut; 0 = all.
-        max_row_limit: usize = 0,
+        max_row_limit: usize = HttpOptions::default().max_row_limit,
         /// Bytes of a MessagePack answer that is not chunked: it cannot be streamed.
-        max_buffered_answer_bytes: usize = 64 << 20,
+        max_buffered_answer_bytes: usize = HttpOptions::default().max_buffered_answer_bytes,
     }
 }
 

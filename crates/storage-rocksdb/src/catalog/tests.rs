@@ -1,5 +1,7 @@
 use hyperbytedb_domain::FieldType;
-use hyperbytedb_domain::catalog::{Command, FieldDef, Privilege, RetentionPolicySpec, TableExtension, TableId};
+use hyperbytedb_domain::catalog::{
+    Command, FieldDef, Privilege, RetentionPolicySpec, TableExtension, TableId,
+};
 use tempfile::TempDir;
 
 use super::*;

@@ -192,7 +192,7 @@ fn series_beyond_the_databases_limit_are_refused_together() {
     assert_eq!(register(&index, &table(1), &["a=2"]), [refused]);
     index.remove_series(&table(1), &[tags("a=1").series_id()]).unwrap();
     assert_eq!(register(&index, &table(1), &["a=2"]), [NEW]);
-    index.drop_table(&table(1)).unwrap();
+    index.drop_table(TableId(1)).unwrap();
     assert_eq!(register(&index, &table(2), &["a=9"]), [NEW]);
 }
 

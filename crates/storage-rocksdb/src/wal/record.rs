@@ -250,12 +250,7 @@ mod tests {
     }
 
     fn delete(filter: Predicate) -> WalRecord {
-        let scope = DeleteScope {
-            table: TableId(7),
-            version: 3,
-            time: TimeRange::ALL,
-            filter: Some(filter),
-        };
+        let scope = DeleteScope { table: TableId(7), version: 3, time: TimeRange::ALL, filter: Some(filter) };
         let command = Command::DeletePoints { scopes: vec![scope] };
         WalRecord { origin: 1, clock: 2, entry: WalEntry::Command(command) }
     }
@@ -296,7 +291,7 @@ mod tests {
     #[test]
     fn the_stored_form_does_not_change() {
         let bytes = encode_record(&write("cpu v=1")).unwrap();
-        let expected = b"\x01\x01uK3\x9f\x03\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\x02db\0\x03\r\0cpu v=1";
+        let expected = b"\x02\x01k\xc0\x04;\x03\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\x02db\0\x03\x0d\x01\x03cpu\x05\x01\x01\x09\0cpu v=1";
         assert_eq!(bytes, expected);
     }
 

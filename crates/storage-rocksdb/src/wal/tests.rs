@@ -146,9 +146,7 @@ fn concurrent_appends_get_sequences_of_their_own() {
     let mut firsts: Vec<Sequence> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|_| {
-                scope.spawn(|| {
-                    (0..50).map(|_| append(&wal, &[record(0), record(0)])).collect::<Vec<_>>()
-                })
+                scope.spawn(|| (0..50).map(|_| append(&wal, &[record(0), record(0)])).collect::<Vec<_>>())
             })
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()

@@ -153,7 +153,6 @@ impl Expr {
             Self::Duration(_) => "*influxql.DurationLiteral",
             Self::Time(_) => "*influxql.TimeLiteral",
             Self::Regex(_) => "*influxql.RegexLiteral",
-            Self::List(_) => "*influxql.ListLiteral",
             Self::Nil => "*influxql.NilLiteral",
         }
     }

@@ -29,8 +29,6 @@ pub enum Expr {
     /// The parser never makes one: reduction does.
     Time(i128),
     Regex(Regex),
-    /// Tag keys of `WITH KEY IN (…)`.
-    List(Vec<String>),
     /// What reduction leaves of a reference without a value.
     Nil,
 }
@@ -107,7 +105,6 @@ pub enum BinaryOp {
     BitXor,
     And,
     Or,
-    In,
     Eq,
     NotEq,
     EqRegex,
@@ -125,7 +122,7 @@ impl BinaryOp {
         match self {
             Or => 1,
             And => 2,
-            Eq | NotEq | EqRegex | NotEqRegex | Lt | LtEq | Gt | GtEq | In => 3,
+            Eq | NotEq | EqRegex | NotEqRegex | Lt | LtEq | Gt | GtEq => 3,
             Add | Sub | BitOr | BitXor => 4,
             Mul | Div | Mod | BitAnd => 5,
         }

@@ -1,6 +1,7 @@
 //! SHOW statements.
 
-use super::{BinaryOp, Expr, Measurement, SortField, Source};
+use super::{Expr, Measurement, SortField, Source};
+use crate::regex::Regex;
 
 /// `SHOW SERIES [ON db] [FROM …] [WHERE …] [ORDER BY …] [LIMIT …] [OFFSET …]`.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -62,13 +63,27 @@ pub struct ShowTagValuesStatement {
     pub offset: u64,
 }
 
-/// `WITH KEY = a | != a | =~ /r/ | !~ /r/ | IN (a, b)`.
+/// `WITH KEY = a | != a | =~ /r/ | !~ /r/ | IN (a, b)`. `IN` exists here only: conditions have no such operator.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TagKeyFilter {
-    /// `Eq`, `NotEq`, `EqRegex`, `NotEqRegex` or `In`.
-    pub op: BinaryOp,
-    /// [`Expr::String`], [`Expr::Regex`] or [`Expr::List`], as the operator asks.
-    pub value: Expr,
+pub enum TagKeyFilter {
+    Equal(String),
+    NotEqual(String),
+    Matches(Regex),
+    NotMatches(Regex),
+    OneOf(Vec<String>),
+}
+
+impl TagKeyFilter {
+    /// Whether it asks for this key.
+    pub fn matches(&self, key: &str) -> bool {
+        match self {
+            Self::Equal(wanted) => wanted == key,
+            Self::NotEqual(unwanted) => unwanted != key,
+            Self::Matches(pattern) => pattern.is_match(key),
+            Self::NotMatches(pattern) => !pattern.is_match(key),
+            Self::OneOf(keys) => keys.iter().any(|k| k == key),
+        }
+    }
 }
 
 /// `SHOW FIELD KEYS [ON db] [FROM …] …`.

@@ -2,7 +2,6 @@
 
 use super::Parser;
 use crate::{
-    ast::BinaryOp,
     ast::{Expr, SortField, TagKeyFilter},
     duration::parse_duration,
     error::ParseError,
@@ -202,20 +201,19 @@ impl Parser<'_> {
         self.expect(Token::With)?;
         self.expect(Token::Key)?;
         let next = self.scan();
-        let (op, value) = match next.token {
+        Ok(match next.token {
             Token::In => {
                 self.expect(Token::LParen)?;
                 let keys = self.list(Self::ident)?;
                 self.expect(Token::RParen)?;
-                (BinaryOp::In, Expr::List(keys))
+                TagKeyFilter::OneOf(keys)
             }
-            Token::Eq => (BinaryOp::Eq, Expr::String(self.ident()?)),
-            Token::NotEq => (BinaryOp::NotEq, Expr::String(self.ident()?)),
-            Token::EqRegex => (BinaryOp::EqRegex, Expr::Regex(self.regex()?)),
-            Token::NotEqRegex => (BinaryOp::NotEqRegex, Expr::Regex(self.regex()?)),
+            Token::Eq => TagKeyFilter::Equal(self.ident()?),
+            Token::NotEq => TagKeyFilter::NotEqual(self.ident()?),
+            Token::EqRegex => TagKeyFilter::Matches(self.regex()?),
+            Token::NotEqRegex => TagKeyFilter::NotMatches(self.regex()?),
             _ => return Err(self.unexpected(next, &["IN", "=", "=~"])),
-        };
-        Ok(TagKeyFilter { op, value })
+        })
     }
 }
 

@@ -289,7 +289,6 @@ fn binary_op(token: Token) -> Option<BinaryOp> {
         Token::BitXor => BinaryOp::BitXor,
         Token::And => BinaryOp::And,
         Token::Or => BinaryOp::Or,
-        Token::In => BinaryOp::In,
         Token::Eq => BinaryOp::Eq,
         Token::NotEq => BinaryOp::NotEq,
         Token::EqRegex => BinaryOp::EqRegex,

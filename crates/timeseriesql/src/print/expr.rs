@@ -28,12 +28,6 @@ impl Display for Expr {
             Self::Duration(ns) => f.write_str(&format_duration(*ns)),
             Self::Time(ns) => write!(f, "'{}'", format_utc(*ns)),
             Self::Regex(regex) => regex.fmt(f),
-            Self::List(names) => {
-                f.write_str("(")?;
-                let quoted: Vec<_> = names.iter().map(|name| quote_ident(name)).collect();
-                list(f, &quoted)?;
-                f.write_str(")")
-            }
             Self::Nil => f.write_str("nil"),
         }
     }
@@ -87,7 +81,6 @@ impl Display for BinaryOp {
             Self::BitXor => "^",
             Self::And => "AND",
             Self::Or => "OR",
-            Self::In => "IN",
             Self::Eq => "=",
             Self::NotEq => "!=",
             Self::EqRegex => "=~",

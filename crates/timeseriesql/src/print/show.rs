@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{clause, count, optional};
+use super::{clause, count, list, optional};
 use crate::{
     ast::*,
     quote::{quote_ident, quote_string},
@@ -73,9 +73,17 @@ impl Display for ShowTagValuesStatement {
 
 impl Display for TagKeyFilter {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match &self.value {
-            Expr::String(name) => write!(f, "{} {}", self.op, quote_ident(name)),
-            value => write!(f, "{} {value}", self.op),
+        match self {
+            Self::Equal(key) => write!(f, "= {}", quote_ident(key)),
+            Self::NotEqual(key) => write!(f, "!= {}", quote_ident(key)),
+            Self::Matches(pattern) => write!(f, "=~ {pattern}"),
+            Self::NotMatches(pattern) => write!(f, "!~ {pattern}"),
+            Self::OneOf(keys) => {
+                let quoted: Vec<_> = keys.iter().map(|key| quote_ident(key)).collect();
+                f.write_str("IN (")?;
+                list(f, &quoted)?;
+                f.write_str(")")
+            }
         }
     }
 }

@@ -56,7 +56,7 @@ fn leaf() -> impl Strategy<Value = Expr> {
 fn operator() -> impl Strategy<Value = BinaryOp> {
     use BinaryOp::*;
     prop::sample::select(vec![
-        Add, Sub, Mul, Div, Mod, BitAnd, BitOr, BitXor, And, Or, In, Eq, NotEq, Lt, LtEq, Gt, GtEq,
+        Add, Sub, Mul, Div, Mod, BitAnd, BitOr, BitXor, And, Or, Eq, NotEq, Lt, LtEq, Gt, GtEq,
     ])
 }
 
@@ -93,7 +93,7 @@ fn field_expr() -> impl Strategy<Value = Expr> {
     let is_field = |expr: &Expr| {
         !hyperbytedb_timeseriesql::walk::any_expr(
             expr,
-            |node| matches!(node, Expr::Binary(b) if b.op.precedence() <= 3 && b.op != BinaryOp::In),
+            |node| matches!(node, Expr::Binary(b) if b.op.precedence() <= 3),
         )
     };
     let plain = expr().prop_map(move |expr| if is_field(&expr) { expr } else { Expr::Integer(1) });
@@ -186,14 +186,10 @@ fn select_from(sources: BoxedStrategy<Vec<Source>>) -> BoxedStrategy<SelectState
 
 pub fn tag_key_filter() -> impl Strategy<Value = TagKeyFilter> {
     prop_oneof![
-        (any::<bool>(), text()).prop_map(|(equal, key)| TagKeyFilter {
-            op: if equal { BinaryOp::Eq } else { BinaryOp::NotEq },
-            value: Expr::String(key),
-        }),
-        (any::<bool>(), regex()).prop_map(|(equal, regex)| TagKeyFilter {
-            op: if equal { BinaryOp::EqRegex } else { BinaryOp::NotEqRegex },
-            value: Expr::Regex(regex),
-        }),
-        vec(text(), 1..4).prop_map(|keys| TagKeyFilter { op: BinaryOp::In, value: Expr::List(keys) }),
+        text().prop_map(TagKeyFilter::Equal),
+        text().prop_map(TagKeyFilter::NotEqual),
+        regex().prop_map(TagKeyFilter::Matches),
+        regex().prop_map(TagKeyFilter::NotMatches),
+        vec(text(), 1..4).prop_map(TagKeyFilter::OneOf),
     ]
 }

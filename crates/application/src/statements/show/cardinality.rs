@@ -17,7 +17,7 @@ use hyperbytedb_timeseriesql::ast::{CardinalityOf, Expr, ShowCardinalityStatemen
 use super::super::StatementError;
 use super::super::rows::{Rows, integer, page};
 use super::super::tag_filter::{TagFilter, Verdict};
-use super::index::{key_matches, non_empty};
+use super::index::{has_series, non_empty};
 use super::{
     Condition, Lookup, Measurements, measurements, resolved_measurements, split_condition, without_time,
 };
@@ -81,12 +81,7 @@ fn series_of_database(lookup: &Lookup<'_>, database: &Database) -> Result<usize,
 fn measurements_of_database(lookup: &Lookup<'_>, database: &Database) -> Result<usize, StatementError> {
     let mut count = 0;
     for tables in measurements(database, &[]).values() {
-        for table in tables {
-            if lookup.index.series_count(table.id)? > 0 {
-                count += 1;
-                break;
-            }
-        }
+        count += usize::from(has_series(lookup, tables)?);
     }
     Ok(count)
 }
@@ -146,7 +141,7 @@ fn add_items(
         CardinalityOf::FieldKey => items.extend(table.fields.iter().map(|f| f.name.clone())),
         CardinalityOf::TagValues(asked) => {
             if filter.is_none_or(|filter| filter.matches_present(tags)) {
-                let asked = tags.iter().filter(|(key, _)| key_matches(asked, key));
+                let asked = tags.iter().filter(|(key, _)| asked.matches(key));
                 items.extend(asked.map(|(_, value)| value.to_owned()));
             }
         }
@@ -185,11 +180,18 @@ fn count_block(
     count: usize,
     s: &ShowCardinalityStatement,
 ) -> Option<SeriesBlock> {
-    let mut rows = Rows::new(name, &["count"]);
+    let mut rows = Rows::new(name, &[column(s)]);
     page([count], s.limit, s.offset).into_iter().for_each(|n| rows.row([integer(n)]));
     let mut block = non_empty(rows).pop()?;
     block.tags = (!tags.is_empty()).then_some(tags);
     Some(block)
+}
+
+/// InfluxDB estimates the series of a measurement, unless the statement has more to it than FROM and WHERE.
+fn column(s: &ShowCardinalityStatement) -> &'static str {
+    let estimated =
+        s.of == CardinalityOf::Series && !s.exact && s.dimensions.is_empty() && (s.limit, s.offset) == (0, 0);
+    if estimated { "cardinality estimation" } else { "count" }
 }
 
 /// How InfluxDB calls the statement when it refuses a time range; the values of tags just match none.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use hyperbytedb_domain::TimeRange;
-use hyperbytedb_domain::catalog::{Database, Table};
+use hyperbytedb_domain::catalog::{Catalog, Database, Table};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_timeseriesql::ast::{
     BinaryOp, Expr, NameOrAll, ShowFieldKeysStatement, ShowMeasurementsStatement, ShowSeriesStatement,
@@ -33,50 +33,76 @@ pub fn show_measurements(
     default_database: &str,
 ) -> Result<Vec<SeriesBlock>, StatementError> {
     without_time("SHOW MEASUREMENTS", s.condition.as_ref())?;
+    let places = places(&lookup.catalog, s, default_database)?;
     let filter = measurement_filter(s.condition.as_ref())?;
-    let catalog = &lookup.catalog;
-    let databases: Vec<&Arc<Database>> = match &s.database {
-        NameOrAll::All => catalog.databases_in_order(),
-        NameOrAll::Name(name) => catalog.database(name).into_iter().collect(),
-        NameOrAll::Unset if default_database.is_empty() => return Err(StatementError::DatabaseRequired),
-        NameOrAll::Unset => catalog.database(default_database).into_iter().collect(),
-    };
-    let with_places = matches!(s.database, NameOrAll::All) || !matches!(s.retention_policy, NameOrAll::Unset);
-    let mut found: BTreeSet<(String, String, String)> = BTreeSet::new();
-    for db in databases {
+    let mut found = Vec::new();
+    for (db, policy) in places {
         for (name, mut tables) in measurements(db, &[]) {
-            tables.retain(|table| policy_is_asked(&s.retention_policy, table));
-            if s.source.as_ref().is_some_and(|source| !is_named(source, &name))
-                || !matches(filter.as_ref(), &name, &tables, lookup)?
+            tables.retain(|table| policy.is_none_or(|policy| *policy == table.retention_policy));
+            if s.source.as_ref().is_none_or(|source| is_named(source, &name))
+                && matches(filter.as_ref(), &name, &tables, lookup)?
+                && has_series(lookup, &tables)?
             {
-                continue;
-            }
-            for table in &tables {
-                if lookup.index.series_count(table.id)? > 0 {
-                    let place = if with_places {
-                        (db.name.clone(), table.retention_policy.clone())
-                    } else {
-                        Default::default()
-                    };
-                    found.insert((name.clone(), place.0, place.1));
-                }
+                found.push((name, &db.name, policy));
             }
         }
     }
+    let with_places = !matches!(s.retention_policy, NameOrAll::Unset);
     let columns: &[&str] = if with_places { &["name", "database", "retention policy"] } else { &["name"] };
     let mut rows = Rows::new("measurements", columns);
     for (name, database, policy) in page(found, s.limit, s.offset) {
-        if with_places {
-            rows.row([text(name), text(database), text(policy)]);
-        } else {
-            rows.row([text(name)]);
+        match policy {
+            Some(policy) => rows.row([text(name), text(database), text(policy)]),
+            None => rows.row([text(name)]),
         }
     }
     Ok(non_empty(rows))
 }
 
+/// A database, and the retention policy in it if one is asked for.
+type Place<'a> = (&'a Arc<Database>, Option<&'a String>);
+
+/// Where SHOW MEASUREMENTS looks, sorted.
+fn places<'a>(
+    catalog: &'a Catalog,
+    s: &'a ShowMeasurementsStatement,
+    default_database: &'a str,
+) -> Result<Vec<Place<'a>>, StatementError> {
+    let policies_of = |db: &'a Arc<Database>| db.retention_policies.keys().map(move |rp| (db, Some(rp)));
+    let name = match &s.database {
+        NameOrAll::All => {
+            return match s.retention_policy {
+                NameOrAll::All => Ok(catalog.databases.values().flat_map(policies_of).collect()),
+                NameOrAll::Name(_) => Err(StatementError::AnyDatabase { place: "*.rp" }),
+                NameOrAll::Unset => Err(StatementError::AnyDatabase { place: "*" }),
+            };
+        }
+        NameOrAll::Name(name) => name,
+        NameOrAll::Unset if default_database.is_empty() => return Err(StatementError::DatabaseRequired),
+        NameOrAll::Unset => default_database,
+    };
+    let db = catalog.database(name);
+    Ok(match &s.retention_policy {
+        NameOrAll::All => {
+            policies_of(db.ok_or_else(|| StatementError::UnknownDatabase(name.to_owned()))?).collect()
+        }
+        NameOrAll::Name(policy) => db.into_iter().map(|db| (db, Some(policy))).collect(),
+        NameOrAll::Unset => db.into_iter().map(|db| (db, None)).collect(),
+    })
+}
+
+/// A measurement whose series are all deleted does not exist.
+pub fn has_series(lookup: &Lookup<'_>, tables: &[Arc<Table>]) -> Result<bool, StatementError> {
+    for table in tables {
+        if lookup.index.series_count(table.id)? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn measurement_filter(condition: Option<&Expr>) -> Result<Option<MeasurementFilter>, StatementError> {
-    condition.map(MeasurementFilter::compile).transpose().map_err(StatementError::Text)
+    condition.map(MeasurementFilter::compile).transpose()
 }
 
 fn matches(
@@ -86,13 +112,6 @@ fn matches(
     lookup: &Lookup<'_>,
 ) -> Result<bool, StatementError> {
     filter.map_or(Ok(true), |filter| filter.matches(name, tables, lookup.index))
-}
-
-fn policy_is_asked(asked: &NameOrAll, table: &Table) -> bool {
-    match asked {
-        NameOrAll::Name(name) => *name == table.retention_policy,
-        NameOrAll::Unset | NameOrAll::All => true,
-    }
 }
 
 pub fn show_series(
@@ -105,7 +124,7 @@ pub fn show_series(
     let condition = split_condition(s.condition.as_ref())?;
     let not_equality = |e: &Expr| matches!(e, Expr::Binary(b) if !is_equality(b.op) && !matches!(b.op, BinaryOp::And | BinaryOp::Or));
     if condition.rest.as_ref().is_some_and(|rest| any_expr(rest, not_equality)) {
-        return Err(StatementError::Text("invalid tag comparison operator".to_owned()));
+        return Err(StatementError::TagOperator);
     }
     // Enough keys for the page; more need not be collected.
     let wanted = if s.limit == 0 { u64::MAX } else { s.offset.saturating_add(s.limit) };
@@ -179,7 +198,7 @@ impl TagCondition {
             });
         }
         match bad {
-            Some(op) => Err(StatementError::Text(format!("left side of '{op}' must be a tag key"))),
+            Some(op) => Err(StatementError::NoTagKey(op)),
             None => Ok(()),
         }
     }
@@ -208,7 +227,7 @@ impl TagCondition {
     }
 
     fn asks_for(&self, filter: Option<&TagKeyFilter>, key: &str) -> bool {
-        filter.is_none_or(|filter| key_matches(filter, key))
+        filter.is_none_or(|filter| filter.matches(key))
             && self.keys.as_ref().and_then(|keys| Self::key(keys, key)).unwrap_or(true)
     }
 
@@ -307,27 +326,14 @@ pub fn show_tag_values(
     Ok(blocks)
 }
 
-/// Whether WITH KEY asks for this key.
-pub fn key_matches(filter: &TagKeyFilter, key: &str) -> bool {
-    match (filter.op, &filter.value) {
-        (BinaryOp::Eq, Expr::String(wanted)) => wanted == key,
-        (BinaryOp::NotEq, Expr::String(unwanted)) => unwanted != key,
-        (BinaryOp::In, Expr::List(keys)) => keys.iter().any(|k| k == key),
-        (BinaryOp::EqRegex, Expr::Regex(pattern)) => pattern.is_match(key),
-        (BinaryOp::NotEqRegex, Expr::Regex(pattern)) => !pattern.is_match(key),
-        _ => false,
-    }
-}
-
 fn one_policy(sources: &[Source]) -> Result<(), StatementError> {
     let mut seen: Option<&String> = None;
     for source in sources {
         let Source::Measurement(measurement) = source else { continue };
         match (seen, &measurement.retention_policy) {
             (Some(first), Some(other)) if first != other => {
-                return Err(StatementError::Text(format!(
-                    "only one retention policy allowed in SHOW TAG VALUES query: {other:?}, {first:?}"
-                )));
+                let (first, second) = (first.clone(), other.clone());
+                return Err(StatementError::SeveralPolicies { first, second });
             }
             (None, Some(policy)) => seen = Some(policy),
             _ => {}

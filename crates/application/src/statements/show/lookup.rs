@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 use hyperbytedb_domain::catalog::{Catalog, RetentionPolicy, Table};
-use hyperbytedb_domain::ports::{FlushPort, QueryPort, SeriesIndexPort};
+use hyperbytedb_domain::ports::QueryPort;
+use hyperbytedb_domain::scan::RowSelection;
 use hyperbytedb_domain::{QueryContext, SeriesId, Tags, TimeRange};
 
 use super::super::StatementError;
 use super::super::tag_filter::{TagFilter, Verdict};
-use crate::flush::FlushService;
+use super::WatchedIndex;
+use crate::reader::TableReader;
 
 /// Where the series of a statement come from.
 pub struct Lookup<'a> {
     pub catalog: Arc<Catalog>,
-    pub index: &'a dyn SeriesIndexPort,
-    pub engine: &'a dyn QueryPort,
-    pub flush: &'a FlushService,
+    pub index: WatchedIndex<'a>,
+    pub reader: &'a TableReader,
     pub context: &'a QueryContext,
 }
 
@@ -49,11 +50,8 @@ impl Lookup<'_> {
             let matches = present && filter.is_none_or(|(filter, least)| filter.verdict(tags) >= least);
             if matches { visit(tags) } else { ControlFlow::Continue(()) }
         };
-        match filter.and_then(|(filter, _)| filter.required_value()) {
-            Some((key, value)) => self.index.for_each_series_with_tag(table.id, key, value, &mut checked)?,
-            None => self.index.for_each_series(table.id, &mut checked)?,
-        }
-        Ok(())
+        let tag = filter.and_then(|(filter, _)| filter.required_value());
+        self.index.for_each_series(table.id, tag, &mut checked)
     }
 
     /// Whether the time range leaves out no shard of the table's policy: then the index alone can answer.
@@ -74,10 +72,9 @@ impl Lookup<'_> {
         let (Some(min), Some(end)) = (inside().map(|g| g.start).min(), inside().map(|g| g.end).max()) else {
             return Ok(Part::None);
         };
-        self.flush.ensure_table(table)?;
-        self.flush.flush_tables(&[table.id])?;
+        self.reader.make_visible(&[table.id], self.context)?;
         let shards = TimeRange { min, max: end.saturating_sub(1) };
-        let series = self.engine.distinct_series(table, shards, None, self.context)?;
+        let series = self.reader.distinct_series(table, &RowSelection::of_time(shards), self.context)?;
         Ok(Part::These(series.into_iter().collect()))
     }
 

@@ -7,13 +7,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use hyperbytedb_domain::catalog::Table;
-use hyperbytedb_domain::ports::SeriesIndexPort;
 use hyperbytedb_timeseriesql::ast::{BinaryExpr, BinaryOp, Expr};
 use hyperbytedb_timeseriesql::regex::Regex;
 
 use super::super::StatementError;
 use super::super::tag_filter::NAME_KEY;
-use super::is_equality;
+use super::{WatchedIndex, is_equality};
 
 /// The statement to use instead of a name that InfluxDB keeps for itself; `None`: it is no such name. Apart from `_name`,
 /// no measurement matches a condition on them.
@@ -65,37 +64,36 @@ pub struct TextFilter {
 }
 
 impl MeasurementFilter {
-    /// Errors are InfluxDB's texts.
-    pub fn compile(condition: &Expr) -> Result<Self, String> {
+    pub fn compile(condition: &Expr) -> Result<Self, StatementError> {
         match condition {
             Expr::Paren(inner) => Self::compile(inner),
             Expr::Binary(binary) => Self::compile_binary(binary),
-            other => Err(go_syntax(other)),
+            other => Err(StatementError::NoComparison(go_syntax(other))),
         }
     }
 
-    fn compile_binary(binary: &BinaryExpr) -> Result<Self, String> {
-        let both = || -> Result<_, String> {
+    fn compile_binary(binary: &BinaryExpr) -> Result<Self, StatementError> {
+        let both = || -> Result<_, StatementError> {
             Ok((Box::new(Self::compile(&binary.lhs)?), Box::new(Self::compile(&binary.rhs)?)))
         };
         match binary.op {
             BinaryOp::And => both().map(|(l, r)| Self::And(l, r)),
             BinaryOp::Or => both().map(|(l, r)| Self::Or(l, r)),
             op if is_equality(op) => Self::compile_comparison(binary),
-            _ => Err("invalid tag comparison operator".to_owned()),
+            _ => Err(StatementError::TagOperator),
         }
     }
 
-    fn compile_comparison(binary: &BinaryExpr) -> Result<Self, String> {
+    fn compile_comparison(binary: &BinaryExpr) -> Result<Self, StatementError> {
         let op = binary.op;
         let Expr::VarRef(reference) = &*binary.lhs else {
-            return Err(format!("left side of '{op}' must be a tag key"));
+            return Err(StatementError::NoTagKey(op));
         };
         let text = match (&*binary.rhs, op.is_regex()) {
             (Expr::Regex(pattern), true) => Text::Matches(pattern.clone()),
-            (_, true) => return Err(format!("right side of '{op}' must be a regular expression")),
+            (_, true) => return Err(StatementError::NoRegex(op)),
             (Expr::String(value), false) => Text::Equals(value.clone()),
-            _ => return Err(format!("right side of '{op}' must be a tag value string")),
+            _ => return Err(StatementError::NoTagValue(op)),
         };
         let text = TextFilter { text, negated: matches!(op, BinaryOp::NotEq | BinaryOp::NotEqRegex) };
         Ok(match reference.name.as_str() {
@@ -110,7 +108,7 @@ impl MeasurementFilter {
         &self,
         name: &str,
         tables: &[Arc<Table>],
-        index: &dyn SeriesIndexPort,
+        index: WatchedIndex<'_>,
     ) -> Result<bool, StatementError> {
         Ok(match self {
             Self::Nothing => false,
@@ -130,7 +128,7 @@ fn has_value(
     key: &str,
     text: &Text,
     tables: &[Arc<Table>],
-    index: &dyn SeriesIndexPort,
+    index: WatchedIndex<'_>,
 ) -> Result<Option<bool>, StatementError> {
     let mut found = None;
     for table in tables {

@@ -7,6 +7,7 @@ pub mod index;
 mod lookup;
 mod measurement_filter;
 pub mod server;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use jiff::tz::TimeZone;
 use super::StatementError;
 pub use lookup::Lookup;
 pub use measurement_filter::instead_of_system_name;
+pub use watched::WatchedIndex;
 
 /// The tables of the measurements a statement is about, by measurement.
 pub type Measurements = BTreeMap<String, Vec<Arc<Table>>>;
@@ -103,8 +105,7 @@ pub struct Condition {
 pub fn split_condition(condition: Option<&Expr>) -> Result<Condition, StatementError> {
     let Some(condition) = condition else { return Ok(Condition { time: TimeRange::ALL, rest: None }) };
     let now = crate::ingestion::now_ns();
-    let (rest, range) = condition_expr(Some(condition.clone()), Some(now), &TimeZone::UTC)
-        .map_err(|e| StatementError::Text(e.to_string()))?;
+    let (rest, range) = condition_expr(Some(condition.clone()), Some(now), &TimeZone::UTC)?;
     let time = TimeRange {
         min: range.min.unwrap_or(TimeRange::ALL.min),
         max: range.max.unwrap_or(TimeRange::ALL.max),
@@ -113,12 +114,12 @@ pub fn split_condition(condition: Option<&Expr>) -> Result<Condition, StatementE
 }
 
 /// For statements that cannot be about a time range.
-pub fn without_time(statement: &str, condition: Option<&Expr>) -> Result<(), StatementError> {
+pub fn without_time(statement: &'static str, condition: Option<&Expr>) -> Result<(), StatementError> {
     let is_time = |e: &Expr| matches!(e, Expr::VarRef(r) if r.name.eq_ignore_ascii_case("time"));
     let compares_time = |e: &Expr| matches!(e, Expr::Binary(b) if is_time(&b.lhs) || is_time(&b.rhs));
     match condition {
         Some(condition) if any_expr(condition, compares_time) => {
-            Err(StatementError::Text(format!("{statement} doesn't support time in WHERE clause")))
+            Err(StatementError::TimeInCondition { statement })
         }
         _ => Ok(()),
     }

@@ -1,0 +1,98 @@
+//! Why a statement failed: the errors of all it uses, as they are. What a client reads of one is decided where answers
+//! are made.
+
+use hyperbytedb_domain::catalog::CatalogError;
+use hyperbytedb_domain::ports::WriteError;
+use hyperbytedb_domain::scan::PREDICATE_DEPTH_MAX;
+use hyperbytedb_domain::{EngineError, StorageError};
+use hyperbytedb_executor::ExecError;
+use hyperbytedb_planner::prepare::PrepareError;
+use hyperbytedb_timeseriesql::ast::BinaryOp;
+use hyperbytedb_timeseriesql::reduce::ConditionError;
+use thiserror::Error;
+
+use crate::api::SinkClosed;
+use crate::log::LogError;
+use crate::passwords::PasswordError;
+
+/// Texts are InfluxDB's, where it has the error.
+#[derive(Debug, Error)]
+pub enum StatementError {
+    #[error("database name required")]
+    DatabaseRequired,
+    #[error("unknown database {0}")]
+    UnknownDatabase(String),
+    #[error("retention policy not found: {database}.{policy}")]
+    PolicyNotFound { database: String, policy: String },
+    #[error("unable to use system source '{name}': use {instead} instead")]
+    SystemSource { name: String, instead: &'static str },
+    #[error("query 'SHOW MEASUREMENTS ON {place}' not supported. use 'ON *.*' or specify a database")]
+    AnyDatabase { place: &'static str },
+    #[error("{statement} doesn't support time in WHERE clause")]
+    TimeInCondition { statement: &'static str },
+    #[error("invalid tag comparison operator")]
+    TagOperator,
+    #[error("left side of '{0}' must be a tag key")]
+    NoTagKey(BinaryOp),
+    #[error("right side of '{0}' must be a regular expression")]
+    NoRegex(BinaryOp),
+    #[error("right side of '{0}' must be a tag value string")]
+    NoTagValue(BinaryOp),
+    /// A condition that is no comparison.
+    #[error("{0}")]
+    NoComparison(String),
+    #[error("only one retention policy allowed in SHOW TAG VALUES query: {second:?}, {first:?}")]
+    SeveralPolicies { first: String, second: String },
+    #[error("shard {shard}: fields not supported in WHERE clause during deletion")]
+    FieldsInDeletion { shard: u64 },
+    #[error("AND and OR nest deeper than {PREDICATE_DEPTH_MAX} levels: use fewer parentheses")]
+    ConditionTooDeep,
+    #[error("invalid subscription URL: {0}")]
+    SubscriptionUrl(String),
+    #[error("no such query id: {0}")]
+    NoSuchQuery(u64),
+    /// Its second report, when others follow.
+    #[error("not executed")]
+    NotExecuted,
+    /// A statement that nothing here knows how to run.
+    #[error("unexpected statement: {0}")]
+    Unexpected(String),
+    #[error(transparent)]
+    Condition(#[from] ConditionError),
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Command(#[from] LogError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error(transparent)]
+    Closed(#[from] SinkClosed),
+}
+
+impl StatementError {
+    pub(super) fn database_not_found(name: &str) -> Self {
+        Self::Catalog(CatalogError::DatabaseNotFound(name.to_owned()))
+    }
+
+    /// Whether the text is about the server's inside: for the log, not for clients.
+    pub fn is_internal(&self) -> bool {
+        match self {
+            Self::Engine(error)
+            | Self::Exec(ExecError::Engine(error))
+            | Self::Command(LogError::Engine(error)) => error.is_internal(),
+            Self::Storage(_) | Self::Command(LogError::Storage(_)) => true,
+            Self::Write(WriteError::Storage(_)) => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The configuration's keys, as error texts name them: a bound that is reached says which setting moves it.
+//!
+//! Values and defaults are the server's, where a test sees to it that every key here is one of the configuration.
+
+macro_rules! keys {
+    ($($name:ident = $key:literal;)*) => {
+        $(pub const $name: &str = $key;)*
+        /// Every key of this module.
+        pub const ALL: &[&str] = &[$($key),*];
+    };
+}
+
+keys! {
+    CHDB_MAX_SERVER_MEMORY_BYTES = "chdb.max_server_memory_bytes";
+    CHDB_QUERY_CONNECTIONS = "chdb.query_connections";
+    CHDB_WRITE_CONNECTIONS = "chdb.write_connections";
+    HTTP_BODY_TIMEOUT_SECS = "http.body_timeout_secs";
+    HTTP_MAX_BUFFERED_ANSWER_BYTES = "http.max_buffered_answer_bytes";
+    HTTP_MAX_CONCURRENT_QUERIES = "http.max_concurrent_queries";
+    HTTP_MAX_CONCURRENT_WRITES = "http.max_concurrent_writes";
+    HTTP_MAX_INFLATED_BODY_BYTES = "http.max_inflated_body_bytes";
+    HTTP_MAX_INFLIGHT_BODY_BYTES = "http.max_inflight_body_bytes";
+    HTTP_MAX_QUEUED_QUERIES = "http.max_queued_queries";
+    HTTP_MAX_QUEUED_WRITES = "http.max_queued_writes";
+    HTTP_SEND_TIMEOUT_SECS = "http.send_timeout_secs";
+    QUERY_MAX_BUFFERED_POINTS = "query.max_buffered_points";
+    QUERY_MAX_CONCURRENT = "query.max_concurrent";
+    QUERY_MAX_MEMORY_BYTES = "query.max_memory_bytes";
+    QUERY_MAX_ROWS_READ = "query.max_rows_read";
+    QUERY_MAX_SORT_BYTES = "query.max_sort_bytes";
+    QUERY_MAX_SORT_ROWS = "query.max_sort_rows";
+    WRITE_MAX_ABSENT_VALUES = "write.max_absent_values";
+    WRITE_MAX_FIELDS = "write.max_fields";
+    WRITE_MAX_LINE_BYTES = "write.max_line_bytes";
+    WRITE_MAX_TAGS = "write.max_tags";
+}

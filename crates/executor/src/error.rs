@@ -1,0 +1,18 @@
+//! What can go wrong while a prepared SELECT runs.
+
+use hyperbytedb_domain::EngineError;
+use hyperbytedb_functions::FunctionError;
+
+/// Reads as InfluxDB's error does, where InfluxDB has one.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ExecError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Function(#[from] FunctionError),
+    /// A bound of the server.
+    #[error("{name} limit exceeded: ({value}/{limit})")]
+    LimitExceeded { name: &'static str, value: u64, limit: u64 },
+    #[error("invalid expression: {0}")]
+    Invalid(String),
+}

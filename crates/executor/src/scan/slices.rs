@@ -1,0 +1,370 @@
+//! A row scan of any length in bounded memory.
+//!
+//! The engine orders rows in memory, so a long scan is read as several short ones that follow each other: runs of
+//! groups, then windows of time within a group that is too large, then windows within a window. A scan is first tried
+//! as a whole, with a bound on what may be sorted; most are small, and pay nothing. Rows are counted only past the
+//! bound, and only of what is too large. A slice is read when its rows are asked for, so nothing runs ahead of a client.
+//!
+//! Counts are estimates, from above: they ignore `any_of`. How many rows really came decides how much the next slice
+//! covers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use hyperbytedb_domain::ports::BatchStream;
+use hyperbytedb_domain::scan::{
+    AggregateScan, CompareOp, Operand, Predicate, RowScan, Scan, ScanOutput, SortBound, TagId, Window,
+};
+use hyperbytedb_domain::{EngineError, FieldValue, SeriesId, Tags, TimeRange};
+
+use crate::error::ExecError;
+use crate::runtime::Runtime;
+use crate::scan::column_reader::ColumnReader;
+use crate::scan::shards::Shards;
+
+/// Windows that a span of time is counted in.
+const WINDOWS: i128 = 1024;
+/// Runs of small groups are kept together up to this part of a slice.
+const GROUPS_PART: u64 = 8;
+/// A slice covers at most so many times the rows that it may have, however few of those counted come.
+const RATIO_MIN: f64 = 1.0 / 64.0;
+/// The next slice may have so many times the rows, in proportion, of the last.
+const RATIO_MARGIN: f64 = 1.5;
+
+/// Values of the grouping tags.
+type Key = Vec<Arc<str>>;
+
+/// A piece of a scan.
+#[derive(Debug, Clone, PartialEq)]
+enum Extent {
+    Whole,
+    /// The groups between two, which are included; their series where each group is one.
+    Groups {
+        first: Key,
+        last: Key,
+        series: Vec<SeriesId>,
+    },
+    Time(TimeRange),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Piece {
+    extent: Extent,
+    /// As counted.
+    rows: u64,
+}
+
+/// A scan that has been cut into pieces, in the order of its rows.
+struct Cut {
+    scan: Scan,
+    pieces: VecDeque<Piece>,
+    /// Rows of one slice.
+    budget: u64,
+    /// Rows that come for each that was counted.
+    ratio: f64,
+}
+
+/// A slice being read.
+struct Slice {
+    pieces: Vec<Piece>,
+    stream: Box<dyn BatchStream>,
+    rows: u64,
+}
+
+/// The batches of a row scan.
+pub(crate) struct Slices {
+    /// The innermost last.
+    cuts: Vec<Cut>,
+    current: Option<Slice>,
+    bound: SortBound,
+    limit_per_group: u64,
+    /// Rows so far of the group that is cut into windows.
+    group_rows: u64,
+}
+
+impl Slices {
+    pub fn new(scan: Scan, bound: SortBound) -> Self {
+        let limit_per_group = row_scan(&scan).map_or(0, |rows| rows.limit_per_group);
+        let pieces = [Piece { extent: Extent::Whole, rows: 0 }].into();
+        let budget = if bound.rows > 0 { bound.rows } else { u64::MAX };
+        let cuts = vec![Cut { scan, pieces, budget, ratio: 1.0 }];
+        Self { cuts, current: None, bound, limit_per_group, group_rows: 0 }
+    }
+
+    /// The next rows; `None` at the end.
+    pub fn next_batch(&mut self, runtime: &Runtime<'_>) -> Result<Option<RecordBatch>, ExecError> {
+        loop {
+            let slice = match &mut self.current {
+                Some(slice) => slice,
+                None => match self.next_slice(runtime)? {
+                    Some(slice) => self.current.insert(slice),
+                    None => return Ok(None),
+                },
+            };
+            match runtime.next_batch(slice.stream.as_mut()) {
+                Ok(Some(batch)) => {
+                    slice.rows += batch.num_rows() as u64;
+                    self.group_rows += batch.num_rows() as u64;
+                    return Ok(Some(batch));
+                }
+                Ok(None) => self.finish(),
+                Err(ExecError::Engine(EngineError::SortLimit)) if slice.rows == 0 => self.cut(runtime)?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Starts the next slice.
+    fn next_slice(&mut self, runtime: &Runtime<'_>) -> Result<Option<Slice>, ExecError> {
+        while let Some(cut) = self.cuts.last_mut() {
+            let Some(pieces) = cut.take() else {
+                self.cuts.pop();
+                continue;
+            };
+            let is_time = matches!(pieces[0].extent, Extent::Time(_));
+            if !is_time {
+                self.group_rows = 0;
+            } else if self.limit_per_group > 0 && self.group_rows >= self.limit_per_group {
+                self.cuts.pop();
+                continue;
+            }
+            let divisible = pieces.len() > 1 || pieces[0].is_divisible();
+            if divisible && cut.estimate(&pieces) > cut.budget as f64 {
+                self.divide(&pieces[0], runtime)?;
+                continue;
+            }
+            let mut scan = cut.scan_of(&pieces);
+            if let ScanOutput::Rows(rows) = &mut scan.output {
+                rows.sort_bound = divisible.then_some(self.bound);
+                rows.limit_per_group -= if is_time { self.group_rows.min(rows.limit_per_group) } else { 0 };
+            }
+            let stream = runtime.scan(&scan)?;
+            return Ok(Some(Slice { pieces, stream, rows: 0 }));
+        }
+        Ok(None)
+    }
+
+    /// Learns from a slice that has been read.
+    fn finish(&mut self) {
+        let (Some(slice), Some(cut)) = (self.current.take(), self.cuts.last_mut()) else { return };
+        let counted: u64 = slice.pieces.iter().map(|piece| piece.rows).sum();
+        if counted > 0 && self.limit_per_group == 0 {
+            cut.ratio = (slice.rows as f64 / counted as f64 * RATIO_MARGIN).clamp(RATIO_MIN, 1.0);
+        }
+    }
+
+    /// Divides a slice that is too large.
+    fn cut(&mut self, runtime: &Runtime<'_>) -> Result<(), ExecError> {
+        let (Some(slice), Some(cut)) = (self.current.take(), self.cuts.last_mut()) else { return Ok(()) };
+        if let [piece] = slice.pieces.as_slice() {
+            return self.divide(piece, runtime);
+        }
+        if cut.ratio < 1.0 {
+            cut.ratio = 1.0;
+        } else {
+            cut.budget = (slice.pieces.iter().map(|piece| piece.rows).sum::<u64>() / 2).max(1);
+        }
+        slice.pieces.into_iter().rev().for_each(|piece| cut.pieces.push_front(piece));
+        Ok(())
+    }
+
+    /// Cuts a piece into smaller ones, which come next.
+    fn divide(&mut self, piece: &Piece, runtime: &Runtime<'_>) -> Result<(), ExecError> {
+        let Some(cut) = self.cuts.last() else { return Ok(()) };
+        let scan = cut.scan_of(std::slice::from_ref(piece));
+        let budget = cut.budget;
+        let is_grouped = row_scan(&scan).is_some_and(|rows| !rows.group_by.is_empty());
+        let pieces = match &piece.extent {
+            Extent::Whole if is_grouped => groups(&scan, budget / GROUPS_PART, runtime)?,
+            Extent::Groups { first, last, .. } if first != last => {
+                groups(&scan, piece.rows / GROUPS_PART, runtime)?
+            }
+            Extent::Whole | Extent::Groups { .. } => windows(&scan, shard_windows(&scan), runtime)?,
+            Extent::Time(range) => windows(&scan, fine_windows(*range), runtime)?,
+        };
+        self.cuts.push(Cut { scan, pieces, budget, ratio: 1.0 });
+        Ok(())
+    }
+}
+
+impl Piece {
+    fn is_divisible(&self) -> bool {
+        !matches!(self.extent, Extent::Time(range) if range.min >= range.max)
+    }
+}
+
+impl Cut {
+    /// Rows to expect.
+    fn estimate(&self, pieces: &[Piece]) -> f64 {
+        pieces.iter().map(|piece| piece.rows as f64).sum::<f64>() * self.ratio
+    }
+
+    /// The next pieces that fit in a slice together; at least one.
+    fn take(&mut self) -> Option<Vec<Piece>> {
+        let mut pieces = vec![self.pieces.pop_front()?];
+        let mut rows = pieces[0].rows as f64;
+        while let Some(next) = self.pieces.front() {
+            rows += next.rows as f64;
+            if rows * self.ratio > self.budget as f64 {
+                break;
+            }
+            pieces.extend(self.pieces.pop_front());
+        }
+        Some(pieces)
+    }
+
+    /// The scan of pieces that follow each other.
+    fn scan_of(&self, pieces: &[Piece]) -> Scan {
+        let mut scan = self.scan.clone();
+        let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return scan };
+        match (&first.extent, &last.extent) {
+            (Extent::Time(a), Extent::Time(b)) => {
+                scan.time = TimeRange { min: a.min.min(b.min), max: a.max.max(b.max) };
+            }
+            (Extent::Groups { first, .. }, Extent::Groups { last, .. }) => {
+                self.restrict_groups(&mut scan, pieces, first, last);
+            }
+            _ => {}
+        }
+        scan
+    }
+
+    fn restrict_groups(&self, scan: &mut Scan, pieces: &[Piece], first: &Key, last: &Key) {
+        let ScanOutput::Rows(rows) = &mut scan.output else { return };
+        let series_of = |piece: &Piece| match &piece.extent {
+            Extent::Groups { series, .. } => series.clone(),
+            _ => Vec::new(),
+        };
+        let series: Vec<SeriesId> = pieces.iter().flat_map(series_of).collect();
+        if !series.is_empty() {
+            rows.series = Some(series.into());
+            return;
+        }
+        let (least, greatest) = if rows.descending { (last, first) } else { (first, last) };
+        let mut conditions = vec![
+            beyond(&rows.group_by, least, CompareOp::Gt, CompareOp::Ge),
+            beyond(&rows.group_by, greatest, CompareOp::Lt, CompareOp::Le),
+        ];
+        conditions.extend(scan.filter.take());
+        scan.filter = Some(Predicate::And(conditions));
+    }
+}
+
+fn row_scan(scan: &Scan) -> Option<&RowScan> {
+    match &scan.output {
+        ScanOutput::Rows(rows) => Some(rows),
+        ScanOutput::Aggregates(_) => None,
+    }
+}
+
+/// Tags that come after (or before) a key, or are equal to it.
+fn beyond(tags: &[TagId], key: &[Arc<str>], strictly: CompareOp, op: CompareOp) -> Predicate {
+    let compare = |tag: TagId, op, value: &Arc<str>| Predicate::Compare {
+        left: Operand::Tag(tag),
+        op,
+        right: Operand::Literal(FieldValue::String(Arc::clone(value))),
+    };
+    match (tags, key) {
+        ([tag], [value, ..]) => compare(*tag, op, value),
+        ([tag, tags @ ..], [value, key @ ..]) => Predicate::Or(vec![
+            compare(*tag, strictly, value),
+            Predicate::And(vec![compare(*tag, CompareOp::Eq, value), beyond(tags, key, strictly, op)]),
+        ]),
+        _ => Predicate::Constant(true),
+    }
+}
+
+/// Windows of one shard each, or finer ones within a shard.
+fn shard_windows(scan: &Scan) -> Window {
+    let shards = Shards::of(&scan.table);
+    if shards.index(scan.time.min) == shards.index(scan.time.max) {
+        return fine_windows(scan.time);
+    }
+    shards.windows()
+}
+
+fn fine_windows(range: TimeRange) -> Window {
+    let length = i128::from(range.max) - i128::from(range.min) + 1;
+    let every = length.div_euclid(WINDOWS) + i128::from(length.rem_euclid(WINDOWS) > 0);
+    Window { every: i64::try_from(every).unwrap_or(i64::MAX).max(1), offset: range.min }
+}
+
+/// The windows of time that have rows.
+fn windows(scan: &Scan, window: Window, runtime: &Runtime<'_>) -> Result<VecDeque<Piece>, ExecError> {
+    let mut pieces = VecDeque::new();
+    let count = AggregateScan { window: Some(window), ..AggregateScan::default() };
+    count_rows(scan, count, runtime, |_, start, rows| {
+        let (every, start_ns) = (i128::from(window.every), i128::from(start));
+        let last = start_ns - (start_ns - i128::from(window.offset)).rem_euclid(every) + every - 1;
+        let max = last.min(i128::from(scan.time.max)) as i64;
+        let range = TimeRange { min: start.max(scan.time.min), max };
+        pieces.push_back(Piece { extent: Extent::Time(range), rows });
+    })?;
+    Ok(pieces)
+}
+
+/// The groups that have rows, small ones together up to `target` rows.
+fn groups(scan: &Scan, target: u64, runtime: &Runtime<'_>) -> Result<VecDeque<Piece>, ExecError> {
+    let Some(output) = row_scan(scan) else { return Ok(VecDeque::new()) };
+    let table = &scan.table;
+    let names = output.group_by.iter().filter_map(|tag| table.tags.get(tag.0 as usize));
+    let names: Vec<&String> = names.collect();
+    let group_is_series = names.len() == table.tags.len();
+    let mut pieces: VecDeque<Piece> = VecDeque::new();
+    let count = AggregateScan { group_by: output.group_by.clone(), ..AggregateScan::default() };
+    count_rows(scan, count, runtime, |key, _, rows| {
+        let id = group_is_series.then(|| {
+            let pairs = names.iter().zip(&key).map(|(name, value)| ((*name).clone(), value.to_string()));
+            Tags::new(pairs.collect()).series_id()
+        });
+        match pieces.back_mut() {
+            Some(Piece { extent: Extent::Groups { last, series, .. }, rows: so_far })
+                if *so_far + rows <= target =>
+            {
+                *last = key;
+                series.extend(id);
+                *so_far += rows;
+            }
+            _ => {
+                let extent =
+                    Extent::Groups { first: key.clone(), last: key, series: id.into_iter().collect() };
+                pieces.push_back(Piece { extent, rows });
+            }
+        }
+    })?;
+    Ok(pieces)
+}
+
+/// Calls `visit` with the tags, the time and the number of rows of each group of `count`, in the order of the scan.
+fn count_rows(
+    scan: &Scan,
+    count: AggregateScan,
+    runtime: &Runtime<'_>,
+    mut visit: impl FnMut(Key, i64, u64),
+) -> Result<(), ExecError> {
+    let Some(rows) = row_scan(scan) else { return Ok(()) };
+    let tags = count.group_by.len();
+    let count = Scan {
+        table: Arc::clone(&scan.table),
+        time: scan.time,
+        filter: scan.filter.clone(),
+        shards: None,
+        merge_duplicates: false,
+        output: ScanOutput::Aggregates(AggregateScan {
+            count_rows: true,
+            series: rows.series.clone(),
+            descending: rows.descending,
+            ..count
+        }),
+    };
+    let mut stream = runtime.scan(&count)?;
+    while let Some(batch) = runtime.next_uncounted(stream.as_mut())? {
+        let columns = batch.columns().iter().map(ColumnReader::new).collect::<Result<Vec<_>, _>>()?;
+        for row in 0..batch.num_rows() {
+            let key = columns[..tags].iter().map(|tag| tag.shared_text(row)).collect();
+            visit(key, columns[tags].integer(row), columns[tags + 1].integer(row).max(0) as u64);
+        }
+    }
+    Ok(())
+}
