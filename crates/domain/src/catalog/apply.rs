@@ -298,7 +298,7 @@ impl Catalog {
         for database in self.databases.values_mut() {
             let holder = database.retention_policies.iter().find_map(|(rp, policy)| {
                 let group = policy.shard_groups.values().find(|g| g.id == id)?;
-                Some((rp.clone(), group.clone()))
+                Some((rp.clone(), *group))
             });
             let Some((rp, group)) = holder else { continue };
             if let Some(policy) = Arc::make_mut(database).retention_policies.get_mut(&rp) {
