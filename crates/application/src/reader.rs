@@ -1,4 +1,6 @@
-//! Reading tables: what the engine must know of a table's partitions, and that no row is counted twice.
+//! Reading tables: from memory where the head has all there is, else from the engine.
+//!
+//! What the engine is asked it is told with what it must know of a table's partitions, so that no row is counted twice.
 
 use std::sync::Arc;
 
@@ -45,8 +47,34 @@ impl TableReader {
     }
 }
 
+impl TableReader {
+    /// The answer from memory; `None` where the head does not have it all, or the engine has it too and is quicker.
+    fn scan_head(
+        &self,
+        scan: &Scan,
+        context: &QueryContext,
+    ) -> Result<Option<Box<dyn BatchStream>>, EngineError> {
+        let Some(head) = self.flush.head().table(scan.table.id) else { return Ok(None) };
+        if !head.is_known() {
+            self.flush.know_stored(scan.table.id)?;
+        }
+        if head.complete_from() > scan.time.min {
+            return Ok(None);
+        }
+        let stream = hyperbytedb_head::scan(&head, scan, scan.time, context)?;
+        // What has left meanwhile may be missing.
+        Ok((head.complete_from() <= scan.time.min).then_some(stream))
+    }
+}
+
 impl QueryPort for TableReader {
     fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError> {
+        if let Some(stream) = self.scan_head(scan, context)? {
+            return Ok(stream);
+        }
+        if self.flush.first_unflushed(scan.table.id, scan.time).is_some() {
+            self.make_visible(&[scan.table.id], context)?;
+        }
         Ok(Box::new(self.start(scan, context)?))
     }
 

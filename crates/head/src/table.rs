@@ -233,20 +233,18 @@ impl TableHead {
         Ok(selected)
     }
 
-    /// Removes the rows of a range whose series meet a condition over tags.
-    pub fn remove(
-        &self,
-        table: &Table,
-        filter: Option<&Predicate>,
-        range: TimeRange,
-    ) -> Result<(), EngineError> {
+    /// Removes the rows of a range whose series meet a condition over tags. A condition that cannot be evaluated ends
+    /// the head: from then on the engine answers.
+    pub fn remove(&self, table: &Table, filter: Option<&Predicate>, range: TimeRange) {
         let mut changing = self.changing.lock();
         changing.removals += 1;
-        let selected = self.select(filter, table, None, |_, series, _| series.clone())?;
+        let Ok(selected) = self.select(filter, table, None, |_, series, _| series.clone()) else {
+            drop(changing);
+            return self.evict(i64::MAX);
+        };
         let freed = selected.iter().map(|series| series.remove(range)).sum();
         self.release(freed);
         self.drop_empty_series(&changing);
-        Ok(())
     }
 
     /// Drops what is older than a time.

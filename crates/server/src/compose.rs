@@ -192,6 +192,7 @@ fn flush_options(config: &Config) -> FlushOptions {
         wal_size_bytes_max: config.wal.max_bytes,
         merge_quiet: Duration::from_secs(flush.merge_quiet_secs),
         overlap_series_max: flush.overlap_series_max,
+        head_bytes: flush.head_bytes,
         workers: flush.workers,
         stop_timeout: Duration::from_secs(flush.stop_timeout_secs),
     }
