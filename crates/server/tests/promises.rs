@@ -60,11 +60,16 @@ fn check_upserts(client: &Client) {
 #[test]
 fn fields_of_one_point_merge_across_flush_merge_and_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = [("FLUSH__MERGE_QUIET_SECS", "0"), ("FLUSH__CHECKPOINT_INTERVAL_SECS", "1")];
+    // Without a head each query flushes.
+    let settings = [
+        ("FLUSH__MERGE_QUIET_SECS", "0"),
+        ("FLUSH__CHECKPOINT_INTERVAL_SECS", "1"),
+        ("FLUSH__HEAD_BYTES", "0"),
+    ];
     let server = Server::start_in(dir.path(), &settings);
     let client = server.client();
     client.query("", "CREATE DATABASE db0");
-    // In one request, in one memtable, and across flushes (each query flushes).
+    // In one request, in one memtable, and across flushes.
     client.write("db0", "m,host=x a=1 1000\nm,host=x a=2,b=10i 1000\n");
     client.write("db0", "m,host=x s=\"old\" 1000\n");
     assert_eq!(count(&client, "SELECT count(a) FROM m"), 1);
