@@ -125,10 +125,10 @@ fn rows(
     head: &TableHead,
     filter: Option<Predicate>,
     time: TimeRange,
-    descending: bool,
+    (grouped, descending): (bool, bool),
 ) -> Vec<(String, i64, Option<f64>, Option<String>)> {
     let output = RowScan {
-        group_by: vec![TagId(0)],
+        group_by: if grouped { vec![TagId(0)] } else { Vec::new() },
         tags: vec![TagId(0)],
         fields: vec![FieldId(0), FieldId(1)],
         descending,
@@ -157,12 +157,18 @@ fn check(head: &TableHead, model: &Model) {
         .filter(|((_, time), _)| range.contains(*time))
         .map(|((series, time), (v, s))| (host(*series), *time, *v, s.clone()))
         .collect();
-    assert_eq!(rows(head, None, range, false), expected);
+    assert_eq!(rows(head, None, range, (true, false)), expected);
     let mut reversed = expected.clone();
     reversed.reverse();
-    assert_eq!(rows(head, None, range, true), reversed);
+    assert_eq!(rows(head, None, range, (true, true)), reversed);
+    // Without groups by time; series of one time always in the order of their tags.
+    let mut by_time = expected.clone();
+    by_time.sort_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)));
+    assert_eq!(rows(head, None, range, (false, false)), by_time);
+    by_time.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
+    assert_eq!(rows(head, None, range, (false, true)), by_time);
     let of_one: Vec<_> = expected.iter().filter(|row| row.0 == host(1)).cloned().collect();
-    assert_eq!(rows(head, Some(of_host(1)), range, false), of_one);
+    assert_eq!(rows(head, Some(of_host(1)), range, (true, false)), of_one);
     check_aggregates(head, range, &expected);
 }
 
@@ -268,6 +274,6 @@ fn the_oldest_times_leave_first() {
     let of_table = head.table(table.id).unwrap();
     let from = of_table.complete_from();
     assert!(from > 0 && from < 3900, "{from}");
-    let kept = rows(&of_table, None, TimeRange { min: from, max: 4000 }, false);
+    let kept = rows(&of_table, None, TimeRange { min: from, max: 4000 }, (true, false));
     assert_eq!(kept.len() as i64, 4000 - from);
 }
