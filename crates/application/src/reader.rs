@@ -12,7 +12,10 @@ use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
 
 use crate::flush::FlushService;
 
-/// Reads tables through the engine.
+/// Values past which the engine, which uses all cores, aggregates faster than the head.
+const HEAD_VALUES_MAX: usize = 2_000_000;
+
+/// Reads tables.
 #[derive(Clone)]
 pub struct TableReader {
     catalog: Arc<dyn CatalogPort>,
@@ -61,9 +64,11 @@ impl TableReader {
         if head.complete_from() > scan.time.min {
             return Ok(None);
         }
-        let stream = hyperbytedb_head::scan(&head, scan, scan.time, context)?;
+        let has_unflushed = self.flush.first_unflushed(scan.table.id, scan.time).is_some();
+        let values_max = (!has_unflushed).then_some(HEAD_VALUES_MAX);
+        let stream = hyperbytedb_head::scan(&head, scan, scan.time, values_max, context)?;
         // What has left meanwhile may be missing.
-        Ok((head.complete_from() <= scan.time.min).then_some(stream))
+        Ok(stream.filter(|_| head.complete_from() <= scan.time.min))
     }
 }
 

@@ -24,8 +24,9 @@ const HELD_BYTES: usize = 16;
 
 type Key = Box<[Arc<str>]>;
 
+/// What is read of one series.
 struct Selected {
-    series: Arc<SeriesHead>,
+    chunks: Vec<Arc<Chunk>>,
     rest: Option<RowFilter>,
     group: u32,
 }
@@ -38,47 +39,62 @@ struct Cell {
     accumulators: Vec<Accumulator>,
 }
 
-struct Aggregation<'a> {
+/// An aggregation of the chunks as they were when it was made.
+pub struct Aggregation<'a> {
     scan: &'a AggregateScan,
     types: Vec<FieldType>,
     time: TimeRange,
+    selected: Vec<Selected>,
+    groups: Groups,
     cells: Vec<Cell>,
     by_key: HashMap<(u32, i64), usize>,
 }
 
-/// The answer, in one batch; `None` when there is no row.
-pub fn aggregate(
-    head: &TableHead,
-    scan: &Scan,
-    aggregates: &AggregateScan,
-    time: TimeRange,
-    context: &QueryContext,
-) -> Result<Option<RecordBatch>, EngineError> {
-    let mut groups = Groups::default();
-    let select = |index: &Index, series: &Arc<SeriesHead>, rest| {
-        let group = groups.group_of(index, series, &aggregates.group_by);
-        Selected { series: series.clone(), rest, group }
-    };
-    let selected = head.select(scan.filter.as_ref(), &scan.table, aggregates.series.as_deref(), select)?;
-    let field_type = |field: usize| scan.table.fields.get(field).map_or(FieldType::Float, |f| f.field_type);
-    let mut aggregation = Aggregation {
-        scan: aggregates,
-        types: aggregates.aggregates.iter().map(|a| field_type(a.field.0 as usize)).collect(),
-        time,
-        cells: Vec::new(),
-        by_key: HashMap::new(),
-    };
-    for (n, series) in selected.iter().enumerate() {
-        if n % CHECK_SERIES == 0 {
-            context.check()?;
-            aggregation.check_memory(context)?;
-        }
-        aggregation.take(series);
+impl<'a> Aggregation<'a> {
+    pub fn new(
+        head: &TableHead,
+        scan: &Scan,
+        aggregates: &'a AggregateScan,
+        time: TimeRange,
+    ) -> Result<Self, EngineError> {
+        let mut groups = Groups::default();
+        let select = |index: &Index, series: &Arc<SeriesHead>, rest| {
+            let group = groups.group_of(index, series, &aggregates.group_by);
+            Selected { chunks: series.chunks_in(time), rest, group }
+        };
+        let selected =
+            head.select(scan.filter.as_ref(), &scan.table, aggregates.series.as_deref(), select)?;
+        let field_type =
+            |field: usize| scan.table.fields.get(field).map_or(FieldType::Float, |field| field.field_type);
+        Ok(Self {
+            scan: aggregates,
+            types: aggregates.aggregates.iter().map(|a| field_type(a.field.0 as usize)).collect(),
+            time,
+            selected,
+            groups,
+            cells: Vec::new(),
+            by_key: HashMap::new(),
+        })
     }
-    aggregation.answer(&groups)
-}
 
-impl Aggregation<'_> {
+    /// How many values it looks at, about.
+    pub fn values(&self) -> usize {
+        let rows: usize = self.selected.iter().flat_map(|s| &s.chunks).map(|chunk| chunk.rows()).sum();
+        rows * self.scan.aggregates.len().max(1)
+    }
+
+    /// The answer, in one batch; `None` when there is no row.
+    pub fn run(mut self, context: &QueryContext) -> Result<Option<RecordBatch>, EngineError> {
+        for (n, series) in std::mem::take(&mut self.selected).iter().enumerate() {
+            if n % CHECK_SERIES == 0 {
+                context.check()?;
+                self.check_memory(context)?;
+            }
+            self.take(series);
+        }
+        self.answer()
+    }
+
     fn check_memory(&self, context: &QueryContext) -> Result<(), EngineError> {
         let held =
             || self.cells.iter().flat_map(|cell| &cell.accumulators).map(Accumulator::held).sum::<usize>();
@@ -90,14 +106,14 @@ impl Aggregation<'_> {
     }
 
     fn take(&mut self, selected: &Selected) {
-        for chunk in selected.series.chunks_in(self.time) {
+        for chunk in &selected.chunks {
             let rows = chunk.rows_in(self.time);
             match &selected.rest {
-                None => self.take_rows(&chunk, selected.group, rows),
+                None => self.take_rows(chunk, selected.group, rows),
                 Some(rest) => {
-                    let met = rows.filter(|&row| rest.is_met(&chunk, row));
+                    let met = rows.filter(|&row| rest.is_met(chunk, row));
                     let met: Vec<usize> = met.collect();
-                    self.take_rows(&chunk, selected.group, met.into_iter());
+                    self.take_rows(chunk, selected.group, met.into_iter());
                 }
             }
         }
@@ -146,7 +162,8 @@ impl Aggregation<'_> {
         &mut self.cells[at]
     }
 
-    fn answer(mut self, groups: &Groups) -> Result<Option<RecordBatch>, EngineError> {
+    fn answer(mut self) -> Result<Option<RecordBatch>, EngineError> {
+        let groups = std::mem::take(&mut self.groups);
         let after = |tag: &TagId| self.scan.after_time.contains(tag);
         let (first, then) = (groups.ranks(self.scan, |tag| !after(tag)), groups.ranks(self.scan, after));
         let descending = self.scan.descending;

@@ -5,23 +5,29 @@ use hyperbytedb_domain::ports::BatchStream;
 use hyperbytedb_domain::scan::{Scan, ScanOutput};
 use hyperbytedb_domain::{EngineError, QueryContext, TimeRange};
 
-use crate::aggregate::aggregate;
+use crate::aggregate::Aggregation;
 use crate::rows::RowStream;
 use crate::table::TableHead;
 
-/// Reads the points of a range as they are now, in the shape and order that the scan asks for.
+/// Reads the points of a range as they are now, in the shape and order that the scan asks for. `None`: an aggregation
+/// would look at more than `values_max` values.
 pub fn scan(
     head: &TableHead,
     scan: &Scan,
     range: TimeRange,
+    values_max: Option<usize>,
     context: &QueryContext,
-) -> Result<Box<dyn BatchStream>, EngineError> {
-    Ok(match &scan.output {
+) -> Result<Option<Box<dyn BatchStream>>, EngineError> {
+    Ok(Some(match &scan.output {
         ScanOutput::Rows(rows) => Box::new(RowStream::new(head, scan, rows, range, context)?),
         ScanOutput::Aggregates(aggregates) => {
-            Box::new(Once(aggregate(head, scan, aggregates, range, context)?))
+            let aggregation = Aggregation::new(head, scan, aggregates, range)?;
+            if values_max.is_some_and(|max| aggregation.values() > max) {
+                return Ok(None);
+            }
+            Box::new(Once(aggregation.run(context)?))
         }
-    })
+    }))
 }
 
 struct Once(Option<RecordBatch>);

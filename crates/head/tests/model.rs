@@ -1,5 +1,7 @@
 //! Random writes, removals and evictions against a model that is a sorted map.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -116,7 +118,7 @@ fn run(
     output: ScanOutput,
 ) -> Vec<arrow::array::RecordBatch> {
     let scan_ = Scan { table: table(), time, filter, shards: None, merge_duplicates: false, output };
-    let mut stream = scan(head, &scan_, time, &QueryContext::unbounded()).unwrap();
+    let mut stream = scan(head, &scan_, time, None, &QueryContext::unbounded()).unwrap().unwrap();
     std::iter::from_fn(|| stream.next_batch().unwrap()).collect()
 }
 
