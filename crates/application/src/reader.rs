@@ -42,6 +42,15 @@ impl TableReader {
         self.flush.dirty().touches(scan.table.id, scan.time)
     }
 
+    /// Reads what is in the engine, and nothing else.
+    pub(crate) fn scan_engine(
+        &self,
+        scan: &Scan,
+        context: &QueryContext,
+    ) -> Result<Box<dyn BatchStream>, EngineError> {
+        Ok(Box::new(self.start(scan, context)?))
+    }
+
     fn start(&self, scan: &Scan, context: &QueryContext) -> Result<Reading, EngineError> {
         let shards = self.shards(&scan.table, scan.time);
         let scan = Scan { shards, merge_duplicates: self.has_duplicates(scan), ..scan.clone() };
@@ -80,7 +89,7 @@ impl QueryPort for TableReader {
         if self.flush.first_unflushed(scan.table.id, scan.time).is_some() {
             self.make_visible(&[scan.table.id], context)?;
         }
-        Ok(Box::new(self.start(scan, context)?))
+        self.scan_engine(scan, context)
     }
 
     fn explain(&self, scan: &Scan) -> String {

@@ -30,6 +30,20 @@ impl Head {
         self.tables.read().get(&table).cloned()
     }
 
+    /// The head of a table, made if need be; `None` without a budget.
+    pub fn open(&self, table: &Table) -> Option<Arc<TableHead>> {
+        (self.budget_bytes > 0).then(|| self.table_or_new(table))
+    }
+
+    /// Whether the engine held the table when the server started.
+    pub fn was_stored(&self, table: TableId) -> bool {
+        self.stored.contains(&table)
+    }
+
+    pub fn budget_bytes(&self) -> usize {
+        self.budget_bytes
+    }
+
     fn table_or_new(&self, table: &Table) -> Arc<TableHead> {
         if let Some(head) = self.table(table.id) {
             return head;

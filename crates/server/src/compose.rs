@@ -16,6 +16,8 @@ use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::threads::Threads;
+use hyperbytedb_application::warm::Warmer;
+
 use hyperbytedb_application::{Phase, Readiness};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
@@ -109,6 +111,14 @@ impl Application {
             }
         });
         self.readiness.set(Phase::Ready);
+        let warmer = Warmer {
+            catalog: self.ports.catalog.clone(),
+            reader: self.statements.reader.clone(),
+            flush: self.flush.clone(),
+        };
+        self.threads
+            .spawn("warm", move |stop| warmer.run(stop))
+            .map_err(|error| StorageError::failed("start a thread", error))?;
         Ok(())
     }
 

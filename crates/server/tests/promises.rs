@@ -342,3 +342,59 @@ fn a_string_of_more_than_a_mebibyte_is_refused_and_its_neighbours_are_not() {
     assert_eq!((answer.status, answer.body.trim_end()), (400, expected));
     assert_eq!(client.rows("d", "SELECT count(s) FROM m")[0][1], 2);
 }
+
+/// After a start the head is filled from the engine: answers are the same as without it, also when points are written and
+/// deleted then.
+#[test]
+fn a_filled_head_answers_as_the_engine_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_in(dir.path(), &[("FLUSH__HEAD_BYTES", "0")]);
+    let client = server.client();
+    client.query("", "CREATE DATABASE db0");
+    let line = |n: i64| {
+        let text = if n % 7 == 0 { format!(",s=\"t{n}\"") } else { String::new() };
+        format!("m,host=h{} a={n},b={}i{text} {}\n", n % 3, n * 2, n * 10_000_000_000)
+    };
+    let rows = 3_000;
+    client.write("db0", &(0..rows).map(line).collect::<String>());
+    let queries = [
+        "SELECT * FROM m",
+        "SELECT mean(a), count(s), last(b) FROM m WHERE time >= 0 AND time < 40000s GROUP BY time(10m), host fill(none)",
+        "SELECT first(a), max(b), count(a) FROM m",
+        "SELECT last(s) FROM m GROUP BY host",
+        "SELECT a FROM m WHERE host =~ /h[12]/ AND b > 100 ORDER BY time DESC LIMIT 5",
+    ];
+    let answers = |client: &Client| queries.map(|query| client.query("db0", query).to_string());
+    let before = answers(&client);
+    assert_eq!(server.stop(), Some(0));
+
+    let server = Server::start_in(dir.path(), &[]);
+    let client = server.client();
+    wait_for_metric(&client, &format!("hyperbytedb_head_filled_rows_total {rows}"));
+    assert_eq!(answers(&client), before);
+    client.write(
+        "db0",
+        &format!(
+            "m,host=h1 a=-1 10000000000\nm,host=h1 s=\"late\" 70000000000\nm,host=h2 a=5 {}",
+            rows * 10_000_000_000
+        ),
+    );
+    client.query("db0", "DELETE FROM m WHERE host = 'h0' AND time < 3000s");
+    let changed = answers(&client);
+    assert_ne!(changed, before);
+    assert_eq!(server.stop(), Some(0));
+    let server = Server::start_in(dir.path(), &[("FLUSH__HEAD_BYTES", "0")]);
+    assert_eq!(answers(&server.client()), changed);
+}
+
+fn wait_for_metric(client: &Client, line: &str) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let metrics = client.get("/metrics").unwrap().body;
+        if metrics.contains(line) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "no {line} in {metrics}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}

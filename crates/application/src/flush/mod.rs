@@ -22,7 +22,7 @@ use hyperbytedb_domain::ports::{
 };
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, TimeRange};
-use hyperbytedb_head::{Head, NewRows};
+use hyperbytedb_head::{Head, NewRows, TableHead};
 
 use self::checkpoint::Checkpoint;
 use self::duplicates::DirtyPartitions;
@@ -250,6 +250,13 @@ impl FlushService {
 
     pub fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// How often points were removed from a table's head; `None` while the engine still has to remove some.
+    pub fn removals_done(&self, head: &TableHead) -> Option<u64> {
+        let _applying = self.epochs.lock();
+        let is_removing = self.memtables.queue(head.table).is_some_and(|queue| queue.has_removals());
+        (!is_removing).then(|| head.removals())
     }
 
     /// Finds out what the engine holds of a table, so that it is known what its head has.

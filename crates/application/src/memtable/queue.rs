@@ -196,6 +196,11 @@ impl TableQueue {
         Some(Work { queue: self.clone(), item, attempts, ended: false })
     }
 
+    /// Whether a removal waits or is at work.
+    pub fn has_removals(&self) -> bool {
+        self.state.lock().removals > 0
+    }
+
     /// Whether the front item, if any, is a removal.
     pub fn front_is_removal(&self) -> Option<bool> {
         self.state.lock().items.front().map(Item::is_removal)
