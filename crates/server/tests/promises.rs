@@ -398,3 +398,43 @@ fn wait_for_metric(client: &Client, line: &str) {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
+
+/// A range that is older than the head, with points that are not flushed: both tiers answer together.
+#[test]
+fn a_range_across_both_tiers_has_every_point_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_in(dir.path(), &[("FLUSH__HEAD_BYTES", "0")]);
+    server.client().query("", "CREATE DATABASE db0");
+    let line = |n: i64| format!("m,host=h{},zone=z{} a={n} {}\n", n % 3, n % 2, n * 10_000_000_000);
+    server.client().write("db0", &(0..3_000).map(line).collect::<String>());
+    assert_eq!(server.stop(), Some(0));
+
+    // Too small for all: the head has what comes now, and a part of what was there.
+    let settings = [NO_FLUSH[0], ("FLUSH__SMALL_INTERVAL_SECS", "3600"), ("FLUSH__HEAD_BYTES", "60000")];
+    let queries = [
+        "SELECT * FROM m",
+        "SELECT * FROM m ORDER BY time DESC",
+        "SELECT a FROM m GROUP BY host, zone",
+        "SELECT a FROM m GROUP BY host ORDER BY time DESC LIMIT 4",
+        "SELECT mean(a), count(a) FROM m WHERE time >= 0 AND time < 40000s GROUP BY time(7m)",
+        "SELECT max(a) FROM m WHERE time >= 0 AND time < 40000s GROUP BY time(10m), host fill(none) ORDER BY time DESC",
+        "SELECT count(a), sum(a) FROM m",
+    ];
+    let answers = |client: &Client| queries.map(|query| client.query("db0", query).to_string());
+    let server = Server::start_in(dir.path(), &settings);
+    let client = server.client();
+    client.write("db0", &(3_000..3_500).map(line).collect::<String>());
+    let flushed = |client: &Client| {
+        let metrics = client.get("/metrics").unwrap().body;
+        metrics.lines().find(|line| line.starts_with("hyperbytedb_flushed_rows_total")).map(str::to_owned)
+    };
+    // All but the last, which has no windows.
+    for query in &queries[..queries.len() - 1] {
+        client.query("db0", query);
+    }
+    assert_eq!(flushed(&client), None, "a query flushed");
+    let both = answers(&client);
+    assert_eq!(server.stop(), Some(0));
+    let server = Server::start_in(dir.path(), &[("FLUSH__HEAD_BYTES", "0")]);
+    assert_eq!(answers(&server.client()), both);
+}

@@ -2,6 +2,8 @@
 //!
 //! What the engine is asked it is told with what it must know of a table's partitions, so that no row is counted twice.
 
+mod tiers;
+
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -10,6 +12,7 @@ use hyperbytedb_domain::ports::{BatchStream, CatalogPort, QueryPort};
 use hyperbytedb_domain::scan::{RowSelection, Scan};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
 
+use self::tiers::Tiers;
 use crate::flush::FlushService;
 
 /// Values past which the engine, which uses all cores, aggregates faster than the head.
@@ -81,14 +84,42 @@ impl TableReader {
     }
 }
 
+impl TableReader {
+    /// The answer from the engine before a time and from the head behind it; `None` where the scan cannot be cut so that
+    /// each has all it is asked for. No point before `first_unflushed` is missing in the engine.
+    fn scan_tiers(
+        &self,
+        scan: &Scan,
+        first_unflushed: i64,
+        context: &QueryContext,
+    ) -> Result<Option<Box<dyn BatchStream>>, EngineError> {
+        let Some(head) = self.flush.head().table(scan.table.id) else { return Ok(None) };
+        let cut = tiers::cut(scan, head.complete_from(), first_unflushed);
+        let (Some(cut), Some(joint)) = (cut, tiers::Joint::of(scan)) else { return Ok(None) };
+        let Some(newer) = hyperbytedb_head::scan(&head, scan, cut.newer, None, context)? else {
+            return Ok(None);
+        };
+        // What has left meanwhile may be missing.
+        if head.complete_from() > cut.newer.min {
+            return Ok(None);
+        }
+        let older = self.scan_engine(&Scan { time: cut.older, ..scan.clone() }, context)?;
+        Ok(Some(Box::new(Tiers::new(joint, older, newer))))
+    }
+}
+
 impl QueryPort for TableReader {
     fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError> {
         if let Some(stream) = self.scan_head(scan, context)? {
             return Ok(stream);
         }
-        if self.flush.first_unflushed(scan.table.id, scan.time).is_some() {
-            self.make_visible(&[scan.table.id], context)?;
+        let Some(first) = self.flush.first_unflushed(scan.table.id, scan.time) else {
+            return self.scan_engine(scan, context);
+        };
+        if let Some(stream) = self.scan_tiers(scan, first, context)? {
+            return Ok(stream);
         }
+        self.make_visible(&[scan.table.id], context)?;
         self.scan_engine(scan, context)
     }
 
