@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use support::{Client, Server};
+use support::{Client, Server, until};
 
 const SERIES: i64 = 200;
 /// 2025-01-01; rows of four weeks, so that there are several shards.
@@ -123,14 +123,6 @@ fn running(client: &Client) -> Vec<u64> {
     let rows = client.rows("", "SHOW QUERIES");
     let others = rows.iter().filter(|row| !row[1].as_str().unwrap().starts_with("SHOW"));
     others.map(|row| row[0].as_u64().unwrap()).collect()
-}
-
-fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + limit;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not in {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Waits until the server does nothing any more, though a query runs.
