@@ -194,6 +194,7 @@ fn flush_options(config: &Config) -> FlushOptions {
         overlap_series_max: flush.overlap_series_max,
         workers: flush.workers,
         stop_timeout: Duration::from_secs(flush.stop_timeout_secs),
+        ..FlushOptions::default()
     }
 }
 

@@ -34,7 +34,7 @@ impl FlushService {
     }
 
     /// Merges a partition and clears its mark.
-    fn merge(&self, partition: &Settled) -> Result<(), EngineError> {
+    pub fn merge(&self, partition: &Settled) -> Result<(), EngineError> {
         self.ports.sink.merge_partition(partition.table, partition.shard)?;
         self.dirty.clear(partition).map_err(|error| EngineError::failed("clear a mark", error))?;
         metrics::counter!("hyperbytedb_merged_partitions_total").increment(1);

@@ -33,7 +33,7 @@ use crate::memtable::ResolvedBatch;
 use crate::memtable::columns::sorted_rows;
 use crate::memtable::queue::{Delete, Item, SealLimits, TableQueue, Ticket, Work};
 use crate::memtable::set::MemtableSet;
-use crate::threads::Threads;
+use crate::threads::{Stop, Threads};
 
 /// Settings of flush and checkpoint.
 #[derive(Debug, Clone)]
@@ -53,6 +53,8 @@ pub struct FlushOptions {
     pub overlap_series_max: usize,
     /// Tables that are flushed at the same time.
     pub workers: usize,
+    /// The pause after the first attempt at a flush or a removal that fails.
+    pub retry_pause: Duration,
     /// How long an orderly stop flushes; what is left then stays in the log.
     pub stop_timeout: Duration,
 }
@@ -74,6 +76,7 @@ impl Default for FlushOptions {
             merge_quiet: Duration::from_secs(30),
             overlap_series_max: 1_000_000,
             workers: 2,
+            retry_pause: Duration::from_millis(100),
             stop_timeout: Duration::from_secs(2),
         }
     }
@@ -114,7 +117,7 @@ impl FlushService {
     pub fn new(options: FlushOptions, ports: FlushPorts) -> Result<Self, StorageError> {
         let cursors = Cursors::load(ports.local_state.clone())?;
         Ok(Self {
-            memtables: MemtableSet::default(),
+            memtables: MemtableSet::new(options.retry_pause),
             dirty: DirtyPartitions::load(ports.local_state.clone())?,
             overlap: OverlapTracker::new(options.overlap_series_max),
             epochs: RemovalEpochs::default(),
@@ -133,10 +136,10 @@ impl FlushService {
     pub fn start(self: &Arc<Self>, threads: &Threads) -> std::io::Result<()> {
         for worker in 0..self.options.workers.max(1) {
             let flush = self.clone();
-            threads.spawn(&format!("flush-{worker}"), move |stop| flush.work(&flush.queues.flushes, stop))?;
+            threads.spawn(&format!("flush-{worker}"), move |stop| flush.run_flushes(stop))?;
         }
         let flush = self.clone();
-        threads.spawn("removal", move |stop| flush.work(&flush.queues.removals, stop))?;
+        threads.spawn("removal", move |stop| flush.run_removals(stop))?;
         let flush = self.clone();
         threads.spawn("seal", move |stop| {
             while stop.wait(SEAL_INTERVAL) {
@@ -273,8 +276,18 @@ impl FlushService {
         }
     }
 
+    /// Flushes tables until it is stopped.
+    pub fn run_flushes(&self, stop: &Stop) {
+        self.work(&self.queues.flushes, stop);
+    }
+
+    /// Carries out removals until it is stopped.
+    pub fn run_removals(&self, stop: &Stop) {
+        self.work(&self.queues.removals, stop);
+    }
+
     /// A worker: takes tables until it is stopped.
-    fn work(&self, queue: &WorkQueue, stop: &crate::threads::Stop) {
+    fn work(&self, queue: &WorkQueue, stop: &Stop) {
         while let Some(table) = queue.take(stop) {
             while let Some(work) = self.take_work(&table, queue) {
                 self.carry_out(work);

@@ -1,0 +1,322 @@
+//! Running a history.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hyperbytedb_domain::CancelToken;
+use hyperbytedb_domain::ports::WriteError;
+use hyperbytedb_memory_ports::{Disk, Random};
+use parking_lot::Mutex;
+
+use crate::history::{History, Operation, Round};
+use crate::model::{Carried, Outcome, Points, Shard, World, carry_out};
+use crate::observe::{difference, observe, points_of};
+use crate::process::Process;
+use crate::scheduler::{Faults, Scheduler, WRITER};
+
+/// Starts of one process that may fail in a row.
+const STARTS_MAX: u32 = 4;
+
+/// What a run without a finding came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub operations: u64,
+    pub done: u64,
+    pub crashes: u64,
+    /// A hash of all decisions.
+    pub trace: u64,
+}
+
+/// A promise that was broken, and in which round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub round: usize,
+    pub text: String,
+}
+
+/// Runs a history to its end, or to the first finding.
+pub fn run(history: &History) -> Result<Summary, Finding> {
+    let mut simulation = Simulation::start(history.seed).map_err(|text| Finding { round: 0, text })?;
+    for (number, round) in history.rounds.iter().enumerate() {
+        simulation.round(round).map_err(|text| Finding { round: number, text })?;
+    }
+    let last = history.rounds.len();
+    simulation.settle().map_err(|text| Finding { round: last, text })?;
+    Ok(simulation.summary)
+}
+
+struct Simulation {
+    disk: Disk,
+    scheduler: Arc<Scheduler>,
+    process: Arc<Process>,
+    worlds: BTreeSet<World>,
+    random: Random,
+    summary: Summary,
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        self.scheduler.end_process();
+    }
+}
+
+/// An operation that a client is at.
+type Slot = Arc<Mutex<Running>>;
+
+struct Running {
+    carried: Carried,
+    read: Option<Result<Points, String>>,
+}
+
+impl Simulation {
+    fn start(seed: u64) -> Result<Self, String> {
+        let disk = Disk::default();
+        let scheduler = Scheduler::new(seed);
+        let process = Arc::new(Process::open(&disk, &scheduler).map_err(|error| error.to_string())?);
+        process.replay()?;
+        let worlds = BTreeSet::from([World::default()]);
+        let random = Random::new(seed);
+        Ok(Self { disk, scheduler, process, worlds, random, summary: Summary::default() })
+    }
+
+    fn round(&mut self, round: &Round) -> Result<(), String> {
+        if round.operations == [Operation::Restart] {
+            self.process.stop().map_err(|error| format!("the stop failed: {error}"))?;
+            self.end(false)?;
+            self.open(round.schedule, round.replay_faults)?;
+            return self.check();
+        }
+        self.scheduler.begin(round.schedule, round.faults, true);
+        let running: Vec<Slot> = round.operations.iter().map(|operation| self.spawn(operation)).collect();
+        self.scheduler.run_clients();
+        let crashed = match self.scheduler.ended() {
+            Some(Some(reason)) => return Err(reason),
+            ended => ended.is_some(),
+        };
+        if crashed {
+            self.end(round.faults.crash.is_some_and(|crash| crash.power))?;
+        }
+        let carried: Vec<Carried> = running.iter().map(|slot| slot.lock().carried.clone()).collect();
+        self.summary.operations += carried.len() as u64;
+        self.summary.done += carried.iter().filter(|c| c.outcome == Outcome::Done).count() as u64;
+        let (after, seen) = carry_out(&self.worlds, &carried);
+        if after.is_empty() {
+            return Err(format!("no order of the operations explains their outcomes: {carried:?}"));
+        }
+        for slot in &running {
+            let running = slot.lock();
+            if let Some(read) = &running.read {
+                let points = read.as_ref().map_err(Clone::clone)?;
+                check_read(&running.carried.operation, points, &seen)?;
+            }
+        }
+        self.worlds = after;
+        if crashed {
+            self.open(round.schedule, round.replay_faults)?;
+        }
+        self.check()
+    }
+
+    fn end(&mut self, power: bool) -> Result<(), String> {
+        self.scheduler.end_process();
+        if let Some(Some(reason)) = self.scheduler.ended() {
+            return Err(reason);
+        }
+        self.summary.crashes += 1;
+        self.summary.trace = self.summary.trace.wrapping_mul(31).wrapping_add(self.scheduler.trace());
+        if power {
+            self.disk.fail_power(&mut self.random);
+        }
+        Ok(())
+    }
+
+    /// Starts a process, again when that fails; the faults count for the first attempt.
+    fn open(&mut self, seed: u64, mut faults: Faults) -> Result<(), String> {
+        for _ in 0..STARTS_MAX {
+            self.scheduler = Scheduler::new(seed);
+            let process = Process::open(&self.disk, &self.scheduler).map_err(|error| error.to_string())?;
+            self.process = Arc::new(process);
+            self.scheduler.begin(seed, faults, true);
+            let replayed = Arc::new(Mutex::new(None));
+            let (process, answer) = (self.process.clone(), replayed.clone());
+            self.scheduler.spawn("replay", true, move || *answer.lock() = Some(process.replay()));
+            self.scheduler.run_clients();
+            match (self.scheduler.ended(), replayed.lock().take()) {
+                (None, Some(Ok(()))) => return Ok(()),
+                (Some(Some(reason)), _) => return Err(reason),
+                (None, Some(Err(error))) if faults == Faults::default() => {
+                    return Err(format!("the replay failed: {error}"));
+                }
+                _ => {}
+            }
+            self.end(faults.crash.is_some_and(|crash| crash.power))?;
+            faults = Faults::default();
+        }
+        Err("the process does not start".to_owned())
+    }
+
+    fn spawn(&self, operation: &Operation) -> Slot {
+        let carried = Carried {
+            operation: operation.clone(),
+            outcome: Outcome::Unknown("no answer".to_owned()),
+            shard: None,
+        };
+        let slot = Arc::new(Mutex::new(Running { carried, read: None }));
+        let (process, running, operation) = (self.process.clone(), slot.clone(), operation.clone());
+        let name = if let Operation::Write { .. } = operation { WRITER } else { "client" };
+        self.scheduler.spawn(name, true, move || carry(&process, &operation, &running));
+        slot
+    }
+
+    /// Reads everything, and keeps the worlds that agree.
+    fn check(&mut self) -> Result<(), String> {
+        self.scheduler.begin(self.random.next(), Faults::default(), false);
+        let observation = observe(&self.process, &mut self.random);
+        if let Some(Some(reason)) = self.scheduler.ended() {
+            return Err(reason);
+        }
+        let observation = observation?;
+        let mut wrong = None;
+        let worlds = std::mem::take(&mut self.worlds);
+        for world in worlds {
+            match world.agrees(&observation) {
+                Ok(()) => drop(self.worlds.insert(world)),
+                Err(text) => wrong = wrong.or(Some(text)),
+            }
+        }
+        match wrong {
+            Some(text) if self.worlds.is_empty() => Err(text),
+            _ => Ok(()),
+        }
+    }
+
+    /// Comes to rest: everything flushed, merged and checkpointed. Nothing may be left over, also after a restart.
+    fn settle(&mut self) -> Result<(), String> {
+        for _ in 0..2 {
+            let failed = |error| format!("coming to rest failed: {error}");
+            self.process.flush_all().map_err(failed)?;
+            self.process.merge().map_err(failed)?;
+            self.process.checkpoint().map_err(failed)?;
+            self.check()?;
+            if self.process.log_bytes() > 0 {
+                return Err(format!("the log keeps {} bytes that nobody needs", self.process.log_bytes()));
+            }
+            self.check_left_overs()?;
+            self.end(true)?;
+            self.open(self.random.clone().next(), Faults::default())?;
+            self.check()?;
+        }
+        self.summary.trace = self.summary.trace.wrapping_mul(31).wrapping_add(self.scheduler.trace());
+        Ok(())
+    }
+
+    /// Engine, index and marks know nothing that the catalogue does not.
+    fn check_left_overs(&self) -> Result<(), String> {
+        let catalog = self.process.catalog();
+        let tables: BTreeSet<_> = catalog.tables().map(|table| table.id).collect();
+        let marked = self.process.flush.dirty().tables();
+        let left = [
+            ("the engine", self.disk.engine.tables()),
+            ("the index", self.disk.node.indexed_tables()),
+            ("a mark", marked),
+        ];
+        for (place, known) in left {
+            if let Some(table) = known.iter().find(|table| !tables.contains(table)) {
+                return Err(format!("{place} still has the dropped table {}", table.0));
+            }
+        }
+        for partition in self.disk.engine.partitions() {
+            let table = catalog.table_by_id(partition.table);
+            let policy = table.and_then(|table| catalog.policy_of(table));
+            if policy.is_none_or(|policy| policy.shard_groups.values().all(|g| g.id != partition.shard)) {
+                return Err(format!("the engine still has {partition:?} of a dropped shard group"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Carries out an operation as a client does.
+fn carry(process: &Process, operation: &Operation, running: &Mutex<Running>) {
+    let outcome = match operation {
+        Operation::Write { database, policy, points } => {
+            let lines: Vec<String> = points.iter().map(|point| point.line()).collect();
+            match process.write(database, policy, lines.join("\n")) {
+                Ok(()) => Outcome::Done,
+                Err(WriteError::DatabaseNotFound(_) | WriteError::RetentionPolicyNotFound(_)) => {
+                    Outcome::Refused
+                }
+                Err(error) => Outcome::Unknown(error.to_string()),
+            }
+        }
+        Operation::Read { database, .. } => {
+            let read = process.query(database, &operation.to_string(), &CancelToken::default());
+            match read {
+                Ok(blocks) => {
+                    running.lock().read = Some(points_of(&blocks));
+                    Outcome::Done
+                }
+                Err(error) => Outcome::Unknown(error),
+            }
+        }
+        Operation::DropShard { position } => drop_shard(process, *position, running),
+        Operation::Seal => {
+            process.press();
+            Outcome::Done
+        }
+        Operation::Checkpoint => outcome(process.checkpoint().map_err(|error| error.to_string())),
+        Operation::Merge => outcome(process.merge().map_err(|error| error.to_string())),
+        Operation::Restart => Outcome::Refused,
+        statement => {
+            let database = statement.database();
+            outcome(process.query(database, &statement.to_string(), &CancelToken::default()).map(drop))
+        }
+    };
+    running.lock().carried.outcome = outcome;
+}
+
+fn outcome(answer: Result<(), String>) -> Outcome {
+    answer.map_or_else(Outcome::Unknown, |()| Outcome::Done)
+}
+
+fn drop_shard(process: &Process, position: usize, running: &Mutex<Running>) -> Outcome {
+    let catalog = process.catalog();
+    let mut shards = Vec::new();
+    for (database, entry) in &catalog.databases {
+        for (policy, entry) in &entry.retention_policies {
+            for group in entry.shard_groups.values() {
+                let (database, policy) = (database.clone(), policy.clone());
+                let shard = Shard { database, policy, start: group.start, end: group.end };
+                shards.push((group.id, shard));
+            }
+        }
+    }
+    let Some((id, shard)) = shards.get(position % shards.len().max(1)) else { return Outcome::Refused };
+    running.lock().carried.shard = Some(shard.clone());
+    outcome(process.query("", &format!("DROP SHARD {id}"), &CancelToken::default()).map(drop))
+}
+
+/// What a reader saw beside other operations: each point as it was in some world on the way, and all that were there in
+/// every one.
+fn check_read(operation: &Operation, points: &Points, seen: &BTreeSet<World>) -> Result<(), String> {
+    let Operation::Read { database, policy, measurement, time } = operation else { return Ok(()) };
+    let policy = if policy.is_empty() { "autogen" } else { policy };
+    let place = ((*database).to_owned(), policy.to_owned(), (*measurement).to_owned());
+    let is_asked = |at: i64| time.is_none_or(|(from, to)| (from..=to).contains(&at));
+    let nothing = Points::new();
+    let possible: Vec<&Points> =
+        seen.iter().map(|world| world.tables.get(&place).map_or(&nothing, |table| &table.points)).collect();
+    for (key, fields) in points {
+        if !possible.iter().any(|world| world.get(key) == Some(fields)) {
+            let expected = possible.first().copied().unwrap_or(&nothing);
+            return Err(format!("read of {place:?}: {}", difference(expected, points)));
+        }
+    }
+    let Some(first) = possible.first() else { return Ok(()) };
+    for key in first.keys().filter(|(_, at)| is_asked(*at)) {
+        if possible.iter().all(|world| world.contains_key(key)) && !points.contains_key(key) {
+            return Err(format!("read of {place:?}: the point {} {} is missing", key.0.series_key(""), key.1));
+        }
+    }
+    Ok(())
+}
