@@ -6,3 +6,4 @@ pub mod observe;
 pub mod process;
 pub mod run;
 pub mod scheduler;
+pub mod shrink;

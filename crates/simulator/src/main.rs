@@ -1,8 +1,18 @@
-//! Runs seeds.
+//! Runs seeds, and prints the shortest history that fails.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use hyperbytedb_simulator::history::generate;
-use hyperbytedb_simulator::run::run;
+use hyperbytedb_simulator::run::{Finding, run};
+use hyperbytedb_simulator::scheduler::PRINT_CALLS;
+use hyperbytedb_simulator::shrink::shrink;
+use parking_lot::Mutex;
+
+/// How often progress is told.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
 
 #[derive(Parser)]
 struct Options {
@@ -12,18 +22,65 @@ struct Options {
     /// Number of seeds.
     #[arg(long, default_value_t = 1)]
     seeds: u64,
+    /// Seconds after which no further seed is begun; 0 = no end.
+    #[arg(long, default_value_t = 0)]
+    seconds: u64,
+    /// Runs at the same time.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// Print the calls of the shortest history that fails.
+    #[arg(long)]
+    calls: bool,
+    /// Print the whole history of each seed.
+    #[arg(long)]
+    verbose: bool,
 }
 
-fn main() {
+fn main() -> ExitCode {
     let options = Options::parse();
-    for seed in options.seed..options.seed + options.seeds {
-        let history = generate(seed);
-        match run(&history) {
-            Ok(summary) => println!("{seed}: {summary:?}"),
-            Err(finding) => {
-                println!("{history}seed {seed}, round {}: {}", finding.round, finding.text);
-                std::process::exit(1);
-            }
+    let started = Instant::now();
+    let next = AtomicU64::new(options.seed);
+    let end = options.seed.saturating_add(options.seeds);
+    let is_time = || options.seconds == 0 || started.elapsed().as_secs() < options.seconds;
+    let failed: Mutex<Option<(u64, Finding)>> = Mutex::new(None);
+    let told = Mutex::new(Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end || !is_time() || failed.lock().is_some() {
+                        return;
+                    }
+                    let history = generate(seed);
+                    if options.verbose {
+                        println!("seed {seed}\n{history}");
+                    }
+                    match run(&history) {
+                        Ok(summary) if options.verbose => println!("{summary:?}"),
+                        Ok(_) => {}
+                        Err(finding) => drop(failed.lock().get_or_insert((seed, finding))),
+                    }
+                    let mut told = told.lock();
+                    if told.elapsed() > PROGRESS_INTERVAL {
+                        *told = Instant::now();
+                        println!("{} seeds", seed - options.seed + 1);
+                    }
+                }
+            });
         }
+    });
+    let seeds = next.load(Ordering::Relaxed).min(end) - options.seed;
+    let Some((seed, finding)) = failed.into_inner() else {
+        println!("{seeds} seeds in {:.0?}, no finding", started.elapsed());
+        return ExitCode::SUCCESS;
+    };
+    println!("seed {seed}, after {seeds} seeds: {}\nshrinking …", finding.text);
+    let (shortest, finding) = shrink(&generate(seed), finding);
+    println!("{shortest}{}", finding.text);
+    if options.calls {
+        PRINT_CALLS.store(true, Ordering::Relaxed);
+        let _ = run(&shortest);
     }
+    ExitCode::FAILURE
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hyperbytedb_domain::CancelToken;
 use hyperbytedb_domain::ports::WriteError;
@@ -12,7 +13,7 @@ use crate::history::{History, Operation, Round};
 use crate::model::{Carried, Outcome, Points, Shard, World, carry_out};
 use crate::observe::{difference, observe, points_of};
 use crate::process::Process;
-use crate::scheduler::{Faults, Scheduler, WRITER};
+use crate::scheduler::{Faults, PRINT_CALLS, Scheduler, WRITER};
 
 /// Starts of one process that may fail in a row.
 const STARTS_MAX: u32 = 4;
@@ -99,6 +100,9 @@ impl Simulation {
         let carried: Vec<Carried> = running.iter().map(|slot| slot.lock().carried.clone()).collect();
         self.summary.operations += carried.len() as u64;
         self.summary.done += carried.iter().filter(|c| c.outcome == Outcome::Done).count() as u64;
+        if PRINT_CALLS.load(Ordering::Relaxed) {
+            println!("{carried:#?}");
+        }
         let (after, seen) = carry_out(&self.worlds, &carried);
         if after.is_empty() {
             return Err(format!("no order of the operations explains their outcomes: {carried:?}"));

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use hyperbytedb_application::waiting;
@@ -40,6 +41,9 @@ pub struct Crash {
     /// The last call has taken effect: wholly, or in part.
     pub after: bool,
 }
+
+/// Whether to print each call and what becomes of it.
+pub static PRINT_CALLS: AtomicBool = AtomicBool::new(false);
 
 /// The panic that ends the threads of a process.
 struct Ended;
@@ -218,7 +222,9 @@ impl Scheduler {
         if state.ended.is_none() {
             state.ended = Some(reason);
         }
-        state.tasks.iter().for_each(|task| drop(task.turn.notify_all()));
+        for task in &state.tasks {
+            task.turn.notify_all();
+        }
     }
 
     /// Where a thread would wait.
@@ -272,7 +278,7 @@ impl Scheduler {
         }
     }
 
-    fn decide(&self, task: usize, call: Call, context: Option<&QueryContext>) -> Verdict {
+    fn decide(&self, task: usize, call: Call) -> Verdict {
         let mut state = self.state.lock();
         self.leave_if_ended(&state, task);
         state.calls += 1;
@@ -393,8 +399,13 @@ impl State {
 pub const WRITER: &str = "write";
 
 impl Controller for Scheduler {
-    fn before(&self, call: Call, context: Option<&QueryContext>) -> Verdict {
-        self.decide(self.current(), call, context)
+    fn before(&self, call: Call, _: Option<&QueryContext>) -> Verdict {
+        let task = self.current();
+        let verdict = self.decide(task, call);
+        if PRINT_CALLS.load(Ordering::Relaxed) {
+            println!("    {task} {}: {call:?} {verdict:?}", self.state.lock().tasks[task].name);
+        }
+        verdict
     }
 
     fn after(&self, call: Call) {
@@ -406,7 +417,7 @@ impl Controller for Scheduler {
 fn may_yield(call: Call) -> bool {
     is_engine(call)
         || matches!(call, Call::WalRead | Call::WalTruncate | Call::WalSync | Call::NodeSync)
-        || matches!(call, Call::RegisterSeries | Call::RestoreSeries | Call::ReadSeries)
+        || matches!(call, Call::RegisterSeries | Call::ReadSeries)
 }
 
 fn is_engine(call: Call) -> bool {

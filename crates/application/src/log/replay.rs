@@ -60,6 +60,8 @@ impl Replay<'_> {
     fn record(&mut self, sequence: Sequence, entry: WalEntry) -> Result<(), LogError> {
         match entry {
             WalEntry::Write(entry) => {
+                // A delete that is carried out meanwhile must not take series from the index before their points come.
+                let _applying = self.flush.epochs().lock();
                 let batches = self.batches(sequence, &entry)?;
                 self.flush.push(sequence, batches);
             }
