@@ -158,7 +158,7 @@ impl Process {
 
     /// Merges the partitions that hold duplicates.
     pub fn merge(&self) -> Result<(), EngineError> {
-        self.flush.dirty().settled(Duration::ZERO).iter().try_for_each(|partition| self.flush.merge(partition))
+        self.flush.merge_settled(|_| true).into_iter().map(|(_, error)| Err(error)).collect()
     }
 
     /// An orderly stop, but for the end of the threads.
@@ -182,6 +182,7 @@ fn flush_options() -> FlushOptions {
             small_age: never,
             ..FlushOptions::default().limits
         },
+        merge_quiet: Duration::ZERO,
         retry_pause: Duration::ZERO,
         // A few series are remembered, others not.
         overlap_series_max: 8,
