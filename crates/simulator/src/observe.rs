@@ -10,6 +10,9 @@ use crate::history::where_clause;
 use crate::model::{Fields, Place, Points, World};
 use crate::process::Process;
 
+/// A call of each of the process's threads may be about to fail.
+const ATTEMPTS: u32 = 5;
+
 /// What the server answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
@@ -82,7 +85,7 @@ fn count(
     }
     let text = format!("SELECT count(*) FROM {}{}", source(place), where_clause(None, range));
     let mut counted: BTreeMap<String, i64> = BTreeMap::new();
-    for block in process.query(&place.0, &text, &CancelToken::default())? {
+    for block in ask(process, &place.0, &text)? {
         for row in block.rows() {
             for (column, value) in block.columns.iter().zip(row) {
                 if let (Some(name), &FieldValue::Integer(value)) = (column.strip_prefix("count_"), value)
@@ -100,8 +103,14 @@ fn count(
 }
 
 /// The points of a SELECT that groups by all tags, each once.
-pub fn select(process: &Process, database: &str, text: &str) -> Result<Points, String> {
-    points_of(&process.query(database, text, &CancelToken::default())?)
+fn select(process: &Process, database: &str, text: &str) -> Result<Points, String> {
+    points_of(&ask(process, database, text)?)
+}
+
+/// The answer of a statement. It may fail a few times, for calls whose failure was decided before.
+fn ask(process: &Process, database: &str, text: &str) -> Result<Vec<SeriesBlock>, String> {
+    let ask = || process.query(database, text, &CancelToken::default());
+    (1..ATTEMPTS).fold(ask(), |answer, _| answer.or_else(|_| ask()))
 }
 
 pub fn points_of(blocks: &[SeriesBlock]) -> Result<Points, String> {
@@ -151,18 +160,18 @@ fn texts(blocks: &[SeriesBlock]) -> impl Iterator<Item = String> {
 }
 
 fn shown_measurements(process: &Process, database: &str) -> Result<BTreeSet<String>, String> {
-    let blocks = process.query(database, "SHOW MEASUREMENTS", &CancelToken::default())?;
+    let blocks = ask(process, database, "SHOW MEASUREMENTS")?;
     Ok(texts(&blocks).collect())
 }
 
 fn shown_fields(process: &Process, place: &Place) -> Result<BTreeSet<String>, String> {
     let text = format!("SHOW FIELD KEYS FROM {}", source(place));
-    Ok(texts(&process.query(&place.0, &text, &CancelToken::default())?).collect())
+    Ok(texts(&ask(process, &place.0, &text)?).collect())
 }
 
 fn shown_series(process: &Process, place: &Place) -> Result<BTreeSet<Tags>, String> {
     let text = format!("SHOW SERIES FROM {}", source(place));
-    let blocks = process.query(&place.0, &text, &CancelToken::default())?;
+    let blocks = ask(process, &place.0, &text)?;
     let tags = |key: String| {
         let pairs = key.split(',').skip(1).filter_map(|pair| pair.split_once('='));
         Tags::new(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
