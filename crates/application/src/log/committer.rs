@@ -228,8 +228,11 @@ impl CommitWorker {
     fn check(&self, change: Change, catalog: &mut Arc<Catalog>) -> Result<(EncodedEntry, Effect), LogError> {
         match change {
             Change::Write(write) => {
-                let is_stale = self.is_stale(&write, catalog);
-                if is_stale { Err(LogError::Stale) } else { Ok((write.entry, Effect::Write(write.batches))) }
+                if self.is_stale(&write, catalog) {
+                    self.unregister_dropped(&write);
+                    return Err(LogError::Stale);
+                }
+                Ok((write.entry, Effect::Write(write.batches)))
             }
             Change::Command { command, entry } => {
                 self.check_command(&command, catalog)?;
@@ -276,6 +279,16 @@ impl CommitWorker {
             catalog.current(&batch.table).is_some() && batch.shards.iter().all(same_group)
         };
         !write.batches.iter().all(is_there)
+    }
+
+    /// Takes series out of the index that were registered after their table was dropped.
+    fn unregister_dropped(&self, write: &ResolvedWrite) {
+        let catalog = self.ports.catalog.catalog();
+        for batch in write.batches.iter().filter(|batch| catalog.current(&batch.table).is_none()) {
+            if let Err(error) = self.ports.series.drop_table(batch.table.id) {
+                tracing::warn!(%error, table = batch.table.id.0, "series of a dropped table stay until the next start");
+            }
+        }
     }
 
     fn take_effect(&self, catalog: &Catalog, sequence: Sequence, effect: Effect) -> Vec<PendingWork> {
