@@ -160,6 +160,7 @@ impl Scheduler {
         let mut state = self.state.lock();
         state.tasks[id].status = Status::Done;
         state.progress += 1;
+        state.sweeps = 0;
         if let Err(panic) = ended
             && !panic.is::<Ended>()
         {
@@ -181,6 +182,7 @@ impl Scheduler {
         state.faults = faults;
         state.busy = busy;
         state.calls = 0;
+        state.sweeps = 0;
     }
 
     /// Returns when all clients have ended, or the process has.
