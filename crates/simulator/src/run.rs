@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::history::{History, Operation, Round};
 use crate::model::{Carried, Outcome, Points, Shard, World, carry_out};
-use crate::observe::{difference, observe, points_of};
+use crate::observe::{observe, points_of};
 use crate::process::Process;
 use crate::scheduler::{Faults, PRINT_CALLS, Scheduler, WRITER};
 
@@ -253,11 +253,15 @@ fn carry(process: &Process, operation: &Operation, running: &Mutex<Running>) {
                 Err(error) => Outcome::Unknown(error.to_string()),
             }
         }
-        Operation::Read { database, .. } => {
-            let read = process.query(database, &operation.to_string(), &CancelToken::default());
-            match read {
+        Operation::Read { database, policy, measurement, .. } => {
+            let schema = || process.catalog().table(database, policy, measurement).cloned();
+            let before = schema();
+            match process.query(database, &operation.to_string(), &CancelToken::default()) {
                 Ok(blocks) => {
-                    running.lock().read = Some(points_of(&blocks));
+                    // A statement groups by the tags that were known when it began.
+                    if schema() == before {
+                        running.lock().read = Some(points_of(&blocks));
+                    }
                     Outcome::Done
                 }
                 Err(error) => Outcome::Unknown(error),
@@ -312,8 +316,12 @@ fn check_read(operation: &Operation, points: &Points, seen: &BTreeSet<World>) ->
         seen.iter().map(|world| world.tables.get(&place).map_or(&nothing, |table| &table.points)).collect();
     for (key, fields) in points {
         if !possible.iter().any(|world| world.get(key) == Some(fields)) {
-            let expected = possible.first().copied().unwrap_or(&nothing);
-            return Err(format!("read of {place:?}: {}", difference(expected, points)));
+            let series = key.0.series_key("");
+            let expected: BTreeSet<_> = possible.iter().map(|world| world.get(key)).collect();
+            return Err(format!(
+                "read of {place:?}: the point {series} {} is {fields:?}, but can only be {expected:?}",
+                key.1
+            ));
         }
     }
     let Some(first) = possible.first() else { return Ok(()) };
