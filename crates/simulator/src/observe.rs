@@ -9,9 +9,7 @@ use hyperbytedb_memory_ports::Random;
 use crate::history::where_clause;
 use crate::model::{Fields, Place, Points, World};
 use crate::process::Process;
-
-/// A call of each of the process's threads may be about to fail.
-const ATTEMPTS: u32 = 5;
+use crate::run::retried;
 
 /// What the server answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,10 +105,8 @@ fn select(process: &Process, database: &str, text: &str) -> Result<Points, Strin
     points_of(&ask(process, database, text)?)
 }
 
-/// The answer of a statement. It may fail a few times, for calls whose failure was decided before.
 fn ask(process: &Process, database: &str, text: &str) -> Result<Vec<SeriesBlock>, String> {
-    let ask = || process.query(database, text, &CancelToken::default());
-    (1..ATTEMPTS).fold(ask(), |answer, _| answer.or_else(|_| ask()))
+    retried(|| process.query(database, text, &CancelToken::default()))
 }
 
 pub fn points_of(blocks: &[SeriesBlock]) -> Result<Points, String> {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hyperbytedb_domain::CancelToken;
 use hyperbytedb_domain::ports::WriteError;
+use hyperbytedb_domain::{CancelToken, EngineError};
 use hyperbytedb_memory_ports::{Disk, Random};
 use parking_lot::Mutex;
 
@@ -17,6 +17,8 @@ use crate::scheduler::{Faults, PRINT_CALLS, Scheduler, WRITER};
 
 /// Starts of one process that may fail in a row.
 const STARTS_MAX: u32 = 4;
+/// More than a process has threads.
+const ATTEMPTS: u32 = 6;
 
 /// What a run without a finding came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -82,7 +84,7 @@ impl Simulation {
 
     fn round(&mut self, round: &Round) -> Result<(), String> {
         if round.operations == [Operation::Restart] {
-            self.process.stop().map_err(|error| format!("the stop failed: {error}"))?;
+            retried(|| self.process.stop()).map_err(|error| format!("the stop failed: {error}"))?;
             self.end(false)?;
             self.open(round.schedule, round.replay_faults)?;
             return self.check();
@@ -197,10 +199,7 @@ impl Simulation {
     /// Comes to rest: everything flushed, merged and checkpointed. Nothing may be left over, also after a restart.
     fn settle(&mut self) -> Result<(), String> {
         for _ in 0..2 {
-            let failed = |error| format!("coming to rest failed: {error}");
-            self.process.flush_all().map_err(failed)?;
-            self.process.merge().map_err(failed)?;
-            self.process.checkpoint().map_err(failed)?;
+            self.rest().map_err(|error| format!("coming to rest failed: {error}"))?;
             self.check()?;
             if self.process.log_bytes() > 0 {
                 return Err(format!("the log keeps {} bytes that nobody needs", self.process.log_bytes()));
@@ -212,6 +211,13 @@ impl Simulation {
         }
         self.summary.trace = self.summary.trace.wrapping_mul(31).wrapping_add(self.scheduler.trace());
         Ok(())
+    }
+
+    fn rest(&self) -> Result<(), EngineError> {
+        let process = &self.process;
+        retried(|| process.flush_all())?;
+        retried(|| process.merge())?;
+        retried(|| process.checkpoint())
     }
 
     /// Engine, index and marks know nothing that the catalogue does not.
@@ -238,6 +244,11 @@ impl Simulation {
         }
         Ok(())
     }
+}
+
+/// Until it succeeds: a call of each of the process's threads may be about to fail.
+pub fn retried<T, E>(run: impl Fn() -> Result<T, E>) -> Result<T, E> {
+    (1..ATTEMPTS).fold(run(), |answer, _| answer.or_else(|_| run()))
 }
 
 /// Carries out an operation as a client does.

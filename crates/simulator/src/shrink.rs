@@ -9,7 +9,7 @@ use crate::scheduler::Faults;
 /// Runs at most.
 const RUNS_MAX: u32 = 4000;
 /// Schedules that a shorter history is tried with: what is left out moves all decisions behind it.
-const SCHEDULES: u64 = 3;
+const SCHEDULES: u64 = 6;
 
 /// Leaves out whatever the failure does not need.
 pub fn shrink(history: &History, finding: Finding) -> (History, Finding) {
@@ -45,7 +45,9 @@ impl Shrinking {
     }
 
     fn leave_out_rounds(&mut self) -> bool {
-        let mut shorter = false;
+        let mut candidate = self.best.clone();
+        candidate.rounds.retain(|round| !round.operations.is_empty());
+        let mut shorter = candidate.rounds.len() < self.best.rounds.len() && self.accept(candidate);
         let mut size = self.best.rounds.len() / 2;
         while size > 0 {
             let mut end = self.best.rounds.len();
