@@ -80,8 +80,10 @@ impl WalPort for MemoryWal {
             Ok(self.disk.log.lock().write(durable || self.disk.sync_always, |log| {
                 let first = log.last + 1;
                 for record in records {
+                    let clock = record.record.clock;
+                    assert!(clock > log.clock, "the clock goes back: {clock} after {}", log.clock);
                     log.last += 1;
-                    log.clock = log.clock.max(record.record.clock);
+                    log.clock = clock;
                     log.records.insert(log.last, Arc::new(record));
                 }
                 first

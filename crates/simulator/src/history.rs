@@ -29,6 +29,8 @@ pub struct Round {
     pub replay_faults: Faults,
     /// Decides who goes on when.
     pub schedule: u64,
+    /// Whether everything is read at its end. That has all memtables flushed, so not always.
+    pub checked: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +50,8 @@ pub enum Operation {
     CreateDatabase { database: &'static str },
     DropDatabase { database: &'static str },
     CreatePolicy { database: &'static str, policy: &'static str, shard_hours: i64 },
+    /// The policy [`SHORT`], beyond which all points are.
+    CreateShortPolicy { database: &'static str },
     AlterPolicy { database: &'static str, policy: &'static str, shard_hours: i64 },
     DropPolicy { database: &'static str, policy: &'static str },
     /// Reads the points of a measurement.
@@ -108,6 +112,7 @@ impl Operation {
             | Self::CreateDatabase { database }
             | Self::DropDatabase { database }
             | Self::CreatePolicy { database, .. }
+            | Self::CreateShortPolicy { database }
             | Self::AlterPolicy { database, .. }
             | Self::DropPolicy { database, .. }
             | Self::Read { database, .. } => database,
@@ -119,6 +124,8 @@ impl Operation {
 const DATABASES: [&str; 2] = ["d0", "d1"];
 const MEASUREMENTS: [&str; 3] = ["m0", "m1", "m2"];
 const POLICY: &str = "r1";
+/// Name of the policy whose points are all too old.
+pub const SHORT: &str = "short";
 const TAGS: [(&str, [&str; 3]); 3] = [("host", ["a", "b", "c"]), ("region", ["", "x", "y"]), ("rack", ["", "", "1"])];
 const FIELDS: [&str; 4] = ["f", "i", "s", "b"];
 
@@ -169,7 +176,8 @@ impl Generator {
     fn round(&mut self, operations: Vec<Operation>, faulty: bool) -> Round {
         let faults = if faulty { self.faults(1) } else { Faults::default() };
         let replay_faults = if faulty && self.random.chance(1, 3) { self.faults(4) } else { Faults::default() };
-        Round { operations, faults, replay_faults, schedule: self.random.next() }
+        let checked = self.random.chance(3, 5);
+        Round { operations, faults, replay_faults, schedule: self.random.next(), checked }
     }
 
     fn faults(&mut self, often: u32) -> Faults {
@@ -223,7 +231,8 @@ impl Generator {
             80..=87 => Operation::Checkpoint,
             88..=93 => Operation::Merge,
             94..=95 => Operation::CreateDatabase { database: self.database() },
-            96..=97 => Operation::CreatePolicy {
+            96 => Operation::CreateShortPolicy { database: self.database() },
+            97 => Operation::CreatePolicy {
                 database: self.database(),
                 policy: POLICY,
                 shard_hours: *self.random.pick(&[1, 24, 168]),
@@ -301,7 +310,10 @@ impl Generator {
     }
 
     fn write(&mut self) -> Operation {
-        let (database, policy) = (self.database(), self.policy());
+        let (database, mut policy) = (self.database(), self.policy());
+        if self.random.chance(1, 30) {
+            policy = SHORT;
+        }
         let count = 1 + self.random.below(6);
         let measurement = self.measurement();
         let points = (0..count)
@@ -382,6 +394,9 @@ impl fmt::Display for Operation {
                 f,
                 "CREATE RETENTION POLICY {policy} ON {database} DURATION INF REPLICATION 1 SHARD DURATION {shard_hours}h"
             ),
+            Self::CreateShortPolicy { database } => {
+                write!(f, "CREATE RETENTION POLICY {SHORT} ON {database} DURATION 1h REPLICATION 1")
+            }
             Self::AlterPolicy { database, policy, shard_hours } => {
                 write!(f, "ALTER RETENTION POLICY {policy} ON {database} SHARD DURATION {shard_hours}h")
             }
@@ -408,7 +423,7 @@ impl fmt::Display for History {
                     write!(f, "  [{name}{faults}]")?;
                 }
             }
-            writeln!(f)?;
+            writeln!(f, "{}", if round.checked { "" } else { "  (not checked)" })?;
             for operation in &round.operations {
                 if let Operation::Write { database, policy, .. } = operation {
                     writeln!(f, "  write to {database} {policy}")?;

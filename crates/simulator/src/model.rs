@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hyperbytedb_domain::Tags;
 
-use crate::history::{Operation, Point};
+use crate::history::{Operation, Point, SHORT};
 
 /// Database, retention policy and measurement.
 pub type Place = (String, String, String);
@@ -143,6 +143,9 @@ impl World {
             }
             Operation::CreatePolicy { database, policy, .. } => {
                 world.databases.get_mut(*database)?.insert((*policy).to_owned());
+            }
+            Operation::CreateShortPolicy { database } => {
+                world.databases.get_mut(*database)?.insert(SHORT.to_owned());
             }
             Operation::AlterPolicy { database, policy, .. } => {
                 self.databases.get(*database)?.get(*policy)?;

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hyperbytedb_application::waiting;
 use hyperbytedb_domain::QueryContext;
@@ -18,6 +19,8 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 const DRIVER: usize = 0;
 /// How often tasks that wait look again although nothing seems to have happened, before it counts as a deadlock.
 const SWEEPS_MAX: u32 = 4;
+/// A task that has the turn so long, and makes no call, waits for what the scheduler does not see.
+const STUCK: Duration = Duration::from_secs(60);
 /// Calls in one round: more than any should take.
 const CALLS_MAX: u64 = 200_000;
 
@@ -257,7 +260,13 @@ impl Scheduler {
     fn wait_for_turn(&self, state: &mut MutexGuard<'_, State>, task: usize) {
         let turn = state.tasks[task].turn.clone();
         while state.current != task && state.ended.is_none() {
-            turn.wait(state);
+            let (calls, current) = (state.calls, state.current);
+            let is_late = turn.wait_for(state, STUCK).timed_out();
+            if is_late && task == DRIVER && (state.calls, state.current) == (calls, current) {
+                // Its threads cannot be ended, so the simulator cannot go on.
+                let name = state.tasks[current].name;
+                panic!("{name} waits for a lock that is held while a call is made");
+            }
         }
         if state.ended.is_some() && task != DRIVER {
             MutexGuard::unlocked(state, || resume_unwind(Box::new(Ended)));
