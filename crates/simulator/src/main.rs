@@ -28,6 +28,9 @@ struct Options {
     /// Runs at the same time.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
+    /// Do not look for a shorter history that fails.
+    #[arg(long)]
+    no_shrink: bool,
     /// Print the calls of the shortest history that fails.
     #[arg(long)]
     calls: bool,
@@ -75,7 +78,11 @@ fn main() -> ExitCode {
         println!("{seeds} seeds in {:.0?}, no finding", started.elapsed());
         return ExitCode::SUCCESS;
     };
-    println!("seed {seed}, after {seeds} seeds: {}\nshrinking …", finding.text);
+    println!("seed {seed}, after {seeds} seeds: round {}: {}", finding.round, finding.text);
+    if options.no_shrink {
+        return ExitCode::FAILURE;
+    }
+    println!("shrinking …");
     let (shortest, finding) = shrink(&generate(seed), finding);
     println!("{shortest}{}", finding.text);
     if options.calls {
