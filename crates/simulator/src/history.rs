@@ -17,6 +17,8 @@ const FIRST_TIME: i64 = 1_578_268_800_000_000_000;
 #[derive(Debug, Clone)]
 pub struct History {
     pub seed: u64,
+    /// Each record of the log is synced, and power can fail; else a process may only be killed.
+    pub power_failures: bool,
     pub rounds: Vec<Round>,
 }
 
@@ -154,7 +156,7 @@ pub fn generate(seed: u64) -> History {
         crashes: *random.pick(&[0, 5, 15]),
         removals: *random.pick(&[0, 10, 25, 40]),
     };
-    let length = 5 + random.below(30);
+    let (length, power_failures) = (5 + random.below(30), random.chance(4, 5));
     let mut generator = Generator { random, style, values: 0 };
     let create = Operation::CreateDatabase { database: DATABASES[0] };
     let mut rounds = vec![generator.round(vec![create], false)];
@@ -162,7 +164,7 @@ pub fn generate(seed: u64) -> History {
         let operations = generator.operations();
         generator.round(operations, true)
     }));
-    History { seed, rounds }
+    History { seed, power_failures, rounds }
 }
 
 struct Generator {

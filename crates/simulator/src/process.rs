@@ -60,10 +60,10 @@ impl Process {
         let flush = Arc::new(FlushService::new(flush_options(), ports.clone())?);
         for _ in 0..FLUSH_WORKERS {
             let flush = flush.clone();
-            scheduler.spawn("flush", false, move || flush.run_flushes(&Stop::default()));
+            scheduler.spawn("flush", None, move || flush.run_flushes(&Stop::default()));
         }
         let removing = flush.clone();
-        scheduler.spawn("removal", false, move || removing.run_removals(&Stop::default()));
+        scheduler.spawn("removal", None, move || removing.run_removals(&Stop::default()));
         let commit_ports = CommitPorts {
             origin: 1,
             wal: ports.wal.clone(),
@@ -73,7 +73,7 @@ impl Process {
             readiness,
         };
         let (committer, worker) = Committer::new(CommitOptions::default(), commit_ports);
-        scheduler.spawn("committer", false, move || while worker.commit_next() {});
+        scheduler.spawn("committer", None, move || while worker.commit_next() {});
         let commands = Arc::new(CommandService::new(committer.clone()));
         let ingestion = Arc::new(IngestionService {
             catalog: ports.catalog.clone(),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use hyperbytedb_domain::ports::WriteError;
 use hyperbytedb_domain::{CancelToken, EngineError};
-use hyperbytedb_memory_ports::{Disk, Random};
+use hyperbytedb_memory_ports::{Disk, Random, WalDisk};
 use parking_lot::Mutex;
 
 use crate::history::{History, Operation, Round, SHORT};
@@ -41,7 +41,7 @@ pub struct Finding {
 
 /// Runs a history to its end, or to the first finding.
 pub fn run(history: &History) -> Result<Summary, Finding> {
-    let mut simulation = Simulation::start(history.seed).map_err(|text| Finding { round: 0, text })?;
+    let mut simulation = Simulation::start(history).map_err(|text| Finding { round: 0, text })?;
     for (number, round) in history.rounds.iter().enumerate() {
         simulation.round(round).map_err(|text| Finding { round: number, text })?;
     }
@@ -56,6 +56,7 @@ struct Simulation {
     process: Arc<Process>,
     worlds: BTreeSet<World>,
     random: Random,
+    power_failures: bool,
     summary: Summary,
 }
 
@@ -74,14 +75,16 @@ struct Running {
 }
 
 impl Simulation {
-    fn start(seed: u64) -> Result<Self, String> {
-        let disk = Disk::default();
+    fn start(history: &History) -> Result<Self, String> {
+        let seed = history.seed;
+        let disk = Disk { wal: Arc::new(WalDisk::new(history.power_failures)), ..Disk::default() };
         let scheduler = Scheduler::new(seed);
         let process = Arc::new(Process::open(&disk, &scheduler).map_err(|error| error.to_string())?);
         process.replay()?;
         let worlds = BTreeSet::from([World::default()]);
         let random = Random::new(seed);
-        Ok(Self { disk, scheduler, process, worlds, random, summary: Summary::default() })
+        let (power_failures, summary) = (history.power_failures, Summary::default());
+        Ok(Self { disk, scheduler, process, worlds, random, power_failures, summary })
     }
 
     fn round(&mut self, round: &Round) -> Result<(), String> {
@@ -132,7 +135,7 @@ impl Simulation {
         }
         self.summary.crashes += 1;
         self.summary.trace = self.summary.trace.wrapping_mul(31).wrapping_add(self.scheduler.trace());
-        if power {
+        if power && self.power_failures {
             self.disk.fail_power(&mut self.random);
         }
         Ok(())
@@ -147,10 +150,10 @@ impl Simulation {
             self.scheduler.begin(seed, faults, true);
             let replayed = Arc::new(Mutex::new(None));
             let (process, answer) = (self.process.clone(), replayed.clone());
-            self.scheduler.spawn("replay", true, move || *answer.lock() = Some(process.replay()));
+            self.scheduler.spawn("replay", Some(CancelToken::default()), move || *answer.lock() = Some(process.replay()));
             if self.random.chance(1, 3) {
                 let process = self.process.clone();
-                self.scheduler.spawn("checkpoint", true, move || drop(process.checkpoint()));
+                self.scheduler.spawn("checkpoint", Some(CancelToken::default()), move || drop(process.checkpoint()));
             }
             self.scheduler.run_clients();
             match (self.scheduler.ended(), replayed.lock().take()) {
@@ -176,7 +179,9 @@ impl Simulation {
         let slot = Arc::new(Mutex::new(Running { carried, read: None }));
         let (process, running, operation) = (self.process.clone(), slot.clone(), operation.clone());
         let name = if let Operation::Write { .. } = operation { WRITER } else { "client" };
-        self.scheduler.spawn(name, true, move || carry(&process, &operation, &running));
+        let cancel = CancelToken::default();
+        let token = cancel.clone();
+        self.scheduler.spawn(name, Some(token), move || carry(&process, &operation, &cancel, &running));
         slot
     }
 
@@ -262,7 +267,7 @@ pub fn retried<T, E>(run: impl Fn() -> Result<T, E>) -> Result<T, E> {
 }
 
 /// Carries out an operation as a client does.
-fn carry(process: &Process, operation: &Operation, running: &Mutex<Running>) {
+fn carry(process: &Process, operation: &Operation, cancel: &CancelToken, running: &Mutex<Running>) {
     let outcome = match operation {
         Operation::Write { database, policy, points } => {
             let lines: Vec<String> = points.iter().map(|point| point.line()).collect();
@@ -278,7 +283,7 @@ fn carry(process: &Process, operation: &Operation, running: &Mutex<Running>) {
         Operation::Read { database, policy, measurement, .. } => {
             let schema = || process.catalog().table(database, policy, measurement).cloned();
             let before = schema();
-            match process.query(database, &operation.to_string(), &CancelToken::default()) {
+            match process.query(database, &operation.to_string(), cancel) {
                 Ok(blocks) => {
                     // A statement groups by the tags that were known when it began.
                     if schema() == before {
@@ -299,7 +304,7 @@ fn carry(process: &Process, operation: &Operation, running: &Mutex<Running>) {
         Operation::Restart => Outcome::Refused,
         statement => {
             let database = statement.database();
-            outcome(process.query(database, &statement.to_string(), &CancelToken::default()).map(drop))
+            outcome(process.query(database, &statement.to_string(), cancel).map(drop))
         }
     };
     running.lock().carried.outcome = outcome;

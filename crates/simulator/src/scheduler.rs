@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hyperbytedb_application::waiting;
-use hyperbytedb_domain::QueryContext;
+use hyperbytedb_domain::{CancelToken, QueryContext};
 use hyperbytedb_memory_ports::{Call, Controller, Random, Verdict};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -29,7 +29,7 @@ const CALLS_MAX: u64 = 200_000;
 pub struct Faults {
     /// Of a thousand calls, so many fail.
     pub errors: u32,
-    /// Of a thousand calls of the engine, so many hang until nothing else can be done.
+    /// Of a thousand calls of the engine, so many hang until nothing else can be done, or until they are cancelled.
     pub stalls: u32,
     pub crash: Option<Crash>,
 }
@@ -64,8 +64,10 @@ enum Status {
 struct Task {
     name: &'static str,
     status: Status,
-    /// A client: the round ends when all have ended.
-    client: bool,
+    /// A client, and what cancels its statement. The round ends when all have ended.
+    client: Option<CancelToken>,
+    /// What cancels the call that hangs.
+    call: Option<CancelToken>,
     /// What it waits for cannot have happened before this much progress.
     seen: u64,
     turn: Arc<Condvar>,
@@ -100,7 +102,8 @@ impl Scheduler {
         let driver = Task {
             name: "driver",
             status: Status::Ready,
-            client: false,
+            client: None,
+            call: None,
             seen: 0,
             turn: Arc::default(),
         };
@@ -133,13 +136,18 @@ impl Scheduler {
         });
     }
 
-    /// Starts a thread of the process.
-    pub fn spawn(self: &Arc<Self>, name: &'static str, client: bool, run: impl FnOnce() + Send + 'static) {
+    /// Starts a thread of the process; a client's with what cancels its statement.
+    pub fn spawn(
+        self: &Arc<Self>,
+        name: &'static str,
+        client: Option<CancelToken>,
+        run: impl FnOnce() + Send + 'static,
+    ) {
         let turn = Arc::new(Condvar::new());
         let id = {
             let mut state = self.state.lock();
-            let seen = 0;
-            state.tasks.push(Task { name, status: Status::Ready, client, seen, turn: turn.clone() });
+            let (status, turn) = (Status::Ready, turn.clone());
+            state.tasks.push(Task { name, status, client, call: None, seen: 0, turn });
             state.tasks.len() - 1
         };
         let scheduler = self.clone();
@@ -289,7 +297,7 @@ impl Scheduler {
         }
     }
 
-    fn decide(&self, task: usize, call: Call) -> Verdict {
+    fn decide(&self, task: usize, call: Call, context: Option<&QueryContext>) -> Verdict {
         let mut state = self.state.lock();
         self.leave_if_ended(&state, task);
         state.calls += 1;
@@ -303,6 +311,7 @@ impl Scheduler {
         if may_yield(call) {
             if is_engine(call) && state.hangs() {
                 state.tasks[task].status = Status::Stalled;
+                state.tasks[task].call = context.map(|context| context.cancel.clone());
                 self.pass_turn(&mut state, task);
                 state.tasks[task].status = Status::Ready;
             } else if state.busy || state.random.chance(1, 8) {
@@ -359,7 +368,7 @@ impl Scheduler {
 
 impl State {
     fn has_clients(&self) -> bool {
-        self.tasks.iter().any(|task| task.client && task.status != Status::Done)
+        self.tasks.iter().any(|task| task.client.is_some() && task.status != Status::Done)
     }
 
     fn is_able(&self, id: usize) -> bool {
@@ -391,9 +400,20 @@ impl State {
         if waiting.iter().any(|&id| self.tasks[id].name == WRITER) {
             return Some("a writer waits for the engine".to_owned());
         }
-        let released = *self.random.pick(&stalled);
-        self.tasks[released].status = Status::Ready;
         self.sweeps = 0;
+        let patient: Vec<&CancelToken> = waiting.iter().filter_map(|&id| self.tasks[id].client.as_ref()).collect();
+        let patient: Vec<&CancelToken> = patient.into_iter().filter(|token| !token.is_cancelled()).collect();
+        if !patient.is_empty() && self.random.chance(1, 4) {
+            self.random.pick(&patient).cancel();
+            self.progress += 1;
+            return None;
+        }
+        let released = *self.random.pick(&stalled);
+        let task = &mut self.tasks[released];
+        task.status = Status::Ready;
+        if let Some(call) = task.call.take().filter(|_| self.random.chance(1, 3)) {
+            call.cancel();
+        }
         None
     }
 
@@ -410,9 +430,9 @@ impl State {
 pub const WRITER: &str = "write";
 
 impl Controller for Scheduler {
-    fn before(&self, call: Call, _: Option<&QueryContext>) -> Verdict {
+    fn before(&self, call: Call, context: Option<&QueryContext>) -> Verdict {
         let task = self.current();
-        let verdict = self.decide(task, call);
+        let verdict = self.decide(task, call, context);
         if PRINT_CALLS.load(Ordering::Relaxed) {
             println!("    {task} {}: {call:?} {verdict:?}", self.state.lock().tasks[task].name);
         }
