@@ -191,19 +191,21 @@ impl World {
         }
     }
 
-    /// Series stay when their last points go with a shard.
     fn drop_shard(&mut self, shard: &Shard) {
-        let holds = |place: &Place| place.0 == shard.database && place.1 == shard.policy;
-        for (_, table) in self.tables.iter_mut().filter(|(place, _)| holds(place)) {
-            let (series, points) = (&mut table.possible_series, &mut table.points);
-            points.retain(|(tags, time), _| {
-                let stays = !(shard.start..shard.end).contains(time);
-                if !stays {
-                    series.insert(tags.clone());
-                }
-                stays
-            });
+        for (_, table) in self.tables.iter_mut().filter(|(place, _)| shard.holds(place)) {
+            table.points.retain(|(_, time), _| !(shard.start..shard.end).contains(time));
             table.forget_fields_if_empty();
+        }
+    }
+
+    /// Series may stay when their last points went with a shard, or while it went. `before`: all worlds there were since.
+    pub fn leave_series_of(&mut self, shard: &Shard, before: &BTreeSet<Self>) {
+        for (place, table) in before.iter().flat_map(|world| &world.tables).filter(|(place, _)| shard.holds(place)) {
+            let inside = table.points.keys().filter(|(_, time)| (shard.start..shard.end).contains(time));
+            let series: BTreeSet<Tags> = inside.map(|(tags, _)| tags.clone()).collect();
+            if let Some(table) = self.tables.get_mut(place) {
+                table.possible_series.extend(series);
+            }
         }
     }
 }
@@ -222,6 +224,12 @@ impl Table {
         if self.points.is_empty() {
             self.possible_fields.append(&mut self.fields);
         }
+    }
+}
+
+impl Shard {
+    fn holds(&self, place: &Place) -> bool {
+        place.0 == self.database && place.1 == self.policy
     }
 }
 

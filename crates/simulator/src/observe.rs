@@ -175,9 +175,31 @@ fn shown_series(process: &Process, place: &Place) -> Result<BTreeSet<Tags>, Stri
     Ok(texts(&blocks).map(tags).collect())
 }
 
+/// How a world differs from what was observed; that of the nearest world says most.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Disagreement {
+    /// Points that differ.
+    points: usize,
+    pub text: String,
+}
+
 impl World {
-    /// Whether this can be what was observed, or the first thing that is wrong.
-    pub fn agrees(&self, observation: &Observation) -> Result<(), String> {
+    /// Whether this can be what was observed.
+    pub fn agrees(&self, observation: &Observation) -> Result<(), Disagreement> {
+        self.compare(observation)
+            .map_err(|text| Disagreement { points: self.points_apart(observation), text })
+    }
+
+    fn points_apart(&self, observation: &Observation) -> usize {
+        let points = |tables: &mut dyn Iterator<Item = (&Place, &Points)>| -> BTreeSet<String> {
+            tables.flat_map(|(place, points)| points.iter().map(move |point| format!("{place:?} {point:?}"))).collect()
+        };
+        let here = points(&mut self.tables.iter().map(|(place, table)| (place, &table.points)));
+        let there = points(&mut observation.tables.iter().map(|(place, table)| (place, &table.points)));
+        here.symmetric_difference(&there).count()
+    }
+
+    fn compare(&self, observation: &Observation) -> Result<(), String> {
         if self.databases != observation.databases {
             return Err(format!("databases are {:?}, not {:?}", observation.databases, self.databases));
         }

@@ -55,6 +55,8 @@ struct Simulation {
     scheduler: Arc<Scheduler>,
     process: Arc<Process>,
     worlds: BTreeSet<World>,
+    /// All worlds that there may have been since the last check.
+    recent: BTreeSet<World>,
     random: Random,
     power_failures: bool,
     summary: Summary,
@@ -84,7 +86,8 @@ impl Simulation {
         let worlds = BTreeSet::from([World::default()]);
         let random = Random::new(seed);
         let (power_failures, summary) = (history.power_failures, Summary::default());
-        Ok(Self { disk, scheduler, process, worlds, random, power_failures, summary })
+        let recent = worlds.clone();
+        Ok(Self { disk, scheduler, process, worlds, recent, random, power_failures, summary })
     }
 
     fn round(&mut self, round: &Round) -> Result<(), String> {
@@ -121,7 +124,13 @@ impl Simulation {
                 check_read(&running.carried.operation, points, &seen)?;
             }
         }
-        self.worlds = after;
+        self.recent.extend(seen);
+        let shards: Vec<&Shard> = carried.iter().filter_map(|carried| carried.shard.as_ref()).collect();
+        let leave_series = |mut world: World| {
+            shards.iter().for_each(|shard| world.leave_series_of(shard, &self.recent));
+            world
+        };
+        self.worlds = after.into_iter().map(leave_series).collect();
         if crashed {
             self.open(round.schedule, round.replay_faults)?;
         }
@@ -198,13 +207,14 @@ impl Simulation {
         for world in worlds {
             match world.agrees(&observation) {
                 Ok(()) => drop(self.worlds.insert(world)),
-                Err(text) => wrong = wrong.or(Some(text)),
+                Err(other) => wrong = wrong.into_iter().chain([other]).min(),
             }
         }
         match wrong {
-            Some(text) if self.worlds.is_empty() => Err(text),
-            _ => Ok(()),
+            Some(wrong) if self.worlds.is_empty() => return Err(wrong.text),
+            _ => self.recent.clone_from(&self.worlds),
         }
+        Ok(())
     }
 
     /// Comes to rest: everything flushed, merged and checkpointed. Nothing may be left over, also after a restart.
