@@ -5,6 +5,7 @@ use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
 /// A call of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Call {
+    WalEncode,
     WalAppend,
     WalRead,
     WalTruncate,

@@ -67,11 +67,13 @@ impl MemoryWal {
 
 impl WalPort for MemoryWal {
     fn encode(&self, entry: &WalEntry) -> Result<EncodedEntry, StorageError> {
-        let encoded = match entry {
-            WalEntry::Write(write) => postcard::to_extend(write, vec![WRITE]),
-            WalEntry::Command(command) => postcard::to_extend(command, vec![COMMAND]),
-        };
-        encoded.map(EncodedEntry).map_err(|error| StorageError::failed("encode", error))
+        storage(&*self.controller, Call::WalEncode, || {
+            let encoded = match entry {
+                WalEntry::Write(write) => postcard::to_extend(write, vec![WRITE]),
+                WalEntry::Command(command) => postcard::to_extend(command, vec![COMMAND]),
+            };
+            encoded.map(EncodedEntry).map_err(|error| StorageError::failed("encode", error))
+        })
     }
 
     fn append(&self, records: Vec<NewRecord>, durable: bool) -> Result<Sequence, StorageError> {

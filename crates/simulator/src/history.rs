@@ -129,6 +129,8 @@ const POLICY: &str = "r1";
 /// Name of the policy whose points are all too old.
 pub const SHORT: &str = "short";
 const TAGS: [(&str, [&str; 3]); 3] = [("host", ["a", "b", "c"]), ("region", ["", "x", "y"]), ("rack", ["", "", "1"])];
+/// Tags that few points have, so that the schema changes now and then.
+const RARE_TAGS: [&str; 5] = ["e0", "e1", "e2", "e3", "e4"];
 const FIELDS: [&str; 4] = ["f", "i", "s", "b"];
 
 /// How a run differs from others.
@@ -305,7 +307,11 @@ impl Generator {
     }
 
     fn condition(&mut self) -> Condition {
-        let (tag, values) = *self.random.pick(&TAGS);
+        let (tag, values) = if self.random.chance(1, 3) {
+            (*self.random.pick(&RARE_TAGS), ["", "1", ""])
+        } else {
+            *self.random.pick(&TAGS)
+        };
         let comparisons =
             [Comparison::Equal, Comparison::NotEqual, Comparison::Matches, Comparison::MatchesNot];
         Condition { tag, comparison: *self.random.pick(&comparisons), value: *self.random.pick(&values) }
@@ -329,7 +335,11 @@ impl Generator {
     }
 
     fn point(&mut self, measurement: &'static str) -> Point {
-        let tags = TAGS.map(|(tag, values)| (tag.to_owned(), (*self.random.pick(&values)).to_owned()));
+        let mut tags =
+            TAGS.map(|(tag, values)| (tag.to_owned(), (*self.random.pick(&values)).to_owned())).to_vec();
+        if self.random.chance(1, 12) {
+            tags.push(((*self.random.pick(&RARE_TAGS)).to_owned(), "1".to_owned()));
+        }
         let mut fields = BTreeMap::new();
         for _ in 0..1 + self.random.below(2) {
             self.values += 1;
@@ -343,7 +353,7 @@ impl Generator {
             };
             fields.insert(field, text);
         }
-        Point { measurement, tags: Tags::new(tags.to_vec()), time: self.time(), fields }
+        Point { measurement, tags: Tags::new(tags), time: self.time(), fields }
     }
 }
 

@@ -447,7 +447,7 @@ impl Controller for Scheduler {
 /// Whether the services hold no lock during such a call, so that another task may go on meanwhile.
 fn may_yield(call: Call) -> bool {
     is_engine(call)
-        || matches!(call, Call::WalRead | Call::WalTruncate | Call::WalSync | Call::NodeSync)
+        || matches!(call, Call::WalEncode | Call::WalRead | Call::WalTruncate | Call::WalSync | Call::NodeSync)
         || matches!(call, Call::RegisterSeries | Call::ReadSeries)
 }
 
