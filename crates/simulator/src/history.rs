@@ -56,8 +56,14 @@ pub enum Operation {
     CreateShortPolicy { database: &'static str },
     AlterPolicy { database: &'static str, policy: &'static str, shard_hours: i64 },
     DropPolicy { database: &'static str, policy: &'static str },
-    /// Reads the points of a measurement.
-    Read { database: &'static str, policy: &'static str, measurement: &'static str, time: Option<(i64, i64)> },
+    /// Reads the points of a measurement, or counts them.
+    Read {
+        database: &'static str,
+        policy: &'static str,
+        measurement: &'static str,
+        time: Option<(i64, i64)>,
+        counts: bool,
+    },
     Seal,
     Checkpoint,
     Merge,
@@ -230,6 +236,7 @@ impl Generator {
                 policy: self.policy(),
                 measurement: self.measurement(),
                 time: self.random.chance(1, 2).then(|| self.range()),
+                counts: self.random.chance(1, 3),
             },
             70..=79 => Operation::Seal,
             80..=87 => Operation::Checkpoint,
@@ -413,13 +420,18 @@ impl fmt::Display for Operation {
                 write!(f, "ALTER RETENTION POLICY {policy} ON {database} SHARD DURATION {shard_hours}h")
             }
             Self::DropPolicy { database, policy } => write!(f, "DROP RETENTION POLICY {policy} ON {database}"),
-            Self::Read { database, policy, measurement, time } => {
+            Self::Read { database, policy, measurement, time, counts } => {
                 let source = if policy.is_empty() {
                     format!("{database}..{measurement}")
                 } else {
                     format!("{database}.{policy}.{measurement}")
                 };
-                write!(f, "SELECT * FROM {source}{} GROUP BY *", where_clause(None, *time))
+                let clause = where_clause(None, *time);
+                if *counts {
+                    write!(f, "SELECT count(*) FROM {source}{clause}")
+                } else {
+                    write!(f, "SELECT * FROM {source}{clause} GROUP BY *")
+                }
             }
             Self::Seal | Self::Checkpoint | Self::Merge | Self::Restart => write!(f, "{self:?}"),
         }

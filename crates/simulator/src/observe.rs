@@ -77,27 +77,37 @@ fn count(
     points: &Points,
     range: Option<(i64, i64)>,
 ) -> Result<(), String> {
-    let mut expected: BTreeMap<String, i64> = BTreeMap::new();
-    for name in points.values().flat_map(BTreeMap::keys) {
-        *expected.entry(name.clone()).or_default() += 1;
-    }
+    let expected = counts(points.values());
     let text = format!("SELECT count(*) FROM {}{}", source(place), where_clause(None, range));
-    let mut counted: BTreeMap<String, i64> = BTreeMap::new();
-    for block in ask(process, &place.0, &text)? {
-        for row in block.rows() {
-            for (column, value) in block.columns.iter().zip(row) {
-                if let (Some(name), &FieldValue::Integer(value)) = (column.strip_prefix("count_"), value)
-                    && value != 0
-                {
-                    counted.insert(name.to_owned(), value);
-                }
-            }
-        }
-    }
+    let counted = counts_of(&ask(process, &place.0, &text)?);
     if counted != expected {
         return Err(format!("{text} on {place:?}: {counted:?}, but there are {expected:?}"));
     }
     Ok(())
+}
+
+/// How many points have each field.
+pub fn counts<'a>(points: impl Iterator<Item = &'a Fields>) -> BTreeMap<String, i64> {
+    let mut counts = BTreeMap::new();
+    for name in points.flat_map(BTreeMap::keys) {
+        *counts.entry(name.clone()).or_default() += 1;
+    }
+    counts
+}
+
+/// The answer of `count(*)`.
+pub fn counts_of(blocks: &[SeriesBlock]) -> BTreeMap<String, i64> {
+    let mut counts = BTreeMap::new();
+    for block in blocks {
+        for (column, value) in block.rows().flat_map(|row| block.columns.iter().zip(row)) {
+            if let (Some(name), &FieldValue::Integer(value)) = (column.strip_prefix("count_"), value)
+                && value != 0
+            {
+                counts.insert(name.to_owned(), value);
+            }
+        }
+    }
+    counts
 }
 
 /// The points of a SELECT that groups by all tags, each once.

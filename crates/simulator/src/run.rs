@@ -1,6 +1,6 @@
 //! Running a history.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::history::{History, Operation, Round, SHORT};
 use crate::model::{Carried, Outcome, Points, Shard, World, carry_out};
-use crate::observe::{observe, points_of};
+use crate::observe::{counts, counts_of, observe, points_of};
 use crate::process::Process;
 use crate::scheduler::{Faults, PRINT_CALLS, Scheduler, WRITER};
 
@@ -75,7 +75,14 @@ type Slot = Arc<Mutex<Running>>;
 
 struct Running {
     carried: Carried,
-    read: Option<Result<Points, String>>,
+    read: Option<Result<Answer, String>>,
+}
+
+/// What a reader got.
+enum Answer {
+    Points(Points),
+    /// By field.
+    Counts(BTreeMap<String, i64>),
 }
 
 impl Simulation {
@@ -122,8 +129,8 @@ impl Simulation {
         for slot in &running {
             let running = slot.lock();
             if let Some(read) = &running.read {
-                let points = read.as_ref().map_err(Clone::clone)?;
-                check_read(&running.carried.operation, points, &seen)?;
+                let answer = read.as_ref().map_err(Clone::clone)?;
+                check_read(&running.carried.operation, answer, &seen)?;
             }
         }
         self.recent.extend(seen);
@@ -294,14 +301,18 @@ fn carry(process: &Process, operation: &Operation, cancel: &CancelToken, running
                 Err(error) => Outcome::Unknown(error.to_string()),
             }
         }
-        Operation::Read { database, policy, measurement, .. } => {
+        Operation::Read { database, policy, measurement, counts, .. } => {
             let schema = || process.catalog().table(database, policy, measurement).cloned();
             let before = schema();
             match process.query(database, &operation.to_string(), cancel) {
                 Ok(blocks) => {
                     // A statement groups by the tags that were known when it began.
                     if schema() == before {
-                        running.lock().read = Some(points_of(&blocks));
+                        running.lock().read = Some(if *counts {
+                            Ok(Answer::Counts(counts_of(&blocks)))
+                        } else {
+                            points_of(&blocks).map(Answer::Points)
+                        });
                     }
                     Outcome::Done
                 }
@@ -347,14 +358,24 @@ fn drop_shard(process: &Process, position: usize, running: &Mutex<Running>) -> O
 
 /// What a reader saw beside other operations: each point as it was in some world on the way, and all that were there in
 /// every one.
-fn check_read(operation: &Operation, points: &Points, seen: &BTreeSet<World>) -> Result<(), String> {
-    let Operation::Read { database, policy, measurement, time } = operation else { return Ok(()) };
+fn check_read(operation: &Operation, answer: &Answer, seen: &BTreeSet<World>) -> Result<(), String> {
+    let Operation::Read { database, policy, measurement, time, .. } = operation else { return Ok(()) };
     let policy = if policy.is_empty() { "autogen" } else { policy };
     let place = ((*database).to_owned(), policy.to_owned(), (*measurement).to_owned());
     let is_asked = |at: i64| time.is_none_or(|(from, to)| (from..=to).contains(&at));
     let nothing = Points::new();
     let possible: Vec<&Points> =
         seen.iter().map(|world| world.tables.get(&place).map_or(&nothing, |table| &table.points)).collect();
+    let points = match answer {
+        Answer::Points(points) => points,
+        Answer::Counts(counted) => {
+            let asked = |points: &&Points| {
+                counts(points.iter().filter(|((_, at), _)| is_asked(*at)).map(|(_, fields)| fields))
+            };
+            return check_counts(counted, &possible.iter().map(asked).collect::<Vec<_>>())
+                .map_err(|text| format!("count of {place:?}: {text}"));
+        }
+    };
     for (key, fields) in points {
         if !possible.iter().any(|world| world.get(key) == Some(fields)) {
             let series = key.0.series_key("");
@@ -369,6 +390,19 @@ fn check_read(operation: &Operation, points: &Points, seen: &BTreeSet<World>) ->
     for key in first.keys().filter(|(_, at)| is_asked(*at)) {
         if possible.iter().all(|world| world.contains_key(key)) && !points.contains_key(key) {
             return Err(format!("read of {place:?}: the point {} {} is missing", key.0.series_key(""), key.1));
+        }
+    }
+    Ok(())
+}
+
+/// Each count is between the least and the greatest that there can have been.
+fn check_counts(counted: &BTreeMap<String, i64>, possible: &[BTreeMap<String, i64>]) -> Result<(), String> {
+    for name in possible.iter().flat_map(BTreeMap::keys).chain(counted.keys()) {
+        let count = |counts: &BTreeMap<String, i64>| counts.get(name).copied().unwrap_or(0);
+        let (least, most) = (possible.iter().map(count).min(), possible.iter().map(count).max());
+        let range = least.unwrap_or(0)..=most.unwrap_or(0);
+        if !range.contains(&count(counted)) {
+            return Err(format!("{} points have {name:?}, but it can only be {range:?}", count(counted)));
         }
     }
     Ok(())

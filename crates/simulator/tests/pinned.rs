@@ -63,7 +63,7 @@ fn drop_measurement() -> Operation {
 }
 
 fn read() -> Operation {
-    Operation::Read { database: "d0", policy: "", measurement: "m0", time: None }
+    Operation::Read { database: "d0", policy: "", measurement: "m0", time: None, counts: false }
 }
 
 /// A delete that was carried out again during a replay took series from the index whose points were just coming back; when
