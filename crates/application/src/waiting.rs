@@ -46,7 +46,11 @@ pub(crate) fn receive<T>(receiver: &Receiver<T>) -> Result<T, RecvError> {
     }
 }
 
-pub(crate) fn send<T>(sender: &Sender<T>, mut value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
+pub(crate) fn send<T>(
+    sender: &Sender<T>,
+    mut value: T,
+    timeout: Duration,
+) -> Result<(), SendTimeoutError<T>> {
     loop {
         match sender.try_send(value) {
             Ok(()) => return Ok(()),

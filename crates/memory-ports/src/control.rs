@@ -77,7 +77,9 @@ pub(crate) fn storage<T>(
 ) -> Result<T, StorageError> {
     let answer = match controller.before(call, None) {
         Verdict::Proceed => run(),
-        Verdict::Fail | Verdict::FailPartly(_) => Err(StorageError::failed("memory", format!("{call:?} fails"))),
+        Verdict::Fail | Verdict::FailPartly(_) => {
+            Err(StorageError::failed("memory", format!("{call:?} fails")))
+        }
     };
     controller.after(call);
     answer

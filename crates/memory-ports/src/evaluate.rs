@@ -92,7 +92,9 @@ fn matches(predicate: &Predicate, row: &StoredRow) -> bool {
             }
         }
         Predicate::Regex { operand: text, pattern, negated } => match operand(text, row) {
-            FieldValue::String(text) => regex::Regex::new(pattern).expect("a pattern that was checked").is_match(&text) != *negated,
+            FieldValue::String(text) => {
+                regex::Regex::new(pattern).expect("a pattern that was checked").is_match(&text) != *negated
+            }
             _ => false,
         },
     }
@@ -128,9 +130,7 @@ fn row_scan(mut rows: Vec<&StoredRow>, output: &RowScan, table: &Table) -> Optio
     if output.sort_bound.is_some_and(|bound| bound.rows > 0 && rows.len() as u64 > bound.rows) {
         return None;
     }
-    let group = |row: &StoredRow| -> Vec<Arc<str>> {
-        output.group_by.iter().map(|t| row.tag(*t)).collect()
-    };
+    let group = |row: &StoredRow| -> Vec<Arc<str>> { output.group_by.iter().map(|t| row.tag(*t)).collect() };
     let mut names: Vec<TagId> = (0..table.tags.len() as u32).map(TagId).collect();
     names.sort_by_key(|id| &table.tags[id.0 as usize]);
     let others = |row: &StoredRow| -> Vec<Arc<str>> { names.iter().map(|&id| row.tag(id)).collect() };
@@ -212,7 +212,8 @@ fn reduce(aggregate: &Aggregate, rows: &[&StoredRow], table: &Table) -> (FieldVa
     if points.is_empty() {
         return (FieldValue::Null, FieldValue::Null);
     }
-    let by_value = |a: &(i64, FieldValue), b: &(i64, FieldValue)| compare(&a.1, &b.1).expect("values of one type");
+    let by_value =
+        |a: &(i64, FieldValue), b: &(i64, FieldValue)| compare(&a.1, &b.1).expect("values of one type");
     let chosen = |point: &(i64, FieldValue)| (point.1.clone(), FieldValue::Integer(point.0));
     let field_type = table.fields[aggregate.field.0 as usize].field_type;
     let numbers: Vec<f64> = points.iter().filter_map(|(_, v)| number(v)).collect();
@@ -294,5 +295,6 @@ fn batch(types: &[FieldType], rows: &[Vec<FieldValue>]) -> RecordBatch {
         };
         (format!("c{i}"), array)
     });
-    RecordBatch::try_from_iter_with_nullable(columns.map(|(n, a)| (n, a, true))).expect("columns of one length")
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(n, a)| (n, a, true)))
+        .expect("columns of one length")
 }

@@ -92,7 +92,8 @@ impl MemoryLocalState {
 impl LocalStatePort for MemoryLocalState {
     fn dirty_partitions(&self) -> Result<Vec<DirtyPartition>, StorageError> {
         let node = self.disk.0.lock();
-        let partition = |(&(table, _), &shard): (&(TableId, u64), &ShardGroup)| DirtyPartition { table, shard };
+        let partition =
+            |(&(table, _), &shard): (&(TableId, u64), &ShardGroup)| DirtyPartition { table, shard };
         Ok(node.now().dirty.iter().map(partition).collect())
     }
 

@@ -93,7 +93,11 @@ impl WalPort for MemoryWal {
         })
     }
 
-    fn read_from(&self, from: Sequence, max_bytes: usize) -> Result<Vec<(Sequence, WalRecord)>, StorageError> {
+    fn read_from(
+        &self,
+        from: Sequence,
+        max_bytes: usize,
+    ) -> Result<Vec<(Sequence, WalRecord)>, StorageError> {
         storage(&*self.controller, Call::WalRead, || {
             let log = self.disk.log.lock();
             let mut bytes = 0;

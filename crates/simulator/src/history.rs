@@ -37,7 +37,11 @@ pub struct Round {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
-    Write { database: &'static str, policy: &'static str, points: Vec<Point> },
+    Write {
+        database: &'static str,
+        policy: &'static str,
+        points: Vec<Point>,
+    },
     /// DELETE; without a measurement of all.
     Delete {
         database: &'static str,
@@ -45,17 +49,43 @@ pub enum Operation {
         condition: Option<Condition>,
         time: Option<(i64, i64)>,
     },
-    DropSeries { database: &'static str, measurement: Option<&'static str>, condition: Option<Condition> },
-    DropMeasurement { database: &'static str, measurement: &'static str },
+    DropSeries {
+        database: &'static str,
+        measurement: Option<&'static str>,
+        condition: Option<Condition>,
+    },
+    DropMeasurement {
+        database: &'static str,
+        measurement: &'static str,
+    },
     /// The one at this position among those that exist, modulo their number.
-    DropShard { position: usize },
-    CreateDatabase { database: &'static str },
-    DropDatabase { database: &'static str },
-    CreatePolicy { database: &'static str, policy: &'static str, shard_hours: i64 },
+    DropShard {
+        position: usize,
+    },
+    CreateDatabase {
+        database: &'static str,
+    },
+    DropDatabase {
+        database: &'static str,
+    },
+    CreatePolicy {
+        database: &'static str,
+        policy: &'static str,
+        shard_hours: i64,
+    },
     /// The policy [`SHORT`], beyond which all points are.
-    CreateShortPolicy { database: &'static str },
-    AlterPolicy { database: &'static str, policy: &'static str, shard_hours: i64 },
-    DropPolicy { database: &'static str, policy: &'static str },
+    CreateShortPolicy {
+        database: &'static str,
+    },
+    AlterPolicy {
+        database: &'static str,
+        policy: &'static str,
+        shard_hours: i64,
+    },
+    DropPolicy {
+        database: &'static str,
+        policy: &'static str,
+    },
     /// Reads the points of a measurement, or counts them.
     Read {
         database: &'static str,
@@ -134,7 +164,8 @@ const MEASUREMENTS: [&str; 3] = ["m0", "m1", "m2"];
 const POLICY: &str = "r1";
 /// Name of the policy whose points are all too old.
 pub const SHORT: &str = "short";
-const TAGS: [(&str, [&str; 3]); 3] = [("host", ["a", "b", "c"]), ("region", ["", "x", "y"]), ("rack", ["", "", "1"])];
+const TAGS: [(&str, [&str; 3]); 3] =
+    [("host", ["a", "b", "c"]), ("region", ["", "x", "y"]), ("rack", ["", "", "1"])];
 /// Tags that few points have, so that the schema changes now and then.
 const RARE_TAGS: [&str; 5] = ["e0", "e1", "e2", "e3", "e4"];
 const FIELDS: [&str; 4] = ["f", "i", "s", "b"];
@@ -185,7 +216,8 @@ struct Generator {
 impl Generator {
     fn round(&mut self, operations: Vec<Operation>, faulty: bool) -> Round {
         let faults = if faulty { self.faults(1) } else { Faults::default() };
-        let replay_faults = if faulty && self.random.chance(1, 3) { self.faults(4) } else { Faults::default() };
+        let replay_faults =
+            if faulty && self.random.chance(1, 3) { self.faults(4) } else { Faults::default() };
         let checked = self.random.chance(3, 5);
         Round { operations, faults, replay_faults, schedule: self.random.next(), checked }
     }
@@ -419,7 +451,9 @@ impl fmt::Display for Operation {
             Self::AlterPolicy { database, policy, shard_hours } => {
                 write!(f, "ALTER RETENTION POLICY {policy} ON {database} SHARD DURATION {shard_hours}h")
             }
-            Self::DropPolicy { database, policy } => write!(f, "DROP RETENTION POLICY {policy} ON {database}"),
+            Self::DropPolicy { database, policy } => {
+                write!(f, "DROP RETENTION POLICY {policy} ON {database}")
+            }
             Self::Read { database, policy, measurement, time, counts } => {
                 let source = if policy.is_empty() {
                     format!("{database}..{measurement}")

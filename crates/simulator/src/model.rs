@@ -121,8 +121,9 @@ impl World {
             }
             Operation::DropSeries { database, measurement, condition } => {
                 self.databases.get(*database)?;
-                let is_deleted =
-                    |(tags, _): &(Tags, i64)| condition.as_ref().is_none_or(|condition| condition.holds(tags));
+                let is_deleted = |(tags, _): &(Tags, i64)| {
+                    condition.as_ref().is_none_or(|condition| condition.holds(tags))
+                };
                 world.remove(|place| is_in(place, database, *measurement), is_deleted);
             }
             Operation::DropMeasurement { database, measurement } => {
@@ -200,7 +201,9 @@ impl World {
 
     /// Series may stay when their last points went with a shard, or while it went. `before`: all worlds there were since.
     pub fn leave_series_of(&mut self, shard: &Shard, before: &BTreeSet<Self>) {
-        for (place, table) in before.iter().flat_map(|world| &world.tables).filter(|(place, _)| shard.holds(place)) {
+        for (place, table) in
+            before.iter().flat_map(|world| &world.tables).filter(|(place, _)| shard.holds(place))
+        {
             let inside = table.points.keys().filter(|(_, time)| (shard.start..shard.end).contains(time));
             let series: BTreeSet<Tags> = inside.map(|(tags, _)| tags.clone()).collect();
             if let Some(table) = self.tables.get_mut(place) {

@@ -71,12 +71,7 @@ fn observe_table(process: &Process, place: &Place, random: &mut Random) -> Resul
 }
 
 /// Counts must be those of the points.
-fn count(
-    process: &Process,
-    place: &Place,
-    points: &Points,
-    range: Option<(i64, i64)>,
-) -> Result<(), String> {
+fn count(process: &Process, place: &Place, points: &Points, range: Option<(i64, i64)>) -> Result<(), String> {
     let expected = counts(points.values());
     let text = format!("SELECT count(*) FROM {}{}", source(place), where_clause(None, range));
     let counted = counts_of(&ask(process, &place.0, &text)?);
@@ -202,7 +197,9 @@ impl World {
 
     fn points_apart(&self, observation: &Observation) -> usize {
         let points = |tables: &mut dyn Iterator<Item = (&Place, &Points)>| -> BTreeSet<String> {
-            tables.flat_map(|(place, points)| points.iter().map(move |point| format!("{place:?} {point:?}"))).collect()
+            tables
+                .flat_map(|(place, points)| points.iter().map(move |point| format!("{place:?} {point:?}")))
+                .collect()
         };
         let here = points(&mut self.tables.iter().map(|(place, table)| (place, &table.points)));
         let there = points(&mut observation.tables.iter().map(|(place, table)| (place, &table.points)));

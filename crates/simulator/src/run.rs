@@ -168,10 +168,13 @@ impl Simulation {
             self.scheduler.begin(seed, faults, true);
             let replayed = Arc::new(Mutex::new(None));
             let (process, answer) = (self.process.clone(), replayed.clone());
-            self.scheduler.spawn("replay", Some(CancelToken::default()), move || *answer.lock() = Some(process.replay()));
+            self.scheduler.spawn("replay", Some(CancelToken::default()), move || {
+                *answer.lock() = Some(process.replay())
+            });
             if self.random.chance(1, 3) {
                 let process = self.process.clone();
-                self.scheduler.spawn("checkpoint", Some(CancelToken::default()), move || drop(process.checkpoint()));
+                self.scheduler
+                    .spawn("checkpoint", Some(CancelToken::default()), move || drop(process.checkpoint()));
             }
             self.scheduler.run_clients();
             match (self.scheduler.ended(), replayed.lock().take()) {
@@ -389,7 +392,11 @@ fn check_read(operation: &Operation, answer: &Answer, seen: &BTreeSet<World>) ->
     let Some(first) = possible.first() else { return Ok(()) };
     for key in first.keys().filter(|(_, at)| is_asked(*at)) {
         if possible.iter().all(|world| world.contains_key(key)) && !points.contains_key(key) {
-            return Err(format!("read of {place:?}: the point {} {} is missing", key.0.series_key(""), key.1));
+            return Err(format!(
+                "read of {place:?}: the point {} {} is missing",
+                key.0.series_key(""),
+                key.1
+            ));
         }
     }
     Ok(())

@@ -401,7 +401,8 @@ impl State {
             return Some("a writer waits for the engine".to_owned());
         }
         self.sweeps = 0;
-        let patient: Vec<&CancelToken> = waiting.iter().filter_map(|&id| self.tasks[id].client.as_ref()).collect();
+        let patient: Vec<&CancelToken> =
+            waiting.iter().filter_map(|&id| self.tasks[id].client.as_ref()).collect();
         let patient: Vec<&CancelToken> = patient.into_iter().filter(|token| !token.is_cancelled()).collect();
         if !patient.is_empty() && self.random.chance(1, 4) {
             self.random.pick(&patient).cancel();
@@ -447,7 +448,10 @@ impl Controller for Scheduler {
 /// Whether the services hold no lock during such a call, so that another task may go on meanwhile.
 fn may_yield(call: Call) -> bool {
     is_engine(call)
-        || matches!(call, Call::WalEncode | Call::WalRead | Call::WalTruncate | Call::WalSync | Call::NodeSync)
+        || matches!(
+            call,
+            Call::WalEncode | Call::WalRead | Call::WalTruncate | Call::WalSync | Call::NodeSync
+        )
         || matches!(call, Call::RegisterSeries | Call::ReadSeries)
 }
 

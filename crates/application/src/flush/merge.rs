@@ -62,3 +62,50 @@ impl FlushService {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hyperbytedb_domain::catalog::ShardGroup;
+    use hyperbytedb_domain::{QueryContext, TimeRange};
+    use hyperbytedb_memory_ports::{Call, Controller, Disk, MemoryPorts, Undisturbed, Verdict};
+
+    use super::*;
+    use crate::flush::{FlushOptions, FlushPorts};
+
+    struct NoSync;
+
+    impl Controller for NoSync {
+        fn before(&self, call: Call, _: Option<&QueryContext>) -> Verdict {
+            if call == Call::EngineSync { Verdict::Fail } else { Verdict::Proceed }
+        }
+
+        fn after(&self, _: Call) {}
+    }
+
+    /// Whether a partition is still dirty after a pass, and how many merges failed in it.
+    fn pass(controller: Arc<dyn Controller>) -> (bool, usize) {
+        let memory = MemoryPorts::open(&Disk::default(), controller);
+        let ports = FlushPorts {
+            sink: memory.engine.clone(),
+            engine: memory.engine,
+            catalog: memory.catalog,
+            local_state: memory.local_state,
+            series: memory.series,
+            wal: memory.wal,
+        };
+        let options = FlushOptions { merge_quiet: Duration::ZERO, ..FlushOptions::default() };
+        let flush = FlushService::new(options, ports).unwrap();
+        let shard = ShardGroup { id: 1, start: 0, end: 10 };
+        drop(flush.dirty.mark(TableId(1), &[shard]).unwrap());
+        let failed = flush.merge_settled(|_| true).len();
+        (flush.dirty.touches(TableId(1), TimeRange::ALL), failed)
+    }
+
+    #[test]
+    fn a_mark_goes_only_when_the_merge_will_survive() {
+        assert_eq!(pass(Arc::new(Undisturbed)), (false, 0));
+        assert_eq!(pass(Arc::new(NoSync)), (true, 1));
+    }
+}

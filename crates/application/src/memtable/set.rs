@@ -34,7 +34,11 @@ impl MemtableSet {
         if let Some(queue) = self.queue(table) {
             return queue;
         }
-        self.tables.write().entry(table).or_insert_with(|| Arc::new(TableQueue::new(table, self.retry_pause))).clone()
+        self.tables
+            .write()
+            .entry(table)
+            .or_insert_with(|| Arc::new(TableQueue::new(table, self.retry_pause)))
+            .clone()
     }
 
     /// Appends a batch. Returns the queue if its memtable was sealed because it is full.

@@ -7,8 +7,8 @@ use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
 use hyperbytedb_domain::scan::{RowSelection, Scan};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
-use hyperbytedb_memory_ports::evaluate::evaluate;
 pub use hyperbytedb_memory_ports::evaluate::StoredRow;
+use hyperbytedb_memory_ports::evaluate::evaluate;
 
 #[derive(Debug, Default)]
 pub struct MemoryEngine {

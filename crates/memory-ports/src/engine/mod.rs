@@ -52,10 +52,18 @@ struct Part {
 /// A change of the files, which a power failure keeps or loses on its own.
 #[derive(Debug, Clone)]
 enum Change {
-    EnsureTable { table: TableId, tags: usize, fields: usize },
+    EnsureTable {
+        table: TableId,
+        tags: usize,
+        fields: usize,
+    },
     DropTable(TableId),
     /// Parts go, and another one may come in their place.
-    Replace { table: TableId, gone: BTreeSet<u64>, part: Option<Arc<Part>> },
+    Replace {
+        table: TableId,
+        gone: BTreeSet<u64>,
+        part: Option<Arc<Part>>,
+    },
 }
 
 impl Store {

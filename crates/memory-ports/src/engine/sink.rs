@@ -172,7 +172,8 @@ fn rows_by_shard(table: &Table, batch: &RecordBatch) -> Result<BTreeMap<u64, Vec
     let mut rows: BTreeMap<u64, Vec<StoredRow>> = BTreeMap::new();
     for row in 0..batch.num_rows() {
         let tag = |tag| batch.column_by_name(&tag_column(TagId(tag))).map(|column| text(column, row));
-        let field = |field| batch.column_by_name(&field_column(FieldId(field))).map(|column| value(column, row));
+        let field =
+            |field| batch.column_by_name(&field_column(FieldId(field))).map(|column| value(column, row));
         rows.entry(shards.value(row)).or_default().push(StoredRow {
             time: times.value(row),
             series: SeriesId(series.value(row)),
