@@ -9,7 +9,7 @@ impl Random {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -19,12 +19,12 @@ impl Random {
 
     /// A number below `bound`; 0 when that is 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % (bound.max(1) as u64)) as usize
+        (self.number() % (bound.max(1) as u64)) as usize
     }
 
     /// True `times` out of `of` times.
     pub fn chance(&mut self, times: u32, of: u32) -> bool {
-        self.next() % u64::from(of.max(1)) < u64::from(times)
+        self.number() % u64::from(of.max(1)) < u64::from(times)
     }
 
     /// One of the items, which must be some.

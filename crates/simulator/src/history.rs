@@ -196,7 +196,7 @@ pub fn generate(seed: u64) -> History {
         removals: *random.pick(&[0, 10, 25, 40]),
     };
     let (length, power_failures) = (5 + random.below(30), random.chance(4, 5));
-    let mut generator = Generator { random, style, values: 0 };
+    let mut generator = Generator { random, style, values: 0, focus: None };
     let create = Operation::CreateDatabase { database: DATABASES[0] };
     let mut rounds = vec![generator.round(vec![create], false)];
     rounds.extend((0..length).map(|_| {
@@ -211,6 +211,16 @@ struct Generator {
     style: Style,
     /// Each value is written once.
     values: u64,
+    /// What the operations of this round have in common.
+    focus: Option<Focus>,
+}
+
+/// One measurement, and a tag that few points have.
+#[derive(Debug, Clone, Copy)]
+struct Focus {
+    database: &'static str,
+    measurement: &'static str,
+    tag: &'static str,
 }
 
 impl Generator {
@@ -219,7 +229,7 @@ impl Generator {
         let replay_faults =
             if faulty && self.random.chance(1, 3) { self.faults(4) } else { Faults::default() };
         let checked = self.random.chance(3, 5);
-        Round { operations, faults, replay_faults, schedule: self.random.next(), checked }
+        Round { operations, faults, replay_faults, schedule: self.random.number(), checked }
     }
 
     fn faults(&mut self, often: u32) -> Faults {
@@ -241,6 +251,13 @@ impl Generator {
         if self.random.chance(1, 20) {
             return vec![Operation::Restart];
         }
+        self.focus = None;
+        let focus = Focus {
+            database: self.database(),
+            measurement: self.measurement(),
+            tag: self.random.pick::<&str>(&RARE_TAGS),
+        };
+        self.focus = self.random.chance(1, 3).then_some(focus);
         let count = *self.random.pick(&[1, 1, 2, 2, 3, 4]);
         let mut operations: Vec<Operation> = Vec::new();
         let mut changes = 0;
@@ -282,7 +299,7 @@ impl Generator {
             },
             _ => Operation::AlterPolicy {
                 database: self.database(),
-                policy: *self.random.pick(&["autogen", POLICY]),
+                policy: self.random.pick::<&str>(&["autogen", POLICY]),
                 shard_hours: *self.random.pick(&[1, 24, 168]),
             },
         }
@@ -318,11 +335,12 @@ impl Generator {
     }
 
     fn database(&mut self) -> &'static str {
-        DATABASES[self.random.below(self.style.databases)]
+        self.focus.map_or_else(|| DATABASES[self.random.below(self.style.databases)], |focus| focus.database)
     }
 
     fn measurement(&mut self) -> &'static str {
-        MEASUREMENTS[self.random.below(self.style.measurements)]
+        self.focus
+            .map_or_else(|| MEASUREMENTS[self.random.below(self.style.measurements)], |focus| focus.measurement)
     }
 
     /// Empty: the default one.
@@ -347,13 +365,17 @@ impl Generator {
 
     fn condition(&mut self) -> Condition {
         let (tag, values) = if self.random.chance(1, 3) {
-            (*self.random.pick(&RARE_TAGS), ["", "1", ""])
+            (self.rare_tag(), ["", "1", ""])
         } else {
             *self.random.pick(&TAGS)
         };
         let comparisons =
             [Comparison::Equal, Comparison::NotEqual, Comparison::Matches, Comparison::MatchesNot];
-        Condition { tag, comparison: *self.random.pick(&comparisons), value: *self.random.pick(&values) }
+        Condition { tag, comparison: *self.random.pick(&comparisons), value: self.random.pick::<&str>(&values) }
+    }
+
+    fn rare_tag(&mut self) -> &'static str {
+        self.focus.map_or_else(|| *self.random.pick(&RARE_TAGS), |focus| focus.tag)
     }
 
     fn write(&mut self) -> Operation {
@@ -376,8 +398,8 @@ impl Generator {
     fn point(&mut self, measurement: &'static str) -> Point {
         let mut tags =
             TAGS.map(|(tag, values)| (tag.to_owned(), (*self.random.pick(&values)).to_owned())).to_vec();
-        if self.random.chance(1, 12) {
-            tags.push(((*self.random.pick(&RARE_TAGS)).to_owned(), "1".to_owned()));
+        if self.random.chance(if self.focus.is_some() { 4 } else { 1 }, 12) {
+            tags.push((self.rare_tag().to_owned(), "1".to_owned()));
         }
         let mut fields = BTreeMap::new();
         for _ in 0..1 + self.random.below(2) {
@@ -388,7 +410,7 @@ impl Generator {
                 "f" => format!("{value}.5"),
                 "i" => format!("{value}i"),
                 "s" => format!("\"v{value}\""),
-                _ => (value % 2 == 0).to_string(),
+                _ => value.is_multiple_of(2).to_string(),
             };
             fields.insert(field, text);
         }

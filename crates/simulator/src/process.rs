@@ -158,7 +158,7 @@ impl Process {
 
     /// Merges the partitions that hold duplicates.
     pub fn merge(&self) -> Result<(), EngineError> {
-        self.flush.merge_settled(|_| true).into_iter().map(|(_, error)| Err(error)).collect()
+        self.flush.merge_settled(|_| true).into_iter().try_for_each(|(_, error)| Err(error))
     }
 
     /// An orderly stop, but for the end of the threads.

@@ -208,7 +208,7 @@ impl Simulation {
 
     /// Reads everything, and keeps the worlds that agree.
     fn check(&mut self) -> Result<(), String> {
-        self.scheduler.begin(self.random.next(), Faults::default(), false);
+        self.scheduler.begin(self.random.number(), Faults::default(), false);
         let observation = observe(&self.process, &mut self.random);
         if let Some(Some(reason)) = self.scheduler.ended() {
             return Err(reason);
@@ -240,7 +240,7 @@ impl Simulation {
             }
             self.check_left_overs(undisturbed)?;
             self.end(true)?;
-            self.open(self.random.clone().next(), Faults::default())?;
+            self.open(self.random.clone().number(), Faults::default())?;
             self.check()?;
             self.check_left_overs(true)?;
         }

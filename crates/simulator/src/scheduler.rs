@@ -71,6 +71,8 @@ struct Task {
     /// What it waits for cannot have happened before this much progress.
     seen: u64,
     turn: Arc<Condvar>,
+    /// It seldom goes on while others can.
+    slow: bool,
 }
 
 struct State {
@@ -106,6 +108,7 @@ impl Scheduler {
             call: None,
             seen: 0,
             turn: Arc::default(),
+            slow: false,
         };
         let scheduler = Arc::new(Self {
             state: Mutex::new(State {
@@ -146,8 +149,8 @@ impl Scheduler {
         let turn = Arc::new(Condvar::new());
         let id = {
             let mut state = self.state.lock();
-            let (status, turn) = (Status::Ready, turn.clone());
-            state.tasks.push(Task { name, status, client, call: None, seen: 0, turn });
+            let (status, turn, slow) = (Status::Ready, turn.clone(), state.random.chance(1, 4));
+            state.tasks.push(Task { name, status, client, call: None, seen: 0, turn, slow });
             state.tasks.len() - 1
         };
         let scheduler = self.clone();
@@ -286,7 +289,9 @@ impl Scheduler {
         loop {
             let able: Vec<usize> = (0..state.tasks.len()).filter(|&id| state.is_able(id)).collect();
             if !able.is_empty() {
-                let next = *state.random.pick(&able);
+                let quick: Vec<usize> = able.iter().copied().filter(|&id| !state.tasks[id].slow).collect();
+                let only_quick = !quick.is_empty() && state.random.chance(15, 16);
+                let next = *state.random.pick(if only_quick { &quick } else { &able });
                 state.trace = state.trace.wrapping_mul(31).wrapping_add(next as u64 + 1);
                 return next;
             }
@@ -329,7 +334,7 @@ impl Scheduler {
             return if state.random.chance(1, 2) {
                 Verdict::Proceed
             } else {
-                Verdict::FailPartly(state.random.next())
+                Verdict::FailPartly(state.random.number())
             };
         }
         if !state.fails() {
@@ -337,7 +342,7 @@ impl Scheduler {
         } else if state.random.chance(1, 2) {
             Verdict::Fail
         } else {
-            Verdict::FailPartly(state.random.next())
+            Verdict::FailPartly(state.random.number())
         }
     }
 

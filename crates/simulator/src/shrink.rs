@@ -95,7 +95,7 @@ impl Shrinking {
                 return true;
             }
             let mut random = Random::new(attempt);
-            candidate.rounds.iter_mut().for_each(|round| round.schedule ^= random.next());
+            candidate.rounds.iter_mut().for_each(|round| round.schedule ^= random.number());
         }
         false
     }

@@ -23,7 +23,7 @@ fn holds(rounds: Vec<(Vec<Operation>, Option<Crash>)>) {
             operations,
             faults: Faults { crash, ..Faults::default() },
             replay_faults: Faults::default(),
-            schedule: random.next(),
+            schedule: random.number(),
             checked: true,
         });
         let history = History { seed, power_failures: true, rounds: rounds.collect() };

@@ -88,7 +88,7 @@ impl PointsSinkPort for MemoryEngine {
                 let left: Vec<StoredRow> =
                     stored.rows.iter().filter(|row| !selects(rows, row)).cloned().collect();
                 if left.len() < stored.rows.len() {
-                    store.replace(table.id, stored.shard, &[stored.clone()], left);
+                    store.replace(table.id, stored.shard, std::slice::from_ref(&stored), left);
                 }
             }
             Ok(())
