@@ -215,12 +215,13 @@ struct Generator {
     focus: Option<Focus>,
 }
 
-/// One measurement, and a tag that few points have.
+/// One measurement and week, and a tag that few points have.
 #[derive(Debug, Clone, Copy)]
 struct Focus {
     database: &'static str,
     measurement: &'static str,
     tag: &'static str,
+    week: usize,
 }
 
 impl Generator {
@@ -256,9 +257,11 @@ impl Generator {
             database: self.database(),
             measurement: self.measurement(),
             tag: self.random.pick::<&str>(&RARE_TAGS),
+            week: self.random.below(self.style.weeks),
         };
         self.focus = self.random.chance(1, 3).then_some(focus);
-        let count = *self.random.pick(&[1, 1, 2, 2, 3, 4]);
+        let counts = if self.focus.is_some() { [2, 3, 3, 4, 4, 4] } else { [1, 1, 1, 2, 2, 3] };
+        let count = *self.random.pick(&counts);
         let mut operations: Vec<Operation> = Vec::new();
         let mut changes = 0;
         while operations.len() < count {
@@ -279,17 +282,17 @@ impl Generator {
             return self.removal();
         }
         match self.random.below(100) {
-            0..=54 => self.write(),
-            55..=69 => Operation::Read {
+            0..=47 => self.write(),
+            48..=64 => Operation::Read {
                 database: self.database(),
                 policy: self.policy(),
                 measurement: self.measurement(),
                 time: self.random.chance(1, 2).then(|| self.range()),
                 counts: self.random.chance(1, 3),
             },
-            70..=79 => Operation::Seal,
-            80..=87 => Operation::Checkpoint,
-            88..=93 => Operation::Merge,
+            65..=76 => Operation::Seal,
+            77..=83 => Operation::Checkpoint,
+            84..=93 => Operation::Merge,
             94..=95 => Operation::CreateDatabase { database: self.database() },
             96 => Operation::CreateShortPolicy { database: self.database() },
             97 => Operation::CreatePolicy {
@@ -349,7 +352,7 @@ impl Generator {
     }
 
     fn time(&mut self) -> i64 {
-        let week = self.random.below(self.style.weeks) as i64;
+        let week = self.focus.map_or_else(|| self.random.below(self.style.weeks), |focus| focus.week) as i64;
         FIRST_TIME + week * 7 * DAY + self.random.pick(&[0, 1, HOUR, 25 * HOUR, 6 * DAY])
     }
 
