@@ -160,7 +160,7 @@ impl Operation {
 }
 
 const DATABASES: [&str; 2] = ["d0", "d1"];
-const MEASUREMENTS: [&str; 3] = ["m0", "m1", "m2"];
+pub const MEASUREMENTS: [&str; 3] = ["m0", "m1", "m2"];
 const POLICY: &str = "r1";
 /// Name of the policy whose points are all too old.
 pub const SHORT: &str = "short";
@@ -342,8 +342,10 @@ impl Generator {
     }
 
     fn measurement(&mut self) -> &'static str {
-        self.focus
-            .map_or_else(|| MEASUREMENTS[self.random.below(self.style.measurements)], |focus| focus.measurement)
+        self.focus.map_or_else(
+            || MEASUREMENTS[self.random.below(self.style.measurements)],
+            |focus| focus.measurement,
+        )
     }
 
     /// Empty: the default one.
@@ -374,7 +376,11 @@ impl Generator {
         };
         let comparisons =
             [Comparison::Equal, Comparison::NotEqual, Comparison::Matches, Comparison::MatchesNot];
-        Condition { tag, comparison: *self.random.pick(&comparisons), value: self.random.pick::<&str>(&values) }
+        Condition {
+            tag,
+            comparison: *self.random.pick(&comparisons),
+            value: self.random.pick::<&str>(&values),
+        }
     }
 
     fn rare_tag(&mut self) -> &'static str {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hyperbytedb_domain::Tags;
 
-use crate::history::{Operation, Point, SHORT};
+use crate::history::{MEASUREMENTS, Operation, Point, SHORT};
 
 /// Database, retention policy and measurement.
 pub type Place = (String, String, String);
@@ -17,7 +17,7 @@ pub type Fields = BTreeMap<String, String>;
 pub type Points = BTreeMap<(Tags, i64), Fields>;
 
 const DEFAULT_POLICY: &str = "autogen";
-/// Worlds that are followed at most: past it those that came last are left out, and a finding may be a false one.
+/// Worlds that are followed from one to the next at most: past it a finding may be a false one.
 const WORLDS_MAX: usize = 4096;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,35 +68,48 @@ pub struct Shard {
 
 /// The worlds after these operations, which overlapped, and all that a reader may have seen on the way.
 pub fn carry_out(worlds: &BTreeSet<World>, carried: &[Carried]) -> (BTreeSet<World>, BTreeSet<World>) {
-    let changes: Vec<&Carried> = carried
+    let changes: Vec<Carried> = carried
         .iter()
         .filter(|carried| carried.operation.changes() && carried.outcome != Outcome::Refused)
+        .flat_map(Carried::by_measurement)
         .collect();
     let (mut after, mut seen) = (BTreeSet::new(), BTreeSet::new());
-    for world in worlds {
-        step(world.clone(), &changes, &mut after, &mut seen);
+    // By the set of changes that have happened, one bit each.
+    let mut reached = vec![BTreeSet::new(); 1 << changes.len()];
+    reached[0].clone_from(worlds);
+    for happened in 0..reached.len() {
+        let here = std::mem::take(&mut reached[happened]);
+        for (number, change) in changes.iter().enumerate().filter(|(number, _)| happened >> number & 1 == 0) {
+            let next = &mut reached[happened | 1 << number];
+            for world in here.iter().take(WORLDS_MAX) {
+                next.extend(world.after(change));
+                if let Outcome::Unknown(_) = change.outcome {
+                    next.insert(world.without(change));
+                }
+            }
+        }
+        if happened + 1 == 1 << changes.len() {
+            after.clone_from(&here);
+        }
+        seen.extend(here);
     }
     (after, seen)
 }
 
-fn step(world: World, left: &[&Carried], after: &mut BTreeSet<World>, seen: &mut BTreeSet<World>) {
-    if after.len() >= WORLDS_MAX {
-        return;
-    }
-    seen.insert(world.clone());
-    if left.is_empty() {
-        after.insert(world);
-        return;
-    }
-    for (position, carried) in left.iter().enumerate() {
-        let mut others = left.to_vec();
-        others.remove(position);
-        if let Some(changed) = world.after(carried) {
-            step(changed, &others, after, seen);
+impl Carried {
+    /// A DELETE from all measurements takes those that there were when it was read: it is one for each.
+    fn by_measurement(&self) -> Vec<Self> {
+        if !matches!(self.operation, Operation::Delete { measurement: None, .. }) {
+            return vec![self.clone()];
         }
-        if let Outcome::Unknown(_) = carried.outcome {
-            step(world.without(carried), &others, after, seen);
-        }
+        let of = |name| {
+            let mut operation = self.operation.clone();
+            if let Operation::Delete { measurement, .. } = &mut operation {
+                *measurement = Some(name);
+            }
+            Self { operation, ..self.clone() }
+        };
+        MEASUREMENTS.into_iter().map(of).collect()
     }
 }
 

@@ -58,6 +58,8 @@ impl Process {
             }
         });
         let flush = Arc::new(FlushService::new(flush_options(), ports.clone())?);
+        let applying = flush.clone();
+        scheduler.set_applying(move || applying.epochs().is_locked());
         for _ in 0..FLUSH_WORKERS {
             let flush = flush.clone();
             scheduler.spawn("flush", None, move || flush.run_flushes(&Stop::default()));

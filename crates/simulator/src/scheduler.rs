@@ -5,8 +5,8 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -96,6 +96,8 @@ struct State {
 pub struct Scheduler {
     state: Mutex<State>,
     handles: Mutex<Vec<JoinHandle<()>>>,
+    /// Whether the services hold the lock under which records take effect.
+    is_applying: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 impl Scheduler {
@@ -125,6 +127,7 @@ impl Scheduler {
                 trace: 0,
             }),
             handles: Mutex::default(),
+            is_applying: OnceLock::new(),
         });
         scheduler.replace_waiting(DRIVER);
         scheduler
@@ -187,6 +190,18 @@ impl Scheduler {
             let next = self.next(&mut state);
             self.hand_over(&mut state, next);
         }
+    }
+
+    /// How to see whether the services hold the lock under which records take effect. Set once.
+    pub fn set_applying(&self, is_applying: impl Fn() -> bool + Send + Sync + 'static) {
+        // Only the first one counts.
+        let _ = self.is_applying.set(Box::new(is_applying));
+    }
+
+    /// Whether the services hold no lock during such a call, so that another task may go on meanwhile.
+    fn may_yield(&self, call: Call) -> bool {
+        let is_free = || self.is_applying.get().is_some_and(|is_applying| !is_applying());
+        may_yield(call) || (is_sometimes_locked(call) && is_free())
     }
 
     /// Begins a round: clients that are spawned next run with these faults. `busy`: calls pass the turn on.
@@ -313,7 +328,7 @@ impl Scheduler {
             drop(state);
             resume_unwind(Box::new(Ended));
         }
-        if may_yield(call) {
+        if self.may_yield(call) {
             if is_engine(call) && state.hangs() {
                 state.tasks[task].status = Status::Stalled;
                 state.tasks[task].call = context.map(|context| context.cancel.clone());
@@ -355,7 +370,7 @@ impl Scheduler {
             drop(state);
             resume_unwind(Box::new(Ended));
         }
-        if may_yield(call) && state.busy {
+        if state.busy && self.may_yield(call) {
             self.pass_turn(&mut state, task);
         }
     }
@@ -450,7 +465,7 @@ impl Controller for Scheduler {
     }
 }
 
-/// Whether the services hold no lock during such a call, so that another task may go on meanwhile.
+/// Calls during which the services never hold a lock.
 fn may_yield(call: Call) -> bool {
     is_engine(call)
         || matches!(
@@ -458,6 +473,11 @@ fn may_yield(call: Call) -> bool {
             Call::WalEncode | Call::WalRead | Call::WalTruncate | Call::WalSync | Call::NodeSync
         )
         || matches!(call, Call::RegisterSeries | Call::ReadSeries)
+}
+
+/// Calls during which the services may hold the lock under which records take effect.
+fn is_sometimes_locked(call: Call) -> bool {
+    matches!(call, Call::RestoreSeries | Call::CountSeries | Call::RemoveSeries)
 }
 
 fn is_engine(call: Call) -> bool {
