@@ -14,17 +14,21 @@ const WEEK: i64 = 7 * 24 * 3_600_000_000_000;
 /// A Monday.
 const START: i64 = 1_578_268_800_000_000_000;
 
-fn holds(rounds: Vec<(Vec<Operation>, Option<Crash>)>) {
+/// The rounds, some of which end with a crash: that of the power or not.
+fn holds(rounds: Vec<(Vec<Operation>, Option<bool>)>) {
     let create = (vec![Operation::CreateDatabase { database: "d0" }], None);
     for seed in 0..SCHEDULES {
-        let mut random = Random::new(seed);
+        let (mut random, calls) = (Random::new(seed), 1 + seed as u32 % 16);
         let rounds = [create.clone()].into_iter().chain(rounds.clone());
         let rounds = rounds.map(|(operations, crash)| Round {
             operations,
-            faults: Faults { crash, ..Faults::default() },
+            faults: Faults {
+                crash: crash.map(|power| Crash { calls, power, after: true }),
+                ..Faults::default()
+            },
             replay_faults: Faults::default(),
             schedule: random.number(),
-            checked: seed % 2 == 0,
+            checked: random.chance(1, 2),
         });
         let history = History { seed, power_failures: true, rounds: rounds.collect() };
         if let Err(finding) = run(&history) {
@@ -33,9 +37,8 @@ fn holds(rounds: Vec<(Vec<Operation>, Option<Crash>)>) {
     }
 }
 
-fn crash(calls: u32, power: bool) -> Option<Crash> {
-    Some(Crash { calls, power, after: true })
-}
+const KILL: Option<bool> = Some(false);
+const POWER_FAILURE: Option<bool> = Some(true);
 
 fn write(hosts: &[(&str, i64)]) -> Operation {
     let point = |&(host, week): &(&str, i64)| Point {
@@ -70,11 +73,11 @@ fn read() -> Operation {
 /// they were a table's last, the table was dropped with them.
 #[test]
 fn a_replayed_delete_leaves_the_series_of_later_writes() {
-    holds(vec![(vec![write(&[("a", 4)]), delete(0)], None), (vec![delete(1)], crash(1, true))]);
+    holds(vec![(vec![write(&[("a", 4)]), delete(0)], None), (vec![delete(1)], POWER_FAILURE)]);
     holds(vec![
         (vec![write(&[("a", 0)])], None),
         (vec![delete(0), write(&[("b", 4)])], None),
-        (vec![read()], crash(1, false)),
+        (vec![read()], KILL),
     ]);
 }
 
@@ -85,7 +88,7 @@ fn a_replayed_delete_takes_series_whose_shard_group_is_gone() {
         (vec![write(&[("a", 0), ("b", 2), ("c", 4)])], None),
         (vec![drop_others_than("c")], None),
         (vec![Operation::DropShard { position: 1 }], None),
-        (vec![delete(0)], crash(1, true)),
+        (vec![delete(0)], POWER_FAILURE),
     ]);
 }
 
@@ -94,9 +97,9 @@ fn a_replayed_delete_takes_series_whose_shard_group_is_gone() {
 fn a_power_failure_does_not_bring_back_duplicates() {
     holds(vec![
         (vec![write(&[("a", 0)])], None),
-        (vec![Operation::Checkpoint], crash(1, false)),
+        (vec![Operation::Checkpoint], KILL),
         (vec![Operation::Merge, Operation::Checkpoint], None),
-        (vec![write(&[("b", 1)])], crash(3, true)),
+        (vec![write(&[("b", 1)])], POWER_FAILURE),
     ]);
 }
 
@@ -114,7 +117,7 @@ fn a_dropped_table_has_no_series() {
 fn a_dropped_table_is_not_read() {
     holds(vec![
         (vec![write(&[("a", 0)])], None),
-        (vec![drop_others_than("b")], crash(6, false)),
+        (vec![drop_others_than("b")], KILL),
         (vec![Operation::DropShard { position: 0 }], None),
         (vec![read()], None),
     ]);
