@@ -7,10 +7,12 @@ export CARGO_TARGET_DIR
 export CHDB_LIB_DIR = $(realpath third_party/chdb/lib)
 export CHDB_INCLUDE_DIR = $(if $(CHDB_LIB_DIR),$(CURDIR)/third_party/chdb,)
 SEED ?= 1
+# Which seeds `make simulate` runs: those asked for, else as many from SEED on as an hour allows.
+SIMULATED = --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS),$(if $(filter command environment,$(firstword $(origin SEED))),--seeds 1,--seeds 1000000000 --seconds 3600))
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test lint unit conformance corpus conformance-update cases-update differential differential-short bench bench-peers bench-stream fuzz audit docs clean
+.PHONY: help setup setup-test build serve test lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream fuzz audit docs clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +55,10 @@ differential: build setup-test ## Compare 20,000 generated queries with a real i
 differential-short: build setup-test ## Compare 1,500 generated queries with a real influxd, answered from memory and by the engine
 	scripts/differential.py --server $(BIN) --seed $(SEED) --sets 5 --queries 150
 	HYPERBYTEDB__FLUSH__HEAD_BYTES=0 scripts/differential.py --server $(BIN) --seed $(SEED) --sets 5 --queries 150
+
+simulate: setup ## Run the simulator for an hour (SEEDS=n: that many seeds; SEED=n: this one)
+	cargo build --release --locked --workspace --bin hyperbytedb-simulator
+	$(CARGO_TARGET_DIR)/release/hyperbytedb-simulator --jobs $$(nproc) $(SIMULATED)
 
 bench: setup ## Run the micro-benchmarks of this repository
 	cargo bench --locked --workspace

@@ -10,6 +10,7 @@ mod passwords;
 pub mod reader;
 pub mod statements;
 pub mod threads;
+pub mod waiting;
 pub mod warm;
 
 pub use api::{

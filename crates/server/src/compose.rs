@@ -204,6 +204,7 @@ fn flush_options(config: &Config) -> FlushOptions {
         head_bytes: flush.head_bytes,
         workers: flush.workers,
         stop_timeout: Duration::from_secs(flush.stop_timeout_secs),
+        ..FlushOptions::default()
     }
 }
 

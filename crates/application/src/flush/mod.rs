@@ -35,7 +35,7 @@ use crate::memtable::ResolvedBatch;
 use crate::memtable::columns::sorted_rows;
 use crate::memtable::queue::{Delete, Item, SealLimits, TableQueue, Ticket, Work};
 use crate::memtable::set::MemtableSet;
-use crate::threads::Threads;
+use crate::threads::{Stop, Threads};
 
 /// Settings of flush and checkpoint.
 #[derive(Debug, Clone)]
@@ -57,6 +57,8 @@ pub struct FlushOptions {
     pub head_bytes: usize,
     /// Tables that are flushed at the same time.
     pub workers: usize,
+    /// The pause after the first attempt at a flush or a removal that fails.
+    pub retry_pause: Duration,
     /// How long an orderly stop flushes; what is left then stays in the log.
     pub stop_timeout: Duration,
 }
@@ -79,6 +81,7 @@ impl Default for FlushOptions {
             overlap_series_max: 1_000_000,
             head_bytes: 1 << 30,
             workers: 2,
+            retry_pause: Duration::from_millis(100),
             stop_timeout: Duration::from_secs(2),
         }
     }
@@ -120,7 +123,7 @@ impl FlushService {
     pub fn new(options: FlushOptions, ports: FlushPorts) -> Result<Self, LogError> {
         let cursors = Cursors::load(ports.local_state.clone())?;
         Ok(Self {
-            memtables: MemtableSet::default(),
+            memtables: MemtableSet::new(options.retry_pause),
             head: Head::new(options.head_bytes, ports.sink.existing_tables()?),
             dirty: DirtyPartitions::load(ports.local_state.clone())?,
             overlap: OverlapTracker::new(options.overlap_series_max),
@@ -140,10 +143,10 @@ impl FlushService {
     pub fn start(self: &Arc<Self>, threads: &Threads) -> std::io::Result<()> {
         for worker in 0..self.options.workers.max(1) {
             let flush = self.clone();
-            threads.spawn(&format!("flush-{worker}"), move |stop| flush.work(&flush.queues.flushes, stop))?;
+            threads.spawn(&format!("flush-{worker}"), move |stop| flush.run_flushes(stop))?;
         }
         let flush = self.clone();
-        threads.spawn("removal", move |stop| flush.work(&flush.queues.removals, stop))?;
+        threads.spawn("removal", move |stop| flush.run_removals(stop))?;
         let flush = self.clone();
         threads.spawn("seal", move |stop| {
             while stop.wait(SEAL_INTERVAL) {
@@ -323,8 +326,18 @@ impl FlushService {
         }
     }
 
+    /// Flushes tables until it is stopped.
+    pub fn run_flushes(&self, stop: &Stop) {
+        self.work(&self.queues.flushes, stop);
+    }
+
+    /// Carries out removals until it is stopped.
+    pub fn run_removals(&self, stop: &Stop) {
+        self.work(&self.queues.removals, stop);
+    }
+
     /// A worker: takes tables until it is stopped.
-    fn work(&self, queue: &WorkQueue, stop: &crate::threads::Stop) {
+    fn work(&self, queue: &WorkQueue, stop: &Stop) {
         while let Some(table) = queue.take(stop) {
             while let Some(work) = self.take_work(&table, queue) {
                 self.carry_out(work);

@@ -37,10 +37,17 @@ impl FlushService {
             let rows = RowSelection { series: named, shards, ..selection };
             self.ports.sink.delete_rows(table, &rows, &context)?;
         }
+        // Rows of groups that were dropped meanwhile are as good as gone.
+        let left = RowSelection {
+            shards: Some(shards.iter().map(|shard| shard.id).collect()),
+            ..RowSelection::of_time(TimeRange::ALL)
+        };
         let gone = if delete.again {
-            self.unstored_series(table, &context)?
+            self.unstored_series(table, &left, &context)?
+        } else if delete.scope.time.is_all() {
+            hit
         } else {
-            self.without_rows(table, hit, delete.scope.time, &context)?
+            self.without_rows(table, hit, left, &context)?
         };
         self.unregister(work, delete, gone)
     }
@@ -82,19 +89,19 @@ impl FlushService {
         Some(catalog.policy_of(table)?.shard_groups.values().copied().collect())
     }
 
-    /// Which of the series have no row after rows of this range were deleted.
+    /// Which of the series have no row left.
     fn without_rows(
         &self,
         table: &Table,
         mut series: Vec<SeriesId>,
-        deleted: TimeRange,
+        left: RowSelection,
         context: &QueryContext,
     ) -> Result<Vec<SeriesId>, EngineError> {
-        if deleted.is_all() || series.is_empty() {
+        if series.is_empty() {
             return Ok(series);
         }
         let named = (series.len() <= NAMED_SERIES_MAX).then(|| series.as_slice().into());
-        let rows = RowSelection { series: named, ..RowSelection::of_time(TimeRange::ALL) };
+        let rows = RowSelection { series: named, ..left };
         let stored: HashSet<SeriesId> =
             self.ports.engine.distinct_series(table, &rows, context)?.into_iter().collect();
         series.retain(|id| !stored.contains(id));
@@ -102,10 +109,14 @@ impl FlushService {
     }
 
     /// Registered series without rows: a delete that was interrupted may have left any.
-    fn unstored_series(&self, table: &Table, context: &QueryContext) -> Result<Vec<SeriesId>, EngineError> {
-        let rows = RowSelection::of_time(TimeRange::ALL);
+    fn unstored_series(
+        &self,
+        table: &Table,
+        left: &RowSelection,
+        context: &QueryContext,
+    ) -> Result<Vec<SeriesId>, EngineError> {
         let stored: HashSet<SeriesId> =
-            self.ports.engine.distinct_series(table, &rows, context)?.into_iter().collect();
+            self.ports.engine.distinct_series(table, left, context)?.into_iter().collect();
         let mut unstored = Vec::new();
         let walk = self.ports.series.for_each_series(table.id, &mut |id, _| {
             if !stored.contains(&id) {

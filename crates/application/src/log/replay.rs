@@ -3,7 +3,7 @@
 //! Commands change the catalogue only behind the record up to which it is stored; points and deletes go to the queues
 //! only behind the cursor of their table. At the end, what a crash left over in the engine and the index is removed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use super::{LogError, take_effect};
 use crate::flush::{FlushPorts, FlushService};
 use crate::ingestion::schema::{columns_of, resolved_batch, shards_of_times};
 use crate::memtable::ResolvedBatch;
+use crate::waiting;
 
 /// Bytes of log read at a time.
 const READ_BYTES: usize = 16 << 20;
@@ -59,6 +60,8 @@ impl Replay<'_> {
     fn record(&mut self, sequence: Sequence, entry: WalEntry) -> Result<(), LogError> {
         match entry {
             WalEntry::Write(entry) => {
+                // A delete that is carried out meanwhile must not take series from the index before their points come.
+                let _applying = self.flush.epochs().lock();
                 let batches = self.batches(sequence, &entry)?;
                 self.flush.push(sequence, batches);
             }
@@ -150,7 +153,7 @@ fn wait_for_room(flush: &FlushService) {
     let mut said = Instant::now();
     while !flush.has_room() {
         flush.press();
-        std::thread::sleep(ROOM_POLL);
+        waiting::sleep(ROOM_POLL);
         if said.elapsed() > ROOM_WARNING {
             tracing::warn!(bytes = flush.memory_bytes(), "the replay waits for the engine to take points");
             said = Instant::now();
@@ -171,7 +174,7 @@ fn remove_left_overs(flush: &FlushService, ports: &FlushPorts) -> Result<(), Log
         ports.sink.drop_table(table)?;
         flush.forget_table(table)?;
     }
-    let mut orphans: HashMap<TableId, Vec<u64>> = HashMap::new();
+    let mut orphans: BTreeMap<TableId, Vec<u64>> = BTreeMap::new();
     for partition in ports.sink.partitions(None)? {
         let Some(policy) = known.get(&partition.table).and_then(|table| catalog.policy_of(table)) else {
             continue;

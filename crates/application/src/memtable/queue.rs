@@ -14,12 +14,12 @@ use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
 use parking_lot::{Condvar, Mutex};
 
 use super::{Memtable, ResolvedBatch};
+use crate::waiting;
 
 /// How often a waiting call looks whether it is still wanted.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
-/// Pauses between attempts at an item that fails: doubled from the first to the last.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_LAST: Duration = Duration::from_secs(10);
+/// Pauses between attempts at an item that fails are doubled, up to this multiple of the first.
+const RETRY_MULTIPLE_MAX: u32 = 100;
 
 /// Position of an item among all items of its queue; the first is 1.
 pub type Ticket = u64;
@@ -97,6 +97,8 @@ impl SealLimits {
 #[derive(Debug)]
 pub struct TableQueue {
     pub table: TableId,
+    /// The pause after the first attempt that fails.
+    retry_pause: Duration,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -138,8 +140,8 @@ pub struct Work {
 }
 
 impl TableQueue {
-    pub fn new(table: TableId) -> Self {
-        Self { table, state: Mutex::default(), changed: Condvar::new() }
+    pub fn new(table: TableId, retry_pause: Duration) -> Self {
+        Self { table, retry_pause, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Appends a batch to the active memtable. Returns the bytes added, and whether it was sealed because it is full.
@@ -230,7 +232,7 @@ impl TableQueue {
             context.check()?;
             let now = Instant::now();
             let until = context.deadline.unwrap_or(now + WATCH_INTERVAL).min(now + WATCH_INTERVAL);
-            self.changed.wait_until(&mut state, until);
+            waiting::wait_until(&self.changed, &mut state, until);
         }
     }
 
@@ -299,7 +301,7 @@ impl TableQueue {
         state.busy = false;
         state.failures += 1;
         let attempts = state.failure.as_ref().map_or(0, |failure| failure.attempts).saturating_add(1);
-        let pause = RETRY_FIRST.saturating_mul(1 << (attempts - 1).min(16)).min(RETRY_LAST);
+        let pause = self.retry_pause * (1 << (attempts - 1).min(16)).min(RETRY_MULTIPLE_MAX);
         state.failure = Some(Failure { error, attempts, retry_at: Instant::now() + pause });
         if let Some(Item::Delete(delete)) = state.items.front_mut() {
             Arc::make_mut(delete).again = true;

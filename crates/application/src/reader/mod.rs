@@ -38,9 +38,14 @@ impl TableReader {
         self.flush.flush_tables(tables, context)
     }
 
-    /// Numbers of the shard groups that overlap a range; `None` when all do, or the table is gone.
+    /// Numbers of the shard groups that overlap a range; `None` when all do.
     fn shards(&self, table: &Table, range: TimeRange) -> Option<Arc<[u64]>> {
-        Some(self.catalog.catalog().policy_of(table)?.shards_in(range)?.into())
+        let catalog = self.catalog.catalog();
+        match catalog.current(table).and_then(|table| catalog.policy_of(table)) {
+            Some(policy) => Some(policy.shards_in(range)?.into()),
+            // What is still stored of a dropped table may have been deleted: its queue forgot that.
+            None => Some([].into()),
+        }
     }
 
     fn has_duplicates(&self, scan: &Scan) -> bool {

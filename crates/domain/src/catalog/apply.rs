@@ -454,11 +454,11 @@ impl RetentionPolicy {
         ShardGroup { id, start, end }
     }
 
-    /// Numbers of the shard groups that overlap a range; `None` when all do.
+    /// Numbers of the shard groups that overlap a range; `None` when there are some and all do.
     pub fn shards_in(&self, range: TimeRange) -> Option<Vec<u64>> {
         let inside: Vec<u64> =
             self.shard_groups.values().filter(|group| group.overlaps(range)).map(|group| group.id).collect();
-        (inside.len() < self.shard_groups.len()).then_some(inside)
+        (inside.is_empty() || inside.len() < self.shard_groups.len()).then_some(inside)
     }
 
     /// The shard group that holds `time`, if it exists.
@@ -638,6 +638,7 @@ mod tests {
         assert_eq!(slices, [(-3, 0), (0, 1), (1, 2), (2, 3), (3, 4)]);
         assert_eq!(policy.shards_in(TimeRange { min: DAY, max: 2 * DAY }).unwrap().len(), 2);
         assert_eq!(policy.shards_in(TimeRange::ALL), None);
+        assert_eq!(RetentionPolicy::default().shards_in(TimeRange::ALL), Some(Vec::new()));
     }
 
     #[test]
