@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_domain::{CancelToken, FieldValue, Tags};
+use hyperbytedb_domain::{CancelToken, FieldValue, QueryContext, Tags};
 use hyperbytedb_memory_ports::Random;
 
 use crate::history::where_clause;
@@ -48,6 +48,12 @@ pub fn observe(process: &Process, random: &mut Random) -> Result<Observation, St
 
 fn observe_table(process: &Process, place: &Place, random: &mut Random) -> Result<Observed, String> {
     let source = source(place);
+    // The head forgets deleted points at once, the index their series when the engine has deleted them.
+    let table = process.catalog().table(&place.0, &place.1, &place.2).map(|table| table.id);
+    if let Some(table) = table.filter(|&table| process.flush.is_removing(table)) {
+        let flush = || process.flush.flush_tables(&[table], &QueryContext::unbounded());
+        retried(flush).map_err(|error| format!("a removal fails: {error}"))?;
+    }
     let points = select(process, &place.0, &format!("SELECT * FROM {source} GROUP BY *"))?;
     let (fields, series) = (shown_fields(process, place)?, shown_series(process, place)?);
     count(process, place, &points, None)?;

@@ -254,8 +254,12 @@ impl FlushService {
     /// How often points were removed from a table's head; `None` while the engine still has to remove some.
     pub fn removals_done(&self, head: &TableHead) -> Option<u64> {
         let _applying = self.epochs.lock();
-        let is_removing = self.memtables.queue(head.table).is_some_and(|queue| queue.has_removals());
-        (!is_removing).then(|| head.removals())
+        (!self.is_removing(head.table)).then(|| head.removals())
+    }
+
+    /// Whether the engine still has to remove points of a table.
+    pub fn is_removing(&self, table: TableId) -> bool {
+        self.memtables.queue(table).is_some_and(|queue| queue.has_removals())
     }
 
     /// Finds out what the engine holds of a table, so that it is known what its head has.
