@@ -293,13 +293,16 @@ impl FlushService {
 
     fn carry_out(&self, work: Work) {
         let outcome = match &work.item {
-            Item::Flush(memtable) => self.flush_memtable(memtable, work.attempts),
+            Item::Flush(memtable) => self.flush_memtable(memtable, work.attempts).map(Progress::done),
             Item::Delete(delete) => self.carry_out_delete(&work, delete),
-            Item::DropPartition { table, shard, .. } => self.carry_out_drop_partition(table, *shard),
-            Item::DropTable { table, .. } => self.carry_out_drop_table(table),
+            Item::DropPartition { table, shard, .. } => {
+                self.carry_out_drop_partition(table, *shard).map(Progress::done)
+            }
+            Item::DropTable { table, .. } => self.carry_out_drop_table(table).map(Progress::done),
         };
         match outcome {
-            Ok(()) => self.memtables.release(work.finish()),
+            Ok(Progress::Done) => self.memtables.release(work.finish()),
+            Ok(Progress::Postponed) => work.postpone(),
             Err(error) => {
                 tracing::error!(%error, attempts = work.attempts, "flush or removal failed; it stays in the log and is tried again");
                 metrics::counter!("hyperbytedb_flush_errors_total").increment(1);
@@ -350,6 +353,19 @@ impl FlushService {
                 tracing::debug!(%error, table = work.queue.table.0, "not flushed at the stop");
             }
         }
+    }
+}
+
+/// What came of an attempt at an item.
+enum Progress {
+    Done,
+    /// The engine is not ready for it.
+    Postponed,
+}
+
+impl Progress {
+    fn done((): ()) -> Self {
+        Self::Done
     }
 }
 

@@ -7,20 +7,24 @@ use hyperbytedb_domain::catalog::{ShardGroup, Table, TableId};
 use hyperbytedb_domain::scan::RowSelection;
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, StorageError, TimeRange};
 
-use super::FlushService;
+use super::{FlushService, Progress};
 use crate::memtable::queue::{Delete, Work};
 
 /// Series that are named in a statement of the engine; more are selected by the condition.
 const NAMED_SERIES_MAX: usize = 10_000;
+/// The same for deletes, whose condition scans apply until the engine has carried it out.
+const NAMED_IN_DELETE_MAX: usize = 1_000;
+/// Deletes of one table that the engine may have left to carry out: each slows down scans of the table.
+const UNFINISHED_DELETES_MAX: u64 = 8;
 /// Series taken from the index at a time: writers wait meanwhile.
 const UNREGISTERED_AT_A_TIME: usize = 2048;
 
 impl FlushService {
     /// Deletes the rows, then the series that have none left.
-    pub(super) fn carry_out_delete(&self, work: &Work, delete: &Delete) -> Result<(), EngineError> {
+    pub(super) fn carry_out_delete(&self, work: &Work, delete: &Delete) -> Result<Progress, EngineError> {
         let table = &delete.table;
         let context = QueryContext::unbounded();
-        let Some(shards) = self.shards_of(table) else { return Ok(()) };
+        let Some(shards) = self.shards_of(table) else { return Ok(Progress::Done) };
         let (whole, part) = split_shards(&shards, delete);
         let selection = RowSelection {
             filter: delete.scope.filter.clone(),
@@ -28,11 +32,15 @@ impl FlushService {
             ..RowSelection::of_time(delete.scope.time)
         };
         let hit = self.ports.engine.distinct_series(table, &selection, &context)?;
+        let has_rows = !hit.is_empty() && !part.is_empty();
+        if has_rows && self.unfinished_deletes(table.id)? >= UNFINISHED_DELETES_MAX {
+            return Ok(Progress::Postponed);
+        }
         if !whole.is_empty() {
             self.drop_partitions(table.id, &whole)?;
         }
-        if !hit.is_empty() && !part.is_empty() {
-            let named = (hit.len() <= NAMED_SERIES_MAX).then(|| hit.as_slice().into());
+        if has_rows {
+            let named = (hit.len() <= NAMED_IN_DELETE_MAX).then(|| hit.as_slice().into());
             let shards = Some(part.iter().map(|shard| shard.id).collect());
             let rows = RowSelection { series: named, shards, ..selection };
             self.ports.sink.delete_rows(table, &rows, &context)?;
@@ -42,7 +50,23 @@ impl FlushService {
         } else {
             self.without_rows(table, hit, delete.scope.time, &context)?
         };
-        self.unregister(work, delete, gone)
+        self.unregister(work, delete, gone)?;
+        Ok(Progress::Done)
+    }
+
+    fn unfinished_deletes(&self, table: TableId) -> Result<u64, EngineError> {
+        let unfinished = self.ports.sink.unfinished_deletes(Some(table))?;
+        Ok(unfinished.iter().map(|of_table| of_table.deletes).sum())
+    }
+
+    /// Says how many deletes the engine still carries out, and in how many of its files.
+    pub(super) fn report_unfinished_deletes(&self) -> Result<(), EngineError> {
+        let unfinished = self.ports.sink.unfinished_deletes(None)?;
+        let deletes: u64 = unfinished.iter().map(|of_table| of_table.deletes).sum();
+        let parts: u64 = unfinished.iter().map(|of_table| of_table.parts).sum();
+        metrics::gauge!("hyperbytedb_unfinished_deletes").set(deletes as f64);
+        metrics::gauge!("hyperbytedb_unfinished_delete_parts").set(parts as f64);
+        Ok(())
     }
 
     pub(super) fn carry_out_drop_partition(&self, table: &Table, shard: u64) -> Result<(), EngineError> {

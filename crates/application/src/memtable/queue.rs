@@ -20,6 +20,8 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// Pauses between attempts at an item that fails: doubled from the first to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(10);
+/// The pause before an item for which the engine is not ready.
+const POSTPONED: Duration = Duration::from_millis(100);
 
 /// Position of an item among all items of its queue; the first is 1.
 pub type Ticket = u64;
@@ -107,6 +109,8 @@ struct State {
     done_sequence: Sequence,
     busy: bool,
     failure: Option<Failure>,
+    /// The front item must wait until then.
+    postponed_until: Option<Instant>,
     /// Attempts that failed, of all items.
     failures: u64,
     /// The table is dropped: nothing may come in any more.
@@ -256,6 +260,7 @@ impl TableQueue {
         let mut state = self.state.lock();
         state.busy = false;
         state.failure = None;
+        state.postponed_until = None;
         // The queue may have been emptied by a drop meanwhile.
         let is_front = |front: &Item| front.first_sequence() == item.first_sequence();
         if !state.items.front().is_some_and(is_front) {
@@ -273,6 +278,12 @@ impl TableQueue {
         }
         self.changed.notify_all();
         item.bytes()
+    }
+
+    fn postpone(&self) {
+        let mut state = self.state.lock();
+        state.busy = false;
+        state.postponed_until = Some(Instant::now() + POSTPONED);
     }
 
     fn fail(&self, error: EngineError) {
@@ -297,7 +308,9 @@ impl State {
     }
 
     fn has_work(&self) -> bool {
-        let is_time = self.failure.as_ref().is_none_or(|failure| failure.retry_at <= Instant::now());
+        let now = Instant::now();
+        let is_time = self.failure.as_ref().is_none_or(|failure| failure.retry_at <= now)
+            && self.postponed_until.is_none_or(|until| until <= now);
         !self.busy && !self.items.is_empty() && is_time
     }
 
@@ -312,6 +325,7 @@ impl State {
         self.done += self.items.len() as Ticket;
         self.items.clear();
         self.failure = None;
+        self.postponed_until = None;
         self.removals = 0;
         bytes
     }
@@ -322,6 +336,12 @@ impl Work {
     pub fn finish(mut self) -> usize {
         self.ended = true;
         self.queue.finish(&self.item)
+    }
+
+    /// The item stays in front for a moment. Not a failure: whoever waits for it goes on waiting.
+    pub fn postpone(mut self) {
+        self.ended = true;
+        self.queue.postpone();
     }
 
     /// The item stays in front and is tried again later.
