@@ -50,8 +50,9 @@ cases-update: setup-test ## Rewrite the answers of all case files, from a real i
 differential: build setup-test ## Compare 20,000 generated queries with a real influxd (SEED=1)
 	scripts/differential.py --server $(BIN) --seed $(SEED) --sets 50 --queries 400
 
-differential-short: build setup-test ## Compare 1,500 generated queries with a real influxd
-	scripts/differential.py --server $(BIN) --seed $(SEED) --sets 10 --queries 150
+differential-short: build setup-test ## Compare 1,500 generated queries with a real influxd, answered from memory and by the engine
+	scripts/differential.py --server $(BIN) --seed $(SEED) --sets 5 --queries 150
+	HYPERBYTEDB__FLUSH__HEAD_BYTES=0 scripts/differential.py --server $(BIN) --seed $(SEED) --sets 5 --queries 150
 
 bench: setup ## Run the micro-benchmarks of this repository
 	cargo bench --locked --workspace

@@ -10,6 +10,7 @@ mod passwords;
 pub mod reader;
 pub mod statements;
 pub mod threads;
+pub mod warm;
 
 pub use api::{
     DEFAULT_CHUNK_ROWS, Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent,

@@ -16,6 +16,8 @@ use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::threads::Threads;
+use hyperbytedb_application::warm::Warmer;
+
 use hyperbytedb_application::{Phase, Readiness};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
@@ -109,6 +111,14 @@ impl Application {
             }
         });
         self.readiness.set(Phase::Ready);
+        let warmer = Warmer {
+            catalog: self.ports.catalog.clone(),
+            reader: self.statements.reader.clone(),
+            flush: self.flush.clone(),
+        };
+        self.threads
+            .spawn("warm", move |stop| warmer.run(stop))
+            .map_err(|error| StorageError::failed("start a thread", error))?;
         Ok(())
     }
 
@@ -192,6 +202,7 @@ fn flush_options(config: &Config) -> FlushOptions {
         wal_size_bytes_max: config.wal.max_bytes,
         merge_quiet: Duration::from_secs(flush.merge_quiet_secs),
         overlap_series_max: flush.overlap_series_max,
+        head_bytes: flush.head_bytes,
         workers: flush.workers,
         stop_timeout: Duration::from_secs(flush.stop_timeout_secs),
     }

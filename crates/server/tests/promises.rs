@@ -60,11 +60,16 @@ fn check_upserts(client: &Client) {
 #[test]
 fn fields_of_one_point_merge_across_flush_merge_and_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = [("FLUSH__MERGE_QUIET_SECS", "0"), ("FLUSH__CHECKPOINT_INTERVAL_SECS", "1")];
+    // Without a head each query flushes.
+    let settings = [
+        ("FLUSH__MERGE_QUIET_SECS", "0"),
+        ("FLUSH__CHECKPOINT_INTERVAL_SECS", "1"),
+        ("FLUSH__HEAD_BYTES", "0"),
+    ];
     let server = Server::start_in(dir.path(), &settings);
     let client = server.client();
     client.query("", "CREATE DATABASE db0");
-    // In one request, in one memtable, and across flushes (each query flushes).
+    // In one request, in one memtable, and across flushes.
     client.write("db0", "m,host=x a=1 1000\nm,host=x a=2,b=10i 1000\n");
     client.write("db0", "m,host=x s=\"old\" 1000\n");
     assert_eq!(count(&client, "SELECT count(a) FROM m"), 1);
@@ -336,4 +341,100 @@ fn a_string_of_more_than_a_mebibyte_is_refused_and_its_neighbours_are_not() {
     let expected = r#"{"error":"partial write: input field \"s\" on measurement \"m\" is too long, 1048577 \u003e 1048576 dropped=1"}"#;
     assert_eq!((answer.status, answer.body.trim_end()), (400, expected));
     assert_eq!(client.rows("d", "SELECT count(s) FROM m")[0][1], 2);
+}
+
+/// After a start the head is filled from the engine: answers are the same as without it, also when points are written and
+/// deleted then.
+#[test]
+fn a_filled_head_answers_as_the_engine_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_in(dir.path(), &[("FLUSH__HEAD_BYTES", "0")]);
+    let client = server.client();
+    client.query("", "CREATE DATABASE db0");
+    let line = |n: i64| {
+        let text = if n % 7 == 0 { format!(",s=\"t{n}\"") } else { String::new() };
+        format!("m,host=h{} a={n},b={}i{text} {}\n", n % 3, n * 2, n * 10_000_000_000)
+    };
+    let rows = 3_000;
+    client.write("db0", &(0..rows).map(line).collect::<String>());
+    let queries = [
+        "SELECT * FROM m",
+        "SELECT mean(a), count(s), last(b) FROM m WHERE time >= 0 AND time < 40000s GROUP BY time(10m), host fill(none)",
+        "SELECT first(a), max(b), count(a) FROM m",
+        "SELECT last(s) FROM m GROUP BY host",
+        "SELECT a FROM m WHERE host =~ /h[12]/ AND b > 100 ORDER BY time DESC LIMIT 5",
+    ];
+    let answers = |client: &Client| queries.map(|query| client.query("db0", query).to_string());
+    let before = answers(&client);
+    assert_eq!(server.stop(), Some(0));
+
+    let server = Server::start_in(dir.path(), &[]);
+    let client = server.client();
+    wait_for_metric(&client, &format!("hyperbytedb_head_filled_rows_total {rows}"));
+    assert_eq!(answers(&client), before);
+    client.write(
+        "db0",
+        &format!(
+            "m,host=h1 a=-1 10000000000\nm,host=h1 s=\"late\" 70000000000\nm,host=h2 a=5 {}",
+            rows * 10_000_000_000
+        ),
+    );
+    client.query("db0", "DELETE FROM m WHERE host = 'h0' AND time < 3000s");
+    let changed = answers(&client);
+    assert_ne!(changed, before);
+    assert_eq!(server.stop(), Some(0));
+    let server = Server::start_in(dir.path(), &[("FLUSH__HEAD_BYTES", "0")]);
+    assert_eq!(answers(&server.client()), changed);
+}
+
+fn wait_for_metric(client: &Client, line: &str) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let metrics = client.get("/metrics").unwrap().body;
+        if metrics.contains(line) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "no {line} in {metrics}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// A range that is older than the head, with points that are not flushed: both tiers answer together.
+#[test]
+fn a_range_across_both_tiers_has_every_point_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_in(dir.path(), &[("FLUSH__HEAD_BYTES", "0")]);
+    server.client().query("", "CREATE DATABASE db0");
+    let line = |n: i64| format!("m,host=h{},zone=z{} a={n} {}\n", n % 3, n % 2, n * 10_000_000_000);
+    server.client().write("db0", &(0..3_000).map(line).collect::<String>());
+    assert_eq!(server.stop(), Some(0));
+
+    // Too small for all: the head has what comes now, and a part of what was there.
+    let settings = [NO_FLUSH[0], ("FLUSH__SMALL_INTERVAL_SECS", "3600"), ("FLUSH__HEAD_BYTES", "60000")];
+    let queries = [
+        "SELECT * FROM m",
+        "SELECT * FROM m ORDER BY time DESC",
+        "SELECT a FROM m GROUP BY host, zone",
+        "SELECT a FROM m GROUP BY host ORDER BY time DESC LIMIT 4",
+        "SELECT mean(a), count(a) FROM m WHERE time >= 0 AND time < 40000s GROUP BY time(7m)",
+        "SELECT max(a) FROM m WHERE time >= 0 AND time < 40000s GROUP BY time(10m), host fill(none) ORDER BY time DESC",
+        "SELECT count(a), sum(a) FROM m",
+    ];
+    let answers = |client: &Client| queries.map(|query| client.query("db0", query).to_string());
+    let server = Server::start_in(dir.path(), &settings);
+    let client = server.client();
+    client.write("db0", &(3_000..3_500).map(line).collect::<String>());
+    let flushed = |client: &Client| {
+        let metrics = client.get("/metrics").unwrap().body;
+        metrics.lines().find(|line| line.starts_with("hyperbytedb_flushed_rows_total")).map(str::to_owned)
+    };
+    // All but the last, which has no windows.
+    for query in &queries[..queries.len() - 1] {
+        client.query("db0", query);
+    }
+    assert_eq!(flushed(&client), None, "a query flushed");
+    let both = answers(&client);
+    assert_eq!(server.stop(), Some(0));
+    let server = Server::start_in(dir.path(), &[("FLUSH__HEAD_BYTES", "0")]);
+    assert_eq!(answers(&server.client()), both);
 }

@@ -21,7 +21,8 @@ const BODY_ROWS: i64 = 60_000;
 const SOON: Duration = Duration::from_secs(10);
 
 /// Makes a scan of all rows many slices.
-const SMALL_SLICES: [(&str, &str); 2] = [("QUERY__MAX_SORT_ROWS", "60000"), ("WAL__SYNC", "off")];
+const SMALL_SLICES: [(&str, &str); 3] =
+    [("FLUSH__HEAD_BYTES", "0"), ("QUERY__MAX_SORT_ROWS", "60000"), ("WAL__SYNC", "off")];
 
 /// Row `i` is of series `i % SERIES`, at its own time, and its value is `i`.
 fn time_of(i: i64, rows: i64) -> i64 {

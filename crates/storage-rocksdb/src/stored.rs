@@ -4,7 +4,7 @@ use hyperbytedb_domain::StorageError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StorageError> {
     postcard::to_extend(value, vec![VERSION]).map_err(|error| StorageError::failed("encode", error))

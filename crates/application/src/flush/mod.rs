@@ -16,17 +16,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use hyperbytedb_domain::catalog::{DeleteScope, Table, TableId};
+use hyperbytedb_domain::catalog::{DeleteScope, ShardGroup, Table, TableId};
 use hyperbytedb_domain::ports::{
     CatalogPort, LocalStatePort, PointsSinkPort, QueryPort, SeriesIndexPort, WalPort,
 };
 use hyperbytedb_domain::wal::Sequence;
-use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
+use hyperbytedb_domain::{EngineError, QueryContext, TimeRange};
+use hyperbytedb_head::{Head, NewRows, TableHead};
 
 use self::checkpoint::Checkpoint;
 use self::duplicates::DirtyPartitions;
 use self::overlap::OverlapTracker;
 use self::work::{WorkQueue, WorkQueues};
+use crate::log::LogError;
 use crate::log::cursors::Cursors;
 use crate::log::epochs::RemovalEpochs;
 use crate::memtable::ResolvedBatch;
@@ -51,6 +53,8 @@ pub struct FlushOptions {
     pub merge_quiet: Duration,
     /// Series per table whose last time is remembered.
     pub overlap_series_max: usize,
+    /// Bytes of points that stay in memory behind their flush, for queries; 0 = none.
+    pub head_bytes: usize,
     /// Tables that are flushed at the same time.
     pub workers: usize,
     /// How long an orderly stop flushes; what is left then stays in the log.
@@ -73,6 +77,7 @@ impl Default for FlushOptions {
             wal_size_bytes_max: 4 << 30,
             merge_quiet: Duration::from_secs(30),
             overlap_series_max: 1_000_000,
+            head_bytes: 1 << 30,
             workers: 2,
             stop_timeout: Duration::from_secs(2),
         }
@@ -96,6 +101,7 @@ pub struct FlushPorts {
 /// Flushes on demand and, through its threads, by age, size and memory.
 pub struct FlushService {
     memtables: MemtableSet,
+    head: Head,
     dirty: DirtyPartitions,
     overlap: OverlapTracker,
     epochs: RemovalEpochs,
@@ -111,10 +117,11 @@ pub struct FlushService {
 }
 
 impl FlushService {
-    pub fn new(options: FlushOptions, ports: FlushPorts) -> Result<Self, StorageError> {
+    pub fn new(options: FlushOptions, ports: FlushPorts) -> Result<Self, LogError> {
         let cursors = Cursors::load(ports.local_state.clone())?;
         Ok(Self {
             memtables: MemtableSet::default(),
+            head: Head::new(options.head_bytes, ports.sink.existing_tables()?),
             dirty: DirtyPartitions::load(ports.local_state.clone())?,
             overlap: OverlapTracker::new(options.overlap_series_max),
             epochs: RemovalEpochs::default(),
@@ -158,6 +165,13 @@ impl FlushService {
     /// Takes a log record's batches. Records must come in sequence order.
     pub fn push(&self, sequence: Sequence, batches: Vec<ResolvedBatch>) {
         for batch in batches {
+            self.head.push(NewRows {
+                table: &batch.table,
+                times: &batch.times,
+                series_of_row: &batch.series_of_row,
+                series: &batch.series,
+                fields: &batch.fields,
+            });
             if let Some(queue) = self.memtables.push(sequence, batch, &self.options.limits) {
                 self.queues.add(&queue);
             }
@@ -172,17 +186,25 @@ impl FlushService {
         scope: &DeleteScope,
         again: bool,
     ) -> PendingWork {
+        if let Some(head) = self.head.table(table.id) {
+            head.remove(table, scope.filter.as_ref(), scope.time);
+        }
         let delete = Delete { table: table.clone(), scope: scope.clone(), sequence, again };
         self.remove(table, Item::Delete(Arc::new(delete)))
     }
 
     /// Drops a shard group's partition of a table, behind everything that has been pushed.
-    pub fn drop_partition(&self, sequence: Sequence, table: &Arc<Table>, shard: u64) -> PendingWork {
+    pub fn drop_partition(&self, sequence: Sequence, table: &Arc<Table>, shard: ShardGroup) -> PendingWork {
+        if let Some(head) = self.head.table(table.id) {
+            head.remove(table, None, TimeRange { min: shard.start, max: shard.end.saturating_sub(1) });
+        }
+        let shard = shard.id;
         self.remove(table, Item::DropPartition { table: table.clone(), shard, sequence })
     }
 
     /// Forgets the points of a dropped table, and drops it.
     pub fn drop_table(&self, sequence: Sequence, table: &Arc<Table>) -> PendingWork {
+        self.head.drop_table(table.id);
         self.remove(table, Item::DropTable { table: table.clone(), sequence })
     }
 
@@ -219,6 +241,37 @@ impl FlushService {
     pub fn flush_all(&self, context: &QueryContext) -> Result<(), EngineError> {
         let tables: Vec<TableId> = self.memtables.all().iter().map(|queue| queue.table).collect();
         self.flush_tables(&tables, context)
+    }
+
+    /// The earliest time within a range that a point has which is not in the engine yet; about, but never too late.
+    pub fn first_unflushed(&self, table: TableId, range: TimeRange) -> Option<i64> {
+        self.memtables.queue(table)?.first_time(range)
+    }
+
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// How often points were removed from a table's head; `None` while the engine still has to remove some.
+    pub fn removals_done(&self, head: &TableHead) -> Option<u64> {
+        let _applying = self.epochs.lock();
+        let is_removing = self.memtables.queue(head.table).is_some_and(|queue| queue.has_removals());
+        (!is_removing).then(|| head.removals())
+    }
+
+    /// Finds out what the engine holds of a table, so that it is known what its head has.
+    pub fn know_stored(&self, table: TableId) -> Result<(), EngineError> {
+        if !self.overlap.knows(table) {
+            let max_times = self.ports.sink.max_times(table)?;
+            self.overlap.load(table, max_times);
+        }
+        if let Some(head) = self.head.table(table)
+            && !head.is_known()
+        {
+            let max_times = self.ports.sink.max_times(table)?;
+            head.know_stored(max_times.into_iter().map(|(_, time)| time).max());
+        }
+        Ok(())
     }
 
     /// Whether the memtables may take more.
@@ -261,6 +314,8 @@ impl FlushService {
         let pressed = self.memtables.bytes() > self.options.memory_limit_bytes / 2
             || self.ports.wal.size_bytes() > self.options.wal_size_bytes;
         self.seal((!pressed).then_some(&self.options.limits));
+        self.head.keep_budget();
+        metrics::gauge!("hyperbytedb_head_bytes").set(self.head.bytes() as f64);
         metrics::gauge!("hyperbytedb_memtable_bytes").set(self.memtables.bytes() as f64);
         metrics::gauge!("hyperbytedb_wal_bytes").set(self.ports.wal.size_bytes() as f64);
     }
@@ -316,9 +371,7 @@ impl FlushService {
         let started = Instant::now();
         let rows = sorted_rows(memtable).map_err(|e| EngineError::failed("sort memtable", e))?;
         self.ports.sink.ensure_table(table)?;
-        if !self.overlap.knows(table.id) {
-            self.overlap.load(table.id, self.ports.sink.max_times(table.id)?);
-        }
+        self.know_stored(table.id)?;
         // An insert that failed may have stored any part of its rows.
         let overlapping =
             if attempts > 0 { rows.shards.clone() } else { self.overlap.overlapping(table.id, &rows) };

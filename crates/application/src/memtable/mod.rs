@@ -65,6 +65,9 @@ pub struct Memtable {
     pub batches: Vec<ResolvedBatch>,
     pub rows: usize,
     pub bytes: usize,
+    /// The earliest and the latest time.
+    pub min_time: i64,
+    pub max_time: i64,
     /// Log records of the first and the last batch.
     pub first_sequence: Sequence,
     pub last_sequence: Sequence,
@@ -74,7 +77,17 @@ pub struct Memtable {
 impl Memtable {
     pub fn new(first_sequence: Sequence) -> Self {
         let (batches, last_sequence) = (Vec::new(), first_sequence);
-        Self { batches, rows: 0, bytes: 0, first_sequence, last_sequence, created: Instant::now() }
+        let (min_time, max_time) = (i64::MAX, i64::MIN);
+        Self {
+            batches,
+            rows: 0,
+            bytes: 0,
+            min_time,
+            max_time,
+            first_sequence,
+            last_sequence,
+            created: Instant::now(),
+        }
     }
 
     /// Appends a batch; returns the bytes it holds.
@@ -83,6 +96,10 @@ impl Memtable {
         let bytes = batch.bytes();
         self.rows += batch.rows();
         self.bytes += bytes;
+        for &time in &batch.times {
+            self.min_time = self.min_time.min(time);
+            self.max_time = self.max_time.max(time);
+        }
         self.batches.push(batch);
         bytes
     }

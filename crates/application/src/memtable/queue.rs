@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 use hyperbytedb_domain::catalog::{DeleteScope, Table, TableId};
 use hyperbytedb_domain::wal::Sequence;
-use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
+use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
 use parking_lot::{Condvar, Mutex};
 
 use super::{Memtable, ResolvedBatch};
@@ -61,8 +61,12 @@ impl Item {
         }
     }
 
+    fn memtable(&self) -> Option<&Arc<Memtable>> {
+        if let Self::Flush(memtable) = self { Some(memtable) } else { None }
+    }
+
     fn bytes(&self) -> usize {
-        if let Self::Flush(memtable) = self { memtable.bytes } else { 0 }
+        self.memtable().map_or(0, |memtable| memtable.bytes)
     }
 
     pub fn is_removal(&self) -> bool {
@@ -196,6 +200,11 @@ impl TableQueue {
         Some(Work { queue: self.clone(), item, attempts, ended: false })
     }
 
+    /// Whether a removal waits or is at work.
+    pub fn has_removals(&self) -> bool {
+        self.state.lock().removals > 0
+    }
+
     /// Whether the front item, if any, is a removal.
     pub fn front_is_removal(&self) -> Option<bool> {
         self.state.lock().items.front().map(Item::is_removal)
@@ -234,6 +243,16 @@ impl TableQueue {
         let state = self.state.lock();
         let active = state.active.as_ref().map(|memtable| memtable.first_sequence);
         state.items.front().map(Item::first_sequence).or(active)
+    }
+
+    /// The earliest time within a range that a waiting point may have.
+    pub fn first_time(&self, range: TimeRange) -> Option<i64> {
+        let state = self.state.lock();
+        let of_items = state.items.iter().filter_map(Item::memtable).map(|memtable| &**memtable);
+        let overlaps =
+            |memtable: &&Memtable| memtable.min_time <= range.max && memtable.max_time >= range.min;
+        let memtables = of_items.chain(&state.active).filter(overlaps);
+        memtables.map(|memtable| memtable.min_time.max(range.min)).min()
     }
 
     /// The last log record of the items that are done; 0 = none.

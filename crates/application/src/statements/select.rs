@@ -1,12 +1,12 @@
-//! SELECT and EXPLAIN: plan, make the points visible, stream the rows.
+//! SELECT and EXPLAIN: plan, then stream the rows.
 
 use std::time::{Duration, Instant};
 
+use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::WriteRequest;
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_domain::{Precision, QueryContext};
 use hyperbytedb_executor::{ExecError, ExecOptions, ExecStats, execute};
 use hyperbytedb_line_protocol::PointPrinter;
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
@@ -33,7 +33,6 @@ impl StatementService {
         refuse_system_sources(statement)?;
         let catalog = self.catalog.catalog();
         let plan = self.prepare(statement, &catalog, execution)?;
-        self.make_visible(&plan, &execution.context)?;
         let context = execution.context.clone();
         let options = self.exec_options(execution);
         let run = execute(&plan, &self.reader, &context, &options)?;
@@ -53,7 +52,6 @@ impl StatementService {
         let started = Instant::now();
         let plan = self.prepare(&statement.statement, &catalog, execution)?;
         let planning = started.elapsed();
-        self.make_visible(&plan, &execution.context)?;
         let context = execution.context.clone();
         let options = self.exec_options(execution);
         let mut lines = hyperbytedb_executor::explain(&plan, &self.reader, &options)?;
@@ -96,12 +94,6 @@ impl StatementService {
             sort_bound: self.options.sort_bound,
             pushdown: true,
         }
-    }
-
-    /// Every point acknowledged before the query is in the engine when this returns.
-    fn make_visible(&self, plan: &PreparedSelect, context: &QueryContext) -> Result<(), StatementError> {
-        let tables: Vec<_> = plan.referenced_tables().iter().map(|table| table.id).collect();
-        Ok(self.reader.make_visible(&tables, context)?)
     }
 
     /// Writes the rows to the target and answers with their number.

@@ -25,7 +25,7 @@ pub struct Effects {
     /// Tables that are gone from the catalogue: memory, engine and series index must drop them.
     pub dropped_tables: Vec<Arc<Table>>,
     /// Shard groups that are gone, with the tables that may have a partition of each.
-    pub dropped_shards: Vec<(Arc<Table>, u64)>,
+    pub dropped_shards: Vec<(Arc<Table>, ShardGroup)>,
 }
 
 impl Catalog {
@@ -304,7 +304,7 @@ impl Catalog {
             if let Some(policy) = Arc::make_mut(database).retention_policies.get_mut(&rp) {
                 let policy = Arc::make_mut(policy);
                 policy.shard_groups.remove(&group.start);
-                effects.dropped_shards = policy.tables.values().map(|t| (t.clone(), id)).collect();
+                effects.dropped_shards = policy.tables.values().map(|t| (t.clone(), group)).collect();
             }
         }
         effects

@@ -152,6 +152,8 @@ section! {
         merge_quiet_secs: u64 = FlushOptions::default().merge_quiet.as_secs(),
         /// Series of a table whose last flushed time is remembered, about 50 bytes each.
         overlap_series_max: usize = FlushOptions::default().overlap_series_max,
+        /// Bytes of points that stay in memory behind their flush: queries of their range are answered without the engine. The oldest times leave first; 0 = none.
+        head_bytes: usize = FlushOptions::default().head_bytes,
         /// Tables that are flushed at one time.
         workers: usize = FlushOptions::default().workers,
         /// Seconds that an orderly stop spends on flushing; what is left then stays in the log.

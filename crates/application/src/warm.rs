@@ -1,0 +1,211 @@
+//! Filling the heads after a start: what the engine holds is read back, the newest times first, until the budget is nearly
+//! used up.
+//!
+//! In the background, a slice of time of one table at a time. What came in meanwhile is newer and stays. A slice during
+//! which points are removed is read again.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
+use arrow::error::ArrowError;
+use hyperbytedb_domain::catalog::Table;
+use hyperbytedb_domain::points::{FieldColumn, FieldValues, StringValues};
+use hyperbytedb_domain::ports::CatalogPort;
+use hyperbytedb_domain::scan::{FieldId, RowScan, Scan, ScanOutput, TagId};
+use hyperbytedb_domain::time::MIN_TIME;
+use hyperbytedb_domain::{EngineError, FieldType, QueryContext, SeriesId, Tags, TimeRange};
+use hyperbytedb_head::{NewRows, TableHead};
+
+use crate::flush::FlushService;
+use crate::reader::TableReader;
+use crate::threads::Stop;
+
+/// The first slice of a table, in nanoseconds.
+const FIRST_SLICE: i64 = 60 * 1_000_000_000;
+/// Rows of a slice: with fewer the next one is twice as long, with more half as long.
+const SLICE_ROWS: std::ops::Range<usize> = 50_000..200_000;
+/// Part of the budget that is filled: the rest is for what comes in.
+const FILLED_PART: f64 = 0.7;
+/// How long a table is left alone that has removals at work.
+const REMOVAL_PAUSE: Duration = Duration::from_millis(200);
+
+/// Fills the heads of the tables that the engine held at the start.
+pub struct Warmer {
+    pub catalog: Arc<dyn CatalogPort>,
+    pub reader: TableReader,
+    pub flush: Arc<FlushService>,
+}
+
+/// A table on its way.
+struct Filling {
+    table: Arc<Table>,
+    head: Arc<TableHead>,
+    slice: i64,
+}
+
+impl Warmer {
+    /// Returns when the budget is nearly used up, when everything is in memory, or at a stop.
+    pub fn run(&self, stop: &Stop) {
+        let mut fillings = self.tables();
+        while !stop.is_set() && self.has_room() && !fillings.is_empty() {
+            fillings.sort_by_key(|filling| Reverse(filling.head.complete_from()));
+            let filling = &mut fillings[0];
+            match self.fill_slice(filling) {
+                Ok(Some(false)) => {}
+                Ok(Some(true)) => drop(fillings.remove(0)),
+                Ok(None) => drop(stop.wait(REMOVAL_PAUSE)),
+                Err(error) => {
+                    tracing::warn!(%error, table = filling.table.id.0, "the head of a table is not filled");
+                    fillings.remove(0);
+                }
+            }
+        }
+        tracing::debug!(bytes = self.flush.head().bytes(), "the heads are filled");
+    }
+
+    fn has_room(&self) -> bool {
+        let head = self.flush.head();
+        (head.bytes() as f64) < head.budget_bytes() as f64 * FILLED_PART
+    }
+
+    fn tables(&self) -> Vec<Filling> {
+        let head = self.flush.head();
+        let catalog = self.catalog.catalog();
+        let stored = catalog.tables().filter(|table| head.was_stored(table.id));
+        let fillings = stored.filter_map(|table| {
+            let filling = Filling { table: table.clone(), head: head.open(table)?, slice: FIRST_SLICE };
+            match self.flush.know_stored(table.id) {
+                Ok(()) => Some(filling),
+                Err(error) => {
+                    tracing::warn!(%error, table = table.id.0, "the head of a table is not filled");
+                    None
+                }
+            }
+        });
+        fillings.collect()
+    }
+
+    /// Reads the slice before what the head has. Whether the table is done; `None` when it must be tried again.
+    fn fill_slice(&self, filling: &mut Filling) -> Result<Option<bool>, EngineError> {
+        let head = &filling.head;
+        let catalog = self.catalog.catalog();
+        let (Some(table), Some(policy)) =
+            (catalog.table_by_id(filling.table.id), catalog.policy_of(&filling.table))
+        else {
+            return Ok(Some(true));
+        };
+        let earliest = policy.shard_groups.keys().next().copied().unwrap_or(i64::MAX);
+        let before = head.complete_from();
+        if before <= earliest {
+            head.extend_to(MIN_TIME);
+            return Ok(Some(true));
+        }
+        let Some(removals) = self.flush.removals_done(head) else { return Ok(None) };
+        let range = TimeRange { min: before.saturating_sub(filling.slice).max(earliest), max: before - 1 };
+        let mut rows = 0;
+        let mut stream = self.reader.scan_engine(&all_rows(table, range), &background())?;
+        while let Some(batch) = stream.next_batch()? {
+            rows += batch.num_rows();
+            let batch = ReadRows::new(table, &batch).map_err(|e| EngineError::failed("fill the head", e))?;
+            if !head.fill(batch.new_rows(table), removals) {
+                return Ok(None);
+            }
+        }
+        metrics::counter!("hyperbytedb_head_filled_rows_total").increment(rows as u64);
+        head.extend_to(range.min);
+        // Evicted meanwhile: the budget has other uses.
+        if head.complete_from() > range.min {
+            return Ok(Some(true));
+        }
+        if rows < SLICE_ROWS.start {
+            filling.slice = filling.slice.saturating_mul(2);
+        } else if rows > SLICE_ROWS.end {
+            filling.slice = (filling.slice / 2).max(1);
+        }
+        Ok(Some(false))
+    }
+}
+
+fn background() -> QueryContext {
+    QueryContext { max_threads: 1, ..QueryContext::unbounded() }
+}
+
+/// Every row of a range, series by series.
+fn all_rows(table: &Arc<Table>, time: TimeRange) -> Scan {
+    let tags: Vec<TagId> = (0..table.tags.len() as u32).map(TagId).collect();
+    let fields = (0..table.fields.len() as u32).map(FieldId).collect();
+    let rows = RowScan { group_by: tags.clone(), tags, fields, ..RowScan::default() };
+    let output = ScanOutput::Rows(rows);
+    Scan { table: table.clone(), time, filter: None, shards: None, merge_duplicates: false, output }
+}
+
+/// Rows that were read, as a write would bring them.
+struct ReadRows {
+    times: Vec<i64>,
+    series_of_row: Vec<u32>,
+    series: Vec<(SeriesId, Tags)>,
+    fields: Vec<(FieldId, FieldColumn)>,
+}
+
+impl ReadRows {
+    /// `batch` has the columns of [`all_rows`].
+    fn new(table: &Table, batch: &RecordBatch) -> Result<Self, ArrowError> {
+        let tags = table.tags.len();
+        let texts = batch.columns()[..tags].iter().map(|column| cast(column, &DataType::Utf8));
+        let texts = texts.collect::<Result<Vec<_>, _>>()?;
+        let text = |tag: usize, row: usize| {
+            let column = texts[tag].as_string::<i32>();
+            if column.is_valid(row) { column.value(row) } else { "" }
+        };
+        let (mut series, mut series_of_row) = (Vec::new(), Vec::with_capacity(batch.num_rows()));
+        for row in 0..batch.num_rows() {
+            if row == 0 || (0..tags).any(|tag| text(tag, row) != text(tag, row - 1)) {
+                let pairs = table.tags.iter().enumerate();
+                let pairs = pairs.map(|(tag, key)| (key.clone(), text(tag, row).to_owned())).collect();
+                let tags = Tags::new(pairs);
+                series.push((tags.series_id(), tags));
+            }
+            series_of_row.push(series.len() as u32 - 1);
+        }
+        let times = batch.column(tags).as_primitive::<Int64Type>().values().to_vec();
+        let columns = batch.columns()[tags + 1..].iter().zip(&table.fields);
+        let fields = (0u32..)
+            .map(FieldId)
+            .zip(columns)
+            .map(|(id, (column, field))| (id, field_column(&field.name, field.field_type, column)))
+            .filter(|(_, column)| column.present.as_ref().is_none_or(|present| present.contains(&true)))
+            .collect();
+        Ok(Self { times, series_of_row, series, fields })
+    }
+
+    fn new_rows<'a>(&'a self, table: &'a Table) -> NewRows<'a> {
+        NewRows {
+            table,
+            times: &self.times,
+            series_of_row: &self.series_of_row,
+            series: &self.series,
+            fields: &self.fields,
+        }
+    }
+}
+
+fn field_column(name: &str, field_type: FieldType, column: &dyn Array) -> FieldColumn {
+    let values = match field_type {
+        FieldType::Float => FieldValues::Float(column.as_primitive::<Float64Type>().values().to_vec()),
+        FieldType::Integer => FieldValues::Integer(column.as_primitive::<Int64Type>().values().to_vec()),
+        FieldType::Unsigned => FieldValues::Unsigned(column.as_primitive::<UInt64Type>().values().to_vec()),
+        FieldType::Boolean => FieldValues::Boolean(column.as_boolean().values().iter().collect()),
+        FieldType::String => {
+            let mut values = StringValues::default();
+            column.as_string::<i32>().iter().for_each(|value| values.push(value.unwrap_or_default()));
+            FieldValues::String(values)
+        }
+    };
+    let present =
+        (column.null_count() > 0).then(|| (0..column.len()).map(|row| column.is_valid(row)).collect());
+    FieldColumn { name: name.to_owned(), values, present }
+}

@@ -1,0 +1,96 @@
+//! The heads of all tables, and their common budget.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use hyperbytedb_domain::catalog::{Table, TableId};
+use parking_lot::RwLock;
+
+use crate::table::{NewRows, TableHead};
+
+/// What eviction leaves of the budget, so that it does not come again at once.
+const KEPT_PART: f64 = 0.9;
+
+/// The newest points of all tables.
+#[derive(Debug)]
+pub struct Head {
+    tables: RwLock<HashMap<TableId, Arc<TableHead>>>,
+    /// Tables that the engine held when the server started.
+    stored: HashSet<TableId>,
+    budget_bytes: usize,
+}
+
+impl Head {
+    /// `stored`: the tables that the engine holds. A budget of 0 keeps no points.
+    pub fn new(budget_bytes: usize, stored: impl IntoIterator<Item = TableId>) -> Self {
+        Self { tables: RwLock::default(), stored: stored.into_iter().collect(), budget_bytes }
+    }
+
+    pub fn table(&self, table: TableId) -> Option<Arc<TableHead>> {
+        self.tables.read().get(&table).cloned()
+    }
+
+    /// The head of a table, made if need be; `None` without a budget.
+    pub fn open(&self, table: &Table) -> Option<Arc<TableHead>> {
+        (self.budget_bytes > 0).then(|| self.table_or_new(table))
+    }
+
+    /// Whether the engine held the table when the server started.
+    pub fn was_stored(&self, table: TableId) -> bool {
+        self.stored.contains(&table)
+    }
+
+    pub fn budget_bytes(&self) -> usize {
+        self.budget_bytes
+    }
+
+    fn table_or_new(&self, table: &Table) -> Arc<TableHead> {
+        if let Some(head) = self.table(table.id) {
+            return head;
+        }
+        let is_new = !self.stored.contains(&table.id);
+        let new = || Arc::new(TableHead::new(table.id, is_new));
+        self.tables.write().entry(table.id).or_insert_with(new).clone()
+    }
+
+    /// Takes the rows of a log record, in log order.
+    pub fn push(&self, rows: NewRows<'_>) {
+        if self.budget_bytes > 0 {
+            self.table_or_new(rows.table).push(rows);
+        }
+    }
+
+    /// Forgets a dropped table.
+    pub fn drop_table(&self, table: TableId) {
+        self.tables.write().remove(&table);
+    }
+
+    /// Bytes held, about.
+    pub fn bytes(&self) -> usize {
+        self.tables.read().values().map(|head| head.bytes()).sum()
+    }
+
+    /// Lets the oldest times go when the budget is used up.
+    pub fn keep_budget(&self) {
+        let held = self.bytes();
+        if held <= self.budget_bytes {
+            return;
+        }
+        let tables: Vec<Arc<TableHead>> = self.tables.read().values().cloned().collect();
+        let mut chunks: Vec<(i64, usize)> = Vec::new();
+        tables
+            .iter()
+            .for_each(|table| table.for_each_chunk(|max_time, bytes| chunks.push((max_time, bytes))));
+        chunks.sort_unstable();
+        let mut excess = held as f64 - self.budget_bytes as f64 * KEPT_PART;
+        let mut before = i64::MIN;
+        for (max_time, bytes) in chunks {
+            if excess <= 0.0 {
+                break;
+            }
+            excess -= bytes as f64;
+            before = max_time.saturating_add(1);
+        }
+        tables.iter().for_each(|table| table.evict(before));
+    }
+}

@@ -1,0 +1,419 @@
+//! The newest points of one table.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use hashbrown::HashMap;
+use hyperbytedb_domain::catalog::{Table, TableId};
+use hyperbytedb_domain::points::{FieldColumn, FieldValues};
+use hyperbytedb_domain::scan::{FieldId, Predicate, TagId};
+use hyperbytedb_domain::time::MIN_TIME;
+use hyperbytedb_domain::{EngineError, SeriesId, Tags, TimeRange};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+use crate::chunk::Row;
+use crate::filter::{Filter, RowFilter, Verdict, postings};
+use crate::layout::{Layout, set_present};
+use crate::series::SeriesHead;
+use crate::tags::{Ordinal, TagValues};
+use crate::value::TextRef;
+
+/// Slots of series that are gone before the table's index is built anew.
+const GONE_MIN: usize = 1024;
+/// Bytes of an entry of the index beside the series itself, about.
+const ENTRY_BYTES: usize = 64;
+/// Layouts of rows that are looked at for one that is alike.
+const LAYOUTS_MAX: usize = 16;
+
+/// Rows of one write for one table.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRows<'a> {
+    pub table: &'a Table,
+    pub times: &'a [i64],
+    /// Index into `series`, one a row.
+    pub series_of_row: &'a [u32],
+    pub series: &'a [(SeriesId, Tags)],
+    pub fields: &'a [(FieldId, FieldColumn)],
+}
+
+/// From which time on every point of the table is here.
+#[derive(Debug, Clone, Copy)]
+struct Horizon {
+    /// The last time that points which never were here can have; `None` = not known.
+    stored: Option<i64>,
+    /// Everything before has left.
+    evicted: i64,
+}
+
+/// Points of one table.
+#[derive(Debug)]
+pub struct TableHead {
+    pub table: TableId,
+    index: RwLock<Index>,
+    /// Held by whoever adds or removes points or series; readers do without.
+    changing: Mutex<Changes>,
+    horizon: Mutex<Horizon>,
+    complete_from: AtomicI64,
+    bytes: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Changes {
+    /// Layouts of late, so that rows that are alike share one.
+    layouts: VecDeque<Arc<Layout>>,
+    /// How often points were removed.
+    removals: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Index {
+    by_id: HashMap<SeriesId, Ordinal>,
+    /// By ordinal; `None` = gone.
+    series: Vec<Option<Arc<SeriesHead>>>,
+    gone: usize,
+    /// By number of the tag.
+    tags: Vec<TagValues>,
+}
+
+impl TableHead {
+    /// `is_new`: the engine holds nothing of the table.
+    pub fn new(table: TableId, is_new: bool) -> Self {
+        let stored = is_new.then_some(MIN_TIME - 1);
+        let horizon = Horizon { stored, evicted: MIN_TIME };
+        let complete_from = AtomicI64::new(horizon.complete_from());
+        Self {
+            table,
+            index: RwLock::default(),
+            changing: Mutex::default(),
+            horizon: Mutex::new(horizon),
+            complete_from,
+            bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// The time from which on every point is here; the greatest number while that is not known.
+    pub fn complete_from(&self) -> i64 {
+        self.complete_from.load(Ordering::Acquire)
+    }
+
+    pub fn is_known(&self) -> bool {
+        self.horizon.lock().stored.is_some()
+    }
+
+    /// Sets the greatest time that the engine may have held before the first point came here.
+    pub fn know_stored(&self, max_time: Option<i64>) {
+        self.change_horizon(|horizon| {
+            horizon.stored.get_or_insert(max_time.unwrap_or(MIN_TIME - 1));
+        });
+    }
+
+    fn change_horizon(&self, change: impl FnOnce(&mut Horizon)) {
+        let mut horizon = self.horizon.lock();
+        change(&mut horizon);
+        self.complete_from.store(horizon.complete_from(), Ordering::Release);
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes the rows of a log record. Rows before the horizon are left to the engine.
+    pub fn push(&self, rows: NewRows<'_>) {
+        let mut changing = self.changing.lock();
+        let evicted = self.horizon.lock().evicted;
+        let packed = PackedRows::new(rows, changing.layout_of(rows.fields));
+        self.add(rows, |series, range| {
+            series.push(range.filter(|&row| rows.times[row] >= evicted).map(|row| packed.row(row)))
+        });
+    }
+
+    /// Takes rows of the engine, which yield to what is here, unless points were removed since `removals` were counted.
+    /// False: they were.
+    pub fn fill(&self, rows: NewRows<'_>, removals: u64) -> bool {
+        let mut changing = self.changing.lock();
+        if changing.removals != removals {
+            return false;
+        }
+        let packed = PackedRows::new(rows, changing.layout_of(rows.fields));
+        self.add(rows, |series, range| series.fill(range.map(|row| packed.row(row))));
+        true
+    }
+
+    /// How often points were removed.
+    pub fn removals(&self) -> u64 {
+        self.changing.lock().removals
+    }
+
+    /// Hands runs of rows of one series to it. `put` returns how many bytes more it holds.
+    fn add(&self, rows: NewRows<'_>, put: impl Fn(&SeriesHead, Range<usize>) -> isize) {
+        let series = self.series_of(rows);
+        let (mut bytes, mut row) = (0, 0);
+        while let Some(&of_row) = rows.series_of_row.get(row) {
+            let run = rows.series_of_row[row..].iter().take_while(|&&s| s == of_row).count();
+            if let Some(series) = series.get(of_row as usize) {
+                bytes += put(series, row..row + run);
+            }
+            row += run;
+        }
+        self.add_bytes(bytes);
+    }
+
+    fn add_bytes(&self, bytes: isize) {
+        if bytes >= 0 {
+            self.bytes.fetch_add(bytes as usize, Ordering::Relaxed);
+        } else {
+            self.release(bytes.unsigned_abs());
+        }
+    }
+
+    fn release(&self, bytes: usize) {
+        // Overwritten text makes the account a little wrong; it must not wrap around.
+        let _ = self
+            .bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| Some(held.saturating_sub(bytes)));
+    }
+
+    fn series_of(&self, rows: NewRows<'_>) -> Vec<Arc<SeriesHead>> {
+        {
+            let index = self.index.read();
+            let known = rows.series.iter().map_while(|(id, _)| index.get(*id).cloned());
+            let known: Vec<Arc<SeriesHead>> = known.collect();
+            if known.len() == rows.series.len() {
+                return known;
+            }
+        }
+        let mut index = self.index.write();
+        let mut added = 0;
+        let series = rows.series.iter().map(|(id, tags)| match index.get(*id) {
+            Some(series) => series.clone(),
+            None => {
+                let series = index.add(rows.table, *id, tags);
+                added += series.base_bytes() + ENTRY_BYTES;
+                series
+            }
+        });
+        let series = series.collect();
+        self.add_bytes(added as isize);
+        series
+    }
+
+    /// The series that can have rows which meet a condition, and for each what is left of it.
+    pub fn select<T>(
+        &self,
+        filter: Option<&Predicate>,
+        table: &Table,
+        only: Option<&[SeriesId]>,
+        mut take: impl FnMut(&Index, &Arc<SeriesHead>, Option<RowFilter>) -> T,
+    ) -> Result<Vec<T>, EngineError> {
+        let index = self.index.read();
+        let postings = filter.and_then(|filter| postings(&index, filter));
+        let mut filter = filter.map(|filter| Filter::new(filter, table)).transpose()?;
+        let mut selected = Vec::new();
+        let mut visit = |series: &Arc<SeriesHead>| {
+            let rest = match &mut filter {
+                None => None,
+                Some(filter) => match filter.of_series(&index, series) {
+                    Verdict::None => return,
+                    Verdict::All => None,
+                    Verdict::Rows(rest) => Some(rest),
+                },
+            };
+            selected.push(take(&index, series, rest));
+        };
+        if let Some(only) = only {
+            only.iter().filter_map(|id| index.get(*id)).for_each(&mut visit);
+            return Ok(selected);
+        }
+        match postings {
+            Some(postings) => postings.iter().filter_map(|&o| index.at(o)).for_each(&mut visit),
+            None => index.series.iter().flatten().for_each(&mut visit),
+        }
+        Ok(selected)
+    }
+
+    /// Removes the rows of a range whose series meet a condition over tags. A condition that cannot be evaluated ends
+    /// the head: from then on the engine answers.
+    pub fn remove(&self, table: &Table, filter: Option<&Predicate>, range: TimeRange) {
+        let mut changing = self.changing.lock();
+        changing.removals += 1;
+        let Ok(selected) = self.select(filter, table, None, |_, series, _| series.clone()) else {
+            drop(changing);
+            return self.evict(i64::MAX);
+        };
+        let freed = selected.iter().map(|series| series.remove(range)).sum();
+        self.release(freed);
+        self.drop_empty_series(&changing);
+    }
+
+    /// Drops what is older than a time.
+    pub fn evict(&self, before: i64) {
+        self.change_horizon(|horizon| horizon.evicted = horizon.evicted.max(before));
+        let series: Vec<Arc<SeriesHead>> = self.index.read().series.iter().flatten().cloned().collect();
+        let freed = series.iter().map(|series| series.evict(before)).sum();
+        self.release(freed);
+        self.drop_empty_series(&self.changing.lock());
+    }
+
+    /// Everything from a time on is here now.
+    pub fn extend_to(&self, from: i64) {
+        self.change_horizon(|horizon| {
+            horizon.stored = horizon.stored.map(|stored| stored.min(from.saturating_sub(1)));
+        });
+    }
+
+    fn drop_empty_series(&self, _changing: &MutexGuard<'_, Changes>) {
+        let mut index = self.index.write();
+        let freed = index.drop_empty();
+        drop(index);
+        self.release(freed);
+    }
+
+    pub fn for_each_chunk(&self, mut visit: impl FnMut(i64, usize)) {
+        self.index.read().series.iter().flatten().for_each(|series| series.for_each_chunk(&mut visit));
+    }
+
+    pub fn series_count(&self) -> usize {
+        self.index.read().by_id.len()
+    }
+}
+
+impl Changes {
+    /// The layout of these fields, shared where it can be.
+    fn layout_of(&mut self, fields: &[(FieldId, FieldColumn)]) -> Arc<Layout> {
+        let layout =
+            Layout::new(fields.iter().map(|(id, column)| (*id, column.values.field_type())).collect());
+        if let Some(known) = self.layouts.iter().find(|known| ***known == layout) {
+            return known.clone();
+        }
+        let layout = Arc::new(layout);
+        self.layouts.push_front(layout.clone());
+        self.layouts.truncate(LAYOUTS_MAX);
+        layout
+    }
+}
+
+impl Horizon {
+    fn complete_from(self) -> i64 {
+        self.stored.map_or(i64::MAX, |stored| stored.saturating_add(1).max(self.evicted))
+    }
+}
+
+impl Index {
+    fn get(&self, id: SeriesId) -> Option<&Arc<SeriesHead>> {
+        self.at(*self.by_id.get(&id)?)
+    }
+
+    fn at(&self, ordinal: Ordinal) -> Option<&Arc<SeriesHead>> {
+        self.series.get(ordinal as usize)?.as_ref()
+    }
+
+    /// The value of a series' tag.
+    pub fn tag_value(&self, series: &SeriesHead, tag: TagId) -> &str {
+        let tag = tag.0 as usize;
+        self.tag(tag).map_or("", |values| values.value(series.code(tag)))
+    }
+
+    /// The same, shared.
+    pub fn shared_tag_value(&self, series: &SeriesHead, tag: TagId) -> Arc<str> {
+        let tag = tag.0 as usize;
+        self.tag(tag).and_then(|values| values.shared_value(series.code(tag))).unwrap_or_else(|| "".into())
+    }
+
+    /// The values of a tag; `None` when no series has it.
+    pub fn tag(&self, tag: usize) -> Option<&TagValues> {
+        self.tags.get(tag)
+    }
+
+    fn add(&mut self, table: &Table, id: SeriesId, tags: &Tags) -> Arc<SeriesHead> {
+        let ordinal = self.series.len() as Ordinal;
+        if self.tags.len() < table.tags.len() {
+            self.tags.resize_with(table.tags.len(), TagValues::default);
+        }
+        let mut codes = Vec::with_capacity(table.tags.len());
+        for (values, key) in self.tags.iter_mut().zip(&table.tags) {
+            codes.push(values.add(tags.get(key).unwrap_or_default(), ordinal));
+        }
+        self.put(Arc::new(SeriesHead::new(id, codes.into())))
+    }
+
+    fn put(&mut self, series: Arc<SeriesHead>) -> Arc<SeriesHead> {
+        self.by_id.insert(series.id, self.series.len() as Ordinal);
+        self.series.push(Some(series.clone()));
+        series
+    }
+
+    fn drop_empty(&mut self) -> usize {
+        let mut freed = 0;
+        for slot in &mut self.series {
+            if let Some(series) = slot.take_if(|series| series.is_empty()) {
+                freed += series.base_bytes() + ENTRY_BYTES;
+                self.by_id.remove(&series.id);
+                self.gone += 1;
+            }
+        }
+        if self.gone > GONE_MIN && self.gone > self.series.len() / 2 {
+            self.compact();
+        }
+        freed
+    }
+
+    /// Numbers the series anew and forgets tag values that none has.
+    fn compact(&mut self) {
+        let old = std::mem::take(self);
+        self.tags.resize_with(old.tags.len(), TagValues::default);
+        for series in old.series.into_iter().flatten() {
+            let ordinal = self.series.len() as Ordinal;
+            let codes = self.tags.iter_mut().zip(&old.tags).enumerate();
+            let codes: Box<[u32]> =
+                codes.map(|(tag, (new, old))| new.add(old.value(series.code(tag)), ordinal)).collect();
+            self.put(Arc::new(series.with_codes(codes)));
+        }
+    }
+}
+
+/// Rows side by side: one after the other as chunks hold them.
+struct PackedRows {
+    layout: Arc<Layout>,
+    words: Vec<u64>,
+    text: String,
+}
+
+impl PackedRows {
+    fn new(rows: NewRows<'_>, layout: Arc<Layout>) -> Self {
+        let stride = layout.stride();
+        let mut words = vec![0; stride * rows.times.len()];
+        let mut text = String::new();
+        for (row, &time) in words.chunks_exact_mut(stride).zip(rows.times) {
+            row[0] = time as u64;
+        }
+        for (id, column) in rows.fields {
+            let Some(position) = layout.position(*id) else { continue };
+            let mut put = |row: usize, word: u64| {
+                if column.is_present(row) {
+                    let row = &mut words[row * stride..(row + 1) * stride];
+                    row[layout.word(position)] = word;
+                    set_present(row, position);
+                }
+            };
+            match &column.values {
+                FieldValues::Float(v) => v.iter().enumerate().for_each(|(row, v)| put(row, v.to_bits())),
+                FieldValues::Integer(v) => v.iter().enumerate().for_each(|(row, v)| put(row, *v as u64)),
+                FieldValues::Unsigned(v) => v.iter().enumerate().for_each(|(row, v)| put(row, *v)),
+                FieldValues::Boolean(v) => v.iter().enumerate().for_each(|(row, v)| put(row, u64::from(*v))),
+                FieldValues::String(v) => {
+                    for row in 0..rows.times.len() {
+                        put(row, TextRef::append(&mut text, v.get(row)).word());
+                    }
+                }
+            }
+        }
+        Self { layout, words, text }
+    }
+
+    fn row(&self, row: usize) -> Row<'_> {
+        let stride = self.layout.stride();
+        Row { layout: &self.layout, words: &self.words[row * stride..(row + 1) * stride], text: &self.text }
+    }
+}
