@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 use hashbrown::HashSet;
 use hyperbytedb_domain::catalog::{ShardGroup, Table, TableId};
 use hyperbytedb_domain::scan::RowSelection;
+use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, StorageError, TimeRange};
 
 use super::{FlushService, Progress};
-use crate::memtable::queue::{Delete, Work};
+use crate::memtable::queue::{Delete, DropPartition, Work};
 
 /// Series that are named in a statement of the engine; more are selected by the condition.
 const NAMED_SERIES_MAX: usize = 10_000;
@@ -37,7 +38,8 @@ impl FlushService {
             return Ok(Progress::Postponed);
         }
         if !whole.is_empty() {
-            self.drop_partitions(table.id, &whole)?;
+            let numbers: Vec<u64> = whole.iter().map(|shard| shard.id).collect();
+            self.drop_partitions(table.id, &numbers)?;
         }
         if has_rows {
             let named = (hit.len() <= NAMED_IN_DELETE_MAX).then(|| hit.as_slice().into());
@@ -47,10 +49,12 @@ impl FlushService {
         }
         let gone = if delete.again {
             self.unstored_series(table, &context)?
+        } else if delete.scope.time.is_all() {
+            hit
         } else {
-            self.without_rows(table, hit, delete.scope.time, &context)?
+            self.without_rows(table, hit, &context)?
         };
-        self.unregister(work, delete, gone)?;
+        self.unregister(work, table, delete.sequence, gone)?;
         Ok(Progress::Done)
     }
 
@@ -69,10 +73,29 @@ impl FlushService {
         Ok(())
     }
 
-    pub(super) fn carry_out_drop_partition(&self, table: &Table, shard: u64) -> Result<(), EngineError> {
-        let shard = ShardGroup { id: shard, start: 0, end: 0 };
-        self.drop_partitions(table.id, &[shard])?;
-        Ok(())
+    /// Drops the partition, then the series that have no row left.
+    pub(super) fn carry_out_drop_partition(
+        &self,
+        work: &Work,
+        drop: &DropPartition,
+    ) -> Result<(), EngineError> {
+        let table = &drop.table;
+        let context = QueryContext::unbounded();
+        if self.ports.catalog.catalog().current(table).is_none() {
+            return Ok(());
+        }
+        let rows = RowSelection {
+            shards: Some([drop.shard].as_slice().into()),
+            ..RowSelection::of_time(TimeRange::ALL)
+        };
+        let hit = self.ports.engine.distinct_series(table, &rows, &context)?;
+        self.drop_partitions(table.id, &[drop.shard])?;
+        let gone = if drop.again {
+            self.unstored_series(table, &context)?
+        } else {
+            self.without_rows(table, hit, &context)?
+        };
+        self.unregister(work, table, drop.sequence, gone)
     }
 
     pub(super) fn carry_out_drop_table(&self, table: &Table) -> Result<(), EngineError> {
@@ -90,12 +113,11 @@ impl FlushService {
         Ok(())
     }
 
-    fn drop_partitions(&self, table: TableId, shards: &[ShardGroup]) -> Result<(), EngineError> {
-        let numbers: Vec<u64> = shards.iter().map(|shard| shard.id).collect();
-        self.ports.sink.drop_partitions(table, &numbers)?;
-        self.overlap.forget_partitions(table, &numbers);
+    fn drop_partitions(&self, table: TableId, shards: &[u64]) -> Result<(), EngineError> {
+        self.ports.sink.drop_partitions(table, shards)?;
+        self.overlap.forget_partitions(table, shards);
         self.dirty
-            .forget(table, &numbers)
+            .forget(table, shards)
             .map_err(|error| EngineError::failed("forget marks of partitions", error))
     }
 
@@ -106,15 +128,14 @@ impl FlushService {
         Some(catalog.policy_of(table)?.shard_groups.values().copied().collect())
     }
 
-    /// Which of the series have no row after rows of this range were deleted.
+    /// Which of the series have no row.
     fn without_rows(
         &self,
         table: &Table,
         mut series: Vec<SeriesId>,
-        deleted: TimeRange,
         context: &QueryContext,
     ) -> Result<Vec<SeriesId>, EngineError> {
-        if deleted.is_all() || series.is_empty() {
+        if series.is_empty() {
             return Ok(series);
         }
         let named = (series.len() <= NAMED_SERIES_MAX).then(|| series.as_slice().into());
@@ -141,15 +162,20 @@ impl FlushService {
         Ok(unstored)
     }
 
-    /// Takes series out of the index, but for those that were written behind the delete. A table whose last series goes
+    /// Takes series out of the index, but for those that were written behind the removal. A table whose last series goes
     /// is dropped.
-    fn unregister(&self, work: &Work, delete: &Delete, series: Vec<SeriesId>) -> Result<(), EngineError> {
+    fn unregister(
+        &self,
+        work: &Work,
+        table: &Table,
+        removal: Sequence,
+        series: Vec<SeriesId>,
+    ) -> Result<(), EngineError> {
         let failed = |error: StorageError| EngineError::failed("remove series", error);
-        let table = &delete.table;
         for part in series.chunks(UNREGISTERED_AT_A_TIME) {
             let mut part = part.to_vec();
             let applying = self.epochs.lock();
-            work.queue.retain_unwritten_since(delete.sequence, &mut part);
+            work.queue.retain_unwritten_since(removal, &mut part);
             self.ports.series.remove_series(table, &part).map_err(failed)?;
             self.epochs.advance(&applying, table.id);
         }
