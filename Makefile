@@ -9,10 +9,11 @@ export CHDB_INCLUDE_DIR = $(if $(CHDB_LIB_DIR),$(CURDIR)/third_party/chdb,)
 SEED ?= 1
 # Which seeds `make simulate` runs: those asked for, else as many from SEED on as an hour allows.
 SIMULATED = --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS),$(if $(filter command environment,$(firstword $(origin SEED))),--seeds 1,--seeds 1000000000 --seconds 3600))
+KILLS ?= 100
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream fuzz audit docs clean
+.PHONY: help setup setup-test build serve test lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short fuzz audit docs clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +30,7 @@ build: setup ## Build the server: target/release/hyperbytedb
 serve: build ## Build and start the server on 127.0.0.1:8086, data in ./data
 	$(BIN) serve
 
-test: setup-test lint unit corpus differential-short ## Run everything: format, lints, all tests, the InfluxDB corpus, a short differential run
+test: setup-test lint unit corpus differential-short chaos-short ## Run everything: format, lints, all tests, the InfluxDB corpus, a short differential run, a few kills
 
 lint: setup ## Check format and lints
 	cargo fmt --all --check
@@ -68,6 +69,15 @@ bench-peers: build ## Run the side-by-side benchmark of ../shared/bench, if it i
 
 bench-stream: build ## Measure memory and time of answers of 50M rows (10 minutes, 2 GB of disk)
 	scripts/bench-stream.py --server $(BIN)
+
+bench-deletes: build ## Measure deletes, new measurements and the stop beside a real influxd (3 minutes)
+	scripts/bench-deletes.py --server $(BIN)
+
+chaos: build ## Kill the server KILLS times (100) under writers and deleters, and check what it holds (SEED=)
+	scripts/chaos.py --server $(BIN) --kills $(KILLS) $(if $(filter command line environment,$(origin SEED)),--seed $(SEED))
+
+chaos-short: build
+	scripts/chaos.py --server $(BIN) --kills 8
 
 fuzz: setup ## Fuzz each parser for FUZZ_SECONDS (default 60)
 	scripts/fuzz.sh

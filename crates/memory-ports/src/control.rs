@@ -25,6 +25,7 @@ pub enum Call {
     EnsureTable,
     Insert,
     DeleteRows,
+    UnfinishedDeletes,
     DropTable,
     DropPartitions,
     Partitions,

@@ -108,7 +108,7 @@ impl Application {
             if let Some(commands) = commands.upgrade() {
                 commands.drop_empty_table(table);
             }
-        });
+        })?;
         self.readiness.set(Phase::Ready);
         let warmer = Warmer {
             catalog: self.ports.catalog.clone(),

@@ -111,8 +111,8 @@ impl Process {
             if let Some(commands) = commands.upgrade() {
                 commands.drop_empty_table(table);
             }
-        });
-        Ok(())
+        })
+        .map_err(|error| error.to_string())
     }
 
     /// Fills the heads with what the engine holds.

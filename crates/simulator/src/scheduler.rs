@@ -486,6 +486,7 @@ fn is_engine(call: Call) -> bool {
         Call::EnsureTable
             | Call::Insert
             | Call::DeleteRows
+            | Call::UnfinishedDeletes
             | Call::DropTable
             | Call::DropPartitions
             | Call::Partitions

@@ -21,7 +21,7 @@ use hyperbytedb_domain::ports::{
     CatalogPort, LocalStatePort, PointsSinkPort, QueryPort, SeriesIndexPort, WalPort,
 };
 use hyperbytedb_domain::wal::Sequence;
-use hyperbytedb_domain::{EngineError, QueryContext, TimeRange};
+use hyperbytedb_domain::{EngineError, QueryContext, StorageError, TimeRange};
 use hyperbytedb_head::{Head, NewRows, TableHead};
 
 use self::checkpoint::Checkpoint;
@@ -33,7 +33,7 @@ use crate::log::cursors::Cursors;
 use crate::log::epochs::RemovalEpochs;
 use crate::memtable::ResolvedBatch;
 use crate::memtable::columns::sorted_rows;
-use crate::memtable::queue::{Delete, Item, SealLimits, TableQueue, Ticket, Work};
+use crate::memtable::queue::{Delete, DropPartition, Item, SealLimits, TableQueue, Ticket, Work};
 use crate::memtable::set::MemtableSet;
 use crate::threads::{Stop, Threads};
 
@@ -159,10 +159,18 @@ impl FlushService {
         threads.spawn("merge", move |stop| flush.run_merges(stop))
     }
 
-    /// Who drops tables whose last series is gone. Set once.
-    pub fn on_emptied(&self, drop_table: impl Fn(TableId) + Send + Sync + 'static) {
-        // Only the first one counts.
-        let _ = self.emptied.set(Box::new(drop_table));
+    /// Who drops tables whose last series is gone. Set once; those that were emptied before are named at once.
+    pub fn on_emptied(
+        &self,
+        drop_table: impl Fn(TableId) + Send + Sync + 'static,
+    ) -> Result<(), StorageError> {
+        let drop_table = self.emptied.get_or_init(|| Box::new(drop_table));
+        for table in self.ports.catalog.catalog().tables() {
+            if self.ports.series.series_count(table.id)? == 0 {
+                drop_table(table.id);
+            }
+        }
+        Ok(())
     }
 
     /// Takes a log record's batches. Records must come in sequence order.
@@ -194,11 +202,30 @@ impl FlushService {
         self.remove(table, Item::Delete(Arc::new(delete)))
     }
 
-    /// Drops a shard group's partition of a table, behind everything that has been pushed.
-    pub fn drop_partition(&self, sequence: Sequence, table: &Arc<Table>, shard: ShardGroup) -> PendingWork {
+    /// Drops a shard group's partition of a table, behind everything that has been pushed. `again` as of
+    /// [`delete`](Self::delete).
+    pub fn drop_partition(
+        &self,
+        sequence: Sequence,
+        table: &Arc<Table>,
+        shard: ShardGroup,
+        again: bool,
+    ) -> PendingWork {
         self.head.remove(table, None, TimeRange { min: shard.start, max: shard.end.saturating_sub(1) });
-        let shard = shard.id;
-        self.remove(table, Item::DropPartition { table: table.clone(), shard, sequence })
+        self.drop_stored_partition(sequence, table, shard.id, again)
+    }
+
+    /// As [`drop_partition`](Self::drop_partition), of a shard group of which only the number is known and whose points are
+    /// not in memory.
+    pub fn drop_stored_partition(
+        &self,
+        sequence: Sequence,
+        table: &Arc<Table>,
+        shard: u64,
+        again: bool,
+    ) -> PendingWork {
+        let drop = DropPartition { table: table.clone(), shard, sequence, again };
+        self.remove(table, Item::DropPartition(Arc::new(drop)))
     }
 
     /// Forgets the points of a dropped table, and drops it.
@@ -234,6 +261,18 @@ impl FlushService {
             })
             .collect();
         pending.iter().try_for_each(|work| work.wait(context))
+    }
+
+    /// Returns when no scan of the engine can see what was removed from the table before a restart.
+    pub fn wait_for_replayed_removals(
+        &self,
+        table: TableId,
+        context: &QueryContext,
+    ) -> Result<(), EngineError> {
+        let Some(queue) = self.memtables.queue(table) else { return Ok(()) };
+        let Some(ticket) = queue.last_again() else { return Ok(()) };
+        self.queues.add_urgent(&queue);
+        queue.wait(ticket, context)
     }
 
     /// As [`flush_tables`](Self::flush_tables), for all tables.
@@ -360,13 +399,14 @@ impl FlushService {
 
     fn carry_out(&self, work: Work) {
         let outcome = match &work.item {
-            Item::Flush(memtable) => self.flush_memtable(memtable, work.attempts),
+            Item::Flush(memtable) => self.flush_memtable(memtable, work.attempts).map(Progress::done),
             Item::Delete(delete) => self.carry_out_delete(&work, delete),
-            Item::DropPartition { table, shard, .. } => self.carry_out_drop_partition(table, *shard),
-            Item::DropTable { table, .. } => self.carry_out_drop_table(table),
+            Item::DropPartition(drop) => self.carry_out_drop_partition(&work, drop).map(Progress::done),
+            Item::DropTable { table, .. } => self.carry_out_drop_table(table).map(Progress::done),
         };
         match outcome {
-            Ok(()) => self.memtables.release(work.finish()),
+            Ok(Progress::Done) => self.memtables.release(work.finish()),
+            Ok(Progress::Postponed) => work.postpone(),
             Err(error) => {
                 tracing::error!(%error, attempts = work.attempts, "flush or removal failed; it stays in the log and is tried again");
                 metrics::counter!("hyperbytedb_flush_errors_total").increment(1);
@@ -415,6 +455,19 @@ impl FlushService {
                 tracing::debug!(%error, table = work.queue.table.0, "not flushed at the stop");
             }
         }
+    }
+}
+
+/// What came of an attempt at an item.
+enum Progress {
+    Done,
+    /// The engine is not ready for it.
+    Postponed,
+}
+
+impl Progress {
+    fn done((): ()) -> Self {
+        Self::Done
     }
 }
 

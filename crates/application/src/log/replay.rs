@@ -183,10 +183,12 @@ fn remove_left_overs(flush: &FlushService, ports: &FlushPorts) -> Result<(), Log
             orphans.entry(partition.table).or_default().push(partition.shard);
         }
     }
-    for (table, shards) in orphans {
-        tracing::info!(table = table.0, ?shards, "dropping partitions of shard groups that are gone");
-        ports.sink.drop_partitions(table, &shards)?;
-        flush.dirty().forget(table, &shards)?;
+    for (id, shards) in orphans {
+        let Some(table) = known.get(&id) else { continue };
+        tracing::info!(table = id.0, ?shards, "dropping partitions of shard groups that are gone");
+        for shard in shards {
+            flush.drop_stored_partition(flush.applied(), table, shard, true);
+        }
     }
     Ok(())
 }

@@ -62,6 +62,7 @@ impl TableReader {
     }
 
     fn start(&self, scan: &Scan, context: &QueryContext) -> Result<Reading, EngineError> {
+        self.flush.wait_for_replayed_removals(scan.table.id, context)?;
         let shards = self.shards(&scan.table, scan.time);
         let scan = Scan { shards, merge_duplicates: self.has_duplicates(scan), ..scan.clone() };
         let stream = self.engine.scan(&scan, context)?;

@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, UInt64Type};
 use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::columns::{SERIES_COLUMN, SHARD_COLUMN, TIME_COLUMN, field_column, tag_column};
-use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort};
+use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort, UnfinishedDeletes};
 use hyperbytedb_domain::scan::{FieldId, RowSelection, TagId};
 use hyperbytedb_domain::{EngineError, FieldValue, QueryContext, SeriesId};
 
@@ -93,6 +93,11 @@ impl PointsSinkPort for MemoryEngine {
             }
             Ok(())
         })
+    }
+
+    /// None: they are carried out at once.
+    fn unfinished_deletes(&self, _: Option<TableId>) -> Result<Vec<UnfinishedDeletes>, EngineError> {
+        engine(&*self.controller, Call::UnfinishedDeletes, None, |_| Ok(Vec::new()))
     }
 
     fn drop_table(&self, table: TableId) -> Result<(), EngineError> {
