@@ -211,19 +211,6 @@ impl World {
             table.forget_fields_if_empty();
         }
     }
-
-    /// Series may stay when their last points went with a shard, or while it went. `before`: all worlds there were since.
-    pub fn leave_series_of(&mut self, shard: &Shard, before: &BTreeSet<Self>) {
-        for (place, table) in
-            before.iter().flat_map(|world| &world.tables).filter(|(place, _)| shard.holds(place))
-        {
-            let inside = table.points.keys().filter(|(_, time)| (shard.start..shard.end).contains(time));
-            let series: BTreeSet<Tags> = inside.map(|(tags, _)| tags.clone()).collect();
-            if let Some(table) = self.tables.get_mut(place) {
-                table.possible_series.extend(series);
-            }
-        }
-    }
 }
 
 impl Table {

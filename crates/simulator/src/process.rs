@@ -107,12 +107,13 @@ impl Process {
     pub fn replay(&self) -> Result<(), String> {
         replay(&self.flush, &self.ports).map_err(|error| error.to_string())?;
         let commands = Arc::downgrade(&self.commands);
-        self.flush.on_emptied(move |table| {
-            if let Some(commands) = commands.upgrade() {
-                commands.drop_empty_table(table);
-            }
-        })
-        .map_err(|error| error.to_string())
+        self.flush
+            .on_emptied(move |table| {
+                if let Some(commands) = commands.upgrade() {
+                    commands.drop_empty_table(table);
+                }
+            })
+            .map_err(|error| error.to_string())
     }
 
     /// Fills the heads with what the engine holds.

@@ -57,8 +57,6 @@ struct Simulation {
     scheduler: Arc<Scheduler>,
     process: Arc<Process>,
     worlds: BTreeSet<World>,
-    /// All worlds that there may have been since the last check.
-    recent: BTreeSet<World>,
     random: Random,
     power_failures: bool,
     summary: Summary,
@@ -101,8 +99,7 @@ impl Simulation {
         let worlds = BTreeSet::from([World::default()]);
         let random = Random::new(seed);
         let (power_failures, summary) = (history.power_failures, Summary::default());
-        let recent = worlds.clone();
-        Ok(Self { disk, scheduler, process, worlds, recent, random, power_failures, summary })
+        Ok(Self { disk, scheduler, process, worlds, random, power_failures, summary })
     }
 
     fn round(&mut self, round: &Round) -> Result<(), String> {
@@ -139,13 +136,7 @@ impl Simulation {
                 check_read(&running.carried.operation, answer, &seen)?;
             }
         }
-        self.recent.extend(seen);
-        let shards: Vec<&Shard> = carried.iter().filter_map(|carried| carried.shard.as_ref()).collect();
-        let leave_series = |mut world: World| {
-            shards.iter().for_each(|shard| world.leave_series_of(shard, &self.recent));
-            world
-        };
-        self.worlds = after.into_iter().map(leave_series).collect();
+        self.worlds = after;
         if crashed {
             self.open(round.schedule, round.replay_faults)?;
         }
@@ -234,10 +225,9 @@ impl Simulation {
             }
         }
         match wrong {
-            Some(wrong) if self.worlds.is_empty() => return Err(wrong.text),
-            _ => self.recent.clone_from(&self.worlds),
+            Some(wrong) if self.worlds.is_empty() => Err(wrong.text),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Comes to rest: everything flushed, merged and checkpointed. Nothing may be left over, also after a restart.

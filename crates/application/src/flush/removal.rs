@@ -156,11 +156,7 @@ impl FlushService {
     }
 
     /// Registered series without rows: a delete that was interrupted may have left any.
-    fn unstored_series(
-        &self,
-        table: &Table,
-        context: &QueryContext,
-    ) -> Result<Vec<SeriesId>, EngineError> {
+    fn unstored_series(&self, table: &Table, context: &QueryContext) -> Result<Vec<SeriesId>, EngineError> {
         let stored: HashSet<SeriesId> =
             self.ports.engine.distinct_series(table, &self.rows_left(table), context)?.into_iter().collect();
         let mut unstored = Vec::new();

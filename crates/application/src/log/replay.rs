@@ -82,10 +82,21 @@ impl Replay<'_> {
                 StorageError::corrupt(place, format!("the command is refused: {error}"))
             })?;
             self.ports.catalog.publish(catalog, sequence)?;
+        } else if let Command::DropShard { id } = command {
+            self.drop_shard_again(sequence, *id);
         }
         let catalog = self.ports.catalog.catalog();
         take_effect(self.flush, &catalog, sequence, command, &effects, true);
         Ok(())
+    }
+
+    /// Which tables had the shard group is not known any more; a crash may have left series that had points in it alone.
+    fn drop_shard_again(&self, sequence: Sequence, shard: u64) {
+        for table in self.ports.catalog.catalog().tables() {
+            if sequence > self.flush.cursors().flushed_of(table.id) {
+                self.flush.drop_stored_partition(sequence, table, shard, true);
+            }
+        }
     }
 
     /// The points of a write that are not in the engine yet and whose table and shard groups are not dropped.
