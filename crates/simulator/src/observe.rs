@@ -25,8 +25,9 @@ pub struct Observed {
     pub series: BTreeSet<Tags>,
 }
 
-/// Reads all points, fields and series; an error says what cannot be.
-pub fn observe(process: &Process, random: &mut Random) -> Result<Observation, String> {
+/// Reads all points, fields and series; an error says what cannot be. `unfinished`: a removal that had no answer may be at
+/// work.
+pub fn observe(process: &Process, random: &mut Random, unfinished: bool) -> Result<Observation, String> {
     let mut observation = Observation::default();
     let catalog = process.catalog();
     for (database, entry) in &catalog.databases {
@@ -35,6 +36,9 @@ pub fn observe(process: &Process, random: &mut Random) -> Result<Observation, St
         for (policy, entry) in &entry.retention_policies {
             for measurement in entry.tables.keys() {
                 let place = (database.clone(), policy.clone(), measurement.clone());
+                if unfinished {
+                    finish_removals(process, &place)?;
+                }
                 let observed = observe_table(process, &place, random)?;
                 if !observed.points.is_empty() && !shown.contains(measurement) {
                     return Err(format!("SHOW MEASUREMENTS leaves out {place:?}"));
@@ -46,14 +50,16 @@ pub fn observe(process: &Process, random: &mut Random) -> Result<Observation, St
     Ok(observation)
 }
 
+/// The head forgets deleted points at once, the index their series when the engine has deleted them.
+fn finish_removals(process: &Process, place: &Place) -> Result<(), String> {
+    let table = process.catalog().table(&place.0, &place.1, &place.2).map(|table| table.id);
+    let Some(table) = table.filter(|&table| process.flush.is_removing(table)) else { return Ok(()) };
+    let flush = || process.flush.flush_tables(&[table], &QueryContext::unbounded());
+    retried(flush).map_err(|error| format!("a removal fails: {error}"))
+}
+
 fn observe_table(process: &Process, place: &Place, random: &mut Random) -> Result<Observed, String> {
     let source = source(place);
-    // The head forgets deleted points at once, the index their series when the engine has deleted them.
-    let table = process.catalog().table(&place.0, &place.1, &place.2).map(|table| table.id);
-    if let Some(table) = table.filter(|&table| process.flush.is_removing(table)) {
-        let flush = || process.flush.flush_tables(&[table], &QueryContext::unbounded());
-        retried(flush).map_err(|error| format!("a removal fails: {error}"))?;
-    }
     let points = select(process, &place.0, &format!("SELECT * FROM {source} GROUP BY *"))?;
     let (fields, series) = (shown_fields(process, place)?, shown_series(process, place)?);
     count(process, place, &points, None)?;

@@ -57,6 +57,8 @@ struct Simulation {
     scheduler: Arc<Scheduler>,
     process: Arc<Process>,
     worlds: BTreeSet<World>,
+    /// An operation of this process had no answer: it may be at work still.
+    unfinished: bool,
     random: Random,
     power_failures: bool,
     summary: Summary,
@@ -99,7 +101,7 @@ impl Simulation {
         let worlds = BTreeSet::from([World::default()]);
         let random = Random::new(seed);
         let (power_failures, summary) = (history.power_failures, Summary::default());
-        Ok(Self { disk, scheduler, process, worlds, random, power_failures, summary })
+        Ok(Self { disk, scheduler, process, worlds, unfinished: false, random, power_failures, summary })
     }
 
     fn round(&mut self, round: &Round) -> Result<(), String> {
@@ -137,6 +139,7 @@ impl Simulation {
             }
         }
         self.worlds = after;
+        self.unfinished |= carried.iter().any(|c| matches!(c.outcome, Outcome::Unknown(_)));
         if crashed {
             self.open(round.schedule, round.replay_faults)?;
         }
@@ -163,6 +166,7 @@ impl Simulation {
             let process = Process::open(&self.disk, &self.scheduler, head_bytes(seed))
                 .map_err(|error| error.to_string())?;
             self.process = Arc::new(process);
+            self.unfinished = false;
             self.scheduler.begin(seed, faults, true);
             let replayed = Arc::new(Mutex::new(None));
             let (process, answer) = (self.process.clone(), replayed.clone());
@@ -211,7 +215,7 @@ impl Simulation {
     /// Reads everything, and keeps the worlds that agree.
     fn check(&mut self) -> Result<(), String> {
         self.scheduler.begin(self.random.number(), Faults::default(), false);
-        let observation = observe(&self.process, &mut self.random);
+        let observation = observe(&self.process, &mut self.random, self.unfinished);
         if let Some(Some(reason)) = self.scheduler.ended() {
             return Err(reason);
         }

@@ -258,9 +258,10 @@ impl StatementService {
     ) -> Result<Vec<SeriesBlock>, StatementError> {
         use show::{cardinality, catalog as from_catalog, index, server};
         let catalog = self.catalog.catalog();
+        let settle = |table, context: &QueryContext| self.flush.wait_for_replayed_removals(table, context);
         let lookup = show::Lookup {
             catalog: catalog.clone(),
-            index: show::WatchedIndex::new(&*self.series, &execution.context),
+            index: show::WatchedIndex::new(&*self.series, &settle, &execution.context),
             reader: &self.reader,
             context: &execution.context,
         };
