@@ -8,6 +8,7 @@ pub mod log;
 pub mod memtable;
 mod passwords;
 pub mod reader;
+pub mod retention;
 pub mod statements;
 pub mod threads;
 pub mod waiting;

@@ -13,6 +13,7 @@ use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Commit
 use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
 use hyperbytedb_application::reader::TableReader;
+use hyperbytedb_application::retention::RetentionService;
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::threads::Threads;
@@ -42,6 +43,8 @@ pub struct Application {
     statements: Arc<StatementService>,
     pub metrics: PrometheusHandle,
     threads: Threads,
+    /// Between two checks of the retention policies; `None` = never.
+    retention_interval: Option<Duration>,
 }
 
 impl Application {
@@ -97,7 +100,20 @@ impl Application {
             options,
             started: Instant::now(),
         });
-        Ok(Self { readiness, ports, flush, committer, commands, ingestion, statements, metrics, threads })
+        let retention_interval =
+            config.retention.enabled.then(|| Duration::from_secs(config.retention.check_interval_secs));
+        Ok(Self {
+            readiness,
+            ports,
+            flush,
+            committer,
+            commands,
+            ingestion,
+            statements,
+            metrics,
+            threads,
+            retention_interval,
+        })
     }
 
     /// Brings back what the log holds, then lets requests in.
@@ -110,15 +126,23 @@ impl Application {
             }
         })?;
         self.readiness.set(Phase::Ready);
+        self.start_background().map_err(|error| StorageError::failed("start a thread", error))?;
+        Ok(())
+    }
+
+    /// Starts what works on a server that is ready.
+    fn start_background(&self) -> std::io::Result<()> {
+        if let Some(check_interval) = self.retention_interval {
+            let (catalog, commands) = (self.ports.catalog.clone(), self.commands.clone());
+            let retention = RetentionService { catalog, commands, check_interval };
+            self.threads.spawn("retention", move |stop| retention.run(stop))?;
+        }
         let warmer = Warmer {
             catalog: self.ports.catalog.clone(),
             reader: self.statements.reader.clone(),
             flush: self.flush.clone(),
         };
-        self.threads
-            .spawn("warm", move |stop| warmer.run(stop))
-            .map_err(|error| StorageError::failed("start a thread", error))?;
-        Ok(())
+        self.threads.spawn("warm", move |stop| warmer.run(stop))
     }
 
     /// Takes no more, flushes for a while and ends the threads. What is not flushed then is in the log.

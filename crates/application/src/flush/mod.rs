@@ -33,7 +33,7 @@ use crate::log::cursors::Cursors;
 use crate::log::epochs::RemovalEpochs;
 use crate::memtable::ResolvedBatch;
 use crate::memtable::columns::sorted_rows;
-use crate::memtable::queue::{Delete, DropPartition, Item, SealLimits, TableQueue, Ticket, Work};
+use crate::memtable::queue::{Delete, DropPartitions, Item, SealLimits, TableQueue, Ticket, Work};
 use crate::memtable::set::MemtableSet;
 use crate::threads::{Stop, Threads};
 
@@ -202,30 +202,33 @@ impl FlushService {
         self.remove(table, Item::Delete(Arc::new(delete)))
     }
 
-    /// Drops a shard group's partition of a table, behind everything that has been pushed. `again` as of
+    /// Drops the partitions that a table has of these shard groups, behind everything that has been pushed. `again` as of
     /// [`delete`](Self::delete).
-    pub fn drop_partition(
+    pub fn drop_partitions(
         &self,
         sequence: Sequence,
         table: &Arc<Table>,
-        shard: ShardGroup,
+        shards: &[ShardGroup],
         again: bool,
     ) -> PendingWork {
-        self.head.remove(table, None, TimeRange { min: shard.start, max: shard.end.saturating_sub(1) });
-        self.drop_stored_partition(sequence, table, shard.id, again)
+        for shard in shards {
+            self.head.remove(table, None, TimeRange { min: shard.start, max: shard.end.saturating_sub(1) });
+        }
+        let numbers = shards.iter().map(|shard| shard.id).collect();
+        self.drop_stored_partitions(sequence, table, numbers, again)
     }
 
-    /// As [`drop_partition`](Self::drop_partition), of a shard group of which only the number is known and whose points are
-    /// not in memory.
-    pub fn drop_stored_partition(
+    /// As [`drop_partitions`](Self::drop_partitions), of shard groups of which only the numbers are known and whose points
+    /// are not in memory.
+    pub fn drop_stored_partitions(
         &self,
         sequence: Sequence,
         table: &Arc<Table>,
-        shard: u64,
+        shards: Vec<u64>,
         again: bool,
     ) -> PendingWork {
-        let drop = DropPartition { table: table.clone(), shard, sequence, again };
-        self.remove(table, Item::DropPartition(Arc::new(drop)))
+        let drop = DropPartitions { table: table.clone(), shards, sequence, again };
+        self.remove(table, Item::DropPartitions(Arc::new(drop)))
     }
 
     /// Forgets the points of a dropped table, and drops it.
@@ -401,7 +404,7 @@ impl FlushService {
         let outcome = match &work.item {
             Item::Flush(memtable) => self.flush_memtable(memtable, work.attempts).map(Progress::done),
             Item::Delete(delete) => self.carry_out_delete(&work, delete),
-            Item::DropPartition(drop) => self.carry_out_drop_partition(&work, drop).map(Progress::done),
+            Item::DropPartitions(drop) => self.carry_out_drop_partitions(&work, drop).map(Progress::done),
             Item::DropTable { table, .. } => self.carry_out_drop_table(table).map(Progress::done),
         };
         match outcome {

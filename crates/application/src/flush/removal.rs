@@ -9,7 +9,7 @@ use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, StorageError, TimeRange};
 
 use super::{FlushService, Progress};
-use crate::memtable::queue::{Delete, DropPartition, Work};
+use crate::memtable::queue::{Delete, DropPartitions, Work};
 
 /// Series that are named in a statement of the engine; more are selected by the condition.
 const NAMED_SERIES_MAX: usize = 10_000;
@@ -39,7 +39,7 @@ impl FlushService {
         }
         if !whole.is_empty() {
             let numbers: Vec<u64> = whole.iter().map(|shard| shard.id).collect();
-            self.drop_partitions(table.id, &numbers)?;
+            self.drop_stored(table.id, &numbers)?;
         }
         if has_rows {
             let named = (hit.len() <= NAMED_IN_DELETE_MAX).then(|| hit.as_slice().into());
@@ -73,11 +73,11 @@ impl FlushService {
         Ok(())
     }
 
-    /// Drops the partition, then the series that have no row left.
-    pub(super) fn carry_out_drop_partition(
+    /// Drops the partitions, then the series that have no row left.
+    pub(super) fn carry_out_drop_partitions(
         &self,
         work: &Work,
-        drop: &DropPartition,
+        drop: &DropPartitions,
     ) -> Result<(), EngineError> {
         let table = &drop.table;
         let context = QueryContext::unbounded();
@@ -85,11 +85,11 @@ impl FlushService {
             return Ok(());
         }
         let rows = RowSelection {
-            shards: Some([drop.shard].as_slice().into()),
+            shards: Some(drop.shards.as_slice().into()),
             ..RowSelection::of_time(TimeRange::ALL)
         };
         let hit = self.ports.engine.distinct_series(table, &rows, &context)?;
-        self.drop_partitions(table.id, &[drop.shard])?;
+        self.drop_stored(table.id, &drop.shards)?;
         let gone = if drop.again {
             self.unstored_series(table, &context)?
         } else {
@@ -113,7 +113,7 @@ impl FlushService {
         Ok(())
     }
 
-    fn drop_partitions(&self, table: TableId, shards: &[u64]) -> Result<(), EngineError> {
+    fn drop_stored(&self, table: TableId, shards: &[u64]) -> Result<(), EngineError> {
         self.ports.sink.drop_partitions(table, shards)?;
         self.overlap.forget_partitions(table, shards);
         self.dirty

@@ -82,19 +82,19 @@ impl Replay<'_> {
                 StorageError::corrupt(place, format!("the command is refused: {error}"))
             })?;
             self.ports.catalog.publish(catalog, sequence)?;
-        } else if let Command::DropShard { id } = command {
-            self.drop_shard_again(sequence, *id);
+        } else if let Command::DropShardGroups { ids } = command {
+            self.drop_shards_again(sequence, ids);
         }
         let catalog = self.ports.catalog.catalog();
         take_effect(self.flush, &catalog, sequence, command, &effects, true);
         Ok(())
     }
 
-    /// Which tables had the shard group is not known any more; a crash may have left series that had points in it alone.
-    fn drop_shard_again(&self, sequence: Sequence, shard: u64) {
+    /// Which tables had the shard groups is not known any more; a crash may have left series that had points in them alone.
+    fn drop_shards_again(&self, sequence: Sequence, shards: &[u64]) {
         for table in self.ports.catalog.catalog().tables() {
             if sequence > self.flush.cursors().flushed_of(table.id) {
-                self.flush.drop_stored_partition(sequence, table, shard, true);
+                self.flush.drop_stored_partitions(sequence, table, shards.to_vec(), true);
             }
         }
     }
@@ -197,9 +197,7 @@ fn remove_left_overs(flush: &FlushService, ports: &FlushPorts) -> Result<(), Log
     for (id, shards) in orphans {
         let Some(table) = known.get(&id) else { continue };
         tracing::info!(table = id.0, ?shards, "dropping partitions of shard groups that are gone");
-        for shard in shards {
-            flush.drop_stored_partition(flush.applied(), table, shard, true);
-        }
+        flush.drop_stored_partitions(flush.applied(), table, shards, true);
     }
     Ok(())
 }

@@ -29,16 +29,16 @@ pub type Ticket = u64;
 pub enum Item {
     Flush(Arc<Memtable>),
     Delete(Arc<Delete>),
-    DropPartition(Arc<DropPartition>),
+    DropPartitions(Arc<DropPartitions>),
     DropTable { table: Arc<Table>, sequence: Sequence },
 }
 
-/// A drop of a shard group's partition.
+/// A drop of the partitions of some shard groups.
 #[derive(Debug, Clone)]
-pub struct DropPartition {
+pub struct DropPartitions {
     pub table: Arc<Table>,
-    /// Number of the shard group.
-    pub shard: u64,
+    /// Numbers of the shard groups.
+    pub shards: Vec<u64>,
     pub sequence: Sequence,
     /// As of [`Delete`].
     pub again: bool,
@@ -59,7 +59,7 @@ impl Item {
         match self {
             Self::Flush(memtable) => memtable.first_sequence,
             Self::Delete(delete) => delete.sequence,
-            Self::DropPartition(drop) => drop.sequence,
+            Self::DropPartitions(drop) => drop.sequence,
             Self::DropTable { sequence, .. } => *sequence,
         }
     }
@@ -87,7 +87,7 @@ impl Item {
     fn is_again(&self) -> bool {
         match self {
             Self::Delete(delete) => delete.again,
-            Self::DropPartition(drop) => drop.again,
+            Self::DropPartitions(drop) => drop.again,
             Self::Flush(_) | Self::DropTable { .. } => false,
         }
     }
@@ -95,7 +95,7 @@ impl Item {
     fn set_again(&mut self) {
         match self {
             Self::Delete(delete) => Arc::make_mut(delete).again = true,
-            Self::DropPartition(drop) => Arc::make_mut(drop).again = true,
+            Self::DropPartitions(drop) => Arc::make_mut(drop).again = true,
             Self::Flush(_) | Self::DropTable { .. } => {}
         }
     }

@@ -24,8 +24,8 @@ const NAME_BYTES_MAX: usize = 255;
 pub struct Effects {
     /// Tables that are gone from the catalogue: memory, engine and series index must drop them.
     pub dropped_tables: Vec<Arc<Table>>,
-    /// Shard groups that are gone, with the tables that may have a partition of each.
-    pub dropped_shards: Vec<(Arc<Table>, ShardGroup)>,
+    /// Tables with the shard groups that are gone, of which they may have partitions.
+    pub dropped_shards: Vec<(Arc<Table>, Vec<ShardGroup>)>,
 }
 
 impl Catalog {
@@ -47,7 +47,7 @@ impl Catalog {
             Command::DropMeasurement { database, name } => self.drop_measurement(database, name),
             Command::DropEmptyTable { table } => Ok(self.drop_table(*table)),
             Command::DeletePoints { .. } => Ok(Effects::default()),
-            Command::DropShard { id } => Ok(self.drop_shard(*id)),
+            Command::DropShardGroups { ids } => Ok(self.drop_shard_groups(ids)),
             Command::CreateUser { name, password_hash, admin } => {
                 self.create_user(name, password_hash, *admin)
             }
@@ -293,18 +293,21 @@ impl Catalog {
         Ok(Effects { dropped_tables, ..Effects::default() })
     }
 
-    fn drop_shard(&mut self, id: u64) -> Effects {
+    fn drop_shard_groups(&mut self, ids: &[u64]) -> Effects {
         let mut effects = Effects::default();
+        let is_dropped = |group: &ShardGroup| ids.contains(&group.id);
+        let holds = |policy: &Arc<RetentionPolicy>| policy.shard_groups.values().any(is_dropped);
         for database in self.databases.values_mut() {
-            let holder = database.retention_policies.iter().find_map(|(rp, policy)| {
-                let group = policy.shard_groups.values().find(|g| g.id == id)?;
-                Some((rp.clone(), *group))
-            });
-            let Some((rp, group)) = holder else { continue };
-            if let Some(policy) = Arc::make_mut(database).retention_policies.get_mut(&rp) {
+            if !database.retention_policies.values().any(holds) {
+                continue;
+            }
+            for policy in Arc::make_mut(database).retention_policies.values_mut().filter(|p| holds(p)) {
                 let policy = Arc::make_mut(policy);
-                policy.shard_groups.remove(&group.start);
-                effects.dropped_shards = policy.tables.values().map(|t| (t.clone(), group)).collect();
+                let dropped: Vec<ShardGroup> =
+                    policy.shard_groups.values().copied().filter(is_dropped).collect();
+                policy.shard_groups.retain(|_, group| !is_dropped(group));
+                let tables = policy.tables.values();
+                effects.dropped_shards.extend(tables.map(|table| (table.clone(), dropped.clone())));
             }
         }
         effects
@@ -452,6 +455,17 @@ impl RetentionPolicy {
             end = end.min(after);
         }
         ShardGroup { id, start, end }
+    }
+
+    /// The earliest time of which points are shown and taken. Times are in nanoseconds since 1970.
+    pub fn visible_from(&self, now: i64) -> i64 {
+        if self.duration == 0 { i64::MIN } else { now.saturating_sub(self.duration) }
+    }
+
+    /// The shard groups whose points are all past the policy.
+    pub fn expired(&self, now: i64) -> impl Iterator<Item = &ShardGroup> {
+        let visible_from = self.visible_from(now);
+        self.shard_groups.values().filter(move |group| group.end <= visible_from)
     }
 
     /// Numbers of the shard groups that overlap a range; `None` when there are some and all do.

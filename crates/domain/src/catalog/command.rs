@@ -79,8 +79,9 @@ pub enum Command {
     DeletePoints {
         scopes: Vec<DeleteScope>,
     },
-    DropShard {
-        id: u64,
+    /// Drops these shard groups; those that do not exist are passed over.
+    DropShardGroups {
+        ids: Vec<u64>,
     },
     CreateUser {
         name: String,

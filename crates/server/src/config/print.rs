@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     ChdbConfig, Config, FlushConfig, HttpConfig, KeyDoc, LimitsConfig, LoggingConfig, QueryConfig,
-    ServerConfig, StorageConfig, WalConfig, WriteConfig,
+    RetentionConfig, ServerConfig, StorageConfig, WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -19,6 +19,7 @@ const SECTIONS: &[SectionDoc] = &[
     SectionDoc { name: "chdb", about: ChdbConfig::ABOUT, keys: ChdbConfig::KEYS },
     SectionDoc { name: "wal", about: WalConfig::ABOUT, keys: WalConfig::KEYS },
     SectionDoc { name: "flush", about: FlushConfig::ABOUT, keys: FlushConfig::KEYS },
+    SectionDoc { name: "retention", about: RetentionConfig::ABOUT, keys: RetentionConfig::KEYS },
     SectionDoc { name: "write", about: WriteConfig::ABOUT, keys: WriteConfig::KEYS },
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },
     SectionDoc { name: "limits", about: LimitsConfig::ABOUT, keys: LimitsConfig::KEYS },

@@ -162,6 +162,16 @@ section! {
 }
 
 section! {
+    /// Dropping what is past its retention policy.
+    RetentionConfig {
+        /// Whether shard groups past their policy are dropped. Their points are not shown in any case.
+        enabled: bool = true,
+        /// Seconds between two checks; a policy that gets another duration is checked at once.
+        check_interval_secs: u64 = 1800,
+    }
+}
+
+section! {
     /// Line protocol.
     WriteConfig {
         /// Bytes of one line.

@@ -69,7 +69,7 @@ fn commands() -> Vec<Command> {
         },
         Command::SetPassword { name: user(), password_hash: "other".into() },
         Command::SetAdmin { user: user(), admin: true },
-        Command::DropShard { id: 1 },
+        Command::DropShardGroups { ids: vec![1] },
         Command::DropMeasurement { database: db(), name: "m".into() },
         extend("m", &["again"], &["v"]),
         Command::DropEmptyTable { table: TableId(2) },
