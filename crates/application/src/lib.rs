@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod commands;
+pub mod continuous;
 pub mod flush;
 pub mod ingestion;
 pub mod log;

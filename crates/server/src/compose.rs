@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyperbytedb_application::commands::CommandService;
+use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
 use hyperbytedb_application::flush::{FlushOptions, FlushPorts, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
 use hyperbytedb_application::log::LogError;
@@ -45,6 +46,8 @@ pub struct Application {
     threads: Threads,
     /// Between two checks of the retention policies; `None` = never.
     retention_interval: Option<Duration>,
+    /// `None`: continuous queries do not run.
+    continuous: Option<ContinuousOptions>,
 }
 
 impl Application {
@@ -97,6 +100,7 @@ impl Application {
             commands: commands.clone(),
             ingestion: ingestion.clone(),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
+            runs: Arc::default(),
             options,
             started: Instant::now(),
         });
@@ -113,6 +117,7 @@ impl Application {
             metrics,
             threads,
             retention_interval,
+            continuous: continuous_options(config),
         })
     }
 
@@ -136,6 +141,16 @@ impl Application {
             let (catalog, commands) = (self.ports.catalog.clone(), self.commands.clone());
             let retention = RetentionService { catalog, commands, check_interval };
             self.threads.spawn("retention", move |stop| retention.run(stop))?;
+        }
+        if let Some(options) = self.continuous.clone() {
+            let continuous = ContinuousQueries {
+                options,
+                catalog: self.ports.catalog.clone(),
+                queries: self.statements.clone(),
+                commands: self.commands.clone(),
+                runs: self.statements.runs.clone(),
+            };
+            Arc::new(continuous).start(&self.threads)?;
         }
         let warmer = Warmer {
             catalog: self.ports.catalog.clone(),
@@ -163,6 +178,15 @@ impl Application {
             options: http_options(config),
         })
     }
+}
+
+fn continuous_options(config: &Config) -> Option<ContinuousOptions> {
+    let continuous = &config.continuous_queries;
+    continuous.enabled.then(|| ContinuousOptions {
+        run_interval: Duration::from_secs(continuous.run_interval_secs),
+        workers: continuous.workers,
+        log: continuous.log,
+    })
 }
 
 /// The usual reason why a store does not open.

@@ -97,6 +97,7 @@ impl Process {
             commands: commands.clone(),
             ingestion: ingestion.clone(),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
+            runs: Arc::default(),
             options,
             started: Instant::now(),
         });

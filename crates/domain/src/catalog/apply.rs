@@ -69,6 +69,15 @@ impl Catalog {
             Command::DropContinuousQuery { database, name } => {
                 self.change_database(database, |db| db.continuous_queries.retain(|cq| &cq.name != name))
             }
+            Command::SetContinuousQueryRun { database, name, at } => {
+                let query = self.databases.get_mut(database).and_then(|database| {
+                    Arc::make_mut(database).continuous_queries.iter_mut().find(|query| &query.name == name)
+                });
+                if let Some(query) = query {
+                    query.last_run = Some(*at);
+                }
+                Ok(Effects::default())
+            }
             Command::CreateSubscription { database, retention_policy, name, mode, destinations } => {
                 let subscription = Subscription {
                     name: name.clone(),
@@ -369,7 +378,7 @@ impl Catalog {
             }
             return Err(CatalogError::ContinuousQueryExists);
         }
-        let query = ContinuousQuery { name: name.to_owned(), query: query.to_owned() };
+        let query = ContinuousQuery { name: name.to_owned(), query: query.to_owned(), last_run: None };
         self.change_database(database, |db| db.continuous_queries.push(query))
     }
 

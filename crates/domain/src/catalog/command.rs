@@ -113,6 +113,12 @@ pub enum Command {
         database: String,
         name: String,
     },
+    /// A run has succeeded. Nothing happens when the query is gone.
+    SetContinuousQueryRun {
+        database: String,
+        name: String,
+        at: i64,
+    },
     CreateSubscription {
         database: String,
         retention_policy: String,
