@@ -67,7 +67,7 @@ impl Default for FlushOptions {
     fn default() -> Self {
         Self {
             limits: SealLimits {
-                rows: 200_000,
+                rows: 500_000,
                 bytes: 64 << 20,
                 age: Duration::from_secs(10),
                 small_rows: 1_000,
