@@ -42,6 +42,10 @@ pub enum Statement {
         shard: u64,
         settings: Settings,
     },
+    /// Opens a table that is stored as detached; nothing where it is open.
+    AttachTable {
+        table: TableName,
+    },
     /// Gone at once for those who come later; its files go when nobody reads them any more.
     DropTable {
         table: TableName,
@@ -226,6 +230,7 @@ impl fmt::Display for Statement {
                 partition(f, *shard)?;
                 write!(f, " FINAL{settings}")
             }
+            Self::AttachTable { table } => write!(f, "ATTACH TABLE IF NOT EXISTS {table}"),
             Self::DropTable { table } => write!(f, "DROP TABLE IF EXISTS {table}"),
             Self::Kill { log_comment } => {
                 f.write_str("KILL QUERY WHERE Settings['log_comment'] = ")?;
