@@ -64,11 +64,16 @@ enum Filled {
 impl Warmer {
     /// Returns when the budget is nearly used up, when everything is in memory, or at a stop.
     pub fn run(&self, stop: &Stop) {
+        let mut fillings = self.open_tables(stop);
         let partitions = self.partitions(stop);
         remove_orphans(&self.flush, &self.catalog.catalog(), &partitions);
         let mut rows: HashMap<TableId, u64> = HashMap::new();
         partitions.iter().for_each(|partition| *rows.entry(partition.table).or_default() += partition.rows);
-        let mut fillings = self.tables(stop, &rows);
+        for filling in &mut fillings {
+            if rows.get(&filling.table.id).is_some_and(|&rows| rows <= SLICE_ROWS.end as u64) {
+                filling.slice = i64::MAX;
+            }
+        }
         while !stop.is_set() && self.has_room() && !fillings.is_empty() {
             fillings.sort_by_key(|filling| Reverse(filling.head.complete_from()));
             let filling = &mut fillings[0];
@@ -85,16 +90,17 @@ impl Warmer {
         tracing::debug!(bytes = self.flush.head().bytes(), "the heads are filled");
     }
 
-    /// Opens all tables. Empty after too many failures.
+    /// What the engine holds. Empty at a stop, or after too many failures.
     fn partitions(&self, stop: &Stop) -> Vec<PartitionInfo> {
         for _ in 0..ATTEMPTS_MAX {
-            match self.flush.partitions() {
-                Ok(partitions) => return partitions,
-                Err(error) => tracing::warn!(%error, "the tables of the engine are not open yet"),
-            }
-            if !stop.wait(PAUSE) {
+            if stop.is_set() {
                 break;
             }
+            match self.flush.partitions() {
+                Ok(partitions) => return partitions,
+                Err(error) => tracing::warn!(%error, "the partitions of the engine are not known yet"),
+            }
+            stop.wait(PAUSE);
         }
         Vec::new()
     }
@@ -104,18 +110,15 @@ impl Warmer {
         (head.bytes() as f64) < head.budget_bytes() as f64 * FILLED_PART
     }
 
-    /// `rows`: how many the engine holds of a table.
-    fn tables(&self, stop: &Stop, rows: &HashMap<TableId, u64>) -> Vec<Filling> {
+    /// Opens the tables, and finds out how far the head of each has to be filled.
+    fn open_tables(&self, stop: &Stop) -> Vec<Filling> {
         let head = self.flush.head();
         let catalog = self.catalog.catalog();
-        let stored =
-            catalog.tables().filter(|table| head.was_stored(table.id)).take_while(|_| !stop.is_set());
-        let fillings = stored.filter_map(|table| {
-            let is_small = rows.get(&table.id).is_some_and(|&rows| rows <= SLICE_ROWS.end as u64);
-            let slice = if is_small { i64::MAX } else { FIRST_SLICE };
-            let filling = Filling { table: table.clone(), head: head.open(table)?, slice };
+        let stored = catalog.tables().filter(|table| head.was_stored(table.id));
+        let fillings = stored.take_while(|_| !stop.is_set()).filter_map(|table| {
+            let head = head.open(table);
             match self.flush.know_stored(table.id) {
-                Ok(()) => Some(filling),
+                Ok(()) => Some(Filling { table: table.clone(), head: head?, slice: FIRST_SLICE }),
                 Err(error) => {
                     tracing::warn!(%error, table = table.id.0, "the head of a table is not filled");
                     None

@@ -111,13 +111,9 @@ impl InMemory {
 }
 
 impl TableReader {
-    /// The head of a table, of which it is known what it holds.
-    fn head(&self, table: TableId) -> Result<Option<Arc<TableHead>>, EngineError> {
-        let Some(head) = self.flush.head().table(table) else { return Ok(None) };
-        if !head.is_known() {
-            self.flush.know_stored(table)?;
-        }
-        Ok(Some(head))
+    /// The head of a table, once it is known what it holds: soon after the start, or with the first flush.
+    fn head(&self, table: TableId) -> Option<Arc<TableHead>> {
+        self.flush.head().table(table).filter(|head| head.is_known())
     }
 
     /// The answer from memory, alone or with the engine's for what is older; `None` where memory is of no use.
@@ -143,7 +139,7 @@ impl TableReader {
 
 impl QueryPort for TableReader {
     fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError> {
-        let head = self.head(scan.table.id)?;
+        let head = self.head(scan.table.id);
         let first_unflushed = self.flush.first_unflushed(scan.table.id, scan.time);
         if let Some(head) = head
             && let Some(stream) = self.scan_memory(scan, &InMemory { head, first_unflushed }, context)?
