@@ -1,7 +1,7 @@
-//! Filling the heads after a start: what the engine holds is read back, the newest times first, until the budget is nearly
-//! used up.
+//! Opening the engine's tables after a start, and filling the heads: what the engine holds is read back, the newest times
+//! first, until the budget is nearly used up.
 //!
-//! In the background, a slice of time of one table at a time. What came in meanwhile is newer and stays. A slice during
+//! In the background, a slice of time of one table at a time, a small table at once. What came in meanwhile is newer and stays. A slice during
 //! which points are removed, or the schema changes, is read again.
 
 use std::cmp::Reverse;
@@ -11,15 +11,17 @@ use std::time::Duration;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type, UInt64Type};
 use arrow::error::ArrowError;
-use hyperbytedb_domain::catalog::Table;
+use hashbrown::HashMap;
+use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::points::{FieldColumn, FieldValues, StringValues};
-use hyperbytedb_domain::ports::CatalogPort;
+use hyperbytedb_domain::ports::{CatalogPort, PartitionInfo};
 use hyperbytedb_domain::scan::{FieldId, RowScan, Scan, ScanOutput, TagId};
 use hyperbytedb_domain::time::MIN_TIME;
 use hyperbytedb_domain::{EngineError, FieldType, QueryContext, SeriesId, Tags, TimeRange};
 use hyperbytedb_head::{NewRows, TableHead};
 
 use crate::flush::FlushService;
+use crate::log::replay::remove_orphans;
 use crate::reader::TableReader;
 use crate::reader::tag_texts::TagTexts;
 use crate::threads::Stop;
@@ -30,8 +32,10 @@ const FIRST_SLICE: i64 = 60 * 1_000_000_000;
 const SLICE_ROWS: std::ops::Range<usize> = 50_000..200_000;
 /// Part of the budget that is filled: the rest is for what comes in.
 const FILLED_PART: f64 = 0.7;
-/// How long a table is left alone that has removals at work.
-const REMOVAL_PAUSE: Duration = Duration::from_millis(200);
+/// How long a table is left alone that has removals at work, or an engine that failed.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Attempts to learn what the engine holds.
+const ATTEMPTS_MAX: usize = 20;
 
 /// Fills the heads of the tables that the engine held at the start.
 pub struct Warmer {
@@ -60,14 +64,23 @@ enum Filled {
 impl Warmer {
     /// Returns when the budget is nearly used up, when everything is in memory, or at a stop.
     pub fn run(&self, stop: &Stop) {
-        let mut fillings = self.tables();
+        let mut fillings = self.open_tables(stop);
+        let partitions = self.partitions(stop);
+        remove_orphans(&self.flush, &self.catalog.catalog(), &partitions);
+        let mut rows: HashMap<TableId, u64> = HashMap::new();
+        partitions.iter().for_each(|partition| *rows.entry(partition.table).or_default() += partition.rows);
+        for filling in &mut fillings {
+            if rows.get(&filling.table.id).is_some_and(|&rows| rows <= SLICE_ROWS.end as u64) {
+                filling.slice = i64::MAX;
+            }
+        }
         while !stop.is_set() && self.has_room() && !fillings.is_empty() {
             fillings.sort_by_key(|filling| Reverse(filling.head.complete_from()));
             let filling = &mut fillings[0];
             match self.fill_slice(filling) {
                 Ok(Filled::Slice) => {}
                 Ok(Filled::Table) => drop(fillings.remove(0)),
-                Ok(Filled::Nothing) => drop(stop.wait(REMOVAL_PAUSE)),
+                Ok(Filled::Nothing) => drop(stop.wait(PAUSE)),
                 Err(error) => {
                     tracing::warn!(%error, table = filling.table.id.0, "the head of a table is not filled");
                     fillings.remove(0);
@@ -77,19 +90,35 @@ impl Warmer {
         tracing::debug!(bytes = self.flush.head().bytes(), "the heads are filled");
     }
 
+    /// What the engine holds. Empty at a stop, or after too many failures.
+    fn partitions(&self, stop: &Stop) -> Vec<PartitionInfo> {
+        for _ in 0..ATTEMPTS_MAX {
+            if stop.is_set() {
+                break;
+            }
+            match self.flush.partitions() {
+                Ok(partitions) => return partitions,
+                Err(error) => tracing::warn!(%error, "the partitions of the engine are not known yet"),
+            }
+            stop.wait(PAUSE);
+        }
+        Vec::new()
+    }
+
     fn has_room(&self) -> bool {
         let head = self.flush.head();
         (head.bytes() as f64) < head.budget_bytes() as f64 * FILLED_PART
     }
 
-    fn tables(&self) -> Vec<Filling> {
+    /// Opens the tables, and finds out how far the head of each has to be filled.
+    fn open_tables(&self, stop: &Stop) -> Vec<Filling> {
         let head = self.flush.head();
         let catalog = self.catalog.catalog();
         let stored = catalog.tables().filter(|table| head.was_stored(table.id));
-        let fillings = stored.filter_map(|table| {
-            let filling = Filling { table: table.clone(), head: head.open(table)?, slice: FIRST_SLICE };
+        let fillings = stored.take_while(|_| !stop.is_set()).filter_map(|table| {
+            let head = head.open(table);
             match self.flush.know_stored(table.id) {
-                Ok(()) => Some(filling),
+                Ok(()) => Some(Filling { table: table.clone(), head: head?, slice: FIRST_SLICE }),
                 Err(error) => {
                     tracing::warn!(%error, table = table.id.0, "the head of a table is not filled");
                     None

@@ -42,6 +42,10 @@ pub enum Statement {
         shard: u64,
         settings: Settings,
     },
+    /// Opens a table that is stored as detached; nothing where it is open.
+    AttachTable {
+        table: TableName,
+    },
     /// Gone at once for those who come later; its files go when nobody reads them any more.
     DropTable {
         table: TableName,
@@ -107,6 +111,10 @@ fn equals(column: &str, text: &str) -> Expr {
     Expr::column(column).infix("=", Expr::string(text))
 }
 
+fn in_tables(id: Option<TableId>) -> Vec<Expr> {
+    id.map_or_else(|| vec![equals("database", DATABASE)], |id| in_table("table", id))
+}
+
 fn in_table(column: &str, id: TableId) -> Vec<Expr> {
     vec![equals("database", DATABASE), equals(column, &table_name(id).table)]
 }
@@ -118,10 +126,11 @@ pub fn table_names() -> Select {
     select
 }
 
-/// Names of the columns of one table: String; nothing when it does not exist.
-pub fn column_names(id: TableId) -> Select {
-    let mut select = Select::new(vec![Expr::column("name")], system("columns"));
-    select.conditions = in_table("table", id);
+/// The columns of one table or of all: (table String, name String); nothing of a table that does not exist.
+pub fn column_names(id: Option<TableId>) -> Select {
+    let columns = vec![Expr::column("table"), Expr::column("name")];
+    let mut select = Select::new(columns, system("columns"));
+    select.conditions = in_tables(id);
     select
 }
 
@@ -131,10 +140,7 @@ pub fn partitions(id: Option<TableId>) -> Select {
     let columns =
         vec![Expr::column("table"), Expr::column("partition_id"), sum("rows"), sum("bytes_on_disk")];
     let mut select = Select::new(columns, system("parts"));
-    select.conditions = match id {
-        Some(id) => in_table("table", id),
-        None => vec![equals("database", DATABASE)],
-    };
+    select.conditions = in_tables(id);
     select.conditions.push(Expr::column("active"));
     select.group_by = vec![Expr::column("table"), Expr::column("partition_id")];
     select
@@ -146,10 +152,7 @@ pub fn unfinished_deletes(id: Option<TableId>) -> Select {
     let parts = Expr::call("sum", [Expr::column("parts_to_do")]);
     let columns = vec![Expr::column("table"), Expr::call("count", []), parts];
     let mut select = Select::new(columns, system("mutations"));
-    select.conditions = match id {
-        Some(id) => in_table("table", id),
-        None => vec![equals("database", DATABASE)],
-    };
+    select.conditions = in_tables(id);
     select.conditions.push(Expr::call("not", [Expr::column("is_done")]));
     select.group_by = vec![Expr::column("table")];
     select
@@ -226,6 +229,7 @@ impl fmt::Display for Statement {
                 partition(f, *shard)?;
                 write!(f, " FINAL{settings}")
             }
+            Self::AttachTable { table } => write!(f, "ATTACH TABLE IF NOT EXISTS {table}"),
             Self::DropTable { table } => write!(f, "DROP TABLE IF EXISTS {table}"),
             Self::Kill { log_comment } => {
                 f.write_str("KILL QUERY WHERE Settings['log_comment'] = ")?;

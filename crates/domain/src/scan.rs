@@ -58,6 +58,23 @@ pub enum ScanOutput {
     Aggregates(AggregateScan),
 }
 
+impl ScanOutput {
+    /// Only rows of these series are wanted.
+    pub fn series(&self) -> Option<&Arc<[SeriesId]>> {
+        match self {
+            Self::Rows(rows) => rows.series.as_ref(),
+            Self::Aggregates(aggregates) => aggregates.series.as_ref(),
+        }
+    }
+
+    pub fn set_series(&mut self, series: Arc<[SeriesId]>) {
+        match self {
+            Self::Rows(rows) => rows.series = Some(series),
+            Self::Aggregates(aggregates) => aggregates.series = Some(series),
+        }
+    }
+}
+
 /// Rows as stored. Batches have the columns `tags…` (Utf8, or Dictionary of Utf8; a missing tag is the empty
 /// string), `time` (Int64), `fields…` (Float64, Int64, UInt64, Utf8 or Boolean, nullable), in this order.
 ///

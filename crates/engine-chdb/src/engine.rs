@@ -9,12 +9,14 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use crossbeam_channel::bounded;
 use hyperbytedb_clickhouse_sql::Select;
+use hyperbytedb_clickhouse_sql::schema::{parse_table_name, table_name};
 use hyperbytedb_clickhouse_sql::statement::{self, Statement};
 use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::scan::RowSelection;
 use hyperbytedb_domain::{EngineError, QueryContext, settings};
 use parking_lot::Mutex;
 
+use crate::dormant::DormantTables;
 use crate::error::Exception;
 use crate::killer::Killer;
 use crate::options::ChdbOptions;
@@ -47,6 +49,7 @@ pub struct ChdbEngine {
     pub(crate) killer: Arc<Killer>,
     pub(crate) data_path: PathBuf,
     pub(crate) options: ChdbOptions,
+    pub(crate) dormant: DormantTables,
     /// Tables known to exist.
     tables: Mutex<HashMap<TableId, ColumnCounts>>,
 }
@@ -60,6 +63,7 @@ impl ChdbEngine {
         let path = data_path
             .to_str()
             .ok_or_else(|| EngineError::failed("opening the data path", "the path is not valid UTF-8"))?;
+        let dormant = DormantTables::mark(&data_path).map_err(failed)?;
         let arguments: Arc<[String]> = options.arguments(path).into();
 
         // Signals are the host's business.
@@ -76,6 +80,7 @@ impl ChdbEngine {
             killer,
             data_path,
             options,
+            dormant,
             tables: Mutex::default(),
         };
         engine.execute(&Statement::CreateDatabase, "creating the database")?;
@@ -107,15 +112,40 @@ impl ChdbEngine {
 
     /// The whole answer of a small internal query.
     pub(crate) fn rows(&self, select: Select) -> Result<Vec<RecordBatch>, EngineError> {
-        let context = QueryContext::unbounded();
+        let context = QueryContext { max_threads: 1, ..QueryContext::unbounded() };
         SelectStream::start(&self.write_pool, &self.killer, select, &context)?.collect()
+    }
+
+    /// Opens a table that is stored. Whoever names a table in a statement has done so.
+    pub(crate) fn open_table(&self, id: TableId) -> Result<(), EngineError> {
+        if !self.dormant.contains(id) {
+            return Ok(());
+        }
+        match self.try_execute(&Statement::AttachTable { table: table_name(id) })? {
+            Err(exception) if exception.is_without_definition() => {}
+            result => result.map_err(|e| e.into_engine_error("opening a table"))?,
+        }
+        self.dormant.remove(id);
+        Ok(())
+    }
+
+    /// Opens one table; or all, and asks for their columns at once.
+    pub(crate) fn open_tables(&self, table: Option<TableId>) -> Result<(), EngineError> {
+        if let Some(table) = table {
+            return self.open_table(table);
+        }
+        self.dormant.all().into_iter().try_for_each(|table| self.open_table(table))?;
+        let columns = self.stored_columns(None)?;
+        columns.into_iter().for_each(|(table, counts)| self.remember(table, counts));
+        Ok(())
     }
 
     /// Whether the table exists with all its columns; missing columns are added to an existing one.
     pub(crate) fn complete_table(&self, table: &Table) -> Result<bool, EngineError> {
         let mut known = self.tables.lock().get(&table.id).copied();
         if known.is_none() {
-            known = self.stored_columns(table.id)?;
+            self.open_table(table.id)?;
+            known = self.stored_columns(Some(table.id))?.remove(&table.id);
         }
         let Some(counts) = known else { return Ok(false) };
         if !counts.covers(table)
@@ -147,12 +177,13 @@ impl ChdbEngine {
         self.tables.lock().remove(&id);
     }
 
-    /// What the engine says; `None` when there is no such table.
-    fn stored_columns(&self, id: TableId) -> Result<Option<ColumnCounts>, EngineError> {
-        let mut counts = None;
-        for batch in self.rows(statement::column_names(id))? {
-            let counts: &mut ColumnCounts = counts.get_or_insert_default();
-            for name in strings(&batch, 0)? {
+    /// What the engine says of one table, or of all that are open.
+    fn stored_columns(&self, table: Option<TableId>) -> Result<HashMap<TableId, ColumnCounts>, EngineError> {
+        let mut counts: HashMap<TableId, ColumnCounts> = HashMap::new();
+        for batch in self.rows(statement::column_names(table))? {
+            for (table, name) in strings(&batch, 0)?.iter().zip(strings(&batch, 1)?) {
+                let Some(table) = parse_table_name(table) else { continue };
+                let counts = counts.entry(table).or_default();
                 // `time`, `sid` and `shard` have no number.
                 let numbered = |prefix| {
                     name.strip_prefix(prefix).is_some_and(|n: &str| n.bytes().all(|b| b.is_ascii_digit()))

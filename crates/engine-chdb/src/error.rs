@@ -11,6 +11,7 @@ const TOO_MANY_ROWS: u32 = 158;
 const TIMEOUT_EXCEEDED: u32 = 159;
 const TOO_SLOW: u32 = 160;
 const MEMORY_LIMIT_EXCEEDED: u32 = 241;
+const CANNOT_GET_CREATE_TABLE_QUERY: u32 = 390;
 const TOO_MANY_BYTES: u32 = 307;
 const CANNOT_ASSIGN_OPTIMIZE: u32 = 388;
 const QUERY_WAS_CANCELLED: u32 = 394;
@@ -48,6 +49,11 @@ impl Exception {
 
     pub(crate) fn is_unknown_table(&self) -> bool {
         self.code == Some(UNKNOWN_TABLE)
+    }
+
+    /// Whether the table to attach has been dropped.
+    pub(crate) fn is_without_definition(&self) -> bool {
+        self.code == Some(CANNOT_GET_CREATE_TABLE_QUERY)
     }
 
     /// Whether OPTIMIZE found other work in its way.

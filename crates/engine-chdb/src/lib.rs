@@ -15,6 +15,7 @@
 //! - Inserted parts reach the disk for certain only at [`PointsSinkPort::sync`].
 
 mod demand;
+mod dormant;
 mod engine;
 mod error;
 mod killer;

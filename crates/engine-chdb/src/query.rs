@@ -13,7 +13,8 @@ use crate::stream::{NoRows, ScanStream, SelectStream};
 
 impl QueryPort for ChdbEngine {
     fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError> {
-        if scan.time.is_empty() || is_empty(&scan.shards) || !self.complete_table(&scan.table)? {
+        let no_series = scan.output.series().is_some_and(|series| series.is_empty());
+        if scan.time.is_empty() || is_empty(&scan.shards) || no_series || !self.complete_table(&scan.table)? {
             return Ok(Box::new(NoRows));
         }
         let select = SelectStream::start(&self.query_pool, &self.killer, scan_select(scan), context)?;

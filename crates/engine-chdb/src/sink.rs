@@ -52,6 +52,9 @@ impl PointsSinkPort for ChdbEngine {
     }
 
     fn unfinished_deletes(&self, table: Option<TableId>) -> Result<Vec<UnfinishedDeletes>, EngineError> {
+        if let Some(table) = table {
+            self.open_table(table)?;
+        }
         let mut unfinished = Vec::new();
         for batch in self.rows(statement::unfinished_deletes(table))? {
             let (deletes, parts) = (numbers::<UInt64Type>(&batch, 1)?, numbers::<Int64Type>(&batch, 2)?);
@@ -65,6 +68,7 @@ impl PointsSinkPort for ChdbEngine {
     }
 
     fn drop_table(&self, table: TableId) -> Result<(), EngineError> {
+        self.open_table(table)?;
         self.forget(table);
         self.execute(&Statement::DropTable { table: table_name(table) }, "dropping a table")
     }
@@ -73,6 +77,7 @@ impl PointsSinkPort for ChdbEngine {
         if shards.is_empty() {
             return Ok(());
         }
+        self.open_table(table)?;
         let statement = Statement::DropPartitions { table: table_name(table), shards: shards.to_vec() };
         match self.try_execute(&statement)? {
             Err(exception) if exception.is_unknown_table() => Ok(()),
@@ -81,6 +86,7 @@ impl PointsSinkPort for ChdbEngine {
     }
 
     fn partitions(&self, table: Option<TableId>) -> Result<Vec<PartitionInfo>, EngineError> {
+        self.open_tables(table)?;
         let mut partitions = Vec::new();
         for batch in self.rows(statement::partitions(table))? {
             let (tables, ids) = (strings(&batch, 0)?, strings(&batch, 1)?);
@@ -96,6 +102,7 @@ impl PointsSinkPort for ChdbEngine {
     }
 
     fn max_times(&self, table: TableId) -> Result<Vec<(u64, i64)>, EngineError> {
+        self.open_table(table)?;
         let mut max_times = Vec::new();
         for batch in self.rows(statement::max_times(table))? {
             for (id, time) in strings(&batch, 0)?.iter().zip(numbers::<Int64Type>(&batch, 1)?) {
@@ -107,6 +114,7 @@ impl PointsSinkPort for ChdbEngine {
     }
 
     fn merge_partition(&self, table: TableId, shard: u64) -> Result<(), EngineError> {
+        self.open_table(table)?;
         let newest_block = self.part_blocks(table, shard)?.into_iter().map(|(_, max)| max).max();
         let Some(newest_block) = newest_block else { return Ok(()) };
         for _ in 0..MERGE_ATTEMPTS_MAX {
@@ -128,11 +136,12 @@ impl PointsSinkPort for ChdbEngine {
     }
 
     fn existing_tables(&self) -> Result<Vec<TableId>, EngineError> {
-        let mut tables = Vec::new();
+        let mut tables = self.dormant.all();
         for batch in self.rows(statement::table_names())? {
             tables.extend(strings(&batch, 0)?.iter().filter_map(|name| parse_table_name(name)));
         }
         tables.sort_unstable();
+        tables.dedup();
         Ok(tables)
     }
 

@@ -371,3 +371,39 @@ fn cut_short(directory: &Path, part: &str) -> usize {
     }
     cut
 }
+
+/// Each kind of work on a table that nobody has asked for since the start.
+#[test]
+fn tables_are_opened_when_they_are_asked_for() {
+    let tables: Vec<Arc<Table>> =
+        (1..=7).map(|id| table(id, &["host"], &[("v", FieldType::Float)])).collect();
+    let ids: Vec<TableId> = tables.iter().map(|table| table.id).collect();
+    let mut fixture = open();
+    for t in &tables {
+        fixture.engine.ensure_table(t).unwrap();
+        fixture.insert(t, &[row(10, &["a"], &[f(1.0)]), row(20, &["b"], &[f(2.0)])]);
+    }
+    for _ in 0..2 {
+        fixture = fixture.reopen();
+        assert_eq!(fixture.engine.existing_tables().unwrap(), ids, "also those that are not open");
+    }
+    let [read, grown, written, deleted, dropped, merged, partition] = tables.as_slice() else { panic!() };
+    assert_eq!(fixture.all_rows(read, false).len(), 2);
+    let grown = with_more(grown, "rack", "w", FieldType::Integer);
+    fixture.engine.ensure_table(&grown).unwrap();
+    assert_eq!(fixture.all_rows(&grown, false).len(), 2);
+    fixture.engine.ensure_table(written).unwrap();
+    fixture.insert(written, &[row(30, &["c"], &[f(3.0)])]);
+    assert_eq!(fixture.all_rows(written, false).len(), 3);
+    delete(&fixture, deleted, TimeRange { min: 0, max: 15 }, None);
+    assert_eq!(fixture.all_rows(deleted, false).len(), 1);
+    fixture.engine.drop_table(dropped.id).unwrap();
+    assert_eq!(fixture.engine.max_times(merged.id).unwrap().len(), 1);
+    let shard = fixture.engine.partitions(Some(partition.id)).unwrap()[0].shard;
+    fixture.engine.drop_partitions(partition.id, &[shard]).unwrap();
+    let left = fixture.reopen();
+    assert!(!left.engine.existing_tables().unwrap().contains(&dropped.id));
+    assert_eq!(left.all_rows(deleted, false).len(), 1);
+    assert!(left.all_rows(partition, false).is_empty());
+    assert_eq!(left.engine.partitions(None).unwrap().len(), 5, "of tables that are not open, too");
+}

@@ -214,6 +214,21 @@ impl SeriesIndexPort for MemorySeriesIndex {
         })
     }
 
+    fn series_with_tag(
+        &self,
+        table: TableId,
+        key: &str,
+        value: &str,
+        max: usize,
+    ) -> Result<Option<Vec<SeriesId>>, StorageError> {
+        storage(&*self.controller, Call::ReadSeries, || {
+            let series = self.disk.series(table).unwrap_or_default();
+            let with_tag = series.iter().filter(|(tags, _)| tags.get(key) == Some(value));
+            let with_tag: Vec<SeriesId> = with_tag.map(|(_, &id)| id).collect();
+            Ok((with_tag.len() <= max).then_some(with_tag))
+        })
+    }
+
     fn tag_keys(&self, table: TableId) -> Result<Vec<String>, StorageError> {
         storage(&*self.controller, Call::ReadSeries, || {
             let series = self.disk.series(table).unwrap_or_default();

@@ -91,7 +91,7 @@ impl Process {
         let statements = Arc::new(StatementService {
             catalog: ports.catalog.clone(),
             series: ports.series.clone(),
-            reader: TableReader::new(ports.catalog.clone(), ports.engine.clone(), flush.clone()),
+            reader: TableReader::new(&ports, flush.clone()),
             wal: ports.wal.clone(),
             flush: flush.clone(),
             commands: commands.clone(),

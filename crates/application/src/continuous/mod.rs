@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::catalog::{Catalog, Command};
 use hyperbytedb_domain::ports::CatalogPort;
+use hyperbytedb_domain::{FieldValue, QueryContext};
 use hyperbytedb_timeseriesql::ast::{CreateContinuousQueryStatement, SelectStatement, Statement};
 use hyperbytedb_timeseriesql::reduce::condition_expr;
 use hyperbytedb_timeseriesql::{parse_expr, parse_statement};
@@ -26,7 +26,6 @@ use crate::api::{QueryApi, QueryRequest, ResultEvent, ResultSink, SinkClosed};
 use crate::commands::CommandService;
 use crate::ingestion::now_ns;
 use crate::threads::{Stop, Threads};
-use hyperbytedb_domain::FieldValue;
 
 /// How often an idle worker looks whether it must stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
@@ -84,6 +83,18 @@ struct Board {
     failed: Mutex<HashMap<Key, i64>>,
 }
 
+/// A query that runs; gives way to its next run when it is dropped.
+struct Running<'a> {
+    board: &'a Board,
+    key: &'a Key,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.board.running.lock().remove(self.key);
+    }
+}
+
 impl ContinuousQueries {
     pub fn start(self: Arc<Self>, threads: &Threads) -> std::io::Result<()> {
         let board = Arc::new(Board::default());
@@ -139,18 +150,17 @@ impl ContinuousQueries {
     fn work(&self, jobs: &Receiver<Job>, board: &Board, stop: &Stop) {
         while !stop.is_set() {
             let Ok(job) = jobs.recv_timeout(STOP_INTERVAL) else { continue };
-            let now = now_ns();
+            // Also when the run panics.
+            let _running = Running { board, key: &job.key };
             let Some(schedule) = &job.query.schedule else { continue };
-            let result = self.run(&job, schedule, now);
+            let now = now_ns();
+            let again = schedule.due(Some(schedule.run_time(now)), now);
+            let has_failed = self.run(&job, schedule, now).is_err();
             let mut failed = board.failed.lock();
-            match result {
-                Ok(()) => drop(failed.remove(&job.key)),
-                Err(()) => {
-                    drop(failed.insert(job.key.clone(), schedule.due(Some(schedule.run_time(now)), now)))
-                }
+            failed.remove(&job.key);
+            if has_failed {
+                failed.insert(job.key.clone(), again);
             }
-            drop(failed);
-            board.running.lock().remove(&job.key);
         }
     }
 

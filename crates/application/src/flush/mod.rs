@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::catalog::{DeleteScope, ShardGroup, Table, TableId};
 use hyperbytedb_domain::ports::{
-    CatalogPort, LocalStatePort, PointsSinkPort, QueryPort, SeriesIndexPort, WalPort,
+    CatalogPort, LocalStatePort, PartitionInfo, PointsSinkPort, QueryPort, SeriesIndexPort, WalPort,
 };
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError, TimeRange};
@@ -316,6 +316,11 @@ impl FlushService {
         }
         self.overlap.load(table, max_times);
         Ok(())
+    }
+
+    /// The partitions of all tables in the engine.
+    pub fn partitions(&self) -> Result<Vec<PartitionInfo>, EngineError> {
+        self.ports.sink.partitions(None)
     }
 
     /// Whether the memtables may take more.

@@ -1,7 +1,8 @@
 //! Start-up: what the log holds takes effect again.
 //!
 //! Commands change the catalogue only behind the record up to which it is stored; points and deletes go to the queues
-//! only behind the cursor of their table. At the end, what a crash left over in the engine and the index is removed.
+//! only behind the cursor of their table. At the end, what a crash left over in the engine and the index is removed;
+//! partitions without a shard group later, when all tables are open.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use hashbrown::HashMap;
 use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::{Catalog, Command, Effects, ShardGroup, Table, TableId};
 use hyperbytedb_domain::points::PointsBatch;
+use hyperbytedb_domain::ports::PartitionInfo;
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WriteEntry};
 use hyperbytedb_line_protocol::{ParseOptions, parse};
 
@@ -185,9 +187,15 @@ fn remove_left_overs(flush: &FlushService, ports: &FlushPorts) -> Result<(), Log
         ports.sink.drop_table(table)?;
         flush.forget_table(table)?;
     }
+    Ok(())
+}
+
+/// Removes partitions of shard groups that the catalogue does not know. `partitions`: what the engine held a while ago.
+pub fn remove_orphans(flush: &FlushService, catalog: &Catalog, partitions: &[PartitionInfo]) {
     let mut orphans: BTreeMap<TableId, Vec<u64>> = BTreeMap::new();
-    for partition in ports.sink.partitions(None)? {
-        let Some(policy) = known.get(&partition.table).and_then(|table| catalog.policy_of(table)) else {
+    for partition in partitions {
+        let Some(policy) = catalog.table_by_id(partition.table).and_then(|table| catalog.policy_of(table))
+        else {
             continue;
         };
         if policy.shard_groups.values().all(|group| group.id != partition.shard) {
@@ -195,9 +203,8 @@ fn remove_left_overs(flush: &FlushService, ports: &FlushPorts) -> Result<(), Log
         }
     }
     for (id, shards) in orphans {
-        let Some(table) = known.get(&id) else { continue };
+        let Some(table) = catalog.table_by_id(id) else { continue };
         tracing::info!(table = id.0, ?shards, "dropping partitions of shard groups that are gone");
         flush.drop_stored_partitions(flush.applied(), table, shards, true);
     }
-    Ok(())
 }

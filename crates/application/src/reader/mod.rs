@@ -2,6 +2,7 @@
 //!
 //! What the engine is asked it is told with what it must know of a table's partitions, so that no row is counted twice.
 
+mod narrowed;
 pub(crate) mod tag_texts;
 mod tiers;
 
@@ -9,29 +10,33 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use hyperbytedb_domain::catalog::{Table, TableId};
-use hyperbytedb_domain::ports::{BatchStream, CatalogPort, QueryPort};
+use hyperbytedb_domain::ports::{BatchStream, CatalogPort, QueryPort, SeriesIndexPort};
 use hyperbytedb_domain::scan::{RowSelection, Scan};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
 use hyperbytedb_head::TableHead;
 
 use self::tiers::Tiers;
-use crate::flush::FlushService;
+use crate::flush::{FlushPorts, FlushService};
 use crate::ingestion::now_ns;
 
 /// Values past which the engine, which uses all cores, aggregates faster than the head.
 const HEAD_VALUES_MAX: usize = 2_000_000;
+/// Series up to which the engine reads with one thread: to bring in others takes longer than they save.
+const ONE_THREAD_SERIES_MAX: usize = 16;
 
 /// Reads tables.
 #[derive(Clone)]
 pub struct TableReader {
     catalog: Arc<dyn CatalogPort>,
     engine: Arc<dyn QueryPort>,
+    series: Arc<dyn SeriesIndexPort>,
     flush: Arc<FlushService>,
 }
 
 impl TableReader {
-    pub fn new(catalog: Arc<dyn CatalogPort>, engine: Arc<dyn QueryPort>, flush: Arc<FlushService>) -> Self {
-        Self { catalog, engine, flush }
+    pub fn new(ports: &FlushPorts, flush: Arc<FlushService>) -> Self {
+        let FlushPorts { catalog, engine, series, .. } = ports.clone();
+        Self { catalog, engine, series, flush }
     }
 
     /// Returns when every point acknowledged before the call is visible to scans of these tables.
@@ -69,12 +74,22 @@ impl TableReader {
         Ok(Box::new(self.start(scan, context)?))
     }
 
-    fn start(&self, scan: &Scan, context: &QueryContext) -> Result<Reading, EngineError> {
-        self.flush.wait_for_replayed_removals(scan.table.id, context)?;
+    /// The scan with what the engine must know of the table's partitions and series.
+    fn for_engine(&self, scan: &Scan) -> Result<Scan, EngineError> {
         let shards = self.shards(&scan.table, scan.time);
         let scan = Scan { shards, merge_duplicates: self.has_duplicates(scan), ..scan.clone() };
-        let stream = self.engine.scan(&scan, context)?;
-        Ok(Reading { reader: self.clone(), scan, context: context.clone(), stream, began: false })
+        narrowed::narrowed(scan, &*self.series).map_err(|error| EngineError::failed("look up series", error))
+    }
+
+    fn start(&self, scan: &Scan, context: &QueryContext) -> Result<Reading, EngineError> {
+        self.flush.wait_for_replayed_removals(scan.table.id, context)?;
+        let scan = self.for_engine(scan)?;
+        let mut context = context.clone();
+        if scan.output.series().is_some_and(|series| series.len() <= ONE_THREAD_SERIES_MAX) {
+            context.max_threads = 1;
+        }
+        let stream = self.engine.scan(&scan, &context)?;
+        Ok(Reading { reader: self.clone(), scan, context, stream, began: false })
     }
 }
 
@@ -104,13 +119,9 @@ impl InMemory {
 }
 
 impl TableReader {
-    /// The head of a table, of which it is known what it holds.
-    fn head(&self, table: TableId) -> Result<Option<Arc<TableHead>>, EngineError> {
-        let Some(head) = self.flush.head().table(table) else { return Ok(None) };
-        if !head.is_known() {
-            self.flush.know_stored(table)?;
-        }
-        Ok(Some(head))
+    /// The head of a table, once it is known what it holds: soon after the start, or with the first flush.
+    fn head(&self, table: TableId) -> Option<Arc<TableHead>> {
+        self.flush.head().table(table).filter(|head| head.is_known())
     }
 
     /// The answer from memory, alone or with the engine's for what is older; `None` where memory is of no use.
@@ -137,7 +148,7 @@ impl TableReader {
 impl QueryPort for TableReader {
     fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError> {
         let scan = &Scan { time: self.unexpired(&scan.table, scan.time), ..scan.clone() };
-        let head = self.head(scan.table.id)?;
+        let head = self.head(scan.table.id);
         let first_unflushed = self.flush.first_unflushed(scan.table.id, scan.time);
         if let Some(head) = head
             && let Some(stream) = self.scan_memory(scan, &InMemory { head, first_unflushed }, context)?
@@ -151,9 +162,10 @@ impl QueryPort for TableReader {
     }
 
     fn explain(&self, scan: &Scan) -> String {
-        let shards = self.shards(&scan.table, scan.time);
-        let merge_duplicates = self.has_duplicates(scan);
-        self.engine.explain(&Scan { shards, merge_duplicates, ..scan.clone() })
+        match self.for_engine(scan) {
+            Ok(scan) => self.engine.explain(&scan),
+            Err(error) => error.to_string(),
+        }
     }
 
     fn distinct_series(

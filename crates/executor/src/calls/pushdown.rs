@@ -8,7 +8,7 @@ use hyperbytedb_domain::ports::BatchStream;
 use hyperbytedb_domain::scan::{
     Aggregate as ScanAggregate, AggregateFunction, AggregateScan, FieldId, Scan, ScanOutput, TagId, Window,
 };
-use hyperbytedb_domain::{EngineError, FieldType, FieldValue, TimeRange};
+use hyperbytedb_domain::{EngineError, FieldType, FieldValue, QueryContext, TimeRange};
 use hyperbytedb_functions::{Aggregate, Interval, Point};
 use hyperbytedb_planner::PreparedSelect;
 use hyperbytedb_timeseriesql::ast::Expr;
@@ -270,12 +270,20 @@ fn timestamp(nanoseconds: i64) -> Option<Timestamp> {
     Timestamp::from_nanosecond(i128::from(nanoseconds)).ok()
 }
 
+/// Scans at work while the answer of the first is read: of many small tables, asking takes most of the time.
+const SCANS_AT_ONCE: usize = 4;
+/// Measurements from which on the scans share out the cores among them.
+const ONE_THREAD_SCANS: usize = 8;
+
 /// Reduced points of all measurements.
 pub(crate) struct AggregatePoints<'a> {
     runtime: Runtime<'a>,
     plans: VecDeque<AggregatePlan>,
     scope: Scope,
-    stream: Option<Box<dyn BatchStream>>,
+    /// Of each scan.
+    context: QueryContext,
+    /// Of the first plans.
+    streams: VecDeque<Box<dyn BatchStream>>,
     columns: Vec<ColumnReader>,
     rows: usize,
     next: usize,
@@ -284,11 +292,17 @@ pub(crate) struct AggregatePoints<'a> {
 
 impl<'a> AggregatePoints<'a> {
     pub fn new(runtime: &Runtime<'a>, plans: Vec<AggregatePlan>, scope: &Scope) -> Self {
+        let plans: VecDeque<AggregatePlan> = plans.into_iter().filter(AggregatePlan::has_values).collect();
+        let mut context = runtime.context.clone();
+        if plans.len() >= ONE_THREAD_SCANS {
+            context.max_threads = 1;
+        }
         Self {
             runtime: runtime.clone(),
-            plans: plans.into_iter().filter(AggregatePlan::has_values).collect(),
+            plans,
             scope: scope.clone(),
-            stream: None,
+            context,
+            streams: VecDeque::new(),
             columns: Vec::new(),
             rows: 0,
             next: 0,
@@ -299,10 +313,13 @@ impl<'a> AggregatePoints<'a> {
     /// The next group and window, with the point of each call that has one.
     pub fn next(&mut self, points: &mut Vec<Option<Point>>) -> Result<Option<Series>, ExecError> {
         loop {
-            let Some(plan) = self.plans.front_mut() else { return Ok(None) };
-            let stream = match &mut self.stream {
-                Some(stream) => stream,
-                empty => empty.insert(self.runtime.scan(&plan.scan)?),
+            while let Some(plan) =
+                self.plans.get(self.streams.len()).filter(|_| self.streams.len() < SCANS_AT_ONCE)
+            {
+                self.streams.push_back(self.runtime.scan_in(&plan.scan, &self.context)?);
+            }
+            let (Some(plan), Some(stream)) = (self.plans.front(), self.streams.front_mut()) else {
+                return Ok(None);
             };
             if self.next < self.rows {
                 let row = self.next;
@@ -323,8 +340,9 @@ impl<'a> AggregatePoints<'a> {
                     (self.rows, self.next) = (batch.num_rows(), 0);
                 }
                 None => {
-                    (self.stream, self.rows, self.next, self.series) = (None, 0, 0, None);
+                    (self.rows, self.next, self.series) = (0, 0, None);
                     self.plans.pop_front();
+                    self.streams.pop_front();
                 }
             }
         }

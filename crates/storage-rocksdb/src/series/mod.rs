@@ -147,6 +147,16 @@ impl SeriesIndexPort for RocksSeriesIndex {
         read::for_each_series_with_tag(self, table, key, value, visit)
     }
 
+    fn series_with_tag(
+        &self,
+        table: TableId,
+        key: &str,
+        value: &str,
+        max: usize,
+    ) -> Result<Option<Vec<SeriesId>>, StorageError> {
+        read::series_with_tag(self, table, key, value, max)
+    }
+
     fn tag_keys(&self, table: TableId) -> Result<Vec<String>, StorageError> {
         let counts = self.counts.lock();
         Ok(counts.table(table).map(|counts| counts.values.keys().cloned().collect()).unwrap_or_default())

@@ -83,6 +83,22 @@ pub(super) fn for_each_series_with_tag(
     Ok(())
 }
 
+pub(super) fn series_with_tag(
+    index: &RocksSeriesIndex,
+    table: TableId,
+    key: &str,
+    value: &str,
+    max: usize,
+) -> Result<Option<Vec<SeriesId>>, StorageError> {
+    let from = value_prefix(table, key, value);
+    let mut series: Vec<SeriesId> = Vec::new();
+    index.db.walk(index.db.family(POSTINGS)?, &from, &end_of_text_prefix(&from), |_, ids| {
+        series.extend(read_ids(ids).ok_or_else(|| index.corrupt(table, "misshaped posting"))?);
+        Ok(series.len() <= max)
+    })?;
+    Ok((series.len() <= max).then_some(series))
+}
+
 /// Empties `series`, visiting each. One that has gone meanwhile is left out.
 fn visit_by_id(
     index: &RocksSeriesIndex,

@@ -121,6 +121,9 @@ fn series_come_in_influxdbs_order() {
     assert_eq!(values(&index, &table(1), "host"), ["B", "a", "a b", "a!", "a-b", "a=b", "é"]);
     assert_eq!(with_tag(&index, &table(1), "host", "a"), ["m,b=2,host=a", "m,host=a", "m,host=a,zz=1"]);
     assert_eq!(with_tag(&index, &table(1), "host", "nope"), [] as [&str; 0]);
+    let up_to = |max| index.series_with_tag(TableId(1), "host", "a", max).unwrap();
+    assert_eq!(up_to(3).map(|series| series.len()), Some(3));
+    assert_eq!(up_to(2), None);
     assert_eq!(all(&index, &table(2)), [] as [&str; 0]);
 }
 

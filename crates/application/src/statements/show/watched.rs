@@ -141,6 +141,16 @@ mod tests {
             self.for_each_series(table, visit)
         }
 
+        fn series_with_tag(
+            &self,
+            _: TableId,
+            _: &str,
+            _: &str,
+            _: usize,
+        ) -> Result<Option<Vec<SeriesId>>, StorageError> {
+            Ok(None)
+        }
+
         fn for_each_tag_value(
             &self,
             _: TableId,

@@ -68,7 +68,7 @@ pub trait PointsSinkPort: Send + Sync {
         context: &QueryContext,
     ) -> Result<(), EngineError>;
 
-    /// Deletes of one table, or of all, that are not carried out in all files yet.
+    /// Deletes of one table, or of all that have been asked for since the start, that are not carried out in all files yet.
     fn unfinished_deletes(&self, table: Option<TableId>) -> Result<Vec<UnfinishedDeletes>, EngineError>;
 
     fn drop_table(&self, table: TableId) -> Result<(), EngineError>;
@@ -76,7 +76,7 @@ pub trait PointsSinkPort: Send + Sync {
     /// Drops whole partitions, by number of their shard group. Those that do not exist are passed over.
     fn drop_partitions(&self, table: TableId, shards: &[u64]) -> Result<(), EngineError>;
 
-    /// The partitions of one table, or of all.
+    /// The partitions of one table, or of all. Soon after the start it takes milliseconds a table.
     fn partitions(&self, table: Option<TableId>) -> Result<Vec<PartitionInfo>, EngineError>;
 
     /// The greatest stored time of each partition of a table, by number of its shard group.

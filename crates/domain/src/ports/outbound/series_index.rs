@@ -60,6 +60,15 @@ pub trait SeriesIndexPort: Send + Sync {
         visit: &mut dyn FnMut(SeriesId, &Tags) -> ControlFlow<()>,
     ) -> Result<(), StorageError>;
 
+    /// The series that have this tag value, at most `max`; `None` when there are more. Some may be gone.
+    fn series_with_tag(
+        &self,
+        table: TableId,
+        key: &str,
+        value: &str,
+        max: usize,
+    ) -> Result<Option<Vec<SeriesId>>, StorageError>;
+
     /// Tag keys that at least one series of the table has, sorted.
     fn tag_keys(&self, table: TableId) -> Result<Vec<String>, StorageError>;
 

@@ -1,0 +1,51 @@
+//! Tables that are stored but not open.
+//!
+//! Opening a table takes the engine some milliseconds, and its start waits for all of them. So they are marked as
+//! detached before it starts, by an empty file beside each definition, as `DETACH TABLE … PERMANENTLY` leaves it; and a
+//! table is attached when it is first asked for, which takes the mark away.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use hyperbytedb_clickhouse_sql::schema::{DATABASE, parse_table_name};
+use hyperbytedb_domain::catalog::TableId;
+use parking_lot::Mutex;
+
+pub(crate) struct DormantTables(Mutex<HashSet<TableId>>);
+
+impl DormantTables {
+    /// Marks all tables of a data path that no engine has open.
+    pub(crate) fn mark(data_path: &Path) -> io::Result<Self> {
+        let definitions = data_path.join("metadata").join(DATABASE);
+        let mut tables = HashSet::new();
+        let entries = match fs::read_dir(&definitions) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self(Mutex::new(tables))),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            let Some(name) = name.to_str().filter(|name| name.ends_with(".sql")) else { continue };
+            if let Some(table) = name.strip_suffix(".sql").and_then(parse_table_name) {
+                File::create(definitions.join(format!("{name}.detached")))?;
+                tables.insert(table);
+            }
+        }
+        Ok(Self(Mutex::new(tables)))
+    }
+
+    pub(crate) fn contains(&self, table: TableId) -> bool {
+        self.0.lock().contains(&table)
+    }
+
+    pub(crate) fn all(&self) -> Vec<TableId> {
+        self.0.lock().iter().copied().collect()
+    }
+
+    /// Notes that the table is open, or gone.
+    pub(crate) fn remove(&self, table: TableId) {
+        self.0.lock().remove(&table);
+    }
+}
