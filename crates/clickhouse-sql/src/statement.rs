@@ -111,10 +111,6 @@ fn equals(column: &str, text: &str) -> Expr {
     Expr::column(column).infix("=", Expr::string(text))
 }
 
-fn in_tables(id: Option<TableId>) -> Vec<Expr> {
-    id.map_or_else(|| vec![equals("database", DATABASE)], |id| in_table("table", id))
-}
-
 fn in_table(column: &str, id: TableId) -> Vec<Expr> {
     vec![equals("database", DATABASE), equals(column, &table_name(id).table)]
 }
@@ -126,11 +122,10 @@ pub fn table_names() -> Select {
     select
 }
 
-/// The columns of one table or of all: (table String, name String); nothing of a table that does not exist.
-pub fn column_names(id: Option<TableId>) -> Select {
-    let columns = vec![Expr::column("table"), Expr::column("name")];
-    let mut select = Select::new(columns, system("columns"));
-    select.conditions = in_tables(id);
+/// Names of the columns of one table: String; nothing when it does not exist.
+pub fn column_names(id: TableId) -> Select {
+    let mut select = Select::new(vec![Expr::column("name")], system("columns"));
+    select.conditions = in_table("table", id);
     select
 }
 
@@ -140,7 +135,10 @@ pub fn partitions(id: Option<TableId>) -> Select {
     let columns =
         vec![Expr::column("table"), Expr::column("partition_id"), sum("rows"), sum("bytes_on_disk")];
     let mut select = Select::new(columns, system("parts"));
-    select.conditions = in_tables(id);
+    select.conditions = match id {
+        Some(id) => in_table("table", id),
+        None => vec![equals("database", DATABASE)],
+    };
     select.conditions.push(Expr::column("active"));
     select.group_by = vec![Expr::column("table"), Expr::column("partition_id")];
     select
@@ -152,7 +150,10 @@ pub fn unfinished_deletes(id: Option<TableId>) -> Select {
     let parts = Expr::call("sum", [Expr::column("parts_to_do")]);
     let columns = vec![Expr::column("table"), Expr::call("count", []), parts];
     let mut select = Select::new(columns, system("mutations"));
-    select.conditions = in_tables(id);
+    select.conditions = match id {
+        Some(id) => in_table("table", id),
+        None => vec![equals("database", DATABASE)],
+    };
     select.conditions.push(Expr::call("not", [Expr::column("is_done")]));
     select.group_by = vec![Expr::column("table")];
     select

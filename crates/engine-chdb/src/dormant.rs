@@ -7,13 +7,19 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use hyperbytedb_clickhouse_sql::schema::{DATABASE, parse_table_name};
+use hyperbytedb_clickhouse_sql::schema::{DATABASE, parse_table_name, table_name};
 use hyperbytedb_domain::catalog::TableId;
 use parking_lot::Mutex;
 
-pub(crate) struct DormantTables(Mutex<HashSet<TableId>>);
+use crate::engine::ColumnCounts;
+
+pub(crate) struct DormantTables {
+    /// Where the engine keeps the definitions of tables.
+    definitions: PathBuf,
+    tables: Mutex<HashSet<TableId>>,
+}
 
 impl DormantTables {
     /// Marks all tables of a data path that no engine has open.
@@ -22,7 +28,9 @@ impl DormantTables {
         let mut tables = HashSet::new();
         let entries = match fs::read_dir(&definitions) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self(Mutex::new(tables))),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(Self { definitions, tables: Mutex::new(tables) });
+            }
             Err(error) => return Err(error),
         };
         for entry in entries {
@@ -33,19 +41,31 @@ impl DormantTables {
                 tables.insert(table);
             }
         }
-        Ok(Self(Mutex::new(tables)))
+        Ok(Self { definitions, tables: Mutex::new(tables) })
+    }
+
+    /// The columns of a table as its definition lists them, one a line; `None` where it does not tell.
+    pub(crate) fn columns(&self, table: TableId) -> Option<ColumnCounts> {
+        let file = self.definitions.join(format!("{}.sql", table_name(table).table));
+        let definition = fs::read_to_string(file).ok()?;
+        let mut counts = ColumnCounts::default();
+        let lines = definition.lines().skip_while(|line| *line != "(").skip(1);
+        for line in lines.take_while(|line| *line != ")") {
+            counts.add(line.trim_start().strip_prefix('`')?.split_once('`')?.0);
+        }
+        Some(counts)
     }
 
     pub(crate) fn contains(&self, table: TableId) -> bool {
-        self.0.lock().contains(&table)
+        self.tables.lock().contains(&table)
     }
 
     pub(crate) fn all(&self) -> Vec<TableId> {
-        self.0.lock().iter().copied().collect()
+        self.tables.lock().iter().copied().collect()
     }
 
     /// Notes that the table is open, or gone.
     pub(crate) fn remove(&self, table: TableId) {
-        self.0.lock().remove(&table);
+        self.tables.lock().remove(&table);
     }
 }

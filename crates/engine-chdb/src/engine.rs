@@ -9,7 +9,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use crossbeam_channel::bounded;
 use hyperbytedb_clickhouse_sql::Select;
-use hyperbytedb_clickhouse_sql::schema::{parse_table_name, table_name};
+use hyperbytedb_clickhouse_sql::schema::table_name;
 use hyperbytedb_clickhouse_sql::statement::{self, Statement};
 use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::scan::RowSelection;
@@ -35,6 +35,14 @@ pub(crate) struct ColumnCounts {
 impl ColumnCounts {
     fn of(table: &Table) -> Self {
         Self { tags: table.tags.len(), fields: table.fields.len() }
+    }
+
+    /// Counts a column; `time`, `sid` and `shard` have no number.
+    pub(crate) fn add(&mut self, name: &str) {
+        let numbered =
+            |prefix| name.strip_prefix(prefix).is_some_and(|n: &str| n.bytes().all(|b| b.is_ascii_digit()));
+        self.tags += usize::from(numbered('t'));
+        self.fields += usize::from(numbered('f'));
     }
 
     fn covers(self, table: &Table) -> bool {
@@ -121,23 +129,23 @@ impl ChdbEngine {
         if !self.dormant.contains(id) {
             return Ok(());
         }
+        let columns = self.dormant.columns(id);
         match self.try_execute(&Statement::AttachTable { table: table_name(id) })? {
             Err(exception) if exception.is_without_definition() => {}
-            result => result.map_err(|e| e.into_engine_error("opening a table"))?,
+            Err(exception) => return Err(exception.into_engine_error("opening a table")),
+            // To ask the engine takes longer than to open the table.
+            Ok(()) => columns.into_iter().for_each(|counts| self.remember(id, counts)),
         }
         self.dormant.remove(id);
         Ok(())
     }
 
-    /// Opens one table; or all, and asks for their columns at once.
+    /// Opens one table, or all.
     pub(crate) fn open_tables(&self, table: Option<TableId>) -> Result<(), EngineError> {
-        if let Some(table) = table {
-            return self.open_table(table);
+        match table {
+            Some(table) => self.open_table(table),
+            None => self.dormant.all().into_iter().try_for_each(|table| self.open_table(table)),
         }
-        self.dormant.all().into_iter().try_for_each(|table| self.open_table(table))?;
-        let columns = self.stored_columns(None)?;
-        columns.into_iter().for_each(|(table, counts)| self.remember(table, counts));
-        Ok(())
     }
 
     /// Whether the table exists with all its columns; missing columns are added to an existing one.
@@ -145,7 +153,10 @@ impl ChdbEngine {
         let mut known = self.tables.lock().get(&table.id).copied();
         if known.is_none() {
             self.open_table(table.id)?;
-            known = self.stored_columns(Some(table.id))?.remove(&table.id);
+            known = self.tables.lock().get(&table.id).copied();
+        }
+        if known.is_none() {
+            known = self.stored_columns(table.id)?;
         }
         let Some(counts) = known else { return Ok(false) };
         if !counts.covers(table)
@@ -177,20 +188,12 @@ impl ChdbEngine {
         self.tables.lock().remove(&id);
     }
 
-    /// What the engine says of one table, or of all that are open.
-    fn stored_columns(&self, table: Option<TableId>) -> Result<HashMap<TableId, ColumnCounts>, EngineError> {
-        let mut counts: HashMap<TableId, ColumnCounts> = HashMap::new();
-        for batch in self.rows(statement::column_names(table))? {
-            for (table, name) in strings(&batch, 0)?.iter().zip(strings(&batch, 1)?) {
-                let Some(table) = parse_table_name(table) else { continue };
-                let counts = counts.entry(table).or_default();
-                // `time`, `sid` and `shard` have no number.
-                let numbered = |prefix| {
-                    name.strip_prefix(prefix).is_some_and(|n: &str| n.bytes().all(|b| b.is_ascii_digit()))
-                };
-                counts.tags += usize::from(numbered('t'));
-                counts.fields += usize::from(numbered('f'));
-            }
+    /// What the engine says; `None` when there is no such table.
+    fn stored_columns(&self, id: TableId) -> Result<Option<ColumnCounts>, EngineError> {
+        let mut counts = None;
+        for batch in self.rows(statement::column_names(id))? {
+            let counts: &mut ColumnCounts = counts.get_or_insert_default();
+            strings(&batch, 0)?.iter().for_each(|name| counts.add(name));
         }
         Ok(counts)
     }
