@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Builder, RecordBatch};
 use hashbrown::HashMap;
-use hyperbytedb_domain::scan::{AggregateScan, Scan, TagId};
+use hyperbytedb_domain::scan::{AggregateFunction, AggregateScan, FieldId, Scan, TagId};
 use hyperbytedb_domain::settings;
 use hyperbytedb_domain::time::MIN_TIME;
 use hyperbytedb_domain::{EngineError, FieldType, FieldValue, QueryContext, TimeRange};
@@ -74,6 +74,9 @@ impl<'a> Aggregation<'a> {
 
     /// How many values it looks at, about.
     pub fn values(&self) -> usize {
+        if end_of(self.scan).is_some() {
+            return self.selected.len() * self.scan.aggregates.len();
+        }
         let rows: usize = self.selected.iter().flat_map(|s| &s.chunks).map(|chunk| chunk.rows()).sum();
         rows * self.scan.aggregates.len().max(1)
     }
@@ -101,15 +104,37 @@ impl<'a> Aggregation<'a> {
     }
 
     fn take(&mut self, selected: &Selected) {
-        for chunk in &selected.chunks {
-            let rows = chunk.rows_in(self.time);
-            match &selected.rest {
-                None => self.take_rows(chunk, selected.group, rows),
-                Some(rest) => {
-                    let met = rows.filter(|&row| rest.is_met(chunk, row));
-                    let met: Vec<usize> = met.collect();
-                    self.take_rows(chunk, selected.group, met.into_iter());
-                }
+        match end_of(self.scan) {
+            None => selected.chunks.iter().for_each(|chunk| self.take_chunk(selected, chunk)),
+            Some(End::First) => self.take_until_found(selected, selected.chunks.iter()),
+            Some(End::Last) => self.take_until_found(selected, selected.chunks.iter().rev()),
+        }
+    }
+
+    /// Takes chunks until every field has had a value.
+    fn take_until_found<'c>(&mut self, selected: &Selected, chunks: impl Iterator<Item = &'c Arc<Chunk>>) {
+        let mut missing: Vec<FieldId> = self.scan.aggregates.iter().map(|a| a.field).collect();
+        for chunk in chunks {
+            self.take_chunk(selected, chunk);
+            let is_met = |row: &usize| selected.rest.as_ref().is_none_or(|rest| rest.is_met(chunk, *row));
+            missing.retain(|field| {
+                let rows = chunk.rows_in(self.time).filter(is_met);
+                let position = chunk.layout().position(*field);
+                position.is_none_or(|position| chunk.present_words(position, rows).next().is_none())
+            });
+            if missing.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn take_chunk(&mut self, selected: &Selected, chunk: &Chunk) {
+        let rows = chunk.rows_in(self.time);
+        match &selected.rest {
+            None => self.take_rows(chunk, selected.group, rows),
+            Some(rest) => {
+                let met: Vec<usize> = rows.filter(|&row| rest.is_met(chunk, row)).collect();
+                self.take_rows(chunk, selected.group, met.into_iter());
             }
         }
     }
@@ -206,6 +231,23 @@ impl<'a> Aggregation<'a> {
             columns.push(Arc::new(counts.finish()));
         }
         batch(columns, rows).map(Some)
+    }
+}
+
+/// The side of the range at which a series' points decide an answer.
+enum End {
+    First,
+    Last,
+}
+
+/// Where an aggregation asks for first or last points alone, which of them: few chunks are read then.
+fn end_of(scan: &AggregateScan) -> Option<End> {
+    let all = |function| scan.aggregates.iter().all(|aggregate| aggregate.function == function);
+    match () {
+        () if scan.window.is_some() || scan.count_rows || scan.aggregates.is_empty() => None,
+        () if all(AggregateFunction::First) => Some(End::First),
+        () if all(AggregateFunction::Last) => Some(End::Last),
+        () => None,
     }
 }
 

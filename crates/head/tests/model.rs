@@ -172,6 +172,43 @@ fn check(head: &TableHead, model: &Model) {
     let of_one: Vec<_> = expected.iter().filter(|row| row.0 == host(1)).cloned().collect();
     assert_eq!(rows(head, Some(of_host(1)), range, (true, false)), of_one);
     check_aggregates(head, range, &expected);
+    check_ends(head, range, &expected);
+}
+
+/// First and last values alone are looked for from their end.
+fn check_ends(head: &TableHead, range: TimeRange, expected: &[(String, i64, Option<f64>, Option<String>)]) {
+    for function in [AggregateFunction::First, AggregateFunction::Last] {
+        let aggregate = |field| Aggregate { function, field: FieldId(field), with_time: true };
+        let output = AggregateScan {
+            group_by: vec![TagId(0)],
+            aggregates: vec![aggregate(0), aggregate(1)],
+            ..AggregateScan::default()
+        };
+        let mut found = Vec::new();
+        for batch in run(head, None, range, ScanOutput::Aggregates(output)) {
+            let host = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8).unwrap();
+            let (host, s) = (host.as_string::<i32>(), batch.column(4).as_string::<i32>());
+            let (v, times) = (batch.column(2).as_primitive::<Float64Type>(), [3, 5]);
+            let time = |n: usize, row| batch.column(n).as_primitive::<Int64Type>().value(row);
+            for row in 0..batch.num_rows() {
+                let v = (!batch.column(2).is_null(row)).then(|| (time(times[0], row), v.value(row)));
+                let s =
+                    (!batch.column(4).is_null(row)).then(|| (time(times[1], row), s.value(row).to_owned()));
+                found.push((host.value(row).to_owned(), v, s));
+            }
+        }
+        let mut hosts: Vec<&String> = expected.iter().map(|row| &row.0).collect();
+        hosts.sort();
+        hosts.dedup();
+        let of_host = |host: &String| {
+            let mut rows: Vec<_> = expected.iter().filter(|row| row.0 == *host).collect();
+            rows.sort_by_key(|row| if function == AggregateFunction::First { row.1 } else { -row.1 });
+            let v = rows.iter().find_map(|row| Some((row.1, row.2?)));
+            let s = rows.iter().find_map(|row| Some((row.1, row.3.clone()?)));
+            (host.clone(), v, s)
+        };
+        assert_eq!(found, hosts.into_iter().map(of_host).collect::<Vec<_>>(), "{function:?}");
+    }
 }
 
 fn check_aggregates(
