@@ -73,6 +73,9 @@ fetch_engine() {
   mv "$staging/engine" "$engine_dir"
 }
 
+if [ ! -d "${CARGO_TARGET_DIR:-target}/release" ]; then
+  echo "setup: first build, on two cores: XXX"
+fi
 command -v cargo >/dev/null || { echo "setup: Rust is missing: see https://rustup.rs" >&2; exit 1; }
 missing=()
 have_libclang || missing+=(libclang-dev)
