@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
+use arrow::datatypes::{Float64Type, Int64Type, UInt64Type};
 use arrow::error::ArrowError;
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::points::{FieldColumn, FieldValues, StringValues};
@@ -22,6 +21,7 @@ use hyperbytedb_head::{NewRows, TableHead};
 
 use crate::flush::FlushService;
 use crate::reader::TableReader;
+use crate::reader::tag_texts::TagTexts;
 use crate::threads::Stop;
 
 /// The first slice of a table, in nanoseconds.
@@ -47,6 +47,16 @@ struct Filling {
     slice: i64,
 }
 
+/// What a step has brought.
+enum Filled {
+    /// There are more to come.
+    Slice,
+    /// Everything, or as much as there is room for.
+    Table,
+    /// Points are being removed: the slice must be read again.
+    Nothing,
+}
+
 impl Warmer {
     /// Returns when the budget is nearly used up, when everything is in memory, or at a stop.
     pub fn run(&self, stop: &Stop) {
@@ -55,9 +65,9 @@ impl Warmer {
             fillings.sort_by_key(|filling| Reverse(filling.head.complete_from()));
             let filling = &mut fillings[0];
             match self.fill_slice(filling) {
-                Ok(Some(false)) => {}
-                Ok(Some(true)) => drop(fillings.remove(0)),
-                Ok(None) => drop(stop.wait(REMOVAL_PAUSE)),
+                Ok(Filled::Slice) => {}
+                Ok(Filled::Table) => drop(fillings.remove(0)),
+                Ok(Filled::Nothing) => drop(stop.wait(REMOVAL_PAUSE)),
                 Err(error) => {
                     tracing::warn!(%error, table = filling.table.id.0, "the head of a table is not filled");
                     fillings.remove(0);
@@ -89,22 +99,22 @@ impl Warmer {
         fillings.collect()
     }
 
-    /// Reads the slice before what the head has. Whether the table is done; `None` when it must be tried again.
-    fn fill_slice(&self, filling: &mut Filling) -> Result<Option<bool>, EngineError> {
+    /// Reads the slice before what the head has.
+    fn fill_slice(&self, filling: &mut Filling) -> Result<Filled, EngineError> {
         let head = &filling.head;
         let catalog = self.catalog.catalog();
         let (Some(table), Some(policy)) =
             (catalog.table_by_id(filling.table.id), catalog.policy_of(&filling.table))
         else {
-            return Ok(Some(true));
+            return Ok(Filled::Table);
         };
         let earliest = policy.shard_groups.keys().next().copied().unwrap_or(i64::MAX);
         let before = head.complete_from();
         if before <= earliest {
             head.extend_to(MIN_TIME);
-            return Ok(Some(true));
+            return Ok(Filled::Table);
         }
-        let Some(removals) = self.flush.removals_done(head) else { return Ok(None) };
+        let Some(removals) = self.flush.removals_done(head) else { return Ok(Filled::Nothing) };
         let range = TimeRange { min: before.saturating_sub(filling.slice).max(earliest), max: before - 1 };
         let mut rows = 0;
         let mut stream = self.reader.scan_engine(&all_rows(table, range), &background())?;
@@ -112,21 +122,21 @@ impl Warmer {
             rows += batch.num_rows();
             let batch = ReadRows::new(table, &batch).map_err(|e| EngineError::failed("fill the head", e))?;
             if !head.fill(batch.new_rows(table), removals) {
-                return Ok(None);
+                return Ok(Filled::Nothing);
             }
         }
         metrics::counter!("hyperbytedb_head_filled_rows_total").increment(rows as u64);
         head.extend_to(range.min);
         // Evicted meanwhile: the budget has other uses.
         if head.complete_from() > range.min {
-            return Ok(Some(true));
+            return Ok(Filled::Table);
         }
         if rows < SLICE_ROWS.start {
             filling.slice = filling.slice.saturating_mul(2);
         } else if rows > SLICE_ROWS.end {
             filling.slice = (filling.slice / 2).max(1);
         }
-        Ok(Some(false))
+        Ok(Filled::Slice)
     }
 }
 
@@ -155,18 +165,12 @@ impl ReadRows {
     /// `batch` has the columns of [`all_rows`].
     fn new(table: &Table, batch: &RecordBatch) -> Result<Self, ArrowError> {
         let tags = table.tags.len();
-        let texts = batch.columns()[..tags].iter().map(|column| cast(column, &DataType::Utf8));
-        let texts = texts.collect::<Result<Vec<_>, _>>()?;
-        let text = |tag: usize, row: usize| {
-            let column = texts[tag].as_string::<i32>();
-            if column.is_valid(row) { column.value(row) } else { "" }
-        };
+        let texts = TagTexts::new(batch, 0..tags)?;
         let (mut series, mut series_of_row) = (Vec::new(), Vec::with_capacity(batch.num_rows()));
         for row in 0..batch.num_rows() {
-            if row == 0 || (0..tags).any(|tag| text(tag, row) != text(tag, row - 1)) {
-                let pairs = table.tags.iter().enumerate();
-                let pairs = pairs.map(|(tag, key)| (key.clone(), text(tag, row).to_owned())).collect();
-                let tags = Tags::new(pairs);
+            if row == 0 || texts.of_row(row).ne(texts.of_row(row - 1)) {
+                let pairs = table.tags.iter().cloned().zip(texts.of_row(row).map(str::to_owned));
+                let tags = Tags::new(pairs.collect());
                 series.push((tags.series_id(), tags));
             }
             series_of_row.push(series.len() as u32 - 1);

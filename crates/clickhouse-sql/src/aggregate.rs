@@ -25,7 +25,7 @@ struct Input {
 ///
 /// `unique_times`: no group holds two rows of one time, so that ties in time cannot occur.
 pub fn columns(table: &Table, aggregate: &Aggregate, unique_times: bool) -> Vec<Expr> {
-    let field_type = table.fields.get(aggregate.field.0 as usize).map(|f| f.field_type);
+    let field_type = table.field_type(aggregate.field);
     let input = Input { field: aggregate.field, field_type };
     let mut columns = vec![input.value(aggregate.function, unique_times)];
     if aggregate.with_time {

@@ -40,7 +40,7 @@ fn constant(value: bool) -> Expr {
 fn kind(table: &Table, operand: &Operand) -> Option<Kind> {
     match operand {
         Operand::Tag(_) => Some(Kind::Text),
-        Operand::Field(id) => table.fields.get(id.0 as usize).map(|f| match f.field_type {
+        Operand::Field(id) => table.field_type(*id).map(|field_type| match field_type {
             FieldType::Float | FieldType::Integer | FieldType::Unsigned => Kind::Number,
             FieldType::String => Kind::Text,
             FieldType::Boolean => Kind::Boolean,

@@ -117,18 +117,10 @@ fn is_in(expr: Expr, numbers: impl Iterator<Item = u64>) -> Expr {
     Expr::In { expr: Box::new(expr), values: numbers.map(Literal::UInt).collect() }
 }
 
-/// The tags that are not in `group_by`, by name.
-fn other_tags(table: &Table, group_by: &[TagId]) -> Vec<TagId> {
-    let mut others: Vec<(TagId, &String)> = (0u32..).map(TagId).zip(&table.tags).collect();
-    others.retain(|(id, _)| !group_by.contains(id));
-    others.sort_unstable_by(|a, b| a.1.cmp(b.1));
-    others.into_iter().map(|(id, _)| id).collect()
-}
-
 /// What orders rows of one time. One text, because sorting by many dictionary columns takes ten times as long where
 /// ties are many.
 fn ties(table: &Table, group_by: &[TagId]) -> Option<Expr> {
-    let others = other_tags(table, group_by);
+    let others = table.other_tags(group_by);
     if others.is_empty() {
         return None;
     }
@@ -140,7 +132,7 @@ fn ties(table: &Table, group_by: &[TagId]) -> Option<Expr> {
 fn aggregate_select(scan: &Scan, aggregates: &AggregateScan) -> Select {
     let table = &scan.table;
     let tags: Vec<Expr> = aggregates.group_by.iter().map(|t| schema::tag(*t)).collect();
-    let one_series_a_group = other_tags(table, &aggregates.group_by).is_empty();
+    let one_series_a_group = table.other_tags(&aggregates.group_by).is_empty();
     let (mut columns, mut group_by, mut keys) = (Vec::new(), Vec::new(), Vec::new());
     if one_series_a_group && !tags.is_empty() {
         // Grouping by a number is faster than by texts.

@@ -113,6 +113,13 @@ pub struct Window {
     pub offset: i64,
 }
 
+impl Window {
+    /// How long before a time its window starts.
+    pub fn since_start(self, time: i64) -> i128 {
+        (i128::from(time) - i128::from(self.offset)).rem_euclid(i128::from(self.every.max(1)))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Aggregate {
     pub function: AggregateFunction,
@@ -194,6 +201,19 @@ pub enum CompareOp {
     Le,
     Gt,
     Ge,
+}
+
+impl CompareOp {
+    /// `a op b` as `b mirrored a`.
+    pub const fn mirrored(self) -> Self {
+        match self {
+            Self::Lt => Self::Gt,
+            Self::Le => Self::Ge,
+            Self::Gt => Self::Lt,
+            Self::Ge => Self::Le,
+            same => same,
+        }
+    }
 }
 
 impl Predicate {

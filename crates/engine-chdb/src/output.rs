@@ -32,7 +32,7 @@ impl OutputType {
 }
 
 fn value_type(table: &Table, field: FieldId) -> DataType {
-    match table.fields.get(field.0 as usize).map(|f| f.field_type) {
+    match table.field_type(field) {
         Some(FieldType::Float) | None => DataType::Float64,
         Some(FieldType::Integer) => DataType::Int64,
         Some(FieldType::Unsigned) => DataType::UInt64,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Builder, RecordBatch};
 use hashbrown::HashMap;
-use hyperbytedb_domain::scan::{AggregateScan, Scan, TagId, Window};
+use hyperbytedb_domain::scan::{AggregateScan, Scan, TagId};
 use hyperbytedb_domain::settings;
 use hyperbytedb_domain::time::MIN_TIME;
 use hyperbytedb_domain::{EngineError, FieldType, FieldValue, QueryContext, TimeRange};
@@ -51,12 +51,8 @@ pub struct Aggregation<'a> {
 }
 
 impl<'a> Aggregation<'a> {
-    pub fn new(
-        head: &TableHead,
-        scan: &Scan,
-        aggregates: &'a AggregateScan,
-        time: TimeRange,
-    ) -> Result<Self, EngineError> {
+    pub fn new(head: &TableHead, scan: &Scan, aggregates: &'a AggregateScan) -> Result<Self, EngineError> {
+        let time = scan.time;
         let mut groups = Groups::default();
         let select = |index: &Index, series: &Arc<SeriesHead>, rest| {
             let group = groups.group_of(index, series, &aggregates.group_by);
@@ -64,11 +60,10 @@ impl<'a> Aggregation<'a> {
         };
         let selected =
             head.select(scan.filter.as_ref(), &scan.table, aggregates.series.as_deref(), select)?;
-        let field_type =
-            |field: usize| scan.table.fields.get(field).map_or(FieldType::Float, |field| field.field_type);
+        let field_type = |field| scan.table.field_type(field).unwrap_or(FieldType::Float);
         Ok(Self {
             scan: aggregates,
-            types: aggregates.aggregates.iter().map(|a| field_type(a.field.0 as usize)).collect(),
+            types: aggregates.aggregates.iter().map(|a| field_type(a.field)).collect(),
             time,
             selected,
             groups,
@@ -143,11 +138,9 @@ impl<'a> Aggregation<'a> {
 
     /// The start of the window of a time, and its last instant.
     fn window_of(&self, time: i64) -> (i64, i64) {
-        let Some(Window { every, offset }) = self.scan.window else { return (0, i64::MAX) };
-        let every = i128::from(every.max(1));
-        let since_start = (i128::from(time) - i128::from(offset)).rem_euclid(every);
-        let start = i128::from(time) - since_start;
-        let last = (start + every - 1).min(i128::from(i64::MAX)) as i64;
+        let Some(window) = self.scan.window else { return (0, i64::MAX) };
+        let start = i128::from(time) - window.since_start(time);
+        let last = (start + i128::from(window.every.max(1)) - 1).min(i128::from(i64::MAX)) as i64;
         // A window may begin before all time.
         (start.max(i128::from(MIN_TIME)) as i64, last)
     }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::Int32Array;
 use arrow::array::{
-    ArrayRef, BooleanBuilder, DictionaryArray, Float64Builder, Int64Builder, RecordBatch, RecordBatchOptions,
-    StringArray, StringBuilder, UInt64Builder,
+    ArrayRef, BooleanBuilder, DictionaryArray, Float64Builder, Int32Array, Int64Builder, RecordBatch,
+    RecordBatchOptions, StringArray, StringBuilder, UInt64Builder,
 };
 use arrow::datatypes::{Field, Int32Type, Schema};
 use hashbrown::HashMap;
@@ -116,10 +115,8 @@ pub struct RowColumns {
 
 impl RowColumns {
     pub fn new(table: &Table, rows: &RowScan) -> Self {
-        let column = |id: &FieldId| {
-            let field_type = table.fields.get(id.0 as usize).map_or(FieldType::Float, |f| f.field_type);
-            (*id, ValueColumn::new(field_type))
-        };
+        let column =
+            |id: &FieldId| (*id, ValueColumn::new(table.field_type(*id).unwrap_or(FieldType::Float)));
         Self {
             tags: rows.tags.iter().map(|_| TagColumn::default()).collect(),
             times: Int64Builder::new(),

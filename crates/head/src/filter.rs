@@ -24,11 +24,6 @@ pub enum Verdict {
     Rows(RowFilter),
 }
 
-/// A condition of one query.
-pub struct Filter {
-    root: Node,
-}
-
 /// A condition on the fields of the rows of one series.
 #[derive(Debug, Clone)]
 pub enum RowFilter {
@@ -45,7 +40,8 @@ pub enum Side {
     Literal(FieldValue),
 }
 
-enum Node {
+/// A condition of one query.
+pub enum Filter {
     Constant(bool),
     All(Vec<Self>),
     Any(Vec<Self>),
@@ -67,7 +63,8 @@ enum Node {
     },
 }
 
-enum Test {
+/// A condition on the value of one tag.
+pub enum Test {
     Compare(CompareOp, FieldValue),
     Regex(Arc<Regex>, bool),
 }
@@ -101,28 +98,8 @@ fn meets(left: Option<Value<'_>>, op: CompareOp, right: Option<Value<'_>>) -> bo
     }
 }
 
-const fn mirrored(op: CompareOp) -> CompareOp {
-    match op {
-        CompareOp::Lt => CompareOp::Gt,
-        CompareOp::Le => CompareOp::Ge,
-        CompareOp::Gt => CompareOp::Lt,
-        CompareOp::Ge => CompareOp::Le,
-        same => same,
-    }
-}
-
 impl Filter {
     pub fn new(predicate: &Predicate, table: &Table) -> Result<Self, EngineError> {
-        Ok(Self { root: Node::new(predicate, table)? })
-    }
-
-    pub fn of_series(&mut self, index: &Index, series: &SeriesHead) -> Verdict {
-        self.root.of_series(index, series)
-    }
-}
-
-impl Node {
-    fn new(predicate: &Predicate, table: &Table) -> Result<Self, EngineError> {
         let parts = |parts: &[Predicate]| {
             parts.iter().map(|part| Self::new(part, table)).collect::<Result<Vec<Self>, EngineError>>()
         };
@@ -134,7 +111,7 @@ impl Node {
                 Self::tag(*tag, Test::Compare(*op, literal.clone()))
             }
             Predicate::Compare { left: Operand::Literal(literal), op, right: Operand::Tag(tag) } => {
-                Self::tag(*tag, Test::Compare(mirrored(*op), literal.clone()))
+                Self::tag(*tag, Test::Compare(op.mirrored(), literal.clone()))
             }
             Predicate::Compare { left, op, right } => {
                 Self::Compare { left: left.clone(), op: *op, right: right.clone() }
@@ -145,7 +122,9 @@ impl Node {
                 match operand {
                     Operand::Tag(tag) => Self::tag(*tag, Test::Regex(regex, negated)),
                     // Only text matches, or does not match.
-                    Operand::Field(field) if !is_text(table, *field) => Self::Constant(false),
+                    Operand::Field(field) if table.field_type(*field) != Some(FieldType::String) => {
+                        Self::Constant(false)
+                    }
                     operand => Self::Regex { operand: operand.clone(), regex, negated },
                 }
             }
@@ -156,39 +135,24 @@ impl Node {
         Self::Tag { tag, test, known: Vec::new() }
     }
 
-    fn of_series(&mut self, index: &Index, series: &SeriesHead) -> Verdict {
+    pub fn of_series(&mut self, index: &Index, series: &SeriesHead) -> Verdict {
         match self {
-            Self::Constant(true) => Verdict::All,
-            Self::Constant(false) => Verdict::None,
-            Self::All(parts) => {
-                let mut rest = Vec::new();
-                for part in parts {
-                    match part.of_series(index, series) {
-                        Verdict::None => return Verdict::None,
-                        Verdict::All => {}
-                        Verdict::Rows(part) => rest.push(part),
-                    }
-                }
-                if rest.is_empty() { Verdict::All } else { Verdict::Rows(RowFilter::All(rest)) }
-            }
-            Self::Any(parts) => {
-                let mut rest = Vec::new();
-                for part in parts {
-                    match part.of_series(index, series) {
-                        Verdict::All => return Verdict::All,
-                        Verdict::None => {}
-                        Verdict::Rows(part) => rest.push(part),
-                    }
-                }
-                if rest.is_empty() { Verdict::None } else { Verdict::Rows(RowFilter::Any(rest)) }
-            }
+            Self::Constant(value) => verdict(*value),
+            Self::All(parts) => match Self::of_parts(parts, index, series, true) {
+                Ok(rest) => Verdict::Rows(RowFilter::All(rest)),
+                Err(verdict) => verdict,
+            },
+            Self::Any(parts) => match Self::of_parts(parts, index, series, false) {
+                Ok(rest) => Verdict::Rows(RowFilter::Any(rest)),
+                Err(verdict) => verdict,
+            },
             Self::Tag { tag, test, known } => {
                 let code = series.code(tag.0 as usize) as usize;
                 if known.len() <= code {
                     known.resize(code + 1, None);
                 }
                 let is_met = *known[code].get_or_insert_with(|| test.is_met(index.tag_value(series, *tag)));
-                if is_met { Verdict::All } else { Verdict::None }
+                verdict(is_met)
             }
             Self::Compare { left, op, right } => {
                 let (left, right) = (Side::of(left, index, series), Side::of(right, index, series));
@@ -206,14 +170,30 @@ impl Node {
             },
         }
     }
+
+    /// What is left of the parts for rows; an error is the verdict on all of them. A part of which the outcome is `neutral`
+    /// says nothing.
+    fn of_parts(
+        parts: &mut [Self],
+        index: &Index,
+        series: &SeriesHead,
+        neutral: bool,
+    ) -> Result<Vec<RowFilter>, Verdict> {
+        let mut rest = Vec::new();
+        for part in parts {
+            match part.of_series(index, series) {
+                Verdict::Rows(part) => rest.push(part),
+                Verdict::All if neutral => {}
+                Verdict::None if !neutral => {}
+                decided => return Err(decided),
+            }
+        }
+        if rest.is_empty() { Err(verdict(neutral)) } else { Ok(rest) }
+    }
 }
 
 fn verdict(is_met: bool) -> Verdict {
     if is_met { Verdict::All } else { Verdict::None }
-}
-
-fn is_text(table: &Table, field: FieldId) -> bool {
-    table.fields.get(field.0 as usize).is_some_and(|field| field.field_type == FieldType::String)
 }
 
 impl Side {

@@ -8,7 +8,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::BatchStream;
 use hyperbytedb_domain::scan::{FieldId, RowScan, Scan, TagId};
 use hyperbytedb_domain::{EngineError, QueryContext, TimeRange};
@@ -36,8 +35,9 @@ pub struct Source {
 
 /// A position in a source.
 struct Cursor {
-    /// The chunk, counted from the end when descending.
+    /// Chunks begun, counted from the end when descending.
     chunk: usize,
+    /// What is left of the last of them.
     rows: Range<usize>,
 }
 
@@ -65,11 +65,10 @@ impl RowStream {
         head: &TableHead,
         scan: &Scan,
         rows: &RowScan,
-        time: TimeRange,
         context: &QueryContext,
     ) -> Result<Self, EngineError> {
-        let table = &scan.table;
-        let ties = other_tags(table, &rows.group_by);
+        let (table, time) = (&scan.table, scan.time);
+        let ties = table.other_tags(&rows.group_by);
         let source = |index: &Index, series: &Arc<SeriesHead>, rest| {
             let text = |tag: &TagId| index.shared_tag_value(series, *tag);
             let tags = rows.tags.iter().map(|tag| (series.code(tag.0 as usize), text(tag))).collect();
@@ -119,29 +118,25 @@ impl RowStream {
         true
     }
 
+    /// Moves a source to its next row that the scan wants, and puts that into the heap.
     fn push_next(&mut self, source: usize) {
-        if let Some((chunk, row)) = self.peek(source) {
-            let time = chunk.time(row);
-            // A later time comes first when descending; turning all bits round cannot overflow.
-            let key = if self.rows.descending { !time } else { time };
-            self.heap.push(Reverse((key, source)));
-        }
-    }
-
-    /// The next row of a source that the scan wants; the cursor stands on it.
-    fn peek(&mut self, source: usize) -> Option<(Arc<Chunk>, usize)> {
         let (of, cursor) = (&self.sources[source], &mut self.cursors[source]);
+        let descending = self.rows.descending;
         loop {
-            let Some(row) = cursor.row(self.rows.descending) else {
-                cursor.rows = of.chunk(cursor.chunk, self.rows.descending)?.rows_in(self.time);
+            let Some((chunk, row)) = of.at(cursor, descending) else {
+                let Some(chunk) = of.chunk(cursor.chunk, descending) else { return };
+                cursor.rows = chunk.rows_in(self.time);
                 cursor.chunk += 1;
                 continue;
             };
-            let chunk = of.chunk(cursor.chunk - 1, self.rows.descending)?;
             if of.wants(chunk, row, &self.rows.any_of) {
-                return Some((chunk.clone(), row));
+                let time = chunk.time(row);
+                // A later time comes first when descending; turning all bits round cannot overflow.
+                let key = if descending { !time } else { time };
+                self.heap.push(Reverse((key, source)));
+                return;
             }
-            cursor.advance(self.rows.descending);
+            cursor.advance(descending);
         }
     }
 
@@ -153,11 +148,12 @@ impl RowStream {
             return false;
         }
         let Some(Reverse((_, source))) = self.heap.pop() else { return false };
-        if let Some((chunk, row)) = self.peek(source) {
-            self.columns.append(&self.sources[source], &chunk, row);
+        let (of, cursor) = (&self.sources[source], &mut self.cursors[source]);
+        if let Some((chunk, row)) = of.at(cursor, self.rows.descending) {
+            self.columns.append(of, chunk, row);
             self.group_rows += 1;
         }
-        self.cursors[source].advance(self.rows.descending);
+        cursor.advance(self.rows.descending);
         self.push_next(source);
         true
     }
@@ -183,6 +179,12 @@ impl Source {
         if descending { self.chunks.iter().rev().nth(number) } else { self.chunks.get(number) }
     }
 
+    /// The row that a cursor stands on; `None` at the end of its chunk.
+    fn at(&self, cursor: &Cursor, descending: bool) -> Option<(&Chunk, usize)> {
+        let row = cursor.row(descending)?;
+        Some((self.chunk(cursor.chunk.checked_sub(1)?, descending)?, row))
+    }
+
     fn wants(&self, chunk: &Chunk, row: usize, any_of: &[FieldId]) -> bool {
         (any_of.is_empty() || chunk.has_any(row, any_of))
             && self.rest.as_ref().is_none_or(|rest| rest.is_met(chunk, row))
@@ -198,12 +200,4 @@ impl Cursor {
     fn advance(&mut self, descending: bool) {
         let _ = if descending { self.rows.next_back() } else { self.rows.next() };
     }
-}
-
-/// The tags that are not in `group_by`, by name.
-pub fn other_tags(table: &Table, group_by: &[TagId]) -> Vec<TagId> {
-    let mut others: Vec<(TagId, &String)> = (0u32..).map(TagId).zip(&table.tags).collect();
-    others.retain(|(id, _)| !group_by.contains(id));
-    others.sort_unstable_by(|a, b| a.1.cmp(b.1));
-    others.into_iter().map(|(id, _)| id).collect()
 }

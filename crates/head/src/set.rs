@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
+use hyperbytedb_domain::TimeRange;
 use hyperbytedb_domain::catalog::{Table, TableId};
+use hyperbytedb_domain::scan::Predicate;
 use parking_lot::RwLock;
 
 use crate::table::{NewRows, TableHead};
@@ -32,7 +34,14 @@ impl Head {
 
     /// The head of a table, made if need be; `None` without a budget.
     pub fn open(&self, table: &Table) -> Option<Arc<TableHead>> {
-        (self.budget_bytes > 0).then(|| self.table_or_new(table))
+        if self.budget_bytes == 0 {
+            return None;
+        }
+        if let Some(head) = self.table(table.id) {
+            return Some(head);
+        }
+        let new = || Arc::new(TableHead::new(table.id, !self.was_stored(table.id)));
+        Some(self.tables.write().entry(table.id).or_insert_with(new).clone())
     }
 
     /// Whether the engine held the table when the server started.
@@ -44,19 +53,17 @@ impl Head {
         self.budget_bytes
     }
 
-    fn table_or_new(&self, table: &Table) -> Arc<TableHead> {
-        if let Some(head) = self.table(table.id) {
-            return head;
-        }
-        let is_new = !self.stored.contains(&table.id);
-        let new = || Arc::new(TableHead::new(table.id, is_new));
-        self.tables.write().entry(table.id).or_insert_with(new).clone()
-    }
-
     /// Takes the rows of a log record, in log order.
     pub fn push(&self, rows: NewRows<'_>) {
-        if self.budget_bytes > 0 {
-            self.table_or_new(rows.table).push(rows);
+        if let Some(head) = self.open(rows.table) {
+            head.push(rows);
+        }
+    }
+
+    /// Removes the rows of a range whose series meet a condition over tags, in log order.
+    pub fn remove(&self, table: &Table, filter: Option<&Predicate>, range: TimeRange) {
+        if let Some(head) = self.table(table.id) {
+            head.remove(table, filter, range);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
 use hyperbytedb_domain::catalog::{Table, TableId};
@@ -55,7 +55,6 @@ pub struct TableHead {
     /// Held by whoever adds or removes points or series; readers do without.
     changing: Mutex<Changes>,
     horizon: Mutex<Horizon>,
-    complete_from: AtomicI64,
     bytes: AtomicUsize,
 }
 
@@ -81,21 +80,18 @@ impl TableHead {
     /// `is_new`: the engine holds nothing of the table.
     pub fn new(table: TableId, is_new: bool) -> Self {
         let stored = is_new.then_some(MIN_TIME - 1);
-        let horizon = Horizon { stored, evicted: MIN_TIME };
-        let complete_from = AtomicI64::new(horizon.complete_from());
         Self {
             table,
             index: RwLock::default(),
             changing: Mutex::default(),
-            horizon: Mutex::new(horizon),
-            complete_from,
+            horizon: Mutex::new(Horizon { stored, evicted: MIN_TIME }),
             bytes: AtomicUsize::new(0),
         }
     }
 
     /// The time from which on every point is here; the greatest number while that is not known.
     pub fn complete_from(&self) -> i64 {
-        self.complete_from.load(Ordering::Acquire)
+        self.horizon.lock().complete_from()
     }
 
     pub fn is_known(&self) -> bool {
@@ -104,15 +100,7 @@ impl TableHead {
 
     /// Sets the greatest time that the engine may have held before the first point came here.
     pub fn know_stored(&self, max_time: Option<i64>) {
-        self.change_horizon(|horizon| {
-            horizon.stored.get_or_insert(max_time.unwrap_or(MIN_TIME - 1));
-        });
-    }
-
-    fn change_horizon(&self, change: impl FnOnce(&mut Horizon)) {
-        let mut horizon = self.horizon.lock();
-        change(&mut horizon);
-        self.complete_from.store(horizon.complete_from(), Ordering::Release);
+        self.horizon.lock().stored.get_or_insert(max_time.unwrap_or(MIN_TIME - 1));
     }
 
     pub fn bytes(&self) -> usize {
@@ -244,38 +232,37 @@ impl TableHead {
         };
         let freed = selected.iter().map(|series| series.remove(range)).sum();
         self.release(freed);
-        self.drop_empty_series(&changing);
+        self.drop_empty_series(&changing, &selected);
     }
 
     /// Drops what is older than a time.
     pub fn evict(&self, before: i64) {
-        self.change_horizon(|horizon| horizon.evicted = horizon.evicted.max(before));
+        {
+            let mut horizon = self.horizon.lock();
+            horizon.evicted = horizon.evicted.max(before);
+        }
         let series: Vec<Arc<SeriesHead>> = self.index.read().series.iter().flatten().cloned().collect();
         let freed = series.iter().map(|series| series.evict(before)).sum();
         self.release(freed);
-        self.drop_empty_series(&self.changing.lock());
+        self.drop_empty_series(&self.changing.lock(), &series);
     }
 
     /// Everything from a time on is here now.
     pub fn extend_to(&self, from: i64) {
-        self.change_horizon(|horizon| {
-            horizon.stored = horizon.stored.map(|stored| stored.min(from.saturating_sub(1)));
-        });
+        let mut horizon = self.horizon.lock();
+        horizon.stored = horizon.stored.map(|stored| stored.min(from.saturating_sub(1)));
     }
 
-    fn drop_empty_series(&self, _changing: &MutexGuard<'_, Changes>) {
+    /// Drops those of the series that have no points any more.
+    fn drop_empty_series(&self, _changing: &MutexGuard<'_, Changes>, series: &[Arc<SeriesHead>]) {
         let mut index = self.index.write();
-        let freed = index.drop_empty();
+        let freed = index.drop_empty(series);
         drop(index);
         self.release(freed);
     }
 
     pub fn for_each_chunk(&self, mut visit: impl FnMut(i64, usize)) {
         self.index.read().series.iter().flatten().for_each(|series| series.for_each_chunk(&mut visit));
-    }
-
-    pub fn series_count(&self) -> usize {
-        self.index.read().by_id.len()
     }
 }
 
@@ -344,12 +331,15 @@ impl Index {
         series
     }
 
-    fn drop_empty(&mut self) -> usize {
+    fn drop_empty(&mut self, series: &[Arc<SeriesHead>]) -> usize {
         let mut freed = 0;
-        for slot in &mut self.series {
+        for id in series.iter().map(|series| series.id) {
+            // Whoever names a series may hold one that has been numbered anew since: what counts is what is here.
+            let Some(&ordinal) = self.by_id.get(&id) else { continue };
+            let Some(slot) = self.series.get_mut(ordinal as usize) else { continue };
             if let Some(series) = slot.take_if(|series| series.is_empty()) {
                 freed += series.base_bytes() + ENTRY_BYTES;
-                self.by_id.remove(&series.id);
+                self.by_id.remove(&id);
                 self.gone += 1;
             }
         }

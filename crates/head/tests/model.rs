@@ -118,7 +118,7 @@ fn run(
     output: ScanOutput,
 ) -> Vec<arrow::array::RecordBatch> {
     let scan_ = Scan { table: table(), time, filter, shards: None, merge_duplicates: false, output };
-    let mut stream = scan(head, &scan_, time, None, &QueryContext::unbounded()).unwrap().unwrap();
+    let mut stream = scan(head, &scan_, None, &QueryContext::unbounded()).unwrap().unwrap();
     std::iter::from_fn(|| stream.next_batch().unwrap()).collect()
 }
 

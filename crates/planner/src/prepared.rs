@@ -103,26 +103,6 @@ impl PreparedSelect {
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.time_column.as_str()).chain(self.fields.iter().map(|f| f.name.as_str()))
     }
-
-    /// Tables that are read, each once, in order of their first use.
-    pub fn referenced_tables(&self) -> Vec<Arc<Table>> {
-        let mut tables = Vec::new();
-        self.collect_tables(&mut tables);
-        tables
-    }
-
-    fn collect_tables(&self, tables: &mut Vec<Arc<Table>>) {
-        for source in &self.sources {
-            match source {
-                PreparedSource::Measurement { table, .. } => {
-                    if !tables.iter().any(|t| t.id == table.id) {
-                        tables.push(Arc::clone(table));
-                    }
-                }
-                PreparedSource::Subquery(select) => select.collect_tables(tables),
-            }
-        }
-    }
 }
 
 /// The type of a stored field in the language's terms.

@@ -17,7 +17,6 @@ use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::warm::Warmer;
-
 use hyperbytedb_application::{Phase, Readiness};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};

@@ -4,7 +4,9 @@
 
 mod support;
 
-use support::{Client, Server};
+use std::time::Duration;
+
+use support::{Client, Server, until};
 
 /// Never flushes by itself within a test; small partitions of work elsewhere do it on demand.
 const NO_FLUSH: [(&str, &str); 1] = [("FLUSH__INTERVAL_SECS", "3600")];
@@ -79,11 +81,7 @@ fn fields_of_one_point_merge_across_flush_merge_and_restart() {
     client.write("db0", "m,host=x s=\"new\" 1000\n");
     check_upserts(&client);
     // The background merge.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while !client.get("/metrics").unwrap().body.contains("hyperbytedb_merged_partitions_total") {
-        assert!(std::time::Instant::now() < deadline, "no merge: {}", server.log());
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    wait_for_metric(&client, "hyperbytedb_merged_partitions_total");
     check_upserts(&client);
     assert_eq!(server.stop(), Some(0));
     let server = Server::start_in(dir.path(), &settings);
@@ -388,15 +386,7 @@ fn a_filled_head_answers_as_the_engine_does() {
 }
 
 fn wait_for_metric(client: &Client, line: &str) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    loop {
-        let metrics = client.get("/metrics").unwrap().body;
-        if metrics.contains(line) {
-            return;
-        }
-        assert!(std::time::Instant::now() < deadline, "no {line} in {metrics}");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    until(line, Duration::from_secs(30), || client.get("/metrics").unwrap().body.contains(line));
 }
 
 /// A range that is older than the head, with points that are not flushed: both tiers answer together.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use support::{Client, Server};
+use support::{Client, Server, until};
 
 const SERIES: i64 = 200;
 /// 2025-01-01; rows of four weeks, so that there are several shards.
@@ -21,7 +21,8 @@ const BODY_ROWS: i64 = 60_000;
 const SOON: Duration = Duration::from_secs(10);
 
 /// Makes a scan of all rows many slices.
-const SMALL_SLICES: [(&str, &str); 2] = [("QUERY__MAX_SORT_ROWS", "60000"), ("WAL__SYNC", "off")];
+const SMALL_SLICES: [(&str, &str); 3] =
+    [("FLUSH__HEAD_BYTES", "0"), ("QUERY__MAX_SORT_ROWS", "60000"), ("WAL__SYNC", "off")];
 
 /// Row `i` is of series `i % SERIES`, at its own time, and its value is `i`.
 fn time_of(i: i64, rows: i64) -> i64 {
@@ -122,14 +123,6 @@ fn running(client: &Client) -> Vec<u64> {
     let rows = client.rows("", "SHOW QUERIES");
     let others = rows.iter().filter(|row| !row[1].as_str().unwrap().starts_with("SHOW"));
     others.map(|row| row[0].as_u64().unwrap()).collect()
-}
-
-fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + limit;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not in {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Waits until the server does nothing any more, though a query runs.

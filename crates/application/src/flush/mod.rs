@@ -186,18 +186,14 @@ impl FlushService {
         scope: &DeleteScope,
         again: bool,
     ) -> PendingWork {
-        if let Some(head) = self.head.table(table.id) {
-            head.remove(table, scope.filter.as_ref(), scope.time);
-        }
+        self.head.remove(table, scope.filter.as_ref(), scope.time);
         let delete = Delete { table: table.clone(), scope: scope.clone(), sequence, again };
         self.remove(table, Item::Delete(Arc::new(delete)))
     }
 
     /// Drops a shard group's partition of a table, behind everything that has been pushed.
     pub fn drop_partition(&self, sequence: Sequence, table: &Arc<Table>, shard: ShardGroup) -> PendingWork {
-        if let Some(head) = self.head.table(table.id) {
-            head.remove(table, None, TimeRange { min: shard.start, max: shard.end.saturating_sub(1) });
-        }
+        self.head.remove(table, None, TimeRange { min: shard.start, max: shard.end.saturating_sub(1) });
         let shard = shard.id;
         self.remove(table, Item::DropPartition { table: table.clone(), shard, sequence })
     }
@@ -261,16 +257,15 @@ impl FlushService {
 
     /// Finds out what the engine holds of a table, so that it is known what its head has.
     pub fn know_stored(&self, table: TableId) -> Result<(), EngineError> {
-        if !self.overlap.knows(table) {
-            let max_times = self.ports.sink.max_times(table)?;
-            self.overlap.load(table, max_times);
+        let head = self.head.table(table).filter(|head| !head.is_known());
+        if head.is_none() && self.overlap.knows(table) {
+            return Ok(());
         }
-        if let Some(head) = self.head.table(table)
-            && !head.is_known()
-        {
-            let max_times = self.ports.sink.max_times(table)?;
-            head.know_stored(max_times.into_iter().map(|(_, time)| time).max());
+        let max_times = self.ports.sink.max_times(table)?;
+        if let Some(head) = head {
+            head.know_stored(max_times.iter().map(|(_, time)| *time).max());
         }
+        self.overlap.load(table, max_times);
         Ok(())
     }
 

@@ -47,18 +47,19 @@ fn take_effect(
     effects: &Effects,
     replayed: bool,
 ) -> Vec<PendingWork> {
-    for (table, shard) in &effects.dropped_shards {
-        flush.drop_partition(sequence, table, *shard);
-    }
+    // The engine's answers have a partition until it is dropped: whoever drops a shard waits for that.
+    let dropped = effects.dropped_shards.iter();
+    let mut waits: Vec<_> =
+        dropped.map(|(table, shard)| flush.drop_partition(sequence, table, *shard)).collect();
     for table in &effects.dropped_tables {
         flush.drop_table(sequence, table);
     }
-    let Command::DeletePoints { scopes } = command else { return Vec::new() };
-    let deletes = scopes.iter().filter(|scope| sequence > flush.cursors().flushed_of(scope.table));
-    deletes
-        .filter_map(|scope| {
+    if let Command::DeletePoints { scopes } = command {
+        let deletes = scopes.iter().filter(|scope| sequence > flush.cursors().flushed_of(scope.table));
+        waits.extend(deletes.filter_map(|scope| {
             let table = catalog.table_by_id(scope.table)?;
             Some(flush.delete(sequence, table, scope, replayed))
-        })
-        .collect()
+        }));
+    }
+    waits
 }

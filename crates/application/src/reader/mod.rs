@@ -2,6 +2,7 @@
 //!
 //! What the engine is asked it is told with what it must know of a table's partitions, so that no row is counted twice.
 
+pub(crate) mod tag_texts;
 mod tiers;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::ports::{BatchStream, CatalogPort, QueryPort};
 use hyperbytedb_domain::scan::{RowSelection, Scan};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
+use hyperbytedb_head::TableHead;
 
 use self::tiers::Tiers;
 use crate::flush::FlushService;
@@ -62,47 +64,57 @@ impl TableReader {
     }
 }
 
-impl TableReader {
-    /// The answer from memory; `None` where the head does not have it all, or the engine has it too and is quicker.
-    fn scan_head(
+/// What a scan finds of a table in memory.
+struct InMemory {
+    head: Arc<TableHead>,
+    /// The earliest time that the scan asks for and of which points may be missing in the engine.
+    first_unflushed: Option<i64>,
+}
+
+impl InMemory {
+    /// The points of a range, if the head has them all.
+    fn scan(
         &self,
         scan: &Scan,
+        values_max: Option<usize>,
         context: &QueryContext,
     ) -> Result<Option<Box<dyn BatchStream>>, EngineError> {
-        let Some(head) = self.flush.head().table(scan.table.id) else { return Ok(None) };
-        if !head.is_known() {
-            self.flush.know_stored(scan.table.id)?;
-        }
-        if head.complete_from() > scan.time.min {
+        let is_whole = || self.head.complete_from() <= scan.time.min;
+        if !is_whole() {
             return Ok(None);
         }
-        let has_unflushed = self.flush.first_unflushed(scan.table.id, scan.time).is_some();
-        let values_max = (!has_unflushed).then_some(HEAD_VALUES_MAX);
-        let stream = hyperbytedb_head::scan(&head, scan, scan.time, values_max, context)?;
+        let stream = hyperbytedb_head::scan(&self.head, scan, values_max, context)?;
         // What has left meanwhile may be missing.
-        Ok(stream.filter(|_| head.complete_from() <= scan.time.min))
+        Ok(stream.filter(|_| is_whole()))
     }
 }
 
 impl TableReader {
-    /// The answer from the engine before a time and from the head behind it; `None` where the scan cannot be cut so that
-    /// each has all it is asked for. No point before `first_unflushed` is missing in the engine.
-    fn scan_tiers(
+    /// The head of a table, of which it is known what it holds.
+    fn head(&self, table: TableId) -> Result<Option<Arc<TableHead>>, EngineError> {
+        let Some(head) = self.flush.head().table(table) else { return Ok(None) };
+        if !head.is_known() {
+            self.flush.know_stored(table)?;
+        }
+        Ok(Some(head))
+    }
+
+    /// The answer from memory, alone or with the engine's for what is older; `None` where memory is of no use.
+    fn scan_memory(
         &self,
         scan: &Scan,
-        first_unflushed: i64,
+        memory: &InMemory,
         context: &QueryContext,
     ) -> Result<Option<Box<dyn BatchStream>>, EngineError> {
-        let Some(head) = self.flush.head().table(scan.table.id) else { return Ok(None) };
-        let cut = tiers::cut(scan, head.complete_from(), first_unflushed);
-        let (Some(cut), Some(joint)) = (cut, tiers::Joint::of(scan)) else { return Ok(None) };
-        let Some(newer) = hyperbytedb_head::scan(&head, scan, cut.newer, None, context)? else {
-            return Ok(None);
-        };
-        // What has left meanwhile may be missing.
-        if head.complete_from() > cut.newer.min {
-            return Ok(None);
+        let values_max = memory.first_unflushed.is_none().then_some(HEAD_VALUES_MAX);
+        if let Some(stream) = memory.scan(scan, values_max, context)? {
+            return Ok(Some(stream));
         }
+        let Some(first_unflushed) = memory.first_unflushed else { return Ok(None) };
+        let cut = tiers::cut(scan, memory.head.complete_from(), first_unflushed);
+        let (Some(cut), Some(joint)) = (cut, tiers::Joint::of(scan)) else { return Ok(None) };
+        let newer = Scan { time: cut.newer, ..scan.clone() };
+        let Some(newer) = memory.scan(&newer, None, context)? else { return Ok(None) };
         let older = self.scan_engine(&Scan { time: cut.older, ..scan.clone() }, context)?;
         Ok(Some(Box::new(Tiers::new(joint, older, newer))))
     }
@@ -110,16 +122,16 @@ impl TableReader {
 
 impl QueryPort for TableReader {
     fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError> {
-        if let Some(stream) = self.scan_head(scan, context)? {
+        let head = self.head(scan.table.id)?;
+        let first_unflushed = self.flush.first_unflushed(scan.table.id, scan.time);
+        if let Some(head) = head
+            && let Some(stream) = self.scan_memory(scan, &InMemory { head, first_unflushed }, context)?
+        {
             return Ok(stream);
         }
-        let Some(first) = self.flush.first_unflushed(scan.table.id, scan.time) else {
-            return self.scan_engine(scan, context);
-        };
-        if let Some(stream) = self.scan_tiers(scan, first, context)? {
-            return Ok(stream);
+        if first_unflushed.is_some() {
+            self.make_visible(&[scan.table.id], context)?;
         }
-        self.make_visible(&[scan.table.id], context)?;
         self.scan_engine(scan, context)
     }
 

@@ -5,12 +5,12 @@
 
 use std::cmp::Ordering;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::array::RecordBatch;
 use hyperbytedb_domain::ports::BatchStream;
 use hyperbytedb_domain::scan::{Scan, ScanOutput, TagId};
 use hyperbytedb_domain::{EngineError, TimeRange};
+
+use super::tag_texts::TagTexts;
 
 /// Where a scan can be cut in two.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,10 +36,9 @@ pub fn cut(scan: &Scan, from: i64, until: i64) -> Option<Cut> {
         ScanOutput::Rows(_) => {}
         ScanOutput::Aggregates(aggregates) => {
             let window = aggregates.window?;
-            let every = i128::from(window.every.max(1));
-            let since_start = (i128::from(at) - i128::from(window.offset)).rem_euclid(every);
+            let since_start = window.since_start(at);
             if since_start > 0 {
-                at = i64::try_from(i128::from(at) + every - since_start).ok()?;
+                at = i64::try_from(i128::from(at) + i128::from(window.every) - since_start).ok()?;
             }
         }
     }
@@ -82,7 +81,7 @@ pub struct Tiers {
 struct Side {
     stream: Box<dyn BatchStream>,
     batch: Option<RecordBatch>,
-    keys: Vec<StringArray>,
+    keys: TagTexts,
     row: usize,
     ended: bool,
 }
@@ -134,7 +133,7 @@ impl BatchStream for Tiers {
 
 impl Side {
     fn new(stream: Box<dyn BatchStream>) -> Self {
-        Self { stream, batch: None, keys: Vec::new(), row: 0, ended: false }
+        Self { stream, batch: None, keys: TagTexts::default(), row: 0, ended: false }
     }
 
     /// Whether there is a row.
@@ -144,27 +143,19 @@ impl Side {
             self.batch = self.stream.next_batch()?;
             self.ended = self.batch.is_none();
             if let Some(batch) = &self.batch {
-                let text = |&key: &usize| {
-                    let column = cast(batch.column(key), &DataType::Utf8);
-                    column.map(|column| column.as_string::<i32>().clone())
-                };
-                let texts = keys.iter().map(text).collect::<Result<_, _>>();
-                self.keys = texts.map_err(|error| EngineError::failed("join two tiers", error))?;
+                self.keys = TagTexts::new(batch, keys.iter().copied())
+                    .map_err(|error| EngineError::failed("join two tiers", error))?;
             }
         }
         Ok(!self.ended)
     }
 
-    fn key(&self, row: usize) -> impl Iterator<Item = &str> {
-        self.keys.iter().map(move |key| if key.is_valid(row) { key.value(row) } else { "" })
-    }
-
     fn group(&self) -> Vec<String> {
-        self.key(self.row).map(str::to_owned).collect()
+        self.keys.of_row(self.row).map(str::to_owned).collect()
     }
 
     fn compare(&self, other: &Self) -> Ordering {
-        self.key(self.row).cmp(other.key(other.row))
+        self.keys.of_row(self.row).cmp(other.keys.of_row(other.row))
     }
 
     /// The rows from here on that are of one group, as far as the batch goes.
@@ -175,7 +166,7 @@ impl Side {
             batch.num_rows()
         } else {
             (first + 1..batch.num_rows())
-                .find(|&row| self.key(row).ne(self.key(first)))
+                .find(|&row| self.keys.of_row(row).ne(self.keys.of_row(first)))
                 .unwrap_or(batch.num_rows())
         };
         let run = batch.slice(first, end - first);

@@ -86,6 +86,19 @@ impl Table {
         let i = self.fields.iter().position(|f| f.name == name)?;
         Some((FieldId(i as u32), self.fields[i].field_type))
     }
+
+    /// The type of a field; `None` where the table has none of this number.
+    pub fn field_type(&self, field: FieldId) -> Option<FieldType> {
+        self.fields.get(field.0 as usize).map(|field| field.field_type)
+    }
+
+    /// The tags that are not in `group_by`, by name: they decide the order of rows of one time.
+    pub fn other_tags(&self, group_by: &[TagId]) -> Vec<TagId> {
+        let mut others: Vec<(TagId, &String)> = (0u32..).map(TagId).zip(&self.tags).collect();
+        others.retain(|(id, _)| !group_by.contains(id));
+        others.sort_unstable_by(|a, b| a.1.cmp(b.1));
+        others.into_iter().map(|(id, _)| id).collect()
+    }
 }
 
 /// A time slice of a retention policy, as SHOW SHARDS prints it: one shard a group, and one partition of each of the

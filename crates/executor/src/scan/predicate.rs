@@ -102,16 +102,6 @@ fn compare_op(op: BinaryOp) -> Option<CompareOp> {
     })
 }
 
-const fn mirrored(op: CompareOp) -> CompareOp {
-    match op {
-        CompareOp::Lt => CompareOp::Gt,
-        CompareOp::Le => CompareOp::Ge,
-        CompareOp::Gt => CompareOp::Lt,
-        CompareOp::Ge => CompareOp::Le,
-        same => same,
-    }
-}
-
 /// What a reference of a condition is in one table.
 enum Term {
     Tag(Operand),
@@ -161,7 +151,7 @@ fn comparison(lhs: &Expr, op: CompareOp, rhs: &Expr, table: &Table) -> Option<Pr
             Term::Field(..) | Term::NoField => Some(Predicate::Constant(false)),
         },
         (Expr::VarRef(variable), value) => with_literal(variable, op, literal(value)?, table),
-        (value, Expr::VarRef(variable)) => with_literal(variable, mirrored(op), literal(value)?, table),
+        (value, Expr::VarRef(variable)) => with_literal(variable, op.mirrored(), literal(value)?, table),
         _ => None,
     }
 }

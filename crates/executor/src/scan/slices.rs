@@ -295,8 +295,7 @@ fn windows(scan: &Scan, window: Window, runtime: &Runtime<'_>) -> Result<VecDequ
     let mut pieces = VecDeque::new();
     let count = AggregateScan { window: Some(window), ..AggregateScan::default() };
     count_rows(scan, count, runtime, |_, start, rows| {
-        let (every, start_ns) = (i128::from(window.every), i128::from(start));
-        let last = start_ns - (start_ns - i128::from(window.offset)).rem_euclid(every) + every - 1;
+        let last = i128::from(start) - window.since_start(start) + i128::from(window.every) - 1;
         let max = last.min(i128::from(scan.time.max)) as i64;
         let range = TimeRange { min: start.max(scan.time.min), max };
         pieces.push_back(Piece { extent: Extent::Time(range), rows });
