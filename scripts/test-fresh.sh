@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Runs set-up on a bare machine: a new root of the distribution with what the README asks for, an empty HOME and cache,
 # and none of what set-up brings. Then runs a test that needs libclang (to compile), libchdb and cargo-nextest.
-# The configuration of this machine says where the registries are, and its compiled RocksDB is used: that takes minutes.
-# `--build` compiles RocksDB too, and goes on to build the whole server.
+# The configuration of this machine says where the registries are. What takes minutes, and is no part of set-up's own
+# ways, is kept: the bare root, npm's cache of archives, this machine's compiled RocksDB and cargo-nextest, and the
+# compiled dependencies of the test, except those that look for libclang, libchdb or OpenSSL.
+# `--build` keeps only the bare root, and goes on to build the whole server: half an hour.
 #
 # All mounts live in a mount namespace of their own, so none outlives this script, however it ends.
 set -euo pipefail
@@ -12,6 +14,7 @@ user_cache=${HYPERBYTEDB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hyperbytedb}
 cache=$user_cache/fresh
 base=$cache/base # kept for the next run
 root=$cache/root
+kept_target=/var/cache/target
 
 skip() { echo "test-fresh: SKIPPED: $*"; exit 0; }
 fail() { echo "test-fresh: $*" >&2; exit 1; }
@@ -65,6 +68,12 @@ show() {
   mount -o remount,bind,ro "$to"
 }
 
+# A folder of the new root that the next run finds again.
+keep() {
+  mkdir -p "$cache/$1" "$root$2"
+  mount --bind "$cache/$1" "$root$2"
+}
+
 show_toolchain() {
   local prefix
   show "$(rustc --print sysroot)" /opt/rust
@@ -72,16 +81,17 @@ show_toolchain() {
   show "$(readlink -f "$prefix/bin/node")" /usr/bin/node
   show "$prefix/lib/node_modules/npm" /usr/lib/node_modules/npm
   ln -s ../lib/node_modules/npm/bin/npm-cli.js "$root/usr/bin/npm"
-  # It takes minutes to compile, and is part of the toolchain where it is installed.
+}
+
+show_what_takes_minutes() {
+  local library
+  keep npm /root/.npm
+  keep target "$kept_target"
+  for library in "$user_cache"/rocksdb-*; do show "$library" "/root/.cache/hyperbytedb/${library##*/}"; done
   if command -v cargo-nextest >/dev/null; then
     say "cargo-nextest is that of this machine: set-up's own way to it is not tried"
     show "$(readlink -f "$(command -v cargo-nextest)")" /usr/local/bin/cargo-nextest
   fi
-}
-
-show_rocksdb() {
-  local library
-  for library in "$user_cache"/rocksdb-*; do show "$library" "/root/.cache/hyperbytedb/${library##*/}"; done
 }
 
 # Where the registries are, and how they are reached.
@@ -124,7 +134,7 @@ run_in_namespace() {
   mount --rbind /dev "$root/dev"
   show_configuration
   show_toolchain
-  [ "${1:-}" = --build ] || show_rocksdb
+  [ "${1:-}" = --build ] || show_what_takes_minutes
   inside "apt-get update -qq -o APT::Update::Error-Mode=any" || skip "apt's sources cannot be reached"
 
   say "set-up"
@@ -133,7 +143,9 @@ run_in_namespace() {
   say "set-up again, which needs no network"
   inside "unshare --net make setup-test"
   say "a test that needs libclang, libchdb and cargo-nextest"
-  inside "cargo nextest run --cargo-quiet --locked -p hyperbytedb-engine-chdb --test storage -- tables_are_made_and_grow"
+  inside "export CARGO_TARGET_DIR=$kept_target CARGO_PROFILE_DEV_DEBUG=false CARGO_INCREMENTAL=0
+    cargo clean --quiet --locked -p chdb-rust -p openssl-sys
+    cargo nextest run --cargo-quiet --locked -p hyperbytedb-engine-chdb --test storage -- tables_are_made_and_grow"
   if [ "${1:-}" = --build ]; then
     say "the server"
     inside "make build && target/release/hyperbytedb --version"
