@@ -15,7 +15,7 @@ BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Install what the build needs (libclang, OpenSSL, cargo-nextest, libchdb), and compile RocksDB
+setup: ## Install what the build needs (libclang, OpenSSL, libchdb), and compile RocksDB
 	@scripts/setup.sh
 	@scripts/rocksdb.sh
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what only the tests need: the real InfluxDB server and shell, and the Python client, in a per-user
-# environment. Does nothing when all is there.
+# Installs what only the tests need: cargo-nextest, the real InfluxDB server and shell, and the Python client, in a
+# per-user environment. Does nothing when all is there.
 set -euo pipefail
 
 cache=${HYPERBYTEDB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hyperbytedb}
@@ -13,6 +13,7 @@ install_packages() {
   DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -qq "$@" >/dev/null
 }
 
+command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
 if ! command -v influx >/dev/null || ! command -v influxd >/dev/null; then
   install_packages influxdb influxdb-client
 fi

@@ -109,7 +109,7 @@ show_configuration() {
 # Of the environment, only what says how registries are reached.
 environment() {
   local name
-  printf '%s\n' HOME=/root LANG=C.UTF-8 PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  printf '%s\n' HOME=/root LANG=C.UTF-8 PATH=/opt/rust/bin:/root/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   for name in $(compgen -e); do
     case $name in
       *_proxy | *_PROXY | PIP_* | npm_config_* | NPM_CONFIG_* | NODE_EXTRA_CA_CERTS) echo "$name=${!name}" ;;
