@@ -7,10 +7,13 @@ export CARGO_TARGET_DIR
 export CHDB_LIB_DIR = $(realpath third_party/chdb/lib)
 export CHDB_INCLUDE_DIR = $(if $(CHDB_LIB_DIR),$(CURDIR)/third_party/chdb,)
 SEED ?= 1
+# Which seeds `make simulate` runs: those asked for, else as many from SEED on as an hour allows.
+SIMULATED = --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS),$(if $(filter command environment,$(firstword $(origin SEED))),--seeds 1,--seeds 1000000000 --seconds 3600))
+KILLS ?= 100
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short bench bench-peers bench-stream fuzz audit docs clean
+.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short fuzz audit docs clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +31,7 @@ build: setup ## Build the server: target/release/hyperbytedb
 serve: build ## Build and start the server on 127.0.0.1:8086, data in ./data
 	$(BIN) serve
 
-test: setup-test lint unit corpus differential-short test-fresh ## Run everything: format, lints, all tests, the InfluxDB corpus, a short differential run, set-up on a bare machine
+test: setup-test lint unit corpus differential-short chaos-short test-fresh ## Run everything: format, lints, all tests, the InfluxDB corpus, a short differential run, a few kills, set-up on a bare machine
 
 test-fresh: ## Run set-up in a bare root, up to a test that needs what it brings (needs root and apt)
 	@scripts/test-fresh.sh
@@ -58,6 +61,10 @@ differential-short: build setup-test ## Compare 1,500 generated queries with a r
 	scripts/differential.py --server $(BIN) --seed $(SEED) --sets 5 --queries 150
 	HYPERBYTEDB__FLUSH__HEAD_BYTES=0 scripts/differential.py --server $(BIN) --seed $(SEED) --sets 5 --queries 150
 
+simulate: setup ## Run the simulator for an hour (SEEDS=n: that many seeds; SEED=n: this one)
+	cargo build --release --locked --workspace --bin hyperbytedb-simulator
+	$(CARGO_TARGET_DIR)/release/hyperbytedb-simulator --jobs $$(nproc) $(SIMULATED)
+
 bench: setup ## Run the micro-benchmarks of this repository
 	cargo bench --locked --workspace
 
@@ -66,6 +73,15 @@ bench-peers: build ## Run the side-by-side benchmark of ../shared/bench, if it i
 
 bench-stream: build ## Measure memory and time of answers of 50M rows (10 minutes, 2 GB of disk)
 	scripts/bench-stream.py --server $(BIN)
+
+bench-deletes: build ## Measure deletes, new measurements and the stop beside a real influxd (3 minutes)
+	scripts/bench-deletes.py --server $(BIN)
+
+chaos: build ## Kill the server KILLS times (100) under writers and deleters, and check what it holds (SEED=)
+	scripts/chaos.py --server $(BIN) --kills $(KILLS) $(if $(filter command line environment,$(origin SEED)),--seed $(SEED))
+
+chaos-short: build
+	scripts/chaos.py --server $(BIN) --kills 8
 
 fuzz: setup ## Fuzz each parser for FUZZ_SECONDS (default 60)
 	scripts/fuzz.sh

@@ -11,7 +11,7 @@ from server import influxd
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 FUNCTIONS = "crates/functions/tests/cases/generate.py"
-END_TO_END = "package(hyperbytedb) & binary(cases)"
+END_TO_END = "package(hyperbytedb) & binary(cases) & test(cases_from_memory)"
 SELECTS = "package(hyperbytedb-executor) & test(regenerate)"
 # What our own code prints: lines, syntax trees, prepared statements.
 OUR_OWN = "(package(hyperbytedb-line-protocol) & binary(cases)) | binary(golden) | binary(prepare)"

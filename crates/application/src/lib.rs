@@ -2,14 +2,17 @@
 
 pub mod api;
 pub mod commands;
+pub mod continuous;
 pub mod flush;
 pub mod ingestion;
 pub mod log;
 pub mod memtable;
 mod passwords;
 pub mod reader;
+pub mod retention;
 pub mod statements;
 pub mod threads;
+pub mod waiting;
 pub mod warm;
 
 pub use api::{

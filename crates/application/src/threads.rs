@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::api::Readiness;
+use crate::waiting;
 
 /// The pause before a thread that panicked is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -40,6 +41,9 @@ impl Stop {
 
     /// Waits; false as soon as it is set.
     pub fn wait(&self, time: Duration) -> bool {
+        if waiting::pass() {
+            return !self.is_set();
+        }
         let until = Instant::now() + time;
         let mut lock = self.0.lock.lock();
         while !self.is_set() {

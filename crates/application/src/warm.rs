@@ -2,7 +2,7 @@
 //! used up.
 //!
 //! In the background, a slice of time of one table at a time. What came in meanwhile is newer and stays. A slice during
-//! which points are removed is read again.
+//! which points are removed, or the schema changes, is read again.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ enum Filled {
     Slice,
     /// Everything, or as much as there is room for.
     Table,
-    /// Points are being removed: the slice must be read again.
+    /// Points are being removed, or the schema has changed: the slice must be read again.
     Nothing,
 }
 
@@ -120,6 +120,10 @@ impl Warmer {
         let mut stream = self.reader.scan_engine(&all_rows(table, range), &background())?;
         while let Some(batch) = stream.next_batch()? {
             rows += batch.num_rows();
+            // Points of a later schema are not read as a whole.
+            if self.catalog.catalog().table_by_id(table.id).is_none_or(|now| now.version != table.version) {
+                return Ok(Filled::Nothing);
+            }
             let batch = ReadRows::new(table, &batch).map_err(|e| EngineError::failed("fill the head", e))?;
             if !head.fill(batch.new_rows(table), removals) {
                 return Ok(Filled::Nothing);

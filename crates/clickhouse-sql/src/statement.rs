@@ -25,7 +25,7 @@ pub enum Statement {
         table: TableName,
         columns: Vec<ColumnDef>,
     },
-    /// Rewrites the parts that hold such rows.
+    /// Rewrites the parts that hold such rows, in the background.
     Delete {
         table: TableName,
         conditions: Vec<Expr>,
@@ -70,14 +70,14 @@ pub fn add_columns(table: &Table, tags: usize, fields: usize) -> Option<Statemen
     (!columns.is_empty()).then(|| Statement::AddColumns { table: table_name(table.id), columns })
 }
 
-/// Deletes the rows of the selection.
+/// Deletes the rows of the selection. Returns once the engine has stored that it will: scans that apply unfinished deletes
+/// do not see the rows from then on.
 pub fn delete(table: &Table, rows: &RowSelection) -> Statement {
     let mut conditions = selected(table, rows);
     if conditions.is_empty() {
         conditions.push(Expr::all(Vec::new()));
     }
-    // Returns when the rows are gone.
-    let settings = Settings::default().with("mutations_sync", 1);
+    let settings = Settings::default().with("mutations_sync", 0);
     Statement::Delete { table: table_name(table.id), conditions, settings }
 }
 
@@ -137,6 +137,21 @@ pub fn partitions(id: Option<TableId>) -> Select {
     };
     select.conditions.push(Expr::column("active"));
     select.group_by = vec![Expr::column("table"), Expr::column("partition_id")];
+    select
+}
+
+/// Deletes that are stored but not yet carried out in all parts, of one table or of all: (table String, number UInt64,
+/// parts to rewrite Int64).
+pub fn unfinished_deletes(id: Option<TableId>) -> Select {
+    let parts = Expr::call("sum", [Expr::column("parts_to_do")]);
+    let columns = vec![Expr::column("table"), Expr::call("count", []), parts];
+    let mut select = Select::new(columns, system("mutations"));
+    select.conditions = match id {
+        Some(id) => in_table("table", id),
+        None => vec![equals("database", DATABASE)],
+    };
+    select.conditions.push(Expr::call("not", [Expr::column("is_done")]));
+    select.group_by = vec![Expr::column("table")];
     select
 }
 

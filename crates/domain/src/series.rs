@@ -5,7 +5,12 @@ use std::cmp::Ordering;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+/// Odd, with bits all over.
+const HASH_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Tag sets up to this many bytes are hashed without an allocation.
+const INLINE_BYTES: usize = 256;
 
 /// Hash of a canonical tag set. Equal on every node, so series need no coordination; collisions are
 /// detected by the series index, which refuses the later series.
@@ -15,8 +20,9 @@ pub struct SeriesId(pub u64);
 /// A tag set: pairs sorted by key, keys unique, no empty value (an empty value means "not tagged").
 ///
 /// Writes make one for each series of a request, so all text is in one allocation.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tags {
+    id: SeriesId,
     /// Key, value, key, value …
     text: Box<str>,
     /// Where each key and value ends.
@@ -42,7 +48,7 @@ impl Tags {
                 ends.push(text.len() as u32);
             }
         }
-        Self { text: text.into_boxed_str(), ends }
+        Self { id: series_id(&text, &ends), text: text.into_boxed_str(), ends }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -67,16 +73,20 @@ impl Tags {
         self.ends.is_empty()
     }
 
-    /// The id: a hash over length-prefixed keys and values, so that no two tag sets encode alike.
     pub fn series_id(&self) -> SeriesId {
-        let mut buf = Vec::with_capacity(self.text.len() + 4 * self.ends.len());
-        for (k, v) in self.iter() {
-            for part in [k, v] {
-                buf.extend_from_slice(&(part.len() as u32).to_le_bytes());
-                buf.extend_from_slice(part.as_bytes());
-            }
-        }
-        SeriesId(xxh3_64(&buf))
+        self.id
+    }
+
+    /// A hash that tells apart tag sets of one id, made in another way.
+    pub fn second_hash(&self) -> u64 {
+        let seed =
+            self.ends.iter().fold(0u64, |seed, &end| (seed ^ u64::from(end)).wrapping_mul(HASH_FACTOR));
+        xxh3_64_with_seed(self.text.as_bytes(), seed)
+    }
+
+    /// Memory held, in bytes, about.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.text.len()
     }
 
     /// The series key as InfluxDB prints it: `measurement,k=v,…` with commas, spaces and equal signs
@@ -91,6 +101,35 @@ impl Tags {
             push_escaped(&mut key, v, &[',', ' ', '=']);
         }
         key
+    }
+}
+
+/// A hash over length-prefixed keys and values, so that no two tag sets encode alike.
+fn series_id(text: &str, ends: &[u32]) -> SeriesId {
+    let size = text.len() + size_of_val(ends);
+    let (mut inline, mut allocated) = ([0; INLINE_BYTES], Vec::new());
+    let encoded = match inline.get_mut(..size) {
+        Some(inline) => inline,
+        None => {
+            allocated.resize(size, 0);
+            allocated.as_mut_slice()
+        }
+    };
+    let (mut start, mut rest) = (0, &mut *encoded);
+    for &end in ends {
+        let part = &text.as_bytes()[start as usize..end as usize];
+        let (length, behind) = rest.split_at_mut(size_of::<u32>());
+        length.copy_from_slice(&(end - start).to_le_bytes());
+        let (bytes, behind) = behind.split_at_mut(part.len());
+        bytes.copy_from_slice(part);
+        (start, rest) = (end, behind);
+    }
+    SeriesId(xxh3_64(encoded))
+}
+
+impl Default for Tags {
+    fn default() -> Self {
+        Self::from_sorted(std::iter::empty())
     }
 }
 

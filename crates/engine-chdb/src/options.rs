@@ -64,6 +64,10 @@ impl ChdbOptions {
             format!("--query_condition_cache_size={}", self.condition_cache_bytes),
             format!("--compiled_expression_cache_size={COMPILED_EXPRESSIONS_BYTES}"),
             format!("--background_pool_size={merge_threads}"),
+            // A delete rewrites each part of a table. What finds no place in the queue is looked at again a second later.
+            format!("--background_merges_mutations_concurrency_ratio={MERGES_QUEUED_PER_THREAD}"),
+            // Of those in the queue, only as many are at work as there are threads, so memory does not grow with it.
+            "--background_merges_mutations_scheduling_policy=shortest_task_first".into(),
             "--background_move_pool_size=1".into(),
             "--background_fetches_pool_size=1".into(),
             "--background_common_pool_size=2".into(),
@@ -83,6 +87,8 @@ impl ChdbOptions {
             format!("--max_query_size={MAX_STATEMENT_BYTES}"),
             format!("--max_ast_elements={MAX_STATEMENT_BYTES}"),
             format!("--max_expanded_ast_elements={MAX_STATEMENT_BYTES}"),
+            // Scans leave out rows of deletes that are still to be carried out.
+            "--apply_mutations_on_fly=1".into(),
             // Looking for one takes a tenth of a small query's time.
             "--optimize_use_projections=0".into(),
             // Conditions are cheap comparisons: deciding which to leave out costs more, with many of them very much.
@@ -114,5 +120,7 @@ const BROKEN_PARTS_BYTES_MAX: u64 = 1 << 40;
 
 /// Bytes of one statement's text: room for conditions with many long values.
 const MAX_STATEMENT_BYTES: u64 = 64 << 20;
+
+const MERGES_QUEUED_PER_THREAD: u32 = 32;
 
 const COMPILED_EXPRESSIONS_BYTES: u64 = 32 << 20;

@@ -10,7 +10,7 @@ use hyperbytedb_clickhouse_sql::Settings;
 use hyperbytedb_clickhouse_sql::schema::{parse_table_name, table_name};
 use hyperbytedb_clickhouse_sql::statement::{self, Statement};
 use hyperbytedb_domain::catalog::{Table, TableId};
-use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort};
+use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort, UnfinishedDeletes};
 use hyperbytedb_domain::scan::RowSelection;
 use hyperbytedb_domain::{EngineError, QueryContext};
 
@@ -49,6 +49,19 @@ impl PointsSinkPort for ChdbEngine {
             Err(exception) if exception.is_unknown_table() => Ok(()),
             result => result.map_err(|e| e.into_engine_error("deleting rows")),
         }
+    }
+
+    fn unfinished_deletes(&self, table: Option<TableId>) -> Result<Vec<UnfinishedDeletes>, EngineError> {
+        let mut unfinished = Vec::new();
+        for batch in self.rows(statement::unfinished_deletes(table))? {
+            let (deletes, parts) = (numbers::<UInt64Type>(&batch, 1)?, numbers::<Int64Type>(&batch, 2)?);
+            for ((table, deletes), parts) in strings(&batch, 0)?.iter().zip(deletes).zip(parts) {
+                if let Some(table) = parse_table_name(table) {
+                    unfinished.push(UnfinishedDeletes { table, deletes, parts: parts.max(0).unsigned_abs() });
+                }
+            }
+        }
+        Ok(unfinished)
     }
 
     fn drop_table(&self, table: TableId) -> Result<(), EngineError> {

@@ -11,7 +11,9 @@ use hyperbytedb_domain::FieldType;
 use hyperbytedb_domain::catalog::{FieldDef, Table, TableId};
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};
-use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, Predicate, RowScan, RowSelection, TagId};
+use hyperbytedb_domain::scan::{
+    AggregateFunction, AggregateScan, CompareOp, FieldId, Operand, Predicate, RowScan, RowSelection, TagId,
+};
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME, TimeRange};
 use hyperbytedb_engine_chdb::ChdbEngine;
 
@@ -279,6 +281,63 @@ fn deletes() {
     fixture.insert(&t, &[row(1, &["a"], &[f(3.0)])]);
     fixture.engine.merge_partition(t.id, shard_of(0)).unwrap();
     assert_eq!(fixture.all_rows(&t, false), [[s("a"), i(1), f(3.0)], [s("b"), i(2), f(2.0)]]);
+}
+
+/// The engine takes the rows out of its files behind a delete, also after a restart; nothing shows which it did.
+#[test]
+fn a_delete_is_seen_before_it_is_carried_out() {
+    let mut t = table(1, &["host"], &[("v", FieldType::Float)]);
+    let mut fixture = open_with(&t);
+    let weeks: Vec<Row> =
+        (0..60).flat_map(|n| ["a", "b"].map(|host| row(n * WEEK, &[host], &[f(1.0)]))).collect();
+    // Twice, so that duplicates are stored apart.
+    fixture.insert(&t, &weeks);
+    fixture.insert(&t, &weeks);
+    let host = |name: &str| Predicate::Compare {
+        left: Operand::Tag(TagId(0)),
+        op: CompareOp::Eq,
+        right: Operand::Literal(s(name)),
+    };
+    delete(&fixture, &t, TimeRange::ALL, Some(&host("a")));
+    let check = |fixture: &Fixture, t: &Arc<Table>| {
+        let hosts =
+            |merge| fixture.all_rows(t, merge).into_iter().map(|row| row[0].clone()).collect::<Vec<_>>();
+        assert_eq!(hosts(true), [vec![s("a")], vec![s("b"); 60]].concat());
+        assert_eq!(hosts(false).iter().filter(|h| **h == s("a")).count(), 1);
+        let count = AggregateScan {
+            aggregates: vec![aggregate(AggregateFunction::Count, 0, false)],
+            group_by: vec![TagId(0)],
+            ..AggregateScan::default()
+        };
+        let mut counts = aggregates(t, count);
+        counts.merge_duplicates = true;
+        assert_eq!(fixture.run(&counts).unwrap().len(), 2);
+        let a = RowSelection {
+            filter: Some(host("a")),
+            ..RowSelection::of_time(TimeRange { min: 1, max: MAX_TIME })
+        };
+        assert_eq!(fixture.engine.distinct_series(t, &a, &unbounded()).unwrap(), []);
+        assert_eq!(fixture.engine.max_times(t.id).unwrap().len(), 60);
+    };
+    // Written behind the delete, and a column that the delete did not know.
+    fixture.insert(&t, &[row(0, &["a"], &[f(2.0)])]);
+    check(&fixture, &t);
+    t = with_more(&t, "rack", "n", FieldType::Integer);
+    fixture.engine.ensure_table(&t).unwrap();
+    fixture.engine.merge_partition(t.id, shard_of(0)).unwrap();
+    fixture = fixture.reopen();
+    let found = fixture.all_rows(&t, true);
+    assert_eq!(found.len(), 61, "{found:?}");
+    let started = std::time::Instant::now();
+    while let [unfinished] = fixture.engine.unfinished_deletes(Some(t.id)).unwrap()[..] {
+        assert_eq!((unfinished.table, unfinished.deletes), (t.id, 1));
+        assert!(started.elapsed().as_secs() < 60, "{unfinished:?}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(fixture.engine.unfinished_deletes(None).unwrap(), []);
+    let rows: u64 = fixture.engine.partitions(None).unwrap().iter().map(|partition| partition.rows).sum();
+    assert!((61..=121).contains(&rows), "{rows} rows in the files");
+    assert_eq!(fixture.all_rows(&t, true).len(), 61);
 }
 
 #[test]

@@ -110,8 +110,11 @@ fn push(chunks: &mut Vec<Arc<Chunk>>, row: Row<'_>) -> isize {
 }
 
 fn insert(chunks: &mut Vec<Arc<Chunk>>, row: Row<'_>, keep_present: bool) -> isize {
-    let after = chunks.partition_point(|chunk| chunk.min_time() <= row.time());
-    let at = after.saturating_sub(1);
+    // Late rows are mostly a little late.
+    let at = match chunks.last() {
+        Some(last) if last.min_time() <= row.time() => chunks.len() - 1,
+        _ => chunks.partition_point(|chunk| chunk.min_time() <= row.time()).saturating_sub(1),
+    };
     let Some(chunk) = chunks.get_mut(at) else { return push(chunks, row) };
     let mut second = None;
     let mut bytes = changed(chunk, |chunk| {

@@ -136,11 +136,13 @@ impl TableHead {
 
     /// Hands runs of rows of one series to it. `put` returns how many bytes more it holds.
     fn add(&self, rows: NewRows<'_>, put: impl Fn(&SeriesHead, Range<usize>) -> isize) {
-        let series = self.series_of(rows);
+        let ordinals = self.ordinals_of(rows);
+        // Series get other numbers only from who holds `changing`.
+        let index = self.index.read();
         let (mut bytes, mut row) = (0, 0);
         while let Some(&of_row) = rows.series_of_row.get(row) {
             let run = rows.series_of_row[row..].iter().take_while(|&&s| s == of_row).count();
-            if let Some(series) = series.get(of_row as usize) {
+            if let Some(series) = ordinals.get(of_row as usize).and_then(|&ordinal| index.at(ordinal)) {
                 bytes += put(series, row..row + run);
             }
             row += run;
@@ -163,28 +165,30 @@ impl TableHead {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| Some(held.saturating_sub(bytes)));
     }
 
-    fn series_of(&self, rows: NewRows<'_>) -> Vec<Arc<SeriesHead>> {
+    /// The numbers of the series, which are added if need be.
+    fn ordinals_of(&self, rows: NewRows<'_>) -> Vec<Ordinal> {
         {
             let index = self.index.read();
-            let known = rows.series.iter().map_while(|(id, _)| index.get(*id).cloned());
-            let known: Vec<Arc<SeriesHead>> = known.collect();
+            let known = rows.series.iter().map_while(|(id, _)| index.by_id.get(id).copied());
+            let known: Vec<Ordinal> = known.collect();
             if known.len() == rows.series.len() {
                 return known;
             }
         }
         let mut index = self.index.write();
         let mut added = 0;
-        let series = rows.series.iter().map(|(id, tags)| match index.get(*id) {
-            Some(series) => series.clone(),
+        let ordinals = rows.series.iter().map(|(id, tags)| match index.by_id.get(id) {
+            Some(&ordinal) => ordinal,
             None => {
+                let ordinal = index.series.len() as Ordinal;
                 let series = index.add(rows.table, *id, tags);
                 added += series.base_bytes() + ENTRY_BYTES;
-                series
+                ordinal
             }
         });
-        let series = series.collect();
+        let ordinals = ordinals.collect();
         self.add_bytes(added as isize);
-        series
+        ordinals
     }
 
     /// The series that can have rows which meet a condition, and for each what is left of it.

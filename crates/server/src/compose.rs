@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyperbytedb_application::commands::CommandService;
+use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
 use hyperbytedb_application::flush::{FlushOptions, FlushPorts, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
 use hyperbytedb_application::log::LogError;
@@ -13,6 +14,7 @@ use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Commit
 use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
 use hyperbytedb_application::reader::TableReader;
+use hyperbytedb_application::retention::RetentionService;
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::threads::Threads;
@@ -42,6 +44,10 @@ pub struct Application {
     statements: Arc<StatementService>,
     pub metrics: PrometheusHandle,
     threads: Threads,
+    /// Between two checks of the retention policies; `None` = never.
+    retention_interval: Option<Duration>,
+    /// `None`: continuous queries do not run.
+    continuous: Option<ContinuousOptions>,
 }
 
 impl Application {
@@ -94,10 +100,25 @@ impl Application {
             commands: commands.clone(),
             ingestion: ingestion.clone(),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
+            runs: Arc::default(),
             options,
             started: Instant::now(),
         });
-        Ok(Self { readiness, ports, flush, committer, commands, ingestion, statements, metrics, threads })
+        let retention_interval =
+            config.retention.enabled.then(|| Duration::from_secs(config.retention.check_interval_secs));
+        Ok(Self {
+            readiness,
+            ports,
+            flush,
+            committer,
+            commands,
+            ingestion,
+            statements,
+            metrics,
+            threads,
+            retention_interval,
+            continuous: continuous_options(config),
+        })
     }
 
     /// Brings back what the log holds, then lets requests in.
@@ -108,17 +129,35 @@ impl Application {
             if let Some(commands) = commands.upgrade() {
                 commands.drop_empty_table(table);
             }
-        });
+        })?;
         self.readiness.set(Phase::Ready);
+        self.start_background().map_err(|error| StorageError::failed("start a thread", error))?;
+        Ok(())
+    }
+
+    /// Starts what works on a server that is ready.
+    fn start_background(&self) -> std::io::Result<()> {
+        if let Some(check_interval) = self.retention_interval {
+            let (catalog, commands) = (self.ports.catalog.clone(), self.commands.clone());
+            let retention = RetentionService { catalog, commands, check_interval };
+            self.threads.spawn("retention", move |stop| retention.run(stop))?;
+        }
+        if let Some(options) = self.continuous.clone() {
+            let continuous = ContinuousQueries {
+                options,
+                catalog: self.ports.catalog.clone(),
+                queries: self.statements.clone(),
+                commands: self.commands.clone(),
+                runs: self.statements.runs.clone(),
+            };
+            Arc::new(continuous).start(&self.threads)?;
+        }
         let warmer = Warmer {
             catalog: self.ports.catalog.clone(),
             reader: self.statements.reader.clone(),
             flush: self.flush.clone(),
         };
-        self.threads
-            .spawn("warm", move |stop| warmer.run(stop))
-            .map_err(|error| StorageError::failed("start a thread", error))?;
-        Ok(())
+        self.threads.spawn("warm", move |stop| warmer.run(stop))
     }
 
     /// Takes no more, flushes for a while and ends the threads. What is not flushed then is in the log.
@@ -139,6 +178,15 @@ impl Application {
             options: http_options(config),
         })
     }
+}
+
+fn continuous_options(config: &Config) -> Option<ContinuousOptions> {
+    let continuous = &config.continuous_queries;
+    continuous.enabled.then(|| ContinuousOptions {
+        run_interval: Duration::from_secs(continuous.run_interval_secs),
+        workers: continuous.workers,
+        log: continuous.log,
+    })
 }
 
 /// The usual reason why a store does not open.
@@ -204,6 +252,7 @@ fn flush_options(config: &Config) -> FlushOptions {
         head_bytes: flush.head_bytes,
         workers: flush.workers,
         stop_timeout: Duration::from_secs(flush.stop_timeout_secs),
+        ..FlushOptions::default()
     }
 }
 

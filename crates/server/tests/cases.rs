@@ -136,11 +136,19 @@ fn fresh_database(client: &Client) {
 }
 
 #[test]
-fn cases() {
+fn cases_from_memory() {
     if let Ok(url) = std::env::var(UPDATE_FROM) {
         return update(&Client::new(&url));
     }
-    let server = Server::start();
+    all_cases(&Server::start());
+}
+
+#[test]
+fn cases_from_the_engine() {
+    all_cases(&Server::start_with(&[("FLUSH__HEAD_BYTES", "0")]));
+}
+
+fn all_cases(server: &Server) {
     let client = server.client();
     let (mut failures, mut count) = (Vec::new(), 0);
     for file in files() {

@@ -114,6 +114,55 @@ fn deletes_are_ordered_with_writes_also_through_kill_9() {
     assert_eq!(serde_json::to_string(&rows).unwrap(), r#"[["m,host=y"],["n,host=z"]]"#);
 }
 
+/// Of very many deletes each is seen at once; the engine has a bounded number of them left to carry out.
+#[test]
+fn many_deletes_in_a_row() {
+    const HOSTS: usize = 60;
+    let server = Server::start_with(&[("FLUSH__HEAD_BYTES", "0")]);
+    let client = server.client();
+    client.query("", "CREATE DATABASE db0");
+    let week = 7 * 86_400 * 1_000_000_000_u64;
+    let points =
+        (0..HOSTS).flat_map(|host| (0..6).map(move |n| format!("m,host=h{host} v=1 {}\n", n * week)));
+    client.write("db0", &points.collect::<String>());
+    for host in 0..HOSTS {
+        client.query("db0", &format!("DELETE FROM m WHERE host = 'h{host}'"));
+        let left = 6 * (HOSTS - host - 1) as u64;
+        assert_eq!(client.rows("db0", "SELECT v FROM m").len() as u64, left);
+        let unfinished = unfinished_deletes(&server);
+        assert!(unfinished <= 8.0, "{unfinished}");
+    }
+    assert_eq!(client.rows("db0", "SHOW MEASUREMENTS").len(), 0);
+}
+
+/// As the metrics say it; 0 before they do.
+fn unfinished_deletes(server: &Server) -> f64 {
+    let metrics = server.client().get("/metrics").unwrap().body;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("hyperbytedb_unfinished_deletes "));
+    line.map_or(0.0, |value| value.parse().unwrap())
+}
+
+/// As in InfluxDB, a series goes with its last point, and a measurement with its last series.
+#[test]
+fn series_go_with_the_shard_of_their_last_point() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_in(dir.path(), &NO_FLUSH);
+    let client = server.client();
+    client.query("", "CREATE DATABASE db0");
+    let week = 7 * 86_400 * 1_000_000_000_u64;
+    client.write("db0", &format!("m,h=a v=1 1\nm,h=b v=1 2\nm,h=b v=1 {}\nn,h=x v=1 3\n", 2 * week));
+    let shards = client.rows("db0", "SHOW SHARDS");
+    client.query("db0", &format!("DROP SHARD {}", shards[0][0]));
+    let answers = |client: &Client| {
+        let rows = ["SHOW SERIES", "SHOW MEASUREMENTS"].map(|statement| client.rows("db0", statement));
+        serde_json::to_string(&rows).unwrap()
+    };
+    assert_eq!(answers(&client), r#"[[["m,h=b"]],[["m"]]]"#);
+    server.kill();
+    let server = Server::start_in(dir.path(), &NO_FLUSH);
+    assert_eq!(answers(&server.client()), r#"[[["m,h=b"]],[["m"]]]"#);
+}
+
 #[test]
 fn what_one_setting_let_in_another_does_not_lose() {
     let dir = tempfile::tempdir().unwrap();

@@ -12,6 +12,8 @@ use crate::threads::Stop;
 
 /// How often the thread looks whether a checkpoint is due.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How often the engine is asked what it has left to do.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// When the last checkpoint was; held during one.
 pub(super) struct Checkpoint(Mutex<Instant>);
@@ -24,7 +26,14 @@ impl Default for Checkpoint {
 
 impl FlushService {
     pub(super) fn run_checkpoints(&self, stop: &Stop) {
+        let mut reported = Instant::now();
         while stop.wait(LOOK_INTERVAL) {
+            if reported.elapsed() >= REPORT_INTERVAL {
+                if let Err(error) = self.report_unfinished_deletes() {
+                    tracing::debug!(%error, "the engine did not say what it has left to do");
+                }
+                reported = Instant::now();
+            }
             let size = self.ports.wal.size_bytes();
             let is_due = self.checkpoint.0.lock().elapsed() >= self.options.checkpoint_interval;
             if size == 0 || !(is_due || size > self.options.wal_size_bytes) {

@@ -3,7 +3,7 @@
 //! Marked, in memory and through to the node's state, before the insert that makes them so; scans of a marked partition
 //! merge while reading; a background merge clears the mark.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use parking_lot::RwLock;
 pub struct DirtyPartitions {
     local_state: Arc<dyn LocalStatePort>,
     /// By table and number of the shard group.
-    marks: RwLock<HashMap<TableId, BTreeMap<u64, Mark>>>,
+    marks: RwLock<BTreeMap<TableId, BTreeMap<u64, Mark>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,7 @@ impl Drop for InsertMarks<'_> {
 
 impl DirtyPartitions {
     pub fn load(local_state: Arc<dyn LocalStatePort>) -> Result<Self, StorageError> {
-        let mut marks: HashMap<TableId, BTreeMap<u64, Mark>> = HashMap::new();
+        let mut marks: BTreeMap<TableId, BTreeMap<u64, Mark>> = BTreeMap::new();
         for DirtyPartition { table, shard } in local_state.dirty_partitions()? {
             let mark = Mark { shard, at: Instant::now(), inserts: 0 };
             marks.entry(table).or_default().insert(shard.id, mark);

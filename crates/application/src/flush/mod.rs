@@ -21,7 +21,7 @@ use hyperbytedb_domain::ports::{
     CatalogPort, LocalStatePort, PointsSinkPort, QueryPort, SeriesIndexPort, WalPort,
 };
 use hyperbytedb_domain::wal::Sequence;
-use hyperbytedb_domain::{EngineError, QueryContext, TimeRange};
+use hyperbytedb_domain::{EngineError, QueryContext, StorageError, TimeRange};
 use hyperbytedb_head::{Head, NewRows, TableHead};
 
 use self::checkpoint::Checkpoint;
@@ -33,9 +33,9 @@ use crate::log::cursors::Cursors;
 use crate::log::epochs::RemovalEpochs;
 use crate::memtable::ResolvedBatch;
 use crate::memtable::columns::sorted_rows;
-use crate::memtable::queue::{Delete, Item, SealLimits, TableQueue, Ticket, Work};
+use crate::memtable::queue::{Delete, DropPartitions, Item, SealLimits, TableQueue, Ticket, Work};
 use crate::memtable::set::MemtableSet;
-use crate::threads::Threads;
+use crate::threads::{Stop, Threads};
 
 /// Settings of flush and checkpoint.
 #[derive(Debug, Clone)]
@@ -57,6 +57,8 @@ pub struct FlushOptions {
     pub head_bytes: usize,
     /// Tables that are flushed at the same time.
     pub workers: usize,
+    /// The pause after the first attempt at a flush or a removal that fails.
+    pub retry_pause: Duration,
     /// How long an orderly stop flushes; what is left then stays in the log.
     pub stop_timeout: Duration,
 }
@@ -65,7 +67,7 @@ impl Default for FlushOptions {
     fn default() -> Self {
         Self {
             limits: SealLimits {
-                rows: 200_000,
+                rows: 500_000,
                 bytes: 64 << 20,
                 age: Duration::from_secs(10),
                 small_rows: 1_000,
@@ -79,6 +81,7 @@ impl Default for FlushOptions {
             overlap_series_max: 1_000_000,
             head_bytes: 1 << 30,
             workers: 2,
+            retry_pause: Duration::from_millis(100),
             stop_timeout: Duration::from_secs(2),
         }
     }
@@ -120,7 +123,7 @@ impl FlushService {
     pub fn new(options: FlushOptions, ports: FlushPorts) -> Result<Self, LogError> {
         let cursors = Cursors::load(ports.local_state.clone())?;
         Ok(Self {
-            memtables: MemtableSet::default(),
+            memtables: MemtableSet::new(options.retry_pause),
             head: Head::new(options.head_bytes, ports.sink.existing_tables()?),
             dirty: DirtyPartitions::load(ports.local_state.clone())?,
             overlap: OverlapTracker::new(options.overlap_series_max),
@@ -140,10 +143,10 @@ impl FlushService {
     pub fn start(self: &Arc<Self>, threads: &Threads) -> std::io::Result<()> {
         for worker in 0..self.options.workers.max(1) {
             let flush = self.clone();
-            threads.spawn(&format!("flush-{worker}"), move |stop| flush.work(&flush.queues.flushes, stop))?;
+            threads.spawn(&format!("flush-{worker}"), move |stop| flush.run_flushes(stop))?;
         }
         let flush = self.clone();
-        threads.spawn("removal", move |stop| flush.work(&flush.queues.removals, stop))?;
+        threads.spawn("removal", move |stop| flush.run_removals(stop))?;
         let flush = self.clone();
         threads.spawn("seal", move |stop| {
             while stop.wait(SEAL_INTERVAL) {
@@ -156,10 +159,18 @@ impl FlushService {
         threads.spawn("merge", move |stop| flush.run_merges(stop))
     }
 
-    /// Who drops tables whose last series is gone. Set once.
-    pub fn on_emptied(&self, drop_table: impl Fn(TableId) + Send + Sync + 'static) {
-        // Only the first one counts.
-        let _ = self.emptied.set(Box::new(drop_table));
+    /// Who drops tables whose last series is gone. Set once; those that were emptied before are named at once.
+    pub fn on_emptied(
+        &self,
+        drop_table: impl Fn(TableId) + Send + Sync + 'static,
+    ) -> Result<(), StorageError> {
+        let drop_table = self.emptied.get_or_init(|| Box::new(drop_table));
+        for table in self.ports.catalog.catalog().tables() {
+            if self.ports.series.series_count(table.id)? == 0 {
+                drop_table(table.id);
+            }
+        }
+        Ok(())
     }
 
     /// Takes a log record's batches. Records must come in sequence order.
@@ -191,11 +202,33 @@ impl FlushService {
         self.remove(table, Item::Delete(Arc::new(delete)))
     }
 
-    /// Drops a shard group's partition of a table, behind everything that has been pushed.
-    pub fn drop_partition(&self, sequence: Sequence, table: &Arc<Table>, shard: ShardGroup) -> PendingWork {
-        self.head.remove(table, None, TimeRange { min: shard.start, max: shard.end.saturating_sub(1) });
-        let shard = shard.id;
-        self.remove(table, Item::DropPartition { table: table.clone(), shard, sequence })
+    /// Drops the partitions that a table has of these shard groups, behind everything that has been pushed. `again` as of
+    /// [`delete`](Self::delete).
+    pub fn drop_partitions(
+        &self,
+        sequence: Sequence,
+        table: &Arc<Table>,
+        shards: &[ShardGroup],
+        again: bool,
+    ) -> PendingWork {
+        for shard in shards {
+            self.head.remove(table, None, TimeRange { min: shard.start, max: shard.end.saturating_sub(1) });
+        }
+        let numbers = shards.iter().map(|shard| shard.id).collect();
+        self.drop_stored_partitions(sequence, table, numbers, again)
+    }
+
+    /// As [`drop_partitions`](Self::drop_partitions), of shard groups of which only the numbers are known and whose points
+    /// are not in memory.
+    pub fn drop_stored_partitions(
+        &self,
+        sequence: Sequence,
+        table: &Arc<Table>,
+        shards: Vec<u64>,
+        again: bool,
+    ) -> PendingWork {
+        let drop = DropPartitions { table: table.clone(), shards, sequence, again };
+        self.remove(table, Item::DropPartitions(Arc::new(drop)))
     }
 
     /// Forgets the points of a dropped table, and drops it.
@@ -233,6 +266,18 @@ impl FlushService {
         pending.iter().try_for_each(|work| work.wait(context))
     }
 
+    /// Returns when no scan of the engine can see what was removed from the table before a restart.
+    pub fn wait_for_replayed_removals(
+        &self,
+        table: TableId,
+        context: &QueryContext,
+    ) -> Result<(), EngineError> {
+        let Some(queue) = self.memtables.queue(table) else { return Ok(()) };
+        let Some(ticket) = queue.last_again() else { return Ok(()) };
+        self.queues.add_urgent(&queue);
+        queue.wait(ticket, context)
+    }
+
     /// As [`flush_tables`](Self::flush_tables), for all tables.
     pub fn flush_all(&self, context: &QueryContext) -> Result<(), EngineError> {
         let tables: Vec<TableId> = self.memtables.all().iter().map(|queue| queue.table).collect();
@@ -251,8 +296,12 @@ impl FlushService {
     /// How often points were removed from a table's head; `None` while the engine still has to remove some.
     pub fn removals_done(&self, head: &TableHead) -> Option<u64> {
         let _applying = self.epochs.lock();
-        let is_removing = self.memtables.queue(head.table).is_some_and(|queue| queue.has_removals());
-        (!is_removing).then(|| head.removals())
+        (!self.is_removing(head.table)).then(|| head.removals())
+    }
+
+    /// Whether the engine still has to remove points of a table.
+    pub fn is_removing(&self, table: TableId) -> bool {
+        self.memtables.queue(table).is_some_and(|queue| queue.has_removals())
     }
 
     /// Finds out what the engine holds of a table, so that it is known what its head has.
@@ -323,8 +372,18 @@ impl FlushService {
         }
     }
 
+    /// Flushes tables until it is stopped.
+    pub fn run_flushes(&self, stop: &Stop) {
+        self.work(&self.queues.flushes, stop);
+    }
+
+    /// Carries out removals until it is stopped.
+    pub fn run_removals(&self, stop: &Stop) {
+        self.work(&self.queues.removals, stop);
+    }
+
     /// A worker: takes tables until it is stopped.
-    fn work(&self, queue: &WorkQueue, stop: &crate::threads::Stop) {
+    fn work(&self, queue: &WorkQueue, stop: &Stop) {
         while let Some(table) = queue.take(stop) {
             while let Some(work) = self.take_work(&table, queue) {
                 self.carry_out(work);
@@ -343,13 +402,14 @@ impl FlushService {
 
     fn carry_out(&self, work: Work) {
         let outcome = match &work.item {
-            Item::Flush(memtable) => self.flush_memtable(memtable, work.attempts),
+            Item::Flush(memtable) => self.flush_memtable(memtable, work.attempts).map(Progress::done),
             Item::Delete(delete) => self.carry_out_delete(&work, delete),
-            Item::DropPartition { table, shard, .. } => self.carry_out_drop_partition(table, *shard),
-            Item::DropTable { table, .. } => self.carry_out_drop_table(table),
+            Item::DropPartitions(drop) => self.carry_out_drop_partitions(&work, drop).map(Progress::done),
+            Item::DropTable { table, .. } => self.carry_out_drop_table(table).map(Progress::done),
         };
         match outcome {
-            Ok(()) => self.memtables.release(work.finish()),
+            Ok(Progress::Done) => self.memtables.release(work.finish()),
+            Ok(Progress::Postponed) => work.postpone(),
             Err(error) => {
                 tracing::error!(%error, attempts = work.attempts, "flush or removal failed; it stays in the log and is tried again");
                 metrics::counter!("hyperbytedb_flush_errors_total").increment(1);
@@ -398,6 +458,19 @@ impl FlushService {
                 tracing::debug!(%error, table = work.queue.table.0, "not flushed at the stop");
             }
         }
+    }
+}
+
+/// What came of an attempt at an item.
+enum Progress {
+    Done,
+    /// The engine is not ready for it.
+    Postponed,
+}
+
+impl Progress {
+    fn done((): ()) -> Self {
+        Self::Done
     }
 }
 

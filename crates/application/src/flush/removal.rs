@@ -5,22 +5,27 @@ use std::ops::ControlFlow;
 use hashbrown::HashSet;
 use hyperbytedb_domain::catalog::{ShardGroup, Table, TableId};
 use hyperbytedb_domain::scan::RowSelection;
+use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, StorageError, TimeRange};
 
-use super::FlushService;
-use crate::memtable::queue::{Delete, Work};
+use super::{FlushService, Progress};
+use crate::memtable::queue::{Delete, DropPartitions, Work};
 
 /// Series that are named in a statement of the engine; more are selected by the condition.
 const NAMED_SERIES_MAX: usize = 10_000;
+/// The same for deletes, whose condition scans apply until the engine has carried it out.
+const NAMED_IN_DELETE_MAX: usize = 1_000;
+/// Deletes of one table that the engine may have left to carry out: each slows down scans of the table.
+const UNFINISHED_DELETES_MAX: u64 = 8;
 /// Series taken from the index at a time: writers wait meanwhile.
 const UNREGISTERED_AT_A_TIME: usize = 2048;
 
 impl FlushService {
     /// Deletes the rows, then the series that have none left.
-    pub(super) fn carry_out_delete(&self, work: &Work, delete: &Delete) -> Result<(), EngineError> {
+    pub(super) fn carry_out_delete(&self, work: &Work, delete: &Delete) -> Result<Progress, EngineError> {
         let table = &delete.table;
         let context = QueryContext::unbounded();
-        let Some(shards) = self.shards_of(table) else { return Ok(()) };
+        let Some(shards) = self.shards_of(table) else { return Ok(Progress::Done) };
         let (whole, part) = split_shards(&shards, delete);
         let selection = RowSelection {
             filter: delete.scope.filter.clone(),
@@ -28,27 +33,69 @@ impl FlushService {
             ..RowSelection::of_time(delete.scope.time)
         };
         let hit = self.ports.engine.distinct_series(table, &selection, &context)?;
-        if !whole.is_empty() {
-            self.drop_partitions(table.id, &whole)?;
+        let has_rows = !hit.is_empty() && !part.is_empty();
+        if has_rows && self.unfinished_deletes(table.id)? >= UNFINISHED_DELETES_MAX {
+            return Ok(Progress::Postponed);
         }
-        if !hit.is_empty() && !part.is_empty() {
-            let named = (hit.len() <= NAMED_SERIES_MAX).then(|| hit.as_slice().into());
+        if !whole.is_empty() {
+            let numbers: Vec<u64> = whole.iter().map(|shard| shard.id).collect();
+            self.drop_stored(table.id, &numbers)?;
+        }
+        if has_rows {
+            let named = (hit.len() <= NAMED_IN_DELETE_MAX).then(|| hit.as_slice().into());
             let shards = Some(part.iter().map(|shard| shard.id).collect());
             let rows = RowSelection { series: named, shards, ..selection };
             self.ports.sink.delete_rows(table, &rows, &context)?;
         }
         let gone = if delete.again {
             self.unstored_series(table, &context)?
+        } else if delete.scope.time.is_all() {
+            hit
         } else {
-            self.without_rows(table, hit, delete.scope.time, &context)?
+            self.without_rows(table, hit, &context)?
         };
-        self.unregister(work, delete, gone)
+        self.unregister(work, table, delete.sequence, gone)?;
+        Ok(Progress::Done)
     }
 
-    pub(super) fn carry_out_drop_partition(&self, table: &Table, shard: u64) -> Result<(), EngineError> {
-        let shard = ShardGroup { id: shard, start: 0, end: 0 };
-        self.drop_partitions(table.id, &[shard])?;
+    fn unfinished_deletes(&self, table: TableId) -> Result<u64, EngineError> {
+        let unfinished = self.ports.sink.unfinished_deletes(Some(table))?;
+        Ok(unfinished.iter().map(|of_table| of_table.deletes).sum())
+    }
+
+    /// Says how many deletes the engine still carries out, and in how many of its files.
+    pub(super) fn report_unfinished_deletes(&self) -> Result<(), EngineError> {
+        let unfinished = self.ports.sink.unfinished_deletes(None)?;
+        let deletes: u64 = unfinished.iter().map(|of_table| of_table.deletes).sum();
+        let parts: u64 = unfinished.iter().map(|of_table| of_table.parts).sum();
+        metrics::gauge!("hyperbytedb_unfinished_deletes").set(deletes as f64);
+        metrics::gauge!("hyperbytedb_unfinished_delete_parts").set(parts as f64);
         Ok(())
+    }
+
+    /// Drops the partitions, then the series that have no row left.
+    pub(super) fn carry_out_drop_partitions(
+        &self,
+        work: &Work,
+        drop: &DropPartitions,
+    ) -> Result<(), EngineError> {
+        let table = &drop.table;
+        let context = QueryContext::unbounded();
+        if self.ports.catalog.catalog().current(table).is_none() {
+            return Ok(());
+        }
+        let rows = RowSelection {
+            shards: Some(drop.shards.as_slice().into()),
+            ..RowSelection::of_time(TimeRange::ALL)
+        };
+        let hit = self.ports.engine.distinct_series(table, &rows, &context)?;
+        self.drop_stored(table.id, &drop.shards)?;
+        let gone = if drop.again {
+            self.unstored_series(table, &context)?
+        } else {
+            self.without_rows(table, hit, &context)?
+        };
+        self.unregister(work, table, drop.sequence, gone)
     }
 
     pub(super) fn carry_out_drop_table(&self, table: &Table) -> Result<(), EngineError> {
@@ -66,12 +113,11 @@ impl FlushService {
         Ok(())
     }
 
-    fn drop_partitions(&self, table: TableId, shards: &[ShardGroup]) -> Result<(), EngineError> {
-        let numbers: Vec<u64> = shards.iter().map(|shard| shard.id).collect();
-        self.ports.sink.drop_partitions(table, &numbers)?;
-        self.overlap.forget_partitions(table, &numbers);
+    fn drop_stored(&self, table: TableId, shards: &[u64]) -> Result<(), EngineError> {
+        self.ports.sink.drop_partitions(table, shards)?;
+        self.overlap.forget_partitions(table, shards);
         self.dirty
-            .forget(table, &numbers)
+            .forget(table, shards)
             .map_err(|error| EngineError::failed("forget marks of partitions", error))
     }
 
@@ -82,19 +128,27 @@ impl FlushService {
         Some(catalog.policy_of(table)?.shard_groups.values().copied().collect())
     }
 
-    /// Which of the series have no row after rows of this range were deleted.
+    /// The rows of a table, but for those of dropped shard groups: they are as good as gone.
+    fn rows_left(&self, table: &Table) -> RowSelection {
+        let shards = self.shards_of(table).unwrap_or_default();
+        RowSelection {
+            shards: Some(shards.iter().map(|shard| shard.id).collect()),
+            ..RowSelection::of_time(TimeRange::ALL)
+        }
+    }
+
+    /// Which of the series have no row left.
     fn without_rows(
         &self,
         table: &Table,
         mut series: Vec<SeriesId>,
-        deleted: TimeRange,
         context: &QueryContext,
     ) -> Result<Vec<SeriesId>, EngineError> {
-        if deleted.is_all() || series.is_empty() {
+        if series.is_empty() {
             return Ok(series);
         }
         let named = (series.len() <= NAMED_SERIES_MAX).then(|| series.as_slice().into());
-        let rows = RowSelection { series: named, ..RowSelection::of_time(TimeRange::ALL) };
+        let rows = RowSelection { series: named, ..self.rows_left(table) };
         let stored: HashSet<SeriesId> =
             self.ports.engine.distinct_series(table, &rows, context)?.into_iter().collect();
         series.retain(|id| !stored.contains(id));
@@ -103,9 +157,8 @@ impl FlushService {
 
     /// Registered series without rows: a delete that was interrupted may have left any.
     fn unstored_series(&self, table: &Table, context: &QueryContext) -> Result<Vec<SeriesId>, EngineError> {
-        let rows = RowSelection::of_time(TimeRange::ALL);
         let stored: HashSet<SeriesId> =
-            self.ports.engine.distinct_series(table, &rows, context)?.into_iter().collect();
+            self.ports.engine.distinct_series(table, &self.rows_left(table), context)?.into_iter().collect();
         let mut unstored = Vec::new();
         let walk = self.ports.series.for_each_series(table.id, &mut |id, _| {
             if !stored.contains(&id) {
@@ -117,15 +170,20 @@ impl FlushService {
         Ok(unstored)
     }
 
-    /// Takes series out of the index, but for those that were written behind the delete. A table whose last series goes
+    /// Takes series out of the index, but for those that were written behind the removal. A table whose last series goes
     /// is dropped.
-    fn unregister(&self, work: &Work, delete: &Delete, series: Vec<SeriesId>) -> Result<(), EngineError> {
+    fn unregister(
+        &self,
+        work: &Work,
+        table: &Table,
+        removal: Sequence,
+        series: Vec<SeriesId>,
+    ) -> Result<(), EngineError> {
         let failed = |error: StorageError| EngineError::failed("remove series", error);
-        let table = &delete.table;
         for part in series.chunks(UNREGISTERED_AT_A_TIME) {
             let mut part = part.to_vec();
             let applying = self.epochs.lock();
-            work.queue.retain_unwritten_since(delete.sequence, &mut part);
+            work.queue.retain_unwritten_since(removal, &mut part);
             self.ports.series.remove_series(table, &part).map_err(failed)?;
             self.epochs.advance(&applying, table.id);
         }

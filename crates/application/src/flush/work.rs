@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashSet;
 use hyperbytedb_domain::catalog::TableId;
@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::memtable::queue::TableQueue;
 use crate::threads::Stop;
+use crate::waiting;
 
 /// How often an idle worker looks whether it is stopped.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
@@ -91,7 +92,7 @@ impl WorkQueue {
                 waiting.ids.remove(&table.table);
                 return Some(table);
             }
-            self.added.wait_for(&mut waiting, IDLE_WAIT);
+            waiting::wait_until(&self.added, &mut waiting, Instant::now() + IDLE_WAIT);
         }
     }
 }

@@ -16,6 +16,7 @@ use self::schema::{Resolved, SchemaResolver, Target};
 use crate::flush::FlushService;
 use crate::log::LogError;
 use crate::log::committer::{Committer, ResolvedWrite};
+use crate::waiting;
 
 /// How long a write waits for memory before it is refused.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
@@ -139,7 +140,7 @@ impl IngestionService {
                 return Err(overloaded(format!("{full}: retry later")));
             }
             self.flush.press();
-            std::thread::sleep(ROOM_POLL);
+            waiting::sleep(ROOM_POLL);
         }
     }
 }

@@ -354,10 +354,9 @@ impl RowFilter {
 }
 
 fn check_time(policy: &RetentionPolicy, now: i64, batch: &PointsBatch, rows: &mut RowFilter) {
-    let oldest = match (policy.duration, policy.past_write_limit) {
-        (0, 0) => i64::MIN,
-        (0, limit) | (limit, 0) => now.saturating_sub(limit),
-        (duration, limit) => now.saturating_sub(duration.min(limit)),
+    let oldest = match policy.past_write_limit {
+        0 => policy.visible_from(now),
+        limit => policy.visible_from(now).max(now.saturating_sub(limit)),
     };
     let newest =
         if policy.future_write_limit == 0 { i64::MAX } else { now.saturating_add(policy.future_write_limit) };

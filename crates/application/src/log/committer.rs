@@ -17,6 +17,7 @@ use crate::api::Readiness;
 use crate::flush::{FlushService, PendingWork};
 use crate::memtable::ResolvedBatch;
 use crate::threads::Threads;
+use crate::waiting;
 
 /// Settings of the group commit.
 #[derive(Debug, Clone)]
@@ -89,12 +90,18 @@ impl Committer {
         ports: CommitPorts,
         threads: &Threads,
     ) -> std::io::Result<Arc<Self>> {
+        let (committer, worker) = Self::new(options, ports);
+        threads.spawn_vital("committer", move || while worker.commit_next() {})?;
+        Ok(committer)
+    }
+
+    /// As [`start`](Self::start), for a caller that runs the worker.
+    pub fn new(options: CommitOptions, ports: CommitPorts) -> (Arc<Self>, CommitWorker) {
         let (queue, pending) = bounded(options.queue_length);
         let (wal, timeout) = (ports.wal.clone(), options.queue_timeout);
         let clock = HybridClock::seeded(wal.last_clock());
-        let worker = CommitWorker { options, clock, ports };
-        threads.spawn_vital("committer", move || worker.run(&pending))?;
-        Ok(Arc::new(Self { queue: RwLock::new(Some(queue)), wal, timeout }))
+        let committer = Self { queue: RwLock::new(Some(queue)), wal, timeout };
+        (Arc::new(committer), CommitWorker { pending, options, clock, ports })
     }
 
     /// Returns when the write is durable and its points are in the memtables.
@@ -117,12 +124,12 @@ impl Committer {
     fn commit(&self, change: Change) -> Outcome {
         let queue = self.queue.read().clone().ok_or(LogError::Stopped)?;
         let (done, answer) = bounded(1);
-        queue.send_timeout(Pending { change, done }, self.timeout).map_err(|error| match error {
+        waiting::send(&queue, Pending { change, done }, self.timeout).map_err(|error| match error {
             SendTimeoutError::Timeout(_) => LogError::QueueFull,
             SendTimeoutError::Disconnected(_) => LogError::Stopped,
         })?;
         drop(queue);
-        answer.recv().map_err(|_| LogError::Stopped)?
+        waiting::receive(&answer).map_err(|_| LogError::Stopped)?
     }
 }
 
@@ -132,7 +139,9 @@ impl Drop for Committer {
     }
 }
 
-struct CommitWorker {
+/// Works off the queue.
+pub struct CommitWorker {
+    pending: Receiver<Pending>,
     options: CommitOptions,
     clock: HybridClock,
     ports: CommitPorts,
@@ -150,19 +159,16 @@ enum Effect {
 }
 
 impl CommitWorker {
-    fn run(&self, pending: &Receiver<Pending>) {
-        while let Ok(first) = pending.recv() {
-            if !self.commit_group(self.gather(first, pending)) {
-                return;
-            }
-        }
+    /// Waits for records and commits them. False when there will be no more, or the server cannot go on.
+    pub fn commit_next(&self) -> bool {
+        waiting::receive(&self.pending).is_ok_and(|first| self.commit_group(self.gather(first)))
     }
 
-    fn gather(&self, first: Pending, pending: &Receiver<Pending>) -> Vec<Pending> {
+    fn gather(&self, first: Pending) -> Vec<Pending> {
         let mut bytes = first.change.bytes();
         let mut group = vec![first];
         while group.len() < self.options.group_records_max && bytes < self.options.group_bytes_max {
-            let Ok(next) = pending.try_recv() else { break };
+            let Ok(next) = self.pending.try_recv() else { break };
             bytes += next.change.bytes();
             group.push(next);
         }
@@ -222,8 +228,11 @@ impl CommitWorker {
     fn check(&self, change: Change, catalog: &mut Arc<Catalog>) -> Result<(EncodedEntry, Effect), LogError> {
         match change {
             Change::Write(write) => {
-                let is_stale = self.is_stale(&write, catalog);
-                if is_stale { Err(LogError::Stale) } else { Ok((write.entry, Effect::Write(write.batches))) }
+                if self.is_stale(&write, catalog) {
+                    self.unregister_dropped(&write);
+                    return Err(LogError::Stale);
+                }
+                Ok((write.entry, Effect::Write(write.batches)))
             }
             Change::Command { command, entry } => {
                 self.check_command(&command, catalog)?;
@@ -270,6 +279,16 @@ impl CommitWorker {
             catalog.current(&batch.table).is_some() && batch.shards.iter().all(same_group)
         };
         !write.batches.iter().all(is_there)
+    }
+
+    /// Takes series out of the index that were registered after their table was dropped.
+    fn unregister_dropped(&self, write: &ResolvedWrite) {
+        let catalog = self.ports.catalog.catalog();
+        for batch in write.batches.iter().filter(|batch| catalog.current(&batch.table).is_none()) {
+            if let Err(error) = self.ports.series.drop_table(batch.table.id) {
+                tracing::warn!(%error, table = batch.table.id.0, "series of a dropped table stay until the next start");
+            }
+        }
     }
 
     fn take_effect(&self, catalog: &Catalog, sequence: Sequence, effect: Effect) -> Vec<PendingWork> {

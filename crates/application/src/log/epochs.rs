@@ -31,6 +31,11 @@ impl RemovalEpochs {
         self.applying.lock()
     }
 
+    /// Whether somebody holds the lock.
+    pub fn is_locked(&self) -> bool {
+        self.applying.is_locked()
+    }
+
     pub fn now(&self) -> Epoch {
         Epoch(self.all.load(Ordering::Acquire))
     }

@@ -50,7 +50,7 @@ fn take_effect(
     // The engine's answers have a partition until it is dropped: whoever drops a shard waits for that.
     let dropped = effects.dropped_shards.iter();
     let mut waits: Vec<_> =
-        dropped.map(|(table, shard)| flush.drop_partition(sequence, table, *shard)).collect();
+        dropped.map(|(table, shards)| flush.drop_partitions(sequence, table, shards, replayed)).collect();
     for table in &effects.dropped_tables {
         flush.drop_table(sequence, table);
     }

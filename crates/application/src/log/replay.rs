@@ -3,7 +3,7 @@
 //! Commands change the catalogue only behind the record up to which it is stored; points and deletes go to the queues
 //! only behind the cursor of their table. At the end, what a crash left over in the engine and the index is removed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use super::{LogError, take_effect};
 use crate::flush::{FlushPorts, FlushService};
 use crate::ingestion::schema::{columns_of, resolved_batch, shards_of_times};
 use crate::memtable::ResolvedBatch;
+use crate::waiting;
 
 /// Bytes of log read at a time.
 const READ_BYTES: usize = 16 << 20;
@@ -59,6 +60,8 @@ impl Replay<'_> {
     fn record(&mut self, sequence: Sequence, entry: WalEntry) -> Result<(), LogError> {
         match entry {
             WalEntry::Write(entry) => {
+                // A delete that is carried out meanwhile must not take series from the index before their points come.
+                let _applying = self.flush.epochs().lock();
                 let batches = self.batches(sequence, &entry)?;
                 self.flush.push(sequence, batches);
             }
@@ -79,10 +82,21 @@ impl Replay<'_> {
                 StorageError::corrupt(place, format!("the command is refused: {error}"))
             })?;
             self.ports.catalog.publish(catalog, sequence)?;
+        } else if let Command::DropShardGroups { ids } = command {
+            self.drop_shards_again(sequence, ids);
         }
         let catalog = self.ports.catalog.catalog();
         take_effect(self.flush, &catalog, sequence, command, &effects, true);
         Ok(())
+    }
+
+    /// Which tables had the shard groups is not known any more; a crash may have left series that had points in them alone.
+    fn drop_shards_again(&self, sequence: Sequence, shards: &[u64]) {
+        for table in self.ports.catalog.catalog().tables() {
+            if sequence > self.flush.cursors().flushed_of(table.id) {
+                self.flush.drop_stored_partitions(sequence, table, shards.to_vec(), true);
+            }
+        }
     }
 
     /// The points of a write that are not in the engine yet and whose table and shard groups are not dropped.
@@ -150,7 +164,7 @@ fn wait_for_room(flush: &FlushService) {
     let mut said = Instant::now();
     while !flush.has_room() {
         flush.press();
-        std::thread::sleep(ROOM_POLL);
+        waiting::sleep(ROOM_POLL);
         if said.elapsed() > ROOM_WARNING {
             tracing::warn!(bytes = flush.memory_bytes(), "the replay waits for the engine to take points");
             said = Instant::now();
@@ -171,7 +185,7 @@ fn remove_left_overs(flush: &FlushService, ports: &FlushPorts) -> Result<(), Log
         ports.sink.drop_table(table)?;
         flush.forget_table(table)?;
     }
-    let mut orphans: HashMap<TableId, Vec<u64>> = HashMap::new();
+    let mut orphans: BTreeMap<TableId, Vec<u64>> = BTreeMap::new();
     for partition in ports.sink.partitions(None)? {
         let Some(policy) = known.get(&partition.table).and_then(|table| catalog.policy_of(table)) else {
             continue;
@@ -180,10 +194,10 @@ fn remove_left_overs(flush: &FlushService, ports: &FlushPorts) -> Result<(), Log
             orphans.entry(partition.table).or_default().push(partition.shard);
         }
     }
-    for (table, shards) in orphans {
-        tracing::info!(table = table.0, ?shards, "dropping partitions of shard groups that are gone");
-        ports.sink.drop_partitions(table, &shards)?;
-        flush.dirty().forget(table, &shards)?;
+    for (id, shards) in orphans {
+        let Some(table) = known.get(&id) else { continue };
+        tracing::info!(table = id.0, ?shards, "dropping partitions of shard groups that are gone");
+        flush.drop_stored_partitions(flush.applied(), table, shards, true);
     }
     Ok(())
 }

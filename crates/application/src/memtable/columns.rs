@@ -3,7 +3,6 @@
 //! Rows are bucketed by series, which usually leaves every series already in time order; only the others are sorted.
 //! Rows of one series and time are folded field by field, the latest value winning.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -13,6 +12,7 @@ use arrow::array::{
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{Field, Int32Type, Schema};
 use arrow::error::ArrowError;
+use hashbrown::HashMap;
 use hyperbytedb_domain::catalog::ShardGroup;
 use hyperbytedb_domain::columns::{SERIES_COLUMN, SHARD_COLUMN, TIME_COLUMN, field_column, tag_column};
 use hyperbytedb_domain::points::{FieldColumn, FieldValues};

@@ -38,11 +38,7 @@ impl ResolvedBatch {
 
     /// Memory held, in bytes, about.
     pub fn bytes(&self) -> usize {
-        let series: usize = self
-            .series
-            .iter()
-            .map(|(_, tags)| 48 + tags.iter().map(|(k, v)| 48 + k.len() + v.len()).sum::<usize>())
-            .sum();
+        let series: usize = self.series.iter().map(|(id, tags)| size_of_val(id) + tags.bytes()).sum();
         let fields: usize = self.fields.iter().map(|(_, column)| column_bytes(column)).sum();
         12 * self.rows() + series + fields
     }

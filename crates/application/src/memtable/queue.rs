@@ -14,12 +14,12 @@ use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
 use parking_lot::{Condvar, Mutex};
 
 use super::{Memtable, ResolvedBatch};
+use crate::waiting;
 
 /// How often a waiting call looks whether it is still wanted.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
-/// Pauses between attempts at an item that fails: doubled from the first to the last.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_LAST: Duration = Duration::from_secs(10);
+/// Pauses between attempts at an item that fails are doubled, up to this multiple of the first.
+const RETRY_MULTIPLE_MAX: u32 = 100;
 
 /// Position of an item among all items of its queue; the first is 1.
 pub type Ticket = u64;
@@ -29,8 +29,19 @@ pub type Ticket = u64;
 pub enum Item {
     Flush(Arc<Memtable>),
     Delete(Arc<Delete>),
-    DropPartition { table: Arc<Table>, shard: u64, sequence: Sequence },
+    DropPartitions(Arc<DropPartitions>),
     DropTable { table: Arc<Table>, sequence: Sequence },
+}
+
+/// A drop of the partitions of some shard groups.
+#[derive(Debug, Clone)]
+pub struct DropPartitions {
+    pub table: Arc<Table>,
+    /// Numbers of the shard groups.
+    pub shards: Vec<u64>,
+    pub sequence: Sequence,
+    /// As of [`Delete`].
+    pub again: bool,
 }
 
 /// A delete of the points before it.
@@ -48,7 +59,8 @@ impl Item {
         match self {
             Self::Flush(memtable) => memtable.first_sequence,
             Self::Delete(delete) => delete.sequence,
-            Self::DropPartition { sequence, .. } | Self::DropTable { sequence, .. } => *sequence,
+            Self::DropPartitions(drop) => drop.sequence,
+            Self::DropTable { sequence, .. } => *sequence,
         }
     }
 
@@ -69,6 +81,23 @@ impl Item {
 
     pub fn is_removal(&self) -> bool {
         !matches!(self, Self::Flush(_))
+    }
+
+    /// Whether somebody may have been told already that it is done.
+    fn is_again(&self) -> bool {
+        match self {
+            Self::Delete(delete) => delete.again,
+            Self::DropPartitions(drop) => drop.again,
+            Self::Flush(_) | Self::DropTable { .. } => false,
+        }
+    }
+
+    fn set_again(&mut self) {
+        match self {
+            Self::Delete(delete) => Arc::make_mut(delete).again = true,
+            Self::DropPartitions(drop) => Arc::make_mut(drop).again = true,
+            Self::Flush(_) | Self::DropTable { .. } => {}
+        }
     }
 }
 
@@ -97,6 +126,8 @@ impl SealLimits {
 #[derive(Debug)]
 pub struct TableQueue {
     pub table: TableId,
+    /// The pause after the first attempt that fails.
+    retry_pause: Duration,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -111,6 +142,8 @@ struct State {
     done_sequence: Sequence,
     busy: bool,
     failure: Option<Failure>,
+    /// The front item must wait until then.
+    postponed_until: Option<Instant>,
     /// Attempts that failed, of all items.
     failures: u64,
     /// The table is dropped: nothing may come in any more.
@@ -138,8 +171,8 @@ pub struct Work {
 }
 
 impl TableQueue {
-    pub fn new(table: TableId) -> Self {
-        Self { table, state: Mutex::default(), changed: Condvar::new() }
+    pub fn new(table: TableId, retry_pause: Duration) -> Self {
+        Self { table, retry_pause, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Appends a batch to the active memtable. Returns the bytes added, and whether it was sealed because it is full.
@@ -201,6 +234,13 @@ impl TableQueue {
         self.state.lock().removals > 0
     }
 
+    /// The ticket of the last removal in the queue that was logged before a restart: who asked for it may know it done.
+    pub fn last_again(&self) -> Option<Ticket> {
+        let state = self.state.lock();
+        let position = state.items.iter().rposition(Item::is_again)?;
+        Some(state.done + position as Ticket + 1)
+    }
+
     /// Whether the front item, if any, is a removal.
     pub fn front_is_removal(&self) -> Option<bool> {
         self.state.lock().items.front().map(Item::is_removal)
@@ -230,7 +270,7 @@ impl TableQueue {
             context.check()?;
             let now = Instant::now();
             let until = context.deadline.unwrap_or(now + WATCH_INTERVAL).min(now + WATCH_INTERVAL);
-            self.changed.wait_until(&mut state, until);
+            waiting::wait_until(&self.changed, &mut state, until);
         }
     }
 
@@ -275,6 +315,7 @@ impl TableQueue {
         let mut state = self.state.lock();
         state.busy = false;
         state.failure = None;
+        state.postponed_until = None;
         // The queue may have been emptied by a drop meanwhile.
         let is_front = |front: &Item| front.first_sequence() == item.first_sequence();
         if !state.items.front().is_some_and(is_front) {
@@ -294,15 +335,21 @@ impl TableQueue {
         item.bytes()
     }
 
+    fn postpone(&self) {
+        let mut state = self.state.lock();
+        state.busy = false;
+        state.postponed_until = Some(Instant::now() + self.retry_pause);
+    }
+
     fn fail(&self, error: EngineError) {
         let mut state = self.state.lock();
         state.busy = false;
         state.failures += 1;
         let attempts = state.failure.as_ref().map_or(0, |failure| failure.attempts).saturating_add(1);
-        let pause = RETRY_FIRST.saturating_mul(1 << (attempts - 1).min(16)).min(RETRY_LAST);
+        let pause = self.retry_pause * (1 << (attempts - 1).min(16)).min(RETRY_MULTIPLE_MAX);
         state.failure = Some(Failure { error, attempts, retry_at: Instant::now() + pause });
-        if let Some(Item::Delete(delete)) = state.items.front_mut() {
-            Arc::make_mut(delete).again = true;
+        if let Some(item) = state.items.front_mut() {
+            item.set_again();
         }
         self.changed.notify_all();
     }
@@ -316,7 +363,9 @@ impl State {
     }
 
     fn has_work(&self) -> bool {
-        let is_time = self.failure.as_ref().is_none_or(|failure| failure.retry_at <= Instant::now());
+        let now = Instant::now();
+        let is_time = self.failure.as_ref().is_none_or(|failure| failure.retry_at <= now)
+            && self.postponed_until.is_none_or(|until| until <= now);
         !self.busy && !self.items.is_empty() && is_time
     }
 
@@ -331,6 +380,7 @@ impl State {
         self.done += self.items.len() as Ticket;
         self.items.clear();
         self.failure = None;
+        self.postponed_until = None;
         self.removals = 0;
         bytes
     }
@@ -341,6 +391,12 @@ impl Work {
     pub fn finish(mut self) -> usize {
         self.ended = true;
         self.queue.finish(&self.item)
+    }
+
+    /// The item stays in front for a moment. Not a failure: whoever waits for it goes on waiting.
+    pub fn postpone(mut self) {
+        self.ended = true;
+        self.queue.postpone();
     }
 
     /// The item stays in front and is tried again later.
@@ -355,5 +411,63 @@ impl Drop for Work {
         if !self.ended {
             self.queue.fail(EngineError::failed("flush", "the worker ended abnormally"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyperbytedb_domain::TimeRange;
+
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_millis(50);
+
+    fn delete(sequence: Sequence, again: bool) -> Item {
+        let table = Arc::new(Table {
+            id: TableId(1),
+            database: String::new(),
+            retention_policy: String::new(),
+            measurement: String::new(),
+            version: 0,
+            shard_duration: 1,
+            tags: Vec::new(),
+            fields: Vec::new(),
+        });
+        let scope = DeleteScope { table: table.id, version: 0, time: TimeRange::ALL, filter: None };
+        Item::Delete(Arc::new(Delete { table, scope, sequence, again }))
+    }
+
+    #[test]
+    fn a_postponed_item_is_no_failure() {
+        let queue = Arc::new(TableQueue::new(TableId(1), PAUSE));
+        let (ticket, _) = queue.push_removal(delete(1, false));
+        queue.take().expect("work").postpone();
+        assert!(queue.take().is_none(), "its time has not come");
+        let soon = QueryContext {
+            deadline: Some(Instant::now() + Duration::from_millis(10)),
+            ..QueryContext::unbounded()
+        };
+        assert!(
+            matches!(queue.wait(ticket, &soon), Err(EngineError::Timeout)),
+            "whoever waits goes on waiting"
+        );
+        std::thread::sleep(PAUSE);
+        let work = queue.take().expect("its time has come");
+        assert_eq!(work.attempts, 0);
+        work.finish();
+        assert!(queue.wait(ticket, &soon).is_ok());
+    }
+
+    #[test]
+    fn what_is_repeated_must_be_waited_for() {
+        let queue = Arc::new(TableQueue::new(TableId(1), PAUSE));
+        queue.push_removal(delete(1, false));
+        assert_eq!(queue.last_again(), None);
+        let (replayed, _) = queue.push_removal(delete(2, true));
+        queue.push_removal(delete(3, false));
+        assert_eq!(queue.last_again(), Some(replayed));
+        queue.take().expect("work").finish();
+        queue.take().expect("work").finish();
+        assert_eq!(queue.last_again(), None);
     }
 }

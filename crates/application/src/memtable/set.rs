@@ -1,8 +1,9 @@
 //! The queues of all tables, and the account of what they hold.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hyperbytedb_domain::catalog::TableId;
 use hyperbytedb_domain::wal::Sequence;
@@ -12,13 +13,19 @@ use super::ResolvedBatch;
 use super::queue::{Item, SealLimits, TableQueue, Ticket};
 
 /// All queues. Cheap to share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemtableSet {
-    tables: RwLock<HashMap<TableId, Arc<TableQueue>>>,
+    tables: RwLock<BTreeMap<TableId, Arc<TableQueue>>>,
     bytes: AtomicUsize,
+    retry_pause: Duration,
 }
 
 impl MemtableSet {
+    /// `retry_pause`: the pause after the first attempt at an item that fails.
+    pub fn new(retry_pause: Duration) -> Self {
+        Self { tables: RwLock::default(), bytes: AtomicUsize::new(0), retry_pause }
+    }
+
     pub fn queue(&self, table: TableId) -> Option<Arc<TableQueue>> {
         self.tables.read().get(&table).cloned()
     }
@@ -27,7 +34,11 @@ impl MemtableSet {
         if let Some(queue) = self.queue(table) {
             return queue;
         }
-        self.tables.write().entry(table).or_insert_with(|| Arc::new(TableQueue::new(table))).clone()
+        self.tables
+            .write()
+            .entry(table)
+            .or_insert_with(|| Arc::new(TableQueue::new(table, self.retry_pause)))
+            .clone()
     }
 
     /// Appends a batch. Returns the queue if its memtable was sealed because it is full.

@@ -16,6 +16,7 @@ use hyperbytedb_head::TableHead;
 
 use self::tiers::Tiers;
 use crate::flush::FlushService;
+use crate::ingestion::now_ns;
 
 /// Values past which the engine, which uses all cores, aggregates faster than the head.
 const HEAD_VALUES_MAX: usize = 2_000_000;
@@ -38,9 +39,21 @@ impl TableReader {
         self.flush.flush_tables(tables, context)
     }
 
-    /// Numbers of the shard groups that overlap a range; `None` when all do, or the table is gone.
+    /// Numbers of the shard groups that overlap a range; `None` when all do.
     fn shards(&self, table: &Table, range: TimeRange) -> Option<Arc<[u64]>> {
-        Some(self.catalog.catalog().policy_of(table)?.shards_in(range)?.into())
+        let catalog = self.catalog.catalog();
+        match catalog.current(table).and_then(|table| catalog.policy_of(table)) {
+            Some(policy) => Some(policy.shards_in(range)?.into()),
+            // What is still stored of a dropped table may have been deleted: its queue forgot that.
+            None => Some([].into()),
+        }
+    }
+
+    /// The part of a range whose points are not past the retention policy.
+    fn unexpired(&self, table: &Table, range: TimeRange) -> TimeRange {
+        let catalog = self.catalog.catalog();
+        let visible_from = catalog.policy_of(table).map_or(i64::MIN, |policy| policy.visible_from(now_ns()));
+        TimeRange { min: range.min.max(visible_from), max: range.max }
     }
 
     fn has_duplicates(&self, scan: &Scan) -> bool {
@@ -57,6 +70,7 @@ impl TableReader {
     }
 
     fn start(&self, scan: &Scan, context: &QueryContext) -> Result<Reading, EngineError> {
+        self.flush.wait_for_replayed_removals(scan.table.id, context)?;
         let shards = self.shards(&scan.table, scan.time);
         let scan = Scan { shards, merge_duplicates: self.has_duplicates(scan), ..scan.clone() };
         let stream = self.engine.scan(&scan, context)?;
@@ -122,6 +136,7 @@ impl TableReader {
 
 impl QueryPort for TableReader {
     fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError> {
+        let scan = &Scan { time: self.unexpired(&scan.table, scan.time), ..scan.clone() };
         let head = self.head(scan.table.id)?;
         let first_unflushed = self.flush.first_unflushed(scan.table.id, scan.time);
         if let Some(head) = head
@@ -147,8 +162,9 @@ impl QueryPort for TableReader {
         rows: &RowSelection,
         context: &QueryContext,
     ) -> Result<Vec<SeriesId>, EngineError> {
-        let shards = self.shards(table, rows.time);
-        self.engine.distinct_series(table, &RowSelection { shards, ..rows.clone() }, context)
+        let time = self.unexpired(table, rows.time);
+        let shards = self.shards(table, time);
+        self.engine.distinct_series(table, &RowSelection { time, shards, ..rows.clone() }, context)
     }
 }
 

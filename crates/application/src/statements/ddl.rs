@@ -26,7 +26,7 @@ pub fn command(
         Statement::DropMeasurement(s) => {
             Command::DropMeasurement { database: database.to_owned(), name: s.name.clone() }
         }
-        Statement::DropShard(s) => Command::DropShard { id: s.id },
+        Statement::DropShard(s) => Command::DropShardGroups { ids: vec![s.id] },
         Statement::CreateContinuousQuery(s) => Command::CreateContinuousQuery {
             database: s.database.clone(),
             name: s.name.clone(),

@@ -29,6 +29,7 @@ use crate::api::{
     DEFAULT_CHUNK_ROWS, Parameter, QueryApi, QueryError, QueryRequest, ResultEvent, ResultSink,
 };
 use crate::commands::CommandService;
+use crate::continuous::Runs;
 use crate::flush::FlushService;
 use crate::log::LogError;
 use crate::reader::TableReader;
@@ -83,6 +84,8 @@ pub struct StatementService {
     /// Where INTO writes.
     pub ingestion: Arc<dyn IngestionPort>,
     pub running: Arc<RunningQueries>,
+    /// Of continuous queries.
+    pub runs: Arc<Runs>,
     pub options: QueryOptions,
     pub started: Instant,
 }
@@ -258,9 +261,10 @@ impl StatementService {
     ) -> Result<Vec<SeriesBlock>, StatementError> {
         use show::{cardinality, catalog as from_catalog, index, server};
         let catalog = self.catalog.catalog();
+        let settle = |table, context: &QueryContext| self.flush.wait_for_replayed_removals(table, context);
         let lookup = show::Lookup {
             catalog: catalog.clone(),
-            index: show::WatchedIndex::new(&*self.series, &execution.context),
+            index: show::WatchedIndex::new(&*self.series, &settle, &execution.context),
             reader: &self.reader,
             context: &execution.context,
         };
@@ -301,7 +305,9 @@ impl StatementService {
                 cardinality::show_cardinality(&lookup, s, execution.database(s.database.as_deref()))
             }
             Statement::ShowQueries => Ok(server::queries(&self.running.list())),
-            Statement::ShowStats(s) => Ok(server::stats(&catalog, &self.statistics(), s.module.as_deref())),
+            Statement::ShowStats(s) => {
+                Ok(server::stats(&catalog, &self.statistics(), &self.runs, s.module.as_deref()))
+            }
             Statement::ShowDiagnostics(s) => Ok(server::diagnostics(self.started, s.module.as_deref())),
             other => Err(StatementError::Unexpected(other.to_string())),
         }

@@ -24,8 +24,8 @@ const NAME_BYTES_MAX: usize = 255;
 pub struct Effects {
     /// Tables that are gone from the catalogue: memory, engine and series index must drop them.
     pub dropped_tables: Vec<Arc<Table>>,
-    /// Shard groups that are gone, with the tables that may have a partition of each.
-    pub dropped_shards: Vec<(Arc<Table>, ShardGroup)>,
+    /// Tables with the shard groups that are gone, of which they may have partitions.
+    pub dropped_shards: Vec<(Arc<Table>, Vec<ShardGroup>)>,
 }
 
 impl Catalog {
@@ -47,7 +47,7 @@ impl Catalog {
             Command::DropMeasurement { database, name } => self.drop_measurement(database, name),
             Command::DropEmptyTable { table } => Ok(self.drop_table(*table)),
             Command::DeletePoints { .. } => Ok(Effects::default()),
-            Command::DropShard { id } => Ok(self.drop_shard(*id)),
+            Command::DropShardGroups { ids } => Ok(self.drop_shard_groups(ids)),
             Command::CreateUser { name, password_hash, admin } => {
                 self.create_user(name, password_hash, *admin)
             }
@@ -68,6 +68,15 @@ impl Catalog {
             }
             Command::DropContinuousQuery { database, name } => {
                 self.change_database(database, |db| db.continuous_queries.retain(|cq| &cq.name != name))
+            }
+            Command::SetContinuousQueryRun { database, name, at } => {
+                let query = self.databases.get_mut(database).and_then(|database| {
+                    Arc::make_mut(database).continuous_queries.iter_mut().find(|query| &query.name == name)
+                });
+                if let Some(query) = query {
+                    query.last_run = Some(*at);
+                }
+                Ok(Effects::default())
             }
             Command::CreateSubscription { database, retention_policy, name, mode, destinations } => {
                 let subscription = Subscription {
@@ -293,18 +302,21 @@ impl Catalog {
         Ok(Effects { dropped_tables, ..Effects::default() })
     }
 
-    fn drop_shard(&mut self, id: u64) -> Effects {
+    fn drop_shard_groups(&mut self, ids: &[u64]) -> Effects {
         let mut effects = Effects::default();
+        let is_dropped = |group: &ShardGroup| ids.contains(&group.id);
+        let holds = |policy: &Arc<RetentionPolicy>| policy.shard_groups.values().any(is_dropped);
         for database in self.databases.values_mut() {
-            let holder = database.retention_policies.iter().find_map(|(rp, policy)| {
-                let group = policy.shard_groups.values().find(|g| g.id == id)?;
-                Some((rp.clone(), *group))
-            });
-            let Some((rp, group)) = holder else { continue };
-            if let Some(policy) = Arc::make_mut(database).retention_policies.get_mut(&rp) {
+            if !database.retention_policies.values().any(holds) {
+                continue;
+            }
+            for policy in Arc::make_mut(database).retention_policies.values_mut().filter(|p| holds(p)) {
                 let policy = Arc::make_mut(policy);
-                policy.shard_groups.remove(&group.start);
-                effects.dropped_shards = policy.tables.values().map(|t| (t.clone(), group)).collect();
+                let dropped: Vec<ShardGroup> =
+                    policy.shard_groups.values().copied().filter(is_dropped).collect();
+                policy.shard_groups.retain(|_, group| !is_dropped(group));
+                let tables = policy.tables.values();
+                effects.dropped_shards.extend(tables.map(|table| (table.clone(), dropped.clone())));
             }
         }
         effects
@@ -366,7 +378,7 @@ impl Catalog {
             }
             return Err(CatalogError::ContinuousQueryExists);
         }
-        let query = ContinuousQuery { name: name.to_owned(), query: query.to_owned() };
+        let query = ContinuousQuery { name: name.to_owned(), query: query.to_owned(), last_run: None };
         self.change_database(database, |db| db.continuous_queries.push(query))
     }
 
@@ -454,11 +466,22 @@ impl RetentionPolicy {
         ShardGroup { id, start, end }
     }
 
-    /// Numbers of the shard groups that overlap a range; `None` when all do.
+    /// The earliest time of which points are shown and taken. Times are in nanoseconds since 1970.
+    pub fn visible_from(&self, now: i64) -> i64 {
+        if self.duration == 0 { i64::MIN } else { now.saturating_sub(self.duration) }
+    }
+
+    /// The shard groups whose points are all past the policy.
+    pub fn expired(&self, now: i64) -> impl Iterator<Item = &ShardGroup> {
+        let visible_from = self.visible_from(now);
+        self.shard_groups.values().filter(move |group| group.end <= visible_from)
+    }
+
+    /// Numbers of the shard groups that overlap a range; `None` when there are some and all do.
     pub fn shards_in(&self, range: TimeRange) -> Option<Vec<u64>> {
         let inside: Vec<u64> =
             self.shard_groups.values().filter(|group| group.overlaps(range)).map(|group| group.id).collect();
-        (inside.len() < self.shard_groups.len()).then_some(inside)
+        (inside.is_empty() || inside.len() < self.shard_groups.len()).then_some(inside)
     }
 
     /// The shard group that holds `time`, if it exists.
@@ -638,6 +661,7 @@ mod tests {
         assert_eq!(slices, [(-3, 0), (0, 1), (1, 2), (2, 3), (3, 4)]);
         assert_eq!(policy.shards_in(TimeRange { min: DAY, max: 2 * DAY }).unwrap().len(), 2);
         assert_eq!(policy.shards_in(TimeRange::ALL), None);
+        assert_eq!(RetentionPolicy::default().shards_in(TimeRange::ALL), Some(Vec::new()));
     }
 
     #[test]

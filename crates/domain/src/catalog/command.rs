@@ -79,8 +79,9 @@ pub enum Command {
     DeletePoints {
         scopes: Vec<DeleteScope>,
     },
-    DropShard {
-        id: u64,
+    /// Drops these shard groups; those that do not exist are passed over.
+    DropShardGroups {
+        ids: Vec<u64>,
     },
     CreateUser {
         name: String,
@@ -111,6 +112,12 @@ pub enum Command {
     DropContinuousQuery {
         database: String,
         name: String,
+    },
+    /// A run has succeeded. Nothing happens when the query is gone.
+    SetContinuousQueryRun {
+        database: String,
+        name: String,
+        at: i64,
     },
     CreateSubscription {
         database: String,

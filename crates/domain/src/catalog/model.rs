@@ -134,6 +134,8 @@ pub struct ContinuousQuery {
     pub name: String,
     /// The statement as InfluxDB prints it.
     pub query: String,
+    /// When its last run was due, in nanoseconds since 1970.
+    pub last_run: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

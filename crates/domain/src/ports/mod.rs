@@ -8,6 +8,6 @@ mod write;
 pub use inbound::{AuthPort, Credentials, IngestionPort};
 pub use outbound::{
     BatchStream, CatalogPort, DirtyPartition, EncodedEntry, LocalStatePort, NewRecord, PartitionInfo,
-    PointsSinkPort, QueryPort, SeriesIndexPort, SeriesRefusal, WalPort,
+    PointsSinkPort, QueryPort, SeriesIndexPort, SeriesRefusal, UnfinishedDeletes, WalPort,
 };
 pub use write::{WriteError, WriteRequest};

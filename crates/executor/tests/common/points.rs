@@ -99,6 +99,7 @@ impl Store {
             let table = self.table(key, id);
             let stored = rows.iter().map(|((tags, time), fields)| StoredRow {
                 time: *time,
+                series: tags.series_id(),
                 tags: table.tags.iter().map(|t| Arc::from(tags.get(t).unwrap_or(""))).collect(),
                 fields: table
                     .fields

@@ -36,6 +36,8 @@ pub struct Config {
     pub chdb: ChdbConfig,
     pub wal: WalConfig,
     pub flush: FlushConfig,
+    pub retention: RetentionConfig,
+    pub continuous_queries: ContinuousQueriesConfig,
     pub write: WriteConfig,
     pub query: QueryConfig,
     pub limits: LimitsConfig,
@@ -67,6 +69,13 @@ impl Config {
         }
         if !["text", "json"].contains(&self.logging.format.as_str()) {
             return refuse(format!("logging.format is {:?}: it must be text or json", self.logging.format));
+        }
+        if self.continuous_queries.run_interval_secs == 0 || self.continuous_queries.workers == 0 {
+            let keys = "continuous_queries.run_interval_secs and continuous_queries.workers";
+            return refuse(format!("{keys} must be greater than 0"));
+        }
+        if self.retention.check_interval_secs == 0 {
+            return refuse("retention.check_interval_secs must be greater than 0".to_owned());
         }
         if self.flush.max_rows == 0 || self.flush.memory_limit_bytes == 0 || self.flush.interval_secs == 0 {
             let keys = "flush.max_rows, flush.memory_limit_bytes and flush.interval_secs";

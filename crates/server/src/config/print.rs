@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    ChdbConfig, Config, FlushConfig, HttpConfig, KeyDoc, LimitsConfig, LoggingConfig, QueryConfig,
-    ServerConfig, StorageConfig, WalConfig, WriteConfig,
+    ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig,
+    LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -19,6 +19,12 @@ const SECTIONS: &[SectionDoc] = &[
     SectionDoc { name: "chdb", about: ChdbConfig::ABOUT, keys: ChdbConfig::KEYS },
     SectionDoc { name: "wal", about: WalConfig::ABOUT, keys: WalConfig::KEYS },
     SectionDoc { name: "flush", about: FlushConfig::ABOUT, keys: FlushConfig::KEYS },
+    SectionDoc {
+        name: "continuous_queries",
+        about: ContinuousQueriesConfig::ABOUT,
+        keys: ContinuousQueriesConfig::KEYS,
+    },
+    SectionDoc { name: "retention", about: RetentionConfig::ABOUT, keys: RetentionConfig::KEYS },
     SectionDoc { name: "write", about: WriteConfig::ABOUT, keys: WriteConfig::KEYS },
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },
     SectionDoc { name: "limits", about: LimitsConfig::ABOUT, keys: LimitsConfig::KEYS },

@@ -1,5 +1,6 @@
 //! The settings: one declaration a section. Where a crate has options of its own, their defaults are the settings'.
 
+use hyperbytedb_application::continuous::ContinuousOptions;
 use hyperbytedb_application::flush::FlushOptions;
 use hyperbytedb_application::log::committer::CommitOptions;
 use hyperbytedb_application::statements::QueryOptions;
@@ -158,6 +159,30 @@ section! {
         workers: usize = FlushOptions::default().workers,
         /// Seconds that an orderly stop spends on flushing; what is left then stays in the log.
         stop_timeout_secs: u64 = FlushOptions::default().stop_timeout.as_secs(),
+    }
+}
+
+section! {
+    /// Continuous queries.
+    ContinuousQueriesConfig {
+        /// Whether they run.
+        enabled: bool = true,
+        /// Seconds between two looks at which are due.
+        run_interval_secs: u64 = ContinuousOptions::default().run_interval.as_secs(),
+        /// Queries that run at one time; others wait, and then cover what they missed.
+        workers: usize = ContinuousOptions::default().workers,
+        /// Whether each run is logged.
+        log: bool = ContinuousOptions::default().log,
+    }
+}
+
+section! {
+    /// Dropping what is past its retention policy.
+    RetentionConfig {
+        /// Whether shard groups past their policy are dropped. Their points are not shown in any case.
+        enabled: bool = true,
+        /// Seconds between two checks; a policy that gets another duration is checked at once.
+        check_interval_secs: u64 = 1800,
     }
 }
 

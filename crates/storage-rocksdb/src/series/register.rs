@@ -5,7 +5,6 @@ use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::SeriesRefusal;
 use hyperbytedb_domain::{SeriesId, StorageError, Tags};
 use rocksdb::WriteBatch;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::counts::{self, Counts, TableCounts};
 use super::keys::{chunk_key, id_key, ordered_key, push_ids, push_tags, value_prefix};
@@ -16,8 +15,6 @@ use crate::database::Durability;
 const FIRST_CHUNK_SERIES: usize = 8;
 /// Series in a further chunk, which is rewritten when one of them goes.
 const CHUNK_SERIES_MAX: usize = 8192;
-/// Makes the second hash another function than the one behind series ids.
-const SECOND_HASH_SEED: u64 = 0x7365_7269_6573;
 
 /// Whether each series is new.
 type Answers = Vec<Result<bool, SeriesRefusal>>;
@@ -52,7 +49,7 @@ pub(super) fn register(
     let mut answers: Answers = vec![Ok(false); series.len()];
     let mut unknown = Vec::new();
     for (position, &(id, tags)) in series.iter().enumerate() {
-        let second_hash = second_hash(tags);
+        let second_hash = tags.second_hash();
         if index.known.get(&(table.id, id)) != Some(second_hash) {
             let mut encoded = Vec::new();
             push_tags(&mut encoded, tags);
@@ -64,13 +61,6 @@ pub(super) fn register(
         register_unknown(index, table, unknown, limits, &mut counts, &mut answers)?;
     }
     Ok(answers)
-}
-
-/// Hashes text by text, each seeded with the hash before, so that no two tag sets feed it the same.
-fn second_hash(tags: &Tags) -> u64 {
-    tags.iter().fold(SECOND_HASH_SEED, |hash, (key, value)| {
-        xxh3_64_with_seed(value.as_bytes(), xxh3_64_with_seed(key.as_bytes(), hash))
-    })
 }
 
 fn register_unknown(

@@ -36,6 +36,8 @@ const RECORDS: &str = DEFAULT_COLUMN_FAMILY_NAME;
 const STATE: &str = "state";
 const FLOOR_KEY: &[u8] = b"floor";
 const POSITION_BYTES: usize = 8;
+/// What a write batch needs for a record beside its entry, at most.
+const RECORD_OVERHEAD_BYTES: usize = 64;
 /// The write buffer is split so that one part can be written out while the next fills.
 const WRITE_BUFFERS: usize = 4;
 const STATE_BUFFER_BYTES: usize = 1 << 20;
@@ -154,7 +156,8 @@ impl WalPort for RocksWal {
             return Ok(first);
         }
         let mut next = *head;
-        let mut batch = WriteBatch::default();
+        let bytes: usize = records.iter().map(|record| record.entry.0.len() + RECORD_OVERHEAD_BYTES).sum();
+        let mut batch = WriteBatch::with_capacity_bytes(bytes);
         for record in records {
             next.clock = next.clock.max(record.clock);
             let mut value = seal(record).map_err(|error| StorageError::failed("append", error))?;

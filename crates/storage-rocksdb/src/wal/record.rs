@@ -26,6 +26,8 @@ const ORIGIN: std::ops::Range<usize> = 6..14;
 const CLOCK: std::ops::Range<usize> = 14..22;
 const PAYLOAD_START: usize = 22;
 
+/// Room behind a record for what the log appends to it.
+const SPARE_BYTES: usize = 16;
 /// Smaller bodies are stored as they are.
 const COMPRESSED_BODY_BYTES_MIN: usize = 512;
 /// LZ4 cannot do better, so a stored length beyond this is a lie.
@@ -67,13 +69,7 @@ enum BodyForm {
 /// The stored form of an entry: a record whose origin and clock are not filled in yet, and whose checksum is that of the
 /// payload alone. Fails when a command cannot be stored (a condition nested too deeply).
 pub fn encode_entry(entry: &WalEntry) -> Result<EncodedEntry, RecordError> {
-    let mut out = Vec::new();
-    if let WalEntry::Write(write) = entry {
-        out.reserve(
-            PAYLOAD_START + write.database.len() + write.retention_policy.len() + write.body.len() + 64,
-        );
-    }
-    out.resize(PAYLOAD_START, 0);
+    let mut out = vec![0; PAYLOAD_START];
     out[0] = VERSION;
     let mut out = match entry {
         WalEntry::Write(write) => {
@@ -155,34 +151,24 @@ fn payload_error(error: postcard::Error) -> RecordError {
 }
 
 fn push_write(out: Vec<u8>, write: &WriteEntry) -> Result<Vec<u8>, RecordError> {
-    match u32::try_from(write.body.len()) {
-        Ok(length) if write.body.len() >= COMPRESSED_BODY_BYTES_MIN => push_compressed(out, write, length),
-        _ => push_plain(out, write),
+    match compressed(&write.body) {
+        Some((length, body)) => push_body(out, write, BodyForm::Lz4(length), &body),
+        None => push_body(out, write, BodyForm::Plain, &write.body),
     }
 }
 
-fn push_plain(out: Vec<u8>, write: &WriteEntry) -> Result<Vec<u8>, RecordError> {
-    let mut out = push_header(out, write, BodyForm::Plain)?;
-    out.extend_from_slice(&write.body);
+/// The length of the body and the body compressed, where that saves at least an eighth.
+fn compressed(body: &[u8]) -> Option<(u32, Vec<u8>)> {
+    let length = u32::try_from(body.len()).ok().filter(|_| body.len() >= COMPRESSED_BODY_BYTES_MIN)?;
+    let compressed = lz4_flex::block::compress(body);
+    (compressed.len() <= body.len() / 8 * 7).then_some((length, compressed))
+}
+
+fn push_body(out: Vec<u8>, write: &WriteEntry, form: BodyForm, body: &[u8]) -> Result<Vec<u8>, RecordError> {
+    let mut out = push_header(out, write, form)?;
+    out.reserve_exact(body.len() + SPARE_BYTES);
+    out.extend_from_slice(body);
     Ok(out)
-}
-
-/// Compresses the body where it saves at least an eighth.
-fn push_compressed(out: Vec<u8>, write: &WriteEntry, length: u32) -> Result<Vec<u8>, RecordError> {
-    let header_start = out.len();
-    let mut out = push_header(out, write, BodyForm::Lz4(length))?;
-    let body_start = out.len();
-    out.resize(body_start + lz4_flex::block::get_maximum_output_size(write.body.len()), 0);
-    match lz4_flex::block::compress_into(&write.body, &mut out[body_start..]) {
-        Ok(compressed) if compressed <= write.body.len() / 8 * 7 => {
-            out.truncate(body_start + compressed);
-            Ok(out)
-        }
-        _ => {
-            out.truncate(header_start);
-            push_plain(out, write)
-        }
-    }
 }
 
 fn push_header(out: Vec<u8>, write: &WriteEntry, body: BodyForm) -> Result<Vec<u8>, RecordError> {

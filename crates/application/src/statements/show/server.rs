@@ -8,6 +8,7 @@ use hyperbytedb_domain::result::SeriesBlock;
 use super::super::rows::{Rows, integer, text};
 use super::super::running::RunningQuery;
 use super::catalog::go_duration;
+use crate::continuous::{Run, Runs};
 
 pub fn queries(running: &[RunningQuery]) -> Vec<SeriesBlock> {
     let mut rows = Rows::new("", &["qid", "query", "database", "duration", "status"]);
@@ -36,7 +37,12 @@ pub struct Statistics {
 }
 
 /// The modules of SHOW STATS. Names follow InfluxDB where it has the module; `subscriber` is one that tools look for.
-pub fn stats(catalog: &Catalog, statistics: &Statistics, module: Option<&str>) -> Vec<SeriesBlock> {
+pub fn stats(
+    catalog: &Catalog,
+    statistics: &Statistics,
+    runs: &Runs,
+    module: Option<&str>,
+) -> Vec<SeriesBlock> {
     let measurements: usize = catalog.databases.values().map(|db| db.measurements().len()).sum();
     let mut blocks = Vec::new();
     let mut add = |name: &str, columns: &[&'static str], values: &[i64]| {
@@ -52,12 +58,33 @@ pub fn stats(catalog: &Catalog, statistics: &Statistics, module: Option<&str>) -
         &["numDatabases", "numMeasurements"],
         &[number(catalog.databases.len()), number(measurements)],
     );
+    let (succeeded, failed) = runs.counts();
+    add("cq", &["queryFail", "queryOk"], &[failed, succeeded]);
     add("memtable", &["bytes"], &[number(statistics.memtable_bytes)]);
     add("queryExecutor", &["queriesActive"], &[number(statistics.queries_active)]);
     add("subscriber", &["createFailures", "pointsWritten", "writeFailures"], &[0, 0, 0]);
     let wal = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     add("wal", &["bytes", "sequence"], &[wal(statistics.wal_bytes), wal(statistics.wal_sequence)]);
+    if module.is_none_or(|m| m == CONTINUOUS_QUERIES) {
+        blocks.extend(runs.last().into_iter().map(|((database, name), run)| last_run(database, name, &run)));
+    }
     blocks
+}
+
+/// The module of the last run of each continuous query.
+const CONTINUOUS_QUERIES: &str = "continuousQuery";
+
+fn last_run(database: String, name: String, run: &Run) -> SeriesBlock {
+    let columns = ["lastRun", "nextRun", "durationNs", "pointsWritten", "lastError"];
+    let mut rows = Rows::new(CONTINUOUS_QUERIES, &columns);
+    let (written, error) = match &run.result {
+        Ok(written) => (*written, ""),
+        Err(error) => (0, error.as_str()),
+    };
+    let duration = i64::try_from(run.duration.as_nanos()).unwrap_or(i64::MAX);
+    rows.row([integer(run.at), integer(run.next), integer(duration), integer(written), text(error)]);
+    let tags = [("database".to_owned(), database), ("name".to_owned(), name)];
+    SeriesBlock { tags: Some(tags.into()), ..rows.block() }
 }
 
 pub fn diagnostics(started: Instant, module: Option<&str>) -> Vec<SeriesBlock> {

@@ -1,4 +1,5 @@
-//! The series index, on behalf of a statement that may be ended: walks look now and then whether they must stop.
+//! The series index, on behalf of a statement that may be ended: walks look now and then whether they must stop. What was
+//! removed before a restart is removed again before it is read.
 
 use std::ops::ControlFlow;
 
@@ -11,26 +12,35 @@ use super::super::StatementError;
 /// Steps of a walk between two looks.
 const STEPS_UNWATCHED: u32 = 1_000;
 
+/// Waits until no removal from before a restart is left to be carried out again in a table.
+type Settle<'a> = dyn Fn(TableId, &QueryContext) -> Result<(), EngineError> + 'a;
+
 #[derive(Clone, Copy)]
 pub struct WatchedIndex<'a> {
     index: &'a dyn SeriesIndexPort,
+    settle: &'a Settle<'a>,
     context: &'a QueryContext,
 }
 
 impl<'a> WatchedIndex<'a> {
-    pub fn new(index: &'a dyn SeriesIndexPort, context: &'a QueryContext) -> Self {
-        Self { index, context }
+    pub fn new(index: &'a dyn SeriesIndexPort, settle: &'a Settle<'a>, context: &'a QueryContext) -> Self {
+        Self { index, settle, context }
+    }
+
+    fn settled(&self, table: TableId) -> Result<(), StatementError> {
+        self.context.check()?;
+        Ok((self.settle)(table, self.context)?)
     }
 
     /// As [`SeriesIndexPort::series_count`].
     pub fn series_count(&self, table: TableId) -> Result<u64, StatementError> {
-        self.context.check()?;
+        self.settled(table)?;
         Ok(self.index.series_count(table)?)
     }
 
     /// As [`SeriesIndexPort::tag_keys`].
     pub fn tag_keys(&self, table: TableId) -> Result<Vec<String>, StatementError> {
-        self.context.check()?;
+        self.settled(table)?;
         Ok(self.index.tag_keys(table)?)
     }
 
@@ -41,7 +51,8 @@ impl<'a> WatchedIndex<'a> {
         tag: Option<(&str, &str)>,
         visit: &mut dyn FnMut(SeriesId, &Tags) -> ControlFlow<()>,
     ) -> Result<(), StatementError> {
-        let mut watch = Watch::new(self.context)?;
+        self.settled(table)?;
+        let mut watch = Watch::new(self.context);
         let mut watched = |id, tags: &Tags| {
             watch.step()?;
             visit(id, tags)
@@ -60,7 +71,8 @@ impl<'a> WatchedIndex<'a> {
         key: &str,
         visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<(), StatementError> {
-        let mut watch = Watch::new(self.context)?;
+        self.settled(table)?;
+        let mut watch = Watch::new(self.context);
         let walked = self.index.for_each_tag_value(table, key, &mut |value| {
             watch.step()?;
             visit(value)
@@ -77,9 +89,8 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    fn new(context: &'a QueryContext) -> Result<Self, StatementError> {
-        context.check()?;
-        Ok(Self { context, steps: 0, ended: Ok(()) })
+    fn new(context: &'a QueryContext) -> Self {
+        Self { context, steps: 0, ended: Ok(()) }
     }
 
     fn step(&mut self) -> ControlFlow<()> {
@@ -177,7 +188,7 @@ mod tests {
 
     /// Each way to walk; `step` is called at each step.
     fn walks(context: &QueryContext, step: &dyn Fn()) -> [Result<(), StatementError>; 3] {
-        let index = WatchedIndex::new(&Endless, context);
+        let index = WatchedIndex::new(&Endless, &|_, _| Ok(()), context);
         let mut on_series = |_, _: &Tags| {
             step();
             ControlFlow::Continue(())
@@ -198,7 +209,7 @@ mod tests {
         for walked in walks(&context, &|| context.cancel.cancel()) {
             assert!(matches!(walked, Err(StatementError::Engine(EngineError::Cancelled))));
         }
-        let index = WatchedIndex::new(&Endless, &context);
+        let index = WatchedIndex::new(&Endless, &|_, _| Ok(()), &context);
         assert!(index.series_count(TABLE).is_err() && index.tag_keys(TABLE).is_err());
     }
 
@@ -214,7 +225,7 @@ mod tests {
     #[test]
     fn a_walk_that_its_visitor_ends_is_no_error() {
         let context = QueryContext::unbounded();
-        let index = WatchedIndex::new(&Endless, &context);
+        let index = WatchedIndex::new(&Endless, &|_, _| Ok(()), &context);
         assert!(index.for_each_series(TABLE, None, &mut |_, _| ControlFlow::Break(())).is_ok());
     }
 }

@@ -39,6 +39,15 @@ pub struct PartitionInfo {
     pub bytes: u64,
 }
 
+/// Deletes of one table whose rows no scan sees any more, but which the engine is still taking out of its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnfinishedDeletes {
+    pub table: TableId,
+    pub deletes: u64,
+    /// Parts that are still to be rewritten.
+    pub parts: u64,
+}
+
 /// Writing to the engine.
 pub trait PointsSinkPort: Send + Sync {
     /// Makes the table, or adds the columns it lacks. Cheap when nothing is to do.
@@ -49,14 +58,18 @@ pub trait PointsSinkPort: Send + Sync {
     /// shards UInt64, tags Dictionary of Utf8. An error means that any of the rows may be stored.
     fn insert(&self, table: &Table, batch: RecordBatch) -> Result<(), EngineError>;
 
-    /// Deletes the selected rows. Returns when no later scan can see them; once more does no harm. Work that must wait
-    /// ends with an error when the context is cancelled or past its deadline.
+    /// Deletes the selected rows. Returns when no later scan can see them; once more does no harm. The rows may be taken
+    /// out of the files later, also after a restart. Work that must wait ends with an error when the context is cancelled
+    /// or past its deadline.
     fn delete_rows(
         &self,
         table: &Table,
         rows: &RowSelection,
         context: &QueryContext,
     ) -> Result<(), EngineError>;
+
+    /// Deletes of one table, or of all, that are not carried out in all files yet.
+    fn unfinished_deletes(&self, table: Option<TableId>) -> Result<Vec<UnfinishedDeletes>, EngineError>;
 
     fn drop_table(&self, table: TableId) -> Result<(), EngineError>;
 

@@ -7,7 +7,7 @@ mod series_index;
 mod wal;
 
 pub use catalog::CatalogPort;
-pub use engine::{BatchStream, PartitionInfo, PointsSinkPort, QueryPort};
+pub use engine::{BatchStream, PartitionInfo, PointsSinkPort, QueryPort, UnfinishedDeletes};
 pub use local_state::{DirtyPartition, LocalStatePort};
 pub use series_index::{SeriesIndexPort, SeriesRefusal};
 pub use wal::{EncodedEntry, NewRecord, WalPort};

@@ -1,0 +1,295 @@
+//! Continuous queries: SELECT … INTO statements that run by themselves, each over the windows that have ended.
+//!
+//! One thread looks what is due; a few workers run it, so that a slow query delays none of the others. When a run has
+//! succeeded, its time is stored with the query: after a restart the next run covers what the server missed.
+
+mod runs;
+mod schedule;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use hyperbytedb_domain::QueryContext;
+use hyperbytedb_domain::catalog::{Catalog, Command};
+use hyperbytedb_domain::ports::CatalogPort;
+use hyperbytedb_timeseriesql::ast::{CreateContinuousQueryStatement, SelectStatement, Statement};
+use hyperbytedb_timeseriesql::reduce::condition_expr;
+use hyperbytedb_timeseriesql::{parse_expr, parse_statement};
+use jiff::tz::TimeZone;
+use parking_lot::Mutex;
+
+pub use self::runs::{Run, Runs};
+use self::schedule::Schedule;
+use crate::api::{QueryApi, QueryRequest, ResultEvent, ResultSink, SinkClosed};
+use crate::commands::CommandService;
+use crate::ingestion::now_ns;
+use crate::threads::{Stop, Threads};
+use hyperbytedb_domain::FieldValue;
+
+/// How often an idle worker looks whether it must stop.
+const STOP_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Settings of continuous queries.
+#[derive(Debug, Clone)]
+pub struct ContinuousOptions {
+    /// Between two looks at what is due.
+    pub run_interval: Duration,
+    /// Queries that run at the same time.
+    pub workers: usize,
+    /// Whether each run is logged.
+    pub log: bool,
+}
+
+impl Default for ContinuousOptions {
+    fn default() -> Self {
+        Self { run_interval: Duration::from_secs(1), workers: 4, log: true }
+    }
+}
+
+/// Runs the continuous queries of all databases.
+pub struct ContinuousQueries {
+    pub options: ContinuousOptions,
+    pub catalog: Arc<dyn CatalogPort>,
+    pub queries: Arc<dyn QueryApi>,
+    pub commands: Arc<CommandService>,
+    pub runs: Arc<Runs>,
+}
+
+/// Database and name.
+pub type Key = (String, String);
+
+/// A query, ready to run.
+struct Prepared {
+    /// As it is stored.
+    text: String,
+    select: SelectStatement,
+    /// `None`: it never runs.
+    schedule: Option<Schedule>,
+}
+
+/// A run that is due.
+struct Job {
+    key: Key,
+    query: Arc<Prepared>,
+    due: i64,
+}
+
+/// What the looking thread and the workers share.
+#[derive(Default)]
+struct Board {
+    running: Mutex<HashSet<Key>>,
+    /// Queries whose last run failed: when they are tried again.
+    failed: Mutex<HashMap<Key, i64>>,
+}
+
+impl ContinuousQueries {
+    pub fn start(self: Arc<Self>, threads: &Threads) -> std::io::Result<()> {
+        let board = Arc::new(Board::default());
+        let (sender, jobs) = crossbeam_channel::bounded::<Job>(self.options.workers.max(1));
+        for worker in 0..self.options.workers.max(1) {
+            let (service, jobs, board) = (self.clone(), jobs.clone(), board.clone());
+            threads.spawn(&format!("cq-{worker}"), move |stop| service.work(&jobs, &board, stop))?;
+        }
+        threads.spawn("continuous-queries", move |stop| self.look(&sender, &board, stop))
+    }
+
+    fn look(&self, jobs: &Sender<Job>, board: &Board, stop: &Stop) {
+        let mut known: HashMap<Key, Arc<Prepared>> = HashMap::new();
+        while stop.wait(self.options.run_interval) {
+            let catalog = self.catalog.catalog();
+            known = prepared(&catalog, known);
+            self.runs.retain(|key| known.contains_key(key));
+            for job in self.due(&catalog, &known, board, now_ns()) {
+                let key = job.key.clone();
+                board.running.lock().insert(key.clone());
+                // A full queue: it is due at the next look, too.
+                if jobs.try_send(job).is_err() {
+                    board.running.lock().remove(&key);
+                }
+            }
+        }
+    }
+
+    fn due(
+        &self,
+        catalog: &Catalog,
+        known: &HashMap<Key, Arc<Prepared>>,
+        board: &Board,
+        now: i64,
+    ) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        for database in catalog.databases.values() {
+            for query in &database.continuous_queries {
+                let key = (database.name.clone(), query.name.clone());
+                let Some(prepared) = known.get(&key) else { continue };
+                let Some(schedule) = &prepared.schedule else { continue };
+                let due = schedule.due(query.last_run, now);
+                let is_waiting = board.failed.lock().get(&key).is_some_and(|&again| now < again);
+                if due <= now && !is_waiting && !board.running.lock().contains(&key) {
+                    jobs.push(Job { key, query: prepared.clone(), due });
+                }
+            }
+        }
+        jobs.sort_by_key(|job| job.due);
+        jobs
+    }
+
+    fn work(&self, jobs: &Receiver<Job>, board: &Board, stop: &Stop) {
+        while !stop.is_set() {
+            let Ok(job) = jobs.recv_timeout(STOP_INTERVAL) else { continue };
+            let now = now_ns();
+            let Some(schedule) = &job.query.schedule else { continue };
+            let result = self.run(&job, schedule, now);
+            let mut failed = board.failed.lock();
+            match result {
+                Ok(()) => drop(failed.remove(&job.key)),
+                Err(()) => {
+                    drop(failed.insert(job.key.clone(), schedule.due(Some(schedule.run_time(now)), now)))
+                }
+            }
+            drop(failed);
+            board.running.lock().remove(&job.key);
+        }
+    }
+
+    /// Runs a query over what is due, and notes its time. What fails stays due.
+    fn run(&self, job: &Job, schedule: &Schedule, now: i64) -> Result<(), ()> {
+        let (database, name) = (job.key.0.clone(), job.key.1.clone());
+        let started = Instant::now();
+        let windows = schedule.windows(job.due, now);
+        let answer = windows.clone().map_or(Ok(0), |windows| {
+            self.select_into(&database, &with_time(&job.query.select, windows.start, windows.end)?)
+        });
+        let at = schedule.run_time(now);
+        let stored = answer.and_then(|rows| {
+            let command =
+                Command::SetContinuousQueryRun { database: database.clone(), name: name.clone(), at };
+            self.commands.run(command, &QueryContext::unbounded()).map_err(|error| error.to_string())?;
+            Ok(rows)
+        });
+        if windows.is_none() && stored.is_ok() {
+            return Ok(());
+        }
+        let run = Run { at, next: schedule.due(Some(at), now), duration: started.elapsed(), result: stored };
+        let outcome = match &run.result {
+            Ok(rows) => {
+                if self.options.log {
+                    tracing::info!(
+                        database,
+                        name,
+                        rows,
+                        ms = run.duration.as_millis() as u64,
+                        "ran a continuous query"
+                    );
+                }
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(database, name, error, "a continuous query failed; its windows stay due");
+                Err(())
+            }
+        };
+        self.runs.note(&job.key, run);
+        outcome
+    }
+
+    /// Returns the points written.
+    fn select_into(&self, database: &str, select: &SelectStatement) -> Result<i64, String> {
+        let request = QueryRequest {
+            text: select.to_string(),
+            database: database.to_owned(),
+            ..QueryRequest::default()
+        };
+        let mut written = Written::default();
+        self.queries.query(&request, &mut written).map_err(|error| error.to_string())?;
+        written.error.map_or(Ok(written.rows), Err)
+    }
+}
+
+/// The queries of a catalogue; those that have not changed are kept.
+fn prepared(catalog: &Catalog, mut known: HashMap<Key, Arc<Prepared>>) -> HashMap<Key, Arc<Prepared>> {
+    let mut queries = HashMap::new();
+    for database in catalog.databases.values() {
+        for query in &database.continuous_queries {
+            let key = (database.name.clone(), query.name.clone());
+            let prepared = match known.remove(&key) {
+                Some(prepared) if prepared.text == query.query => Some(prepared),
+                _ => prepare(&query.query).map(Arc::new),
+            };
+            queries.extend(prepared.map(|prepared| (key, prepared)));
+        }
+    }
+    queries
+}
+
+fn prepare(text: &str) -> Option<Prepared> {
+    match parse_statement(text) {
+        Ok(Statement::CreateContinuousQuery(statement)) => {
+            let schedule = Schedule::new(&statement);
+            let CreateContinuousQueryStatement { source, .. } = *statement;
+            Some(Prepared { text: text.to_owned(), select: source, schedule })
+        }
+        _ => {
+            tracing::error!(text, "a stored continuous query cannot be read");
+            None
+        }
+    }
+}
+
+/// The statement over these times instead of those it names.
+fn with_time(select: &SelectStatement, start: i64, end: i64) -> Result<SelectStatement, String> {
+    let zone = select.time_zone.clone().unwrap_or(TimeZone::UTC);
+    let (rest, _) =
+        condition_expr(select.condition.clone(), Some(now_ns()), &zone).map_err(|e| e.to_string())?;
+    let mut condition = format!("time >= {start} AND time < {end}");
+    if let Some(rest) = rest {
+        condition = format!("({rest}) AND {condition}");
+    }
+    let condition = parse_expr(&condition).map_err(|error| error.to_string())?;
+    Ok(SelectStatement { condition: Some(condition), ..select.clone() })
+}
+
+/// What SELECT INTO answers.
+#[derive(Default)]
+struct Written {
+    rows: i64,
+    error: Option<String>,
+}
+
+impl ResultSink for Written {
+    fn emit(&mut self, event: ResultEvent, _: &QueryContext) -> Result<(), SinkClosed> {
+        match event {
+            ResultEvent::Series { block, .. } => {
+                let rows = block.rows().filter_map(|row| match row.last() {
+                    Some(FieldValue::Integer(rows)) => Some(*rows),
+                    _ => None,
+                });
+                self.rows += rows.sum::<i64>();
+            }
+            ResultEvent::End { error, .. } => self.error = error.map(|error| error.to_string()),
+            ResultEvent::Documents { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_a_statement_give_way_to_those_of_the_run() {
+        let text = "CREATE CONTINUOUS QUERY q ON d BEGIN SELECT mean(v) INTO t FROM m \
+                    WHERE time > now() - 1h AND (host = 'a' OR host = 'b') GROUP BY time(1m), * END";
+        let query = prepare(text).expect("a query");
+        assert_eq!(
+            with_time(&query.select, 60, 120).map(|select| select.to_string()).as_deref(),
+            Ok(
+                "SELECT mean(v) INTO t FROM m WHERE (host = 'a' OR host = 'b') AND time >= 60 AND time < 120 \
+                GROUP BY time(1m), *"
+            )
+        );
+    }
+}

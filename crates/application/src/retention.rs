@@ -1,0 +1,79 @@
+//! Retention: shard groups whose points are all past their policy are dropped.
+//!
+//! Such points are not shown any more anyway; this is what frees the disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyperbytedb_domain::QueryContext;
+use hyperbytedb_domain::catalog::{Catalog, Command};
+use hyperbytedb_domain::ports::CatalogPort;
+
+use crate::commands::CommandService;
+use crate::ingestion::now_ns;
+use crate::threads::Stop;
+
+/// How often the catalogue is looked at: a policy that was made shorter acts at once.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Drops what has expired.
+pub struct RetentionService {
+    pub catalog: Arc<dyn CatalogPort>,
+    pub commands: Arc<CommandService>,
+    pub check_interval: Duration,
+}
+
+/// Durations of all policies that have one, by database and policy.
+type Durations = BTreeMap<(String, String), i64>;
+
+impl RetentionService {
+    /// Checks at the start, then at each interval and whenever a policy's duration has changed.
+    pub fn run(&self, stop: &Stop) {
+        let mut durations = Durations::new();
+        let mut checked: Option<Instant> = None;
+        while stop.wait(LOOK_INTERVAL) {
+            let now = durations_of(&self.catalog.catalog());
+            let is_due = checked.is_none_or(|at| at.elapsed() >= self.check_interval);
+            if is_due || now != durations {
+                (durations, checked) = (now, Some(Instant::now()));
+                self.drop_expired(now_ns());
+            }
+        }
+    }
+
+    /// Drops the shard groups that are past their policy at this time. What fails is tried again at the next check.
+    pub fn drop_expired(&self, now: i64) {
+        let catalog = self.catalog.catalog();
+        for database in catalog.databases.values() {
+            for policy in database.retention_policies.values() {
+                let ids: Vec<u64> = policy.expired(now).map(|group| group.id).collect();
+                if ids.is_empty() {
+                    continue;
+                }
+                let (database, policy, groups) = (&database.name, &policy.name, ids.len());
+                let command = Command::DropShardGroups { ids };
+                match self.commands.run(command, &QueryContext::unbounded()) {
+                    Ok(()) => {
+                        tracing::info!(database, policy, groups, "dropped shard groups past their policy");
+                        metrics::counter!("hyperbytedb_retention_dropped_shard_groups_total")
+                            .increment(groups as u64);
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, database, policy, groups, "shard groups past their policy stay");
+                        metrics::counter!("hyperbytedb_retention_errors_total").increment(1);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn durations_of(catalog: &Catalog) -> Durations {
+    let of_database = |database: &Arc<hyperbytedb_domain::catalog::Database>| {
+        let policies = database.retention_policies.values().filter(|policy| policy.duration > 0);
+        let name = database.name.clone();
+        policies.map(|policy| ((name.clone(), policy.name.clone()), policy.duration)).collect::<Vec<_>>()
+    };
+    catalog.databases.values().flat_map(of_database).collect()
+}

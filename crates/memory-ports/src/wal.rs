@@ -1,0 +1,155 @@
+//! The write-ahead log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hyperbytedb_domain::StorageError;
+use hyperbytedb_domain::ports::{EncodedEntry, NewRecord, WalPort};
+use hyperbytedb_domain::wal::{Sequence, WalEntry, WalRecord};
+use parking_lot::Mutex;
+
+use crate::control::{Call, Controller, storage};
+use crate::random::Random;
+use crate::versions::Versions;
+
+const WRITE: u8 = 0;
+const COMMAND: u8 = 1;
+
+/// A log that outlives its process.
+#[derive(Debug)]
+pub struct WalDisk {
+    log: Mutex<Versions<Log>>,
+    /// Whether each append is synced.
+    sync_always: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Log {
+    records: BTreeMap<Sequence, Arc<Record>>,
+    last: Sequence,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Record {
+    bytes: u64,
+    record: WalRecord,
+}
+
+impl Default for WalDisk {
+    fn default() -> Self {
+        Self::new(true)
+    }
+}
+
+impl WalDisk {
+    /// `sync_always`: each append is synced, also when it need not be.
+    pub fn new(sync_always: bool) -> Self {
+        Self { log: Mutex::default(), sync_always }
+    }
+
+    pub(crate) fn fail_power(&self, random: &mut Random) {
+        self.log.lock().fail_power(random);
+    }
+}
+
+/// The log as a process has it.
+pub struct MemoryWal {
+    disk: Arc<WalDisk>,
+    controller: Arc<dyn Controller>,
+}
+
+impl MemoryWal {
+    pub(crate) fn open(disk: Arc<WalDisk>, controller: Arc<dyn Controller>) -> Self {
+        Self { disk, controller }
+    }
+}
+
+impl WalPort for MemoryWal {
+    fn encode(&self, entry: &WalEntry) -> Result<EncodedEntry, StorageError> {
+        storage(&*self.controller, Call::WalEncode, || {
+            let encoded = match entry {
+                WalEntry::Write(write) => postcard::to_extend(write, vec![WRITE]),
+                WalEntry::Command(command) => postcard::to_extend(command, vec![COMMAND]),
+            };
+            encoded.map(EncodedEntry).map_err(|error| StorageError::failed("encode", error))
+        })
+    }
+
+    fn append(&self, records: Vec<NewRecord>, durable: bool) -> Result<Sequence, StorageError> {
+        storage(&*self.controller, Call::WalAppend, || {
+            let records: Vec<Record> = records.into_iter().map(decode).collect::<Result<_, _>>()?;
+            Ok(self.disk.log.lock().write(durable || self.disk.sync_always, |log| {
+                let first = log.last + 1;
+                for record in records {
+                    let clock = record.record.clock;
+                    assert!(clock > log.clock, "the clock goes back: {clock} after {}", log.clock);
+                    log.last += 1;
+                    log.clock = clock;
+                    log.records.insert(log.last, Arc::new(record));
+                }
+                first
+            }))
+        })
+    }
+
+    fn read_from(
+        &self,
+        from: Sequence,
+        max_bytes: usize,
+    ) -> Result<Vec<(Sequence, WalRecord)>, StorageError> {
+        storage(&*self.controller, Call::WalRead, || {
+            let log = self.disk.log.lock();
+            let mut bytes = 0;
+            let mut records = Vec::new();
+            for (&sequence, record) in log.now().records.range(from..) {
+                records.push((sequence, record.record.clone()));
+                bytes += record.bytes as usize;
+                if bytes >= max_bytes {
+                    break;
+                }
+            }
+            Ok(records)
+        })
+    }
+
+    fn truncate_before(&self, sequence: Sequence) -> Result<(), StorageError> {
+        storage(&*self.controller, Call::WalTruncate, || {
+            Ok(self.disk.log.lock().write(false, |log| log.records = log.records.split_off(&sequence)))
+        })
+    }
+
+    fn first_sequence(&self) -> Sequence {
+        let log = self.disk.log.lock();
+        let log = log.now();
+        log.records.first_key_value().map_or(log.last + 1, |(&first, _)| first)
+    }
+
+    fn last_sequence(&self) -> Sequence {
+        self.disk.log.lock().now().last
+    }
+
+    fn last_clock(&self) -> u64 {
+        self.disk.log.lock().now().clock
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.disk.log.lock().now().records.values().map(|record| record.bytes).sum()
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        storage(&*self.controller, Call::WalSync, || Ok(self.disk.log.lock().sync()))
+    }
+}
+
+fn decode(new: NewRecord) -> Result<Record, StorageError> {
+    let corrupt = |message: String| StorageError::corrupt("memory", message);
+    let failed = |error: postcard::Error| corrupt(error.to_string());
+    let entry = match new.entry.0.split_first() {
+        Some((&WRITE, bytes)) => WalEntry::Write(postcard::from_bytes(bytes).map_err(failed)?),
+        Some((&COMMAND, bytes)) => WalEntry::Command(postcard::from_bytes(bytes).map_err(failed)?),
+        _ => return Err(corrupt("not an entry".to_owned())),
+    };
+    let bytes = new.entry.0.len() as u64;
+    Ok(Record { bytes, record: WalRecord { origin: new.origin, clock: new.clock, entry } })
+}

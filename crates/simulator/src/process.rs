@@ -1,0 +1,226 @@
+//! A server process: the services over ports in memory, with their threads as tasks of a scheduler.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyperbytedb_application::commands::CommandService;
+use hyperbytedb_application::flush::{FlushOptions, FlushPorts, FlushService};
+use hyperbytedb_application::ingestion::IngestionService;
+use hyperbytedb_application::log::LogError;
+use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
+use hyperbytedb_application::log::replay::replay;
+use hyperbytedb_application::memtable::queue::SealLimits;
+use hyperbytedb_application::reader::TableReader;
+use hyperbytedb_application::statements::running::RunningQueries;
+use hyperbytedb_application::statements::{QueryOptions, StatementService};
+use hyperbytedb_application::threads::Stop;
+use hyperbytedb_application::warm::Warmer;
+use hyperbytedb_application::{QueryApi, QueryRequest, Readiness, ResultEvent, ResultSink, SinkClosed};
+use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::ports::{IngestionPort, WriteError, WriteRequest};
+use hyperbytedb_domain::result::SeriesBlock;
+use hyperbytedb_domain::{CancelToken, EngineError, Precision, QueryContext};
+use hyperbytedb_line_protocol::ParseOptions;
+use hyperbytedb_memory_ports::{Disk, MemoryPorts};
+
+use crate::scheduler::Scheduler;
+
+/// Small, so that memtables are sealed by size, too.
+const MEMTABLE_ROWS: usize = 12;
+const FLUSH_WORKERS: usize = 2;
+
+/// A running server.
+pub struct Process {
+    pub flush: Arc<FlushService>,
+    ports: FlushPorts,
+    committer: Arc<Committer>,
+    ingestion: Arc<IngestionService>,
+    statements: Arc<StatementService>,
+    commands: Arc<CommandService>,
+}
+
+impl Process {
+    /// Opens the stores and starts the threads. Nothing is replayed yet.
+    pub fn open(disk: &Disk, scheduler: &Arc<Scheduler>, head_bytes: usize) -> Result<Self, LogError> {
+        let memory = MemoryPorts::open(disk, scheduler.clone());
+        let ports = FlushPorts {
+            sink: memory.engine.clone(),
+            engine: memory.engine,
+            catalog: memory.catalog,
+            local_state: memory.local_state,
+            series: memory.series,
+            wal: memory.wal,
+        };
+        let readiness = Arc::new(Readiness::default());
+        let ending = Arc::downgrade(scheduler);
+        readiness.on_failure(move |_| {
+            if let Some(scheduler) = ending.upgrade() {
+                scheduler.fail_process();
+            }
+        });
+        let flush = Arc::new(FlushService::new(flush_options(head_bytes), ports.clone())?);
+        let applying = flush.clone();
+        scheduler.set_applying(move || applying.epochs().is_locked());
+        for _ in 0..FLUSH_WORKERS {
+            let flush = flush.clone();
+            scheduler.spawn("flush", None, move || flush.run_flushes(&Stop::default()));
+        }
+        let removing = flush.clone();
+        scheduler.spawn("removal", None, move || removing.run_removals(&Stop::default()));
+        let commit_ports = CommitPorts {
+            origin: 1,
+            wal: ports.wal.clone(),
+            catalog: ports.catalog.clone(),
+            series: ports.series.clone(),
+            flush: flush.clone(),
+            readiness,
+        };
+        let (committer, worker) = Committer::new(CommitOptions::default(), commit_ports);
+        scheduler.spawn("committer", None, move || while worker.commit_next() {});
+        let commands = Arc::new(CommandService::new(committer.clone()));
+        let ingestion = Arc::new(IngestionService {
+            catalog: ports.catalog.clone(),
+            series: ports.series.clone(),
+            wal: ports.wal.clone(),
+            flush: flush.clone(),
+            committer: committer.clone(),
+            parse_limits: ParseOptions::new(Precision::Nanosecond, 0),
+        });
+        let options = QueryOptions { timeout: None, ..QueryOptions::default() };
+        let statements = Arc::new(StatementService {
+            catalog: ports.catalog.clone(),
+            series: ports.series.clone(),
+            reader: TableReader::new(ports.catalog.clone(), ports.engine.clone(), flush.clone()),
+            wal: ports.wal.clone(),
+            flush: flush.clone(),
+            commands: commands.clone(),
+            ingestion: ingestion.clone(),
+            running: Arc::new(RunningQueries::new(options.max_concurrent)),
+            runs: Arc::default(),
+            options,
+            started: Instant::now(),
+        });
+        Ok(Self { flush, ports, committer, ingestion, statements, commands })
+    }
+
+    /// Brings back what the log holds.
+    pub fn replay(&self) -> Result<(), String> {
+        replay(&self.flush, &self.ports).map_err(|error| error.to_string())?;
+        let commands = Arc::downgrade(&self.commands);
+        self.flush
+            .on_emptied(move |table| {
+                if let Some(commands) = commands.upgrade() {
+                    commands.drop_empty_table(table);
+                }
+            })
+            .map_err(|error| error.to_string())
+    }
+
+    /// Fills the heads with what the engine holds.
+    pub fn warm(&self) {
+        let warmer = Warmer {
+            catalog: self.ports.catalog.clone(),
+            reader: self.statements.reader.clone(),
+            flush: self.flush.clone(),
+        };
+        warmer.run(&Stop::default());
+    }
+
+    pub fn write(&self, database: &str, retention_policy: &str, body: String) -> Result<(), WriteError> {
+        self.ingestion.write(WriteRequest {
+            database: database.to_owned(),
+            retention_policy: retention_policy.to_owned(),
+            precision: Precision::Nanosecond,
+            body: Bytes::from(body),
+            internal: false,
+        })
+    }
+
+    /// The blocks of a statement, or its error.
+    pub fn query(
+        &self,
+        database: &str,
+        text: &str,
+        cancel: &CancelToken,
+    ) -> Result<Vec<SeriesBlock>, String> {
+        let request = QueryRequest {
+            text: text.to_owned(),
+            database: database.to_owned(),
+            cancel: cancel.clone(),
+            ..QueryRequest::default()
+        };
+        let mut answer = Answer::default();
+        self.statements.query(&request, &mut answer).map_err(|error| error.to_string())?;
+        answer.error.map_or(Ok(answer.blocks), Err)
+    }
+
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.ports.catalog.catalog()
+    }
+
+    /// Has everything in memory flushed.
+    pub fn press(&self) {
+        self.flush.press();
+    }
+
+    pub fn flush_all(&self) -> Result<(), EngineError> {
+        self.flush.flush_all(&QueryContext::unbounded())
+    }
+
+    pub fn checkpoint(&self) -> Result<(), EngineError> {
+        self.flush.checkpoint()
+    }
+
+    /// Merges the partitions that hold duplicates.
+    pub fn merge(&self) -> Result<(), EngineError> {
+        self.flush.merge_settled(|_| true).into_iter().try_for_each(|(_, error)| Err(error))
+    }
+
+    /// An orderly stop, but for the end of the threads.
+    pub fn stop(&self) -> Result<(), EngineError> {
+        self.flush.flush_for_stop();
+        self.committer.close();
+        self.checkpoint()
+    }
+
+    pub fn log_bytes(&self) -> u64 {
+        self.ports.wal.size_bytes()
+    }
+}
+
+fn flush_options(head_bytes: usize) -> FlushOptions {
+    let never = Duration::from_secs(86_400);
+    FlushOptions {
+        limits: SealLimits {
+            rows: MEMTABLE_ROWS,
+            age: never,
+            small_age: never,
+            ..FlushOptions::default().limits
+        },
+        merge_quiet: Duration::ZERO,
+        retry_pause: Duration::ZERO,
+        // A few series are remembered, others not.
+        overlap_series_max: 8,
+        head_bytes,
+        stop_timeout: never,
+        ..FlushOptions::default()
+    }
+}
+
+#[derive(Default)]
+struct Answer {
+    blocks: Vec<SeriesBlock>,
+    error: Option<String>,
+}
+
+impl ResultSink for Answer {
+    fn emit(&mut self, event: ResultEvent, _: &QueryContext) -> Result<(), SinkClosed> {
+        match event {
+            ResultEvent::Series { block, .. } => self.blocks.push(block),
+            ResultEvent::Documents { documents, .. } => self.blocks.extend(documents.into_iter().flatten()),
+            ResultEvent::End { error, .. } => self.error = error.map(|error| error.to_string()),
+        }
+        Ok(())
+    }
+}
