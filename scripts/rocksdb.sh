@@ -41,6 +41,14 @@ flags() {
   esac
 }
 
+# One for each core, as far as memory goes: a unit takes up to 1.1 GB.
+parallel_units() {
+  local cores memory
+  cores=$(nproc)
+  memory=$(awk '/^MemAvailable:/ { print int($2 / 1200000) }' /proc/meminfo)
+  if [ "$memory" -ge "$cores" ]; then echo "$cores"; elif [ "$memory" -gt 1 ]; then echo "$memory"; else echo 1; fi
+}
+
 compile() {
   local source lz4
   source=$(crate_folder librocksdb-sys)
@@ -53,7 +61,7 @@ compile() {
     echo '#include "build_version.cc"'
   } | split --lines "$files_per_unit" --numeric-suffixes --additional-suffix=.cc - "$staging/unit"
   # shellcheck disable=SC2046 # the flags are words
-  printf '%s\0' "$staging"/unit*.cc | xargs -0 -P "$(nproc)" -I{} \
+  printf '%s\0' "$staging"/unit*.cc | xargs -0 -P "$(parallel_units)" -I{} \
     "${CXX:-c++}" $(flags) -I "$source/rocksdb/include" -I "$source/rocksdb" -I "$source" -I "$lz4/liblz4/lib" \
     -c {} -o {}.o || { echo "setup: RocksDB does not compile as units; try ROCKSDB_COMPILE=1" >&2; exit 1; }
   mkdir "$staging/library"
