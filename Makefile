@@ -13,13 +13,14 @@ KILLS ?= 100
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short fuzz audit docs clean
+.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short fuzz audit docs clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Install what the build needs (libclang, cargo-nextest, libchdb)
+setup: ## Install what the build needs (libclang, OpenSSL, libchdb), and compile RocksDB
 	@scripts/setup.sh
+	@scripts/rocksdb.sh
 
 setup-test: setup
 	@scripts/setup-test.sh
@@ -30,7 +31,10 @@ build: setup ## Build the server: target/release/hyperbytedb
 serve: build ## Build and start the server on 127.0.0.1:8086, data in ./data
 	$(BIN) serve
 
-test: setup-test lint unit corpus differential-short chaos-short ## Run everything: format, lints, all tests, the InfluxDB corpus, a short differential run, a few kills
+test: setup-test lint unit corpus differential-short chaos-short test-fresh ## Run everything: format, lints, all tests, the InfluxDB corpus, a short differential run, a few kills, set-up on a bare machine
+
+test-fresh: ## Run set-up in a bare root, up to a test that needs what it brings (needs root and apt)
+	@scripts/test-fresh.sh
 
 lint: setup ## Check format and lints
 	cargo fmt --all --check

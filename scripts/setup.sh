@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what a build needs and a base image lacks: libclang, cargo-nextest, and libchdb (one copy per user).
+# Installs what a build needs and a base image lacks: libclang, OpenSSL, and libchdb (one copy per user).
 # Does nothing, and needs no network, when all is there.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -22,12 +22,17 @@ install_packages() {
   DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -qq "$@" >/dev/null
 }
 
-# bindgen (RocksDB, chDB) loads libclang when it runs.
+# bindgen (RocksDB, chDB) loads libclang when it runs, and needs the compiler's own headers of the same package.
 # libclang-cpp, which other packages bring, is another library.
 have_libclang() {
   [ -n "${LIBCLANG_PATH:-}" ] && return
-  compgen -G '/usr/lib/llvm-*/lib/libclang[.-][0-9s]*' >/dev/null || compgen -G '/usr/lib/*/libclang[.-][0-9s]*' >/dev/null
+  exists '/usr/lib/llvm-*/lib/libclang[.-][0-9s]*' '/usr/lib/*/libclang[.-][0-9s]*' &&
+    exists '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' '/usr/lib/clang/*/include/stddef.h'
 }
+exists() { compgen -G "$1" >/dev/null || compgen -G "$2" >/dev/null; }
+
+# The build script of the engine's bindings can download the engine itself, so it links OpenSSL.
+have_openssl() { [ "$(uname -s)" != Linux ] || [ -n "${OPENSSL_DIR:-}" ] || pkg-config --exists openssl 2>/dev/null; }
 
 engine_package() {
   case "$(uname -s)-$(uname -m)" in
@@ -68,9 +73,15 @@ fetch_engine() {
   mv "$staging/engine" "$engine_dir"
 }
 
+if [ ! -d "${CARGO_TARGET_DIR:-target}/release" ]; then
+  echo "setup: a first build takes about 10 minutes on two cores: RocksDB 4 and libchdb 1 (170 MB), both once per user," \
+    "then the dependencies and the server 5; for the tests, as long again"
+fi
 command -v cargo >/dev/null || { echo "setup: Rust is missing: see https://rustup.rs" >&2; exit 1; }
-have_libclang || install_packages libclang-dev
-command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
+missing=()
+have_libclang || missing+=(libclang-dev)
+have_openssl || missing+=(pkg-config libssl-dev)
+[ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
 
 if [ ! -f "$stamp" ]; then
   if command -v npm >/dev/null; then
