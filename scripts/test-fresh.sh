@@ -129,7 +129,8 @@ run_in_namespace() {
   cp -a --reflink=auto "$base" "$root"
   mkdir "$root/src"
   git ls-files -z --cached --others --exclude-standard |
-    tar --create --null --files-from=- --ignore-failed-read --file=- | tar --extract --directory="$root/src" --file=-
+    tar --create --null --files-from=- --ignore-failed-read --file=- |
+    tar --extract --touch --directory="$root/src" --file=- # newer than what was compiled from another tree
   mount -t proc proc "$root/proc"
   mount --rbind /dev "$root/dev"
   show_configuration
