@@ -477,3 +477,18 @@ fn a_range_across_both_tiers_has_every_point_once() {
     let server = Server::start_in(dir.path(), &[("FLUSH__HEAD_BYTES", "0")]);
     assert_eq!(answers(&server.client()), both);
 }
+
+/// EXPLAIN says who answers.
+#[test]
+fn explain_names_the_tier() {
+    for (head_bytes, tier) in [("1000000", "from memory"), ("0", "from the engine: SELECT")] {
+        let server = Server::start_with(&[("FLUSH__INTERVAL_SECS", "3600"), ("FLUSH__HEAD_BYTES", head_bytes)]);
+        let client = server.client();
+        client.query("", "CREATE DATABASE db0");
+        client.write("db0", "m,host=a v=1 1\n");
+        for select in ["SELECT v FROM m", "SELECT mean(v) FROM m"] {
+            let plan = serde_json::to_string(&client.rows("db0", &format!("EXPLAIN {select}"))).unwrap();
+            assert!(plan.contains(tier), "{plan}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::ports::{BatchStream, CatalogPort, QueryPort, SeriesIndexPort};
-use hyperbytedb_domain::scan::{RowSelection, Scan};
+use hyperbytedb_domain::scan::{RowSelection, Scan, ScanOutput};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
 use hyperbytedb_head::TableHead;
 
@@ -145,6 +145,15 @@ impl TableReader {
     }
 }
 
+impl TableReader {
+    fn explain_engine(&self, scan: &Scan) -> String {
+        match self.for_engine(scan) {
+            Ok(scan) => format!("from the engine: {}", self.engine.explain(&scan)),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
 impl QueryPort for TableReader {
     fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError> {
         let scan = &Scan { time: self.unexpired(&scan.table, scan.time), ..scan.clone() };
@@ -161,11 +170,27 @@ impl QueryPort for TableReader {
         self.scan_engine(scan, context)
     }
 
+    /// Which tier would answer now, and the engine's statement.
     fn explain(&self, scan: &Scan) -> String {
-        match self.for_engine(scan) {
-            Ok(scan) => self.engine.explain(&scan),
-            Err(error) => error.to_string(),
+        let scan = &Scan { time: self.unexpired(&scan.table, scan.time), ..scan.clone() };
+        let Some(head) = self.head(scan.table.id) else { return self.explain_engine(scan) };
+        let first_unflushed = self.flush.first_unflushed(scan.table.id, scan.time);
+        let from = head.complete_from();
+        if from <= scan.time.min {
+            return match (&scan.output, first_unflushed) {
+                (ScanOutput::Aggregates(_), None) => {
+                    let engine = self.explain_engine(scan);
+                    format!("from memory; of more than {HEAD_VALUES_MAX} values {engine}")
+                }
+                _ => "from memory".to_owned(),
+            };
         }
+        let cut = first_unflushed.and_then(|until| tiers::cut(scan, from, until));
+        let Some(cut) = cut.filter(|_| tiers::Joint::of(scan).is_some()) else {
+            return self.explain_engine(scan);
+        };
+        let older = self.explain_engine(&Scan { time: cut.older, ..scan.clone() });
+        format!("from memory from {} on, before that {older}", cut.newer.min)
     }
 
     fn distinct_series(

@@ -62,7 +62,7 @@ impl Explanation<'_> {
             match &pushed {
                 Some(plans) => {
                     for plan in plans {
-                        self.line(depth, format!("engine aggregates: {}", self.engine.explain(&plan.scan)));
+                        self.line(depth, format!("aggregates, {}", self.engine.explain(&plan.scan)));
                     }
                 }
                 None => self.rows(select, &calls[0].scope, &inputs, &part::required(&calls), depth)?,
@@ -111,7 +111,7 @@ impl Explanation<'_> {
     ) -> Result<(), ExecError> {
         match RowPlan::new(source, scope, inputs, required, condition)? {
             Some(plan) => {
-                self.line(depth, format!("engine reads rows: {}", self.engine.explain(&plan.scan)));
+                self.line(depth, format!("rows, {}", self.engine.explain(&plan.scan)));
                 if plan.filters_in_rust() {
                     self.line(depth, "filter: terms that the engine does not evaluate");
                 }
