@@ -482,7 +482,8 @@ fn a_range_across_both_tiers_has_every_point_once() {
 #[test]
 fn explain_names_the_tier() {
     for (head_bytes, tier) in [("1000000", "from memory"), ("0", "from the engine: SELECT")] {
-        let server = Server::start_with(&[("FLUSH__INTERVAL_SECS", "3600"), ("FLUSH__HEAD_BYTES", head_bytes)]);
+        let server =
+            Server::start_with(&[("FLUSH__INTERVAL_SECS", "3600"), ("FLUSH__HEAD_BYTES", head_bytes)]);
         let client = server.client();
         client.query("", "CREATE DATABASE db0");
         client.write("db0", "m,host=a v=1 1\n");
