@@ -324,6 +324,8 @@ class Chaos:
         self.workers = [Worker(n, arguments.seed, self.server.port, counter) for n in range(arguments.workers)]
         self.kills = arguments.kills
         self.shards_dropped = 0
+        # In the middle of a DROP SHARD.
+        self.killed = False
 
     def run(self):
         self.server.start()
@@ -333,11 +335,12 @@ class Chaos:
             worker.start()
         kills = starts = 0
         while kills < self.kills:
+            self.killed = False
             self.live()
             orderly = self.random.random() < 0.15
             kills += not orderly
             code = self.server.end(signal.SIGTERM if orderly else signal.SIGKILL)
-            if orderly and code != 0:
+            if orderly and code != (-signal.SIGKILL if self.killed else 0):
                 raise Finding(f"a stop ended with {code}")
             for worker in self.workers:
                 worker.stopped.set()
@@ -396,6 +399,7 @@ class Chaos:
             if self.random.random() < 0.3:
                 killer = threading.Timer(self.random.random() * 0.02, self.server.process.kill)
                 killer.start()
+                self.killed = True
             try:
                 client.query(f"DROP SHARD {shard['id']}")
                 self.shards_dropped += 1
