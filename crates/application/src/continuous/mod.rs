@@ -68,11 +68,18 @@ struct Prepared {
     schedule: Option<Schedule>,
 }
 
-/// A run that is due.
+/// A run that is due. Dropped, it gives way to the next one.
 struct Job {
+    board: Arc<Board>,
     key: Key,
     query: Arc<Prepared>,
     due: i64,
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.board.running.lock().remove(&self.key);
+    }
 }
 
 /// What the looking thread and the workers share.
@@ -83,80 +90,38 @@ struct Board {
     failed: Mutex<HashMap<Key, i64>>,
 }
 
-/// A query that runs; gives way to its next run when it is dropped.
-struct Running<'a> {
-    board: &'a Board,
-    key: &'a Key,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.board.running.lock().remove(self.key);
-    }
-}
-
 impl ContinuousQueries {
     pub fn start(self: Arc<Self>, threads: &Threads) -> std::io::Result<()> {
         let board = Arc::new(Board::default());
         let (sender, jobs) = crossbeam_channel::bounded::<Job>(self.options.workers.max(1));
         for worker in 0..self.options.workers.max(1) {
-            let (service, jobs, board) = (self.clone(), jobs.clone(), board.clone());
-            threads.spawn(&format!("cq-{worker}"), move |stop| service.work(&jobs, &board, stop))?;
+            let (service, jobs) = (self.clone(), jobs.clone());
+            threads.spawn(&format!("cq-{worker}"), move |stop| service.work(&jobs, stop))?;
         }
         threads.spawn("continuous-queries", move |stop| self.look(&sender, &board, stop))
     }
 
-    fn look(&self, jobs: &Sender<Job>, board: &Board, stop: &Stop) {
+    fn look(&self, jobs: &Sender<Job>, board: &Arc<Board>, stop: &Stop) {
         let mut known: HashMap<Key, Arc<Prepared>> = HashMap::new();
         while stop.wait(self.options.run_interval) {
             let catalog = self.catalog.catalog();
             known = prepared(&catalog, known);
             self.runs.retain(|key| known.contains_key(key));
-            for job in self.due(&catalog, &known, board, now_ns()) {
-                let key = job.key.clone();
-                board.running.lock().insert(key.clone());
-                // A full queue: it is due at the next look, too.
-                if jobs.try_send(job).is_err() {
-                    board.running.lock().remove(&key);
-                }
+            for job in due(&catalog, &known, board, now_ns()) {
+                // Where the queue is full, it is due at the next look, too.
+                let _ = jobs.try_send(job);
             }
         }
     }
 
-    fn due(
-        &self,
-        catalog: &Catalog,
-        known: &HashMap<Key, Arc<Prepared>>,
-        board: &Board,
-        now: i64,
-    ) -> Vec<Job> {
-        let mut jobs = Vec::new();
-        for database in catalog.databases.values() {
-            for query in &database.continuous_queries {
-                let key = (database.name.clone(), query.name.clone());
-                let Some(prepared) = known.get(&key) else { continue };
-                let Some(schedule) = &prepared.schedule else { continue };
-                let due = schedule.due(query.last_run, now);
-                let is_waiting = board.failed.lock().get(&key).is_some_and(|&again| now < again);
-                if due <= now && !is_waiting && !board.running.lock().contains(&key) {
-                    jobs.push(Job { key, query: prepared.clone(), due });
-                }
-            }
-        }
-        jobs.sort_by_key(|job| job.due);
-        jobs
-    }
-
-    fn work(&self, jobs: &Receiver<Job>, board: &Board, stop: &Stop) {
+    fn work(&self, jobs: &Receiver<Job>, stop: &Stop) {
         while !stop.is_set() {
             let Ok(job) = jobs.recv_timeout(STOP_INTERVAL) else { continue };
-            // Also when the run panics.
-            let _running = Running { board, key: &job.key };
             let Some(schedule) = &job.query.schedule else { continue };
             let now = now_ns();
             let again = schedule.due(Some(schedule.run_time(now)), now);
             let has_failed = self.run(&job, schedule, now).is_err();
-            let mut failed = board.failed.lock();
+            let mut failed = job.board.failed.lock();
             failed.remove(&job.key);
             if has_failed {
                 failed.insert(job.key.clone(), again);
@@ -216,6 +181,25 @@ impl ContinuousQueries {
         self.queries.query(&request, &mut written).map_err(|error| error.to_string())?;
         written.error.map_or(Ok(written.rows), Err)
     }
+}
+
+/// The runs that are due and not on their way, the longest due first.
+fn due(catalog: &Catalog, known: &HashMap<Key, Arc<Prepared>>, board: &Arc<Board>, now: i64) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for database in catalog.databases.values() {
+        for query in &database.continuous_queries {
+            let key = (database.name.clone(), query.name.clone());
+            let Some(prepared) = known.get(&key) else { continue };
+            let Some(schedule) = &prepared.schedule else { continue };
+            let due = schedule.due(query.last_run, now);
+            let is_waiting = board.failed.lock().get(&key).is_some_and(|&again| now < again);
+            if due <= now && !is_waiting && board.running.lock().insert(key.clone()) {
+                jobs.push(Job { board: board.clone(), key, query: prepared.clone(), due });
+            }
+        }
+    }
+    jobs.sort_by_key(|job| job.due);
+    jobs
 }
 
 /// The queries of a catalogue; those that have not changed are kept.
