@@ -215,16 +215,7 @@ mod tests {
     fn only_wholly_covered_groups_without_a_condition_are_dropped() {
         let shards: Vec<ShardGroup> =
             (0..3).map(|n| ShardGroup { id: n, start: n as i64 * 10, end: n as i64 * 10 + 10 }).collect();
-        let table = Arc::new(Table {
-            id: TableId(1),
-            database: String::new(),
-            retention_policy: String::new(),
-            measurement: String::new(),
-            version: 0,
-            shard_duration: 10,
-            tags: Vec::new(),
-            fields: Vec::new(),
-        });
+        let table = Arc::new(Table { id: TableId(1), ..Table::default() });
         let mut delete = Delete {
             scope: DeleteScope {
                 table: table.id,

@@ -423,16 +423,7 @@ mod tests {
     const PAUSE: Duration = Duration::from_millis(50);
 
     fn delete(sequence: Sequence, again: bool) -> Item {
-        let table = Arc::new(Table {
-            id: TableId(1),
-            database: String::new(),
-            retention_policy: String::new(),
-            measurement: String::new(),
-            version: 0,
-            shard_duration: 1,
-            tags: Vec::new(),
-            fields: Vec::new(),
-        });
+        let table = Arc::new(Table { id: TableId(1), ..Table::default() });
         let scope = DeleteScope { table: table.id, version: 0, time: TimeRange::ALL, filter: None };
         Item::Delete(Arc::new(Delete { table, scope, sequence, again }))
     }

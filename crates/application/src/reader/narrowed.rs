@@ -167,16 +167,7 @@ mod tests {
     const REGION: TagId = TagId(1);
 
     fn table() -> Table {
-        Table {
-            id: TableId(1),
-            database: "db".into(),
-            retention_policy: "rp".into(),
-            measurement: "m".into(),
-            version: 0,
-            shard_duration: 1,
-            tags: vec!["host".into(), "region".into()],
-            fields: Vec::new(),
-        }
+        Table { id: TableId(1), tags: vec!["host".into(), "region".into()], ..Table::default() }
     }
 
     /// Hosts 0 to 9; all but the last, which has no region, are in `eu`.

@@ -10,7 +10,7 @@ use crate::scan::{FieldId, TagId};
 use crate::time::{MAX_TIME, MIN_TIME, TimeRange};
 
 /// Numbers tables for all time: a dropped and re-created measurement gets a new one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 pub struct TableId(pub u64);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -55,7 +55,7 @@ pub struct RetentionPolicy {
 }
 
 /// The storage of one measurement in one retention policy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 pub struct Table {
     pub id: TableId,
     pub database: String,
