@@ -37,11 +37,14 @@ enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Commands that talk to a server, ours or InfluxDB's.
+    #[command(flatten)]
+    Migration(hyperbytedb_migration::Command),
 }
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("hyperbytedb: {error}");
             ExitCode::FAILURE
@@ -49,20 +52,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
+fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match command {
         Command::Serve { config } => {
             let config = Config::load(config.as_deref())?;
             logging::init(&config.logging)?;
-            serve::serve(&config)
+            serve::serve(&config)?;
         }
         Command::Config { markdown: true, .. } => {
             print!("{}", config::print_markdown(&Config::default()));
-            Ok(())
         }
         Command::Config { config, .. } => {
             print!("{}", config::print_toml(&Config::load(config.as_deref())?));
-            Ok(())
         }
+        Command::Migration(command) => return Ok(command.run()),
     }
+    Ok(ExitCode::SUCCESS)
 }
