@@ -28,10 +28,10 @@ pub use time::{parse_time, range};
 pub struct ImportInfluxdb {
     #[command(flatten)]
     connection: Connection,
-    /// Only this database; also its users stay behind.
+    /// Only this database, without users.
     #[arg(long)]
     database: Option<String>,
-    /// Only this retention policy of the database.
+    /// Only this retention policy of the database, without continuous queries.
     #[arg(long, requires = "database")]
     retention_policy: Option<String>,
     /// Only points from this time on (RFC 3339).

@@ -50,6 +50,9 @@ impl Plan {
             }
             let mut found = found.clone();
             found.policies.retain(|found| policy.is_none_or(|name| name == found.name));
+            if policy.is_some() {
+                found.continuous_queries.clear();
+            }
             databases.push(found);
         }
         let names =
