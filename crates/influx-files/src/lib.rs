@@ -15,6 +15,8 @@ pub mod backup;
 pub mod block;
 mod cursor;
 mod error;
+#[cfg(test)]
+mod fixtures;
 pub mod meta;
 pub mod shard;
 pub mod tombstones;

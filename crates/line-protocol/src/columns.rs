@@ -79,7 +79,7 @@ mod tests {
             line.extend_from_slice(b",s=");
             push_string(&mut line, text.as_bytes());
             push_time(&mut line, 7);
-            let options = ParseOptions { uint_support: true, ..ParseOptions::default() };
+            let options = ParseOptions { uint_support: true, ..ParseOptions::new(hyperbytedb_domain::Precision::Nanosecond, 0) };
             let parsed = parse(&line, &options);
             proptest::prop_assert!(parsed.errors.is_empty(), "{:?}", parsed.errors);
             let batch = &parsed.batches[0];
