@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
-use hyperbytedb_application::flush::{FlushOptions, FlushPorts, FlushService};
+use hyperbytedb_application::flush::{FlushOptions, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
 use hyperbytedb_application::log::LogError;
 use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
@@ -20,6 +20,7 @@ use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::{Phase, Readiness};
+use hyperbytedb_domain::ports::Outbound;
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
 use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
@@ -36,7 +37,7 @@ const FAILED: i32 = 70;
 /// All services of a server.
 pub struct Application {
     pub readiness: Arc<Readiness>,
-    ports: FlushPorts,
+    ports: Outbound,
     flush: Arc<FlushService>,
     committer: Arc<Committer>,
     commands: Arc<CommandService>,
@@ -58,7 +59,7 @@ impl Application {
         let metrics = PrometheusBuilder::new().install_recorder()?;
         let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
         let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
-        let ports = FlushPorts {
+        let ports = Outbound {
             sink: engine.clone(),
             engine,
             catalog: storage.catalog,

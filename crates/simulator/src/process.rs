@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyperbytedb_application::commands::CommandService;
-use hyperbytedb_application::flush::{FlushOptions, FlushPorts, FlushService};
+use hyperbytedb_application::flush::{FlushOptions, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
 use hyperbytedb_application::log::LogError;
 use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
@@ -18,7 +18,7 @@ use hyperbytedb_application::threads::Stop;
 use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::{QueryApi, QueryRequest, Readiness, ResultEvent, ResultSink, SinkClosed};
 use hyperbytedb_domain::catalog::Catalog;
-use hyperbytedb_domain::ports::{IngestionPort, WriteError, WriteRequest};
+use hyperbytedb_domain::ports::{IngestionPort, Outbound, WriteError, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, EngineError, Precision, QueryContext};
 use hyperbytedb_line_protocol::ParseOptions;
@@ -33,7 +33,7 @@ const FLUSH_WORKERS: usize = 2;
 /// A running server.
 pub struct Process {
     pub flush: Arc<FlushService>,
-    ports: FlushPorts,
+    ports: Outbound,
     committer: Arc<Committer>,
     ingestion: Arc<IngestionService>,
     statements: Arc<StatementService>,
@@ -43,15 +43,7 @@ pub struct Process {
 impl Process {
     /// Opens the stores and starts the threads. Nothing is replayed yet.
     pub fn open(disk: &Disk, scheduler: &Arc<Scheduler>, head_bytes: usize) -> Result<Self, LogError> {
-        let memory = MemoryPorts::open(disk, scheduler.clone());
-        let ports = FlushPorts {
-            sink: memory.engine.clone(),
-            engine: memory.engine,
-            catalog: memory.catalog,
-            local_state: memory.local_state,
-            series: memory.series,
-            wal: memory.wal,
-        };
+        let ports = MemoryPorts::open(disk, scheduler.clone()).outbound();
         let readiness = Arc::new(Readiness::default());
         let ending = Arc::downgrade(scheduler);
         readiness.on_failure(move |_| {
