@@ -107,12 +107,16 @@ impl Database {
         self.db.raw_iterator_cf_opt(family, options)
     }
 
-    /// Moves what is in memory to tables, so that the files of the database's own log go.
-    pub fn flush(&self, families: &[&str]) -> Result<(), StorageError> {
+    /// Gives back the disk space of what was deleted: in the files of the database's own log, and in tables.
+    pub fn release(&self, families: &[&str]) -> Result<(), StorageError> {
         let families = families.iter().map(|name| self.family(name)).collect::<Result<Vec<_>, _>>()?;
         self.db
             .flush_cfs_opt(&families, &FlushOptions::default())
-            .map_err(|error| self.failure("flush", error))
+            .map_err(|error| self.failure("flush", error))?;
+        for family in families {
+            self.db.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
+        }
+        Ok(())
     }
 
     /// Deletes whole files between two keys at once; what is left goes with the range deletion beside it.

@@ -75,8 +75,8 @@ pub struct RocksWal {
     /// The greatest clock ever appended.
     clock: AtomicU64,
     floor: RwLock<Floor>,
-    /// The log's end when its memory was last moved to tables.
-    flushed_position: AtomicU64,
+    /// The log's end when the space of forgotten records was last given back.
+    released_position: AtomicU64,
     _sync: Option<BackgroundSync>,
 }
 
@@ -104,7 +104,7 @@ impl RocksWal {
             clock: AtomicU64::new(head.clock),
             head: Mutex::new(head),
             floor: RwLock::new(floor),
-            flushed_position: AtomicU64::new(floor.position),
+            released_position: AtomicU64::new(floor.position),
             _sync: sync,
         })
     }
@@ -144,14 +144,14 @@ impl RocksWal {
             .ok_or_else(|| self.corrupt(sequence, "too short"))
     }
 
-    /// Gives back the disk space of an empty log. RocksDB would keep it until its memory is full again.
+    /// Gives back the disk space of an empty log. RocksDB would keep it until enough new records have come.
     fn release_forgotten(&self, end: Head) -> Result<(), StorageError> {
-        let held = end.position - self.flushed_position.load(Ordering::Relaxed);
+        let held = end.position - self.released_position.load(Ordering::Relaxed);
         if self.size_bytes() > 0 || held < FORGOTTEN_BYTES_MAX {
             return Ok(());
         }
-        self.db.flush(&[RECORDS, STATE])?;
-        self.flushed_position.store(end.position, Ordering::Relaxed);
+        self.db.release(&[RECORDS, STATE])?;
+        self.released_position.store(end.position, Ordering::Relaxed);
         Ok(())
     }
 
@@ -227,7 +227,8 @@ impl WalPort for RocksWal {
         self.db.write(batch, Durability::Process, "truncate")?;
         *floor = new;
         drop(floor);
-        self.db.delete_files(records, &from, &to)?;
+        // Files are deleted as a whole, also those that begin before the old floor.
+        self.db.delete_files(records, &Sequence::MIN.to_be_bytes(), &to)?;
         self.release_forgotten(head)
     }
 
