@@ -2,6 +2,7 @@
 
 mod compose;
 mod config;
+mod head_file;
 mod logging;
 mod serve;
 
