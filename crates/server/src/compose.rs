@@ -63,7 +63,7 @@ impl Application {
         let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
         let ports = Outbound {
             sink: engine.clone(),
-            engine,
+            engine: engine.clone(),
             catalog: storage.catalog,
             local_state: storage.local_state,
             series: storage.series,
@@ -73,6 +73,12 @@ impl Application {
         // The log has everything that was acknowledged: a start anew is the way out.
         readiness.on_failure(|_| std::process::exit(FAILED));
         let threads = Threads::new(readiness.clone());
+        let opening = readiness.clone();
+        threads.spawn_vital("engine", move || {
+            if let Err(error) = engine.wait_until_open() {
+                opening.fail(format!("the engine cannot be opened: {error}"));
+            }
+        })?;
         let flush = Arc::new(FlushService::new(flush_options(config), ports.clone())?);
         flush.start(&threads)?;
         let commit_ports = CommitPorts {
