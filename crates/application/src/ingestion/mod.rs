@@ -9,6 +9,7 @@ use bytes::Bytes;
 use hyperbytedb_domain::ports::{
     CatalogPort, IngestionPort, SeriesIndexPort, WalPort, WriteError, WriteRequest,
 };
+use hyperbytedb_domain::settings;
 use hyperbytedb_domain::wal::{TableVersion, WalEntry, WriteEntry};
 use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse};
 
@@ -129,9 +130,12 @@ impl IngestionService {
         let deadline = Instant::now() + ROOM_WAIT;
         loop {
             let full = if !self.flush.has_room() {
-                "points in memory have reached flush.memory_limit_bytes"
+                format!("points in memory have reached {}", settings::FLUSH_MEMORY_LIMIT_BYTES)
             } else if !self.flush.log_has_room() {
-                "the write-ahead log has reached wal.max_bytes, for the engine does not take its points"
+                format!(
+                    "the write-ahead log has reached {}, for the engine does not take its points",
+                    settings::WAL_MAX_BYTES
+                )
             } else {
                 return Ok(());
             };
