@@ -92,6 +92,16 @@ fn a_write_whose_series_left_the_index_is_stale() {
 }
 
 #[test]
+fn a_writer_that_is_stale_tries_again() {
+    let node = Node::new();
+    node.write("m,h=a v=1 1");
+    node.before(Call::RegisterSeries, |node| drop(node.query("DROP MEASUREMENT m")));
+    node.write("m,h=b v=2i 2");
+    assert_eq!(node.query("SELECT h, v FROM m"), ["2 b 2"]);
+    assert_eq!(node.series("m"), ["m,h=b"]);
+}
+
+#[test]
 fn an_append_that_fails_tells_its_callers_and_leaves_nothing() {
     let node = Node::new();
     node.write("m v=1 1");

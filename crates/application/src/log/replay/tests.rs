@@ -57,12 +57,13 @@ fn a_delete_that_was_interrupted_is_carried_out_again() {
     assert_eq!(node.series("m"), ["m,h=a", "m,h=b"]);
 }
 
-/// The rows went, then the power: whose series went with them is not known any more.
+/// The rows are gone: whose series are to go with them is not known any more.
 #[test]
 fn series_that_an_interrupted_delete_left_go() {
     let node = Node::patient();
     node.write("m,h=a v=1 1\nm,h=b v=1 1");
     node.flush_all();
+    node.flush.checkpoint().expect("a checkpoint");
     node.faults.fail(Call::RemoveSeries, 1);
     assert!(node.try_query("DELETE FROM m WHERE h = 'a'").is_err());
     assert_eq!((node.stored_rows(), node.series("m").len()), (1, 2));
