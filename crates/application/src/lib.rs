@@ -11,6 +11,8 @@ mod passwords;
 pub mod reader;
 pub mod retention;
 pub mod statements;
+#[cfg(test)]
+mod testing;
 pub mod threads;
 pub mod waiting;
 pub mod warm;
