@@ -1,6 +1,7 @@
 //! The services of HyperbyteDB, between the interfaces that drive them and the ports they use.
 
 pub mod api;
+pub mod backup;
 pub mod commands;
 pub mod continuous;
 pub mod flush;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyperbytedb_application::backup::{BackupOptions, BackupService, SnapshotPorts};
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
 use hyperbytedb_application::flush::{FlushOptions, FlushPorts, FlushService};
@@ -19,7 +20,8 @@ use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::warm::Warmer;
-use hyperbytedb_application::{Phase, Readiness};
+use hyperbytedb_application::{Phase, QueryApi, Readiness};
+use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
 use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
@@ -36,6 +38,7 @@ const FAILED: i32 = 70;
 /// All services of a server.
 pub struct Application {
     pub readiness: Arc<Readiness>,
+    backups: Arc<BackupService>,
     ports: FlushPorts,
     flush: Arc<FlushService>,
     committer: Arc<Committer>,
@@ -58,6 +61,11 @@ impl Application {
         let metrics = PrometheusBuilder::new().install_recorder()?;
         let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
         let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
+        let snapshots = SnapshotPorts {
+            engine: engine.clone(),
+            state: storage.local_state.clone(),
+            log: storage.wal.clone(),
+        };
         let ports = FlushPorts {
             sink: engine.clone(),
             engine,
@@ -72,6 +80,13 @@ impl Application {
         let threads = Threads::new(readiness.clone());
         let flush = Arc::new(FlushService::new(flush_options(config), ports.clone())?);
         flush.start(&threads)?;
+        let backups = Arc::new(BackupService::new(
+            backup_options(config),
+            env!("CARGO_PKG_VERSION"),
+            ports.catalog.clone(),
+            flush.clone(),
+            snapshots,
+        )?);
         let commit_ports = CommitPorts {
             origin: config.server.node_id,
             wal: ports.wal.clone(),
@@ -108,6 +123,7 @@ impl Application {
             config.retention.enabled.then(|| Duration::from_secs(config.retention.check_interval_secs));
         Ok(Self {
             readiness,
+            backups,
             ports,
             flush,
             committer,
@@ -137,6 +153,8 @@ impl Application {
 
     /// Starts what works on a server that is ready.
     fn start_background(&self) -> std::io::Result<()> {
+        let backups = self.backups.clone();
+        self.threads.spawn("backups", move |stop| backups.run(stop))?;
         if let Some(check_interval) = self.retention_interval {
             let (catalog, commands) = (self.ports.catalog.clone(), self.commands.clone());
             let retention = RetentionService { catalog, commands, check_interval };
@@ -168,10 +186,23 @@ impl Application {
         Ok(self.flush.checkpoint()?)
     }
 
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.ports.catalog.catalog()
+    }
+
+    pub fn commands(&self) -> &CommandService {
+        &self.commands
+    }
+
+    pub fn queries(&self) -> Arc<dyn QueryApi> {
+        self.statements.clone()
+    }
+
     pub fn http_state(&self, config: &Config) -> Result<HttpState, Box<dyn Error>> {
         Ok(HttpState {
             ingestion: self.ingestion.clone(),
             queries: self.statements.clone(),
+            backups: Some(self.backups.clone()),
             readiness: self.readiness.clone(),
             auth: None,
             metrics: self.metrics.clone(),
@@ -187,6 +218,14 @@ fn continuous_options(config: &Config) -> Option<ContinuousOptions> {
         workers: continuous.workers,
         log: continuous.log,
     })
+}
+
+fn backup_options(config: &Config) -> BackupOptions {
+    BackupOptions {
+        max_snapshots: config.backup.max_snapshots,
+        expiry: Duration::from_secs(config.backup.expiry_secs),
+        ..BackupOptions::in_dir(config.snapshots_dir())
+    }
 }
 
 /// The usual reason why a store does not open.

@@ -1,8 +1,10 @@
 //! The `hyperbytedb` binary: reads the configuration, puts the parts together, listens, and stops in order.
 
+mod backup;
 mod compose;
 mod config;
 mod logging;
+mod restore;
 mod serve;
 
 use std::path::PathBuf;
@@ -37,6 +39,10 @@ enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Back up a running server, or check a backup.
+    Backup(backup::BackupArguments),
+    /// Restore a backup, as a new data folder or into a running server.
+    Restore(restore::RestoreArguments),
 }
 
 fn main() -> ExitCode {
@@ -64,5 +70,7 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             print!("{}", config::print_toml(&Config::load(config.as_deref())?));
             Ok(())
         }
+        Command::Backup(arguments) => backup::run(arguments),
+        Command::Restore(arguments) => restore::run(arguments),
     }
 }

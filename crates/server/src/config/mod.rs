@@ -38,6 +38,7 @@ pub struct Config {
     pub flush: FlushConfig,
     pub retention: RetentionConfig,
     pub continuous_queries: ContinuousQueriesConfig,
+    pub backup: BackupConfig,
     pub write: WriteConfig,
     pub query: QueryConfig,
     pub limits: LimitsConfig,
@@ -94,6 +95,11 @@ impl Config {
 
     pub fn engine_dir(&self) -> PathBuf {
         self.dir(&self.chdb.session_data_path, "chdb")
+    }
+
+    /// Within the engine's folder: snapshots are links to its files.
+    pub fn snapshots_dir(&self) -> PathBuf {
+        self.engine_dir().join("snapshots")
     }
 
     fn dir(&self, own: &str, name: &str) -> PathBuf {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig,
+    BackupConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig,
     LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, WalConfig, WriteConfig,
 };
 
@@ -25,6 +25,7 @@ const SECTIONS: &[SectionDoc] = &[
         keys: ContinuousQueriesConfig::KEYS,
     },
     SectionDoc { name: "retention", about: RetentionConfig::ABOUT, keys: RetentionConfig::KEYS },
+    SectionDoc { name: "backup", about: BackupConfig::ABOUT, keys: BackupConfig::KEYS },
     SectionDoc { name: "write", about: WriteConfig::ABOUT, keys: WriteConfig::KEYS },
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },
     SectionDoc { name: "limits", about: LimitsConfig::ABOUT, keys: LimitsConfig::KEYS },

@@ -1,5 +1,6 @@
 //! The settings: one declaration a section. Where a crate has options of its own, their defaults are the settings'.
 
+use hyperbytedb_application::backup::BackupOptions;
 use hyperbytedb_application::continuous::ContinuousOptions;
 use hyperbytedb_application::flush::FlushOptions;
 use hyperbytedb_application::log::committer::CommitOptions;
@@ -224,6 +225,16 @@ section! {
         max_sort_rows: u64 = QueryOptions::default().sort_bound.rows,
         /// Bytes of the rows that the engine sorts at one time for a scan of rows.
         max_sort_bytes: u64 = QueryOptions::default().sort_bound.bytes,
+    }
+}
+
+section! {
+    /// Backups of the running server. A snapshot holds disk space that merges and drops would free.
+    BackupConfig {
+        /// Snapshots at one time.
+        max_snapshots: usize = BackupOptions::in_dir("").max_snapshots,
+        /// Seconds after which a snapshot that nobody reads is removed.
+        expiry_secs: u64 = BackupOptions::in_dir("").expiry.as_secs(),
     }
 }
 

@@ -4,10 +4,12 @@ mod catalog;
 mod engine;
 mod local_state;
 mod series_index;
+mod snapshot;
 mod wal;
 
 pub use catalog::CatalogPort;
 pub use engine::{BatchStream, PartitionInfo, PointsSinkPort, QueryPort, UnfinishedDeletes};
 pub use local_state::{DirtyPartition, LocalStatePort};
 pub use series_index::{SeriesIndexPort, SeriesRefusal};
+pub use snapshot::{LogSnapshotPort, SnapshotPort};
 pub use wal::{EncodedEntry, NewRecord, WalPort};
