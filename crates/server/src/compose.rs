@@ -1,14 +1,14 @@
 //! The composition root: adapters into ports, ports into services.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyperbytedb_application::backup::{BackupOptions, BackupService, SnapshotPorts};
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
-use hyperbytedb_application::flush::{FlushOptions, FlushPorts, FlushService};
+use hyperbytedb_application::flush::{FlushOptions, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
 use hyperbytedb_application::log::LogError;
 use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
@@ -22,6 +22,7 @@ use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::{Phase, QueryApi, Readiness};
 use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::ports::Outbound;
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
 use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
@@ -31,6 +32,7 @@ use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::config::Config;
+use crate::head_file;
 
 /// The exit status after a failure that the server cannot go on from.
 const FAILED: i32 = 70;
@@ -39,7 +41,7 @@ const FAILED: i32 = 70;
 pub struct Application {
     pub readiness: Arc<Readiness>,
     backups: Arc<BackupService>,
-    ports: FlushPorts,
+    ports: Outbound,
     flush: Arc<FlushService>,
     committer: Arc<Committer>,
     commands: Arc<CommandService>,
@@ -47,6 +49,7 @@ pub struct Application {
     statements: Arc<StatementService>,
     pub metrics: PrometheusHandle,
     threads: Threads,
+    head_file: PathBuf,
     /// Between two checks of the retention policies; `None` = never.
     retention_interval: Option<Duration>,
     /// `None`: continuous queries do not run.
@@ -66,7 +69,7 @@ impl Application {
             state: storage.local_state.clone(),
             log: storage.wal.clone(),
         };
-        let ports = FlushPorts {
+        let ports = Outbound {
             sink: engine.clone(),
             engine,
             catalog: storage.catalog,
@@ -132,6 +135,7 @@ impl Application {
             statements,
             metrics,
             threads,
+            head_file: head_file::path(&config.storage.data_dir),
             retention_interval,
             continuous: continuous_options(config),
         })
@@ -139,6 +143,9 @@ impl Application {
 
     /// Brings back what the log holds, then lets requests in.
     pub fn replay(&self) -> Result<(), LogError> {
+        head_file::restore(&self.flush, self.ports.wal.last_sequence(), &self.head_file);
+        head_file::remove(&self.head_file)
+            .map_err(|error| StorageError::failed("remove the head's file", error))?;
         replay(&self.flush, &self.ports)?;
         let commands = Arc::downgrade(&self.commands);
         self.flush.on_emptied(move |table| {
@@ -183,7 +190,9 @@ impl Application {
         self.flush.flush_for_stop();
         self.committer.close();
         self.threads.stop();
-        Ok(self.flush.checkpoint()?)
+        self.flush.checkpoint()?;
+        head_file::save(&self.flush, &self.head_file);
+        Ok(())
     }
 
     pub fn catalog(&self) -> Arc<Catalog> {

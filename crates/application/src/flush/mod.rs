@@ -17,9 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::catalog::{DeleteScope, ShardGroup, Table, TableId};
-use hyperbytedb_domain::ports::{
-    CatalogPort, LocalStatePort, PartitionInfo, PointsSinkPort, QueryPort, SeriesIndexPort, WalPort,
-};
+use hyperbytedb_domain::ports::{Outbound, PartitionInfo};
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError, TimeRange};
 use hyperbytedb_head::{Head, NewRows, TableHead};
@@ -91,17 +89,6 @@ impl Default for FlushOptions {
 /// How often memtables are looked at for their age.
 const SEAL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The ports the flush works on.
-#[derive(Clone)]
-pub struct FlushPorts {
-    pub sink: Arc<dyn PointsSinkPort>,
-    pub engine: Arc<dyn QueryPort>,
-    pub catalog: Arc<dyn CatalogPort>,
-    pub local_state: Arc<dyn LocalStatePort>,
-    pub series: Arc<dyn SeriesIndexPort>,
-    pub wal: Arc<dyn WalPort>,
-}
-
 /// Flushes on demand and, through its threads, by age, size and memory.
 pub struct FlushService {
     memtables: MemtableSet,
@@ -111,7 +98,7 @@ pub struct FlushService {
     epochs: RemovalEpochs,
     cursors: Cursors,
     options: FlushOptions,
-    ports: FlushPorts,
+    ports: Outbound,
     queues: WorkQueues,
     checkpoint: Checkpoint,
     /// Held while marks of merged partitions are cleared.
@@ -123,7 +110,7 @@ pub struct FlushService {
 }
 
 impl FlushService {
-    pub fn new(options: FlushOptions, ports: FlushPorts) -> Result<Self, LogError> {
+    pub fn new(options: FlushOptions, ports: Outbound) -> Result<Self, LogError> {
         let cursors = Cursors::load(ports.local_state.clone())?;
         Ok(Self {
             memtables: MemtableSet::new(options.retry_pause),

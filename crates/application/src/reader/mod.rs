@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use hyperbytedb_domain::catalog::{Table, TableId};
-use hyperbytedb_domain::ports::{BatchStream, CatalogPort, QueryPort, SeriesIndexPort};
+use hyperbytedb_domain::ports::{BatchStream, CatalogPort, Outbound, QueryPort, SeriesIndexPort};
 use hyperbytedb_domain::scan::{RowSelection, Scan, ScanOutput};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
 use hyperbytedb_head::TableHead;
 
 use self::tiers::Tiers;
-use crate::flush::{FlushPorts, FlushService};
+use crate::flush::FlushService;
 use crate::ingestion::now_ns;
 
 /// Values past which the engine, which uses all cores, aggregates faster than the head.
@@ -34,8 +34,8 @@ pub struct TableReader {
 }
 
 impl TableReader {
-    pub fn new(ports: &FlushPorts, flush: Arc<FlushService>) -> Self {
-        let FlushPorts { catalog, engine, series, .. } = ports.clone();
+    pub fn new(ports: &Outbound, flush: Arc<FlushService>) -> Self {
+        let Outbound { catalog, engine, series, .. } = ports.clone();
         Self { catalog, engine, series, flush }
     }
 
