@@ -12,6 +12,7 @@ mod passwords;
 pub mod reader;
 pub mod retention;
 pub mod statements;
+pub mod subscriptions;
 pub mod threads;
 pub mod waiting;
 pub mod warm;

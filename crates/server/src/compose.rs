@@ -18,6 +18,7 @@ use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::retention::RetentionService;
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
+use hyperbytedb_application::subscriptions::{SubscriberOptions, SubscriberService};
 use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::{Phase, QueryApi, Readiness};
@@ -29,6 +30,7 @@ use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
 use hyperbytedb_http_api::{HttpOptions, HttpState};
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
+use hyperbytedb_subscriber::Courier;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::config::Config;
@@ -54,6 +56,7 @@ pub struct Application {
     retention_interval: Option<Duration>,
     /// `None`: continuous queries do not run.
     continuous: Option<ContinuousOptions>,
+    subscriber: SubscriberOptions,
 }
 
 impl Application {
@@ -119,6 +122,7 @@ impl Application {
             ingestion: ingestion.clone(),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
+            subscribers: Arc::default(),
             options,
             started: Instant::now(),
         });
@@ -138,6 +142,7 @@ impl Application {
             head_file: head_file::path(&config.storage.data_dir),
             retention_interval,
             continuous: continuous_options(config),
+            subscriber: subscriber_options(config),
         })
     }
 
@@ -160,6 +165,16 @@ impl Application {
 
     /// Starts what works on a server that is ready.
     fn start_background(&self) -> std::io::Result<()> {
+        let options = self.subscriber.clone();
+        let subscriber = SubscriberService {
+            delivery: Arc::new(Courier::new(options.timeout)?),
+            options,
+            catalog: self.ports.catalog.clone(),
+            wal: self.ports.wal.clone(),
+            flush: self.flush.clone(),
+            counts: self.statements.subscribers.clone(),
+        };
+        self.threads.spawn("subscriptions", move |stop| subscriber.run(stop))?;
         let backups = self.backups.clone();
         self.threads.spawn("backups", move |stop| backups.run(stop))?;
         if let Some(check_interval) = self.retention_interval {
@@ -234,6 +249,17 @@ fn backup_options(config: &Config) -> BackupOptions {
         max_snapshots: config.backup.max_snapshots,
         expiry: Duration::from_secs(config.backup.expiry_secs),
         ..BackupOptions::in_dir(config.snapshots_dir())
+    }
+}
+
+fn subscriber_options(config: &Config) -> SubscriberOptions {
+    let subscriber = &config.subscriber;
+    SubscriberOptions {
+        enabled: subscriber.enabled,
+        max_backlog_bytes: subscriber.max_backlog_bytes,
+        max_backlog_age: Duration::from_secs(subscriber.max_backlog_age_secs),
+        timeout: Duration::from_secs(subscriber.timeout_secs),
+        max_destinations: subscriber.max_destinations,
     }
 }
 

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::{
     BackupConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig,
-    LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, WalConfig, WriteConfig,
+    LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, SubscriberConfig, WalConfig,
+    WriteConfig,
 };
 
 struct SectionDoc {
@@ -26,6 +27,7 @@ const SECTIONS: &[SectionDoc] = &[
     },
     SectionDoc { name: "retention", about: RetentionConfig::ABOUT, keys: RetentionConfig::KEYS },
     SectionDoc { name: "backup", about: BackupConfig::ABOUT, keys: BackupConfig::KEYS },
+    SectionDoc { name: "subscriber", about: SubscriberConfig::ABOUT, keys: SubscriberConfig::KEYS },
     SectionDoc { name: "write", about: WriteConfig::ABOUT, keys: WriteConfig::KEYS },
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },
     SectionDoc { name: "limits", about: LimitsConfig::ABOUT, keys: LimitsConfig::KEYS },

@@ -262,6 +262,16 @@ impl WalPort for RocksWal {
         self.end_position.load(Ordering::Acquire).saturating_sub(floor)
     }
 
+    fn bytes_from(&self, sequence: Sequence) -> Result<u64, StorageError> {
+        let floor = self.floor.read();
+        let position = match sequence {
+            sequence if sequence <= floor.sequence => floor.position,
+            sequence if sequence > self.last_sequence() => return Ok(0),
+            sequence => self.position_of(sequence)?,
+        };
+        Ok(self.end_position.load(Ordering::Acquire).saturating_sub(position))
+    }
+
     fn sync(&self) -> Result<(), StorageError> {
         match self.durability {
             Durability::Disk => Ok(()),

@@ -1,6 +1,7 @@
 //! What the application needs from the outside.
 
 mod catalog;
+mod delivery;
 mod engine;
 mod local_state;
 mod series_index;
@@ -10,6 +11,7 @@ mod wal;
 use std::sync::Arc;
 
 pub use catalog::CatalogPort;
+pub use delivery::{Delivery, DeliveryError, DeliveryPort};
 pub use engine::{BatchStream, PartitionInfo, PointsSinkPort, QueryPort, UnfinishedDeletes};
 pub use local_state::{DirtyPartition, LocalStatePort};
 pub use series_index::{SeriesIndexPort, SeriesRefusal};
