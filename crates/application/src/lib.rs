@@ -1,6 +1,7 @@
 //! The services of HyperbyteDB, between the interfaces that drive them and the ports they use.
 
 pub mod api;
+pub mod backup;
 pub mod commands;
 pub mod continuous;
 pub mod flush;
@@ -11,6 +12,7 @@ mod passwords;
 pub mod reader;
 pub mod retention;
 pub mod statements;
+pub mod subscriptions;
 #[cfg(test)]
 mod testing;
 pub mod threads;

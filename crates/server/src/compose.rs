@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyperbytedb_application::backup::{BackupOptions, BackupService, SnapshotPorts};
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
 use hyperbytedb_application::flush::{FlushOptions, FlushService};
@@ -17,9 +18,11 @@ use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::retention::RetentionService;
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
+use hyperbytedb_application::subscriptions::{SubscriberOptions, SubscriberService};
 use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::warm::Warmer;
-use hyperbytedb_application::{Phase, Readiness};
+use hyperbytedb_application::{Phase, QueryApi, Readiness};
+use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::ports::Outbound;
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
@@ -27,6 +30,7 @@ use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
 use hyperbytedb_http_api::{HttpOptions, HttpState};
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
+use hyperbytedb_subscriber::Courier;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::config::Config;
@@ -38,6 +42,7 @@ const FAILED: i32 = 70;
 /// All services of a server.
 pub struct Application {
     pub readiness: Arc<Readiness>,
+    backups: Arc<BackupService>,
     ports: Outbound,
     flush: Arc<FlushService>,
     committer: Arc<Committer>,
@@ -51,6 +56,7 @@ pub struct Application {
     retention_interval: Option<Duration>,
     /// `None`: continuous queries do not run.
     continuous: Option<ContinuousOptions>,
+    subscriber: SubscriberOptions,
 }
 
 impl Application {
@@ -61,6 +67,11 @@ impl Application {
         let metrics = PrometheusBuilder::new().install_recorder()?;
         let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
         let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
+        let snapshots = SnapshotPorts {
+            engine: engine.clone(),
+            state: storage.local_state.clone(),
+            log: storage.wal.clone(),
+        };
         let ports = Outbound {
             sink: engine.clone(),
             engine: engine.clone(),
@@ -81,6 +92,13 @@ impl Application {
         })?;
         let flush = Arc::new(FlushService::new(flush_options(config), ports.clone())?);
         flush.start(&threads)?;
+        let backups = Arc::new(BackupService::new(
+            backup_options(config),
+            env!("CARGO_PKG_VERSION"),
+            ports.catalog.clone(),
+            flush.clone(),
+            snapshots,
+        )?);
         let commit_ports = CommitPorts {
             origin: config.server.node_id,
             wal: ports.wal.clone(),
@@ -110,6 +128,7 @@ impl Application {
             ingestion: ingestion.clone(),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
+            subscribers: Arc::default(),
             options,
             started: Instant::now(),
         });
@@ -117,6 +136,7 @@ impl Application {
             config.retention.enabled.then(|| Duration::from_secs(config.retention.check_interval_secs));
         Ok(Self {
             readiness,
+            backups,
             ports,
             flush,
             committer,
@@ -128,6 +148,7 @@ impl Application {
             head_file: head_file::path(&config.storage.data_dir),
             retention_interval,
             continuous: continuous_options(config),
+            subscriber: subscriber_options(config),
         })
     }
 
@@ -150,6 +171,18 @@ impl Application {
 
     /// Starts what works on a server that is ready.
     fn start_background(&self) -> std::io::Result<()> {
+        let options = self.subscriber.clone();
+        let subscriber = SubscriberService {
+            delivery: Arc::new(Courier::new(options.timeout)?),
+            options,
+            catalog: self.ports.catalog.clone(),
+            wal: self.ports.wal.clone(),
+            flush: self.flush.clone(),
+            counts: self.statements.subscribers.clone(),
+        };
+        self.threads.spawn("subscriptions", move |stop| subscriber.run(stop))?;
+        let backups = self.backups.clone();
+        self.threads.spawn("backups", move |stop| backups.run(stop))?;
         if let Some(check_interval) = self.retention_interval {
             let (catalog, commands) = (self.ports.catalog.clone(), self.commands.clone());
             let retention = RetentionService { catalog, commands, check_interval };
@@ -183,10 +216,23 @@ impl Application {
         Ok(())
     }
 
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.ports.catalog.catalog()
+    }
+
+    pub fn commands(&self) -> &CommandService {
+        &self.commands
+    }
+
+    pub fn queries(&self) -> Arc<dyn QueryApi> {
+        self.statements.clone()
+    }
+
     pub fn http_state(&self, config: &Config) -> Result<HttpState, Box<dyn Error>> {
         Ok(HttpState {
             ingestion: self.ingestion.clone(),
             queries: self.statements.clone(),
+            backups: Some(self.backups.clone()),
             readiness: self.readiness.clone(),
             auth: None,
             metrics: self.metrics.clone(),
@@ -202,6 +248,25 @@ fn continuous_options(config: &Config) -> Option<ContinuousOptions> {
         workers: continuous.workers,
         log: continuous.log,
     })
+}
+
+fn backup_options(config: &Config) -> BackupOptions {
+    BackupOptions {
+        max_snapshots: config.backup.max_snapshots,
+        expiry: Duration::from_secs(config.backup.expiry_secs),
+        ..BackupOptions::in_dir(config.snapshots_dir())
+    }
+}
+
+fn subscriber_options(config: &Config) -> SubscriberOptions {
+    let subscriber = &config.subscriber;
+    SubscriberOptions {
+        enabled: subscriber.enabled,
+        max_backlog_bytes: subscriber.max_backlog_bytes,
+        max_backlog_age: Duration::from_secs(subscriber.max_backlog_age_secs),
+        timeout: Duration::from_secs(subscriber.timeout_secs),
+        max_destinations: subscriber.max_destinations,
+    }
 }
 
 /// The usual reason why a store does not open.

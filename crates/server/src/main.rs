@@ -1,9 +1,11 @@
 //! The `hyperbytedb` binary: reads the configuration, puts the parts together, listens, and stops in order.
 
+mod backup;
 mod compose;
 mod config;
 mod head_file;
 mod logging;
+mod restore;
 mod serve;
 
 use std::path::PathBuf;
@@ -42,6 +44,10 @@ enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Back up a running server, or check a backup.
+    Backup(backup::BackupArguments),
+    /// Restore a backup, as a new data folder or into a running server.
+    Restore(restore::RestoreArguments),
 }
 
 fn main() -> ExitCode {
@@ -69,5 +75,7 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             print!("{}", config::print_toml(&Config::load(config.as_deref())?));
             Ok(())
         }
+        Command::Backup(arguments) => backup::run(arguments),
+        Command::Restore(arguments) => restore::run(arguments),
     }
 }

@@ -91,6 +91,7 @@ impl Process {
             ingestion: ingestion.clone(),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
+            subscribers: Arc::default(),
             options,
             started: Instant::now(),
         });

@@ -33,6 +33,7 @@ use crate::continuous::Runs;
 use crate::flush::FlushService;
 use crate::log::LogError;
 use crate::reader::TableReader;
+use crate::subscriptions::SubscriberCounts;
 
 /// Bounds of queries; 0 = none.
 #[derive(Debug, Clone)]
@@ -86,6 +87,7 @@ pub struct StatementService {
     pub running: Arc<RunningQueries>,
     /// Of continuous queries.
     pub runs: Arc<Runs>,
+    pub subscribers: Arc<SubscriberCounts>,
     pub options: QueryOptions,
     pub started: Instant,
 }
@@ -305,9 +307,13 @@ impl StatementService {
                 cardinality::show_cardinality(&lookup, s, execution.database(s.database.as_deref()))
             }
             Statement::ShowQueries => Ok(server::queries(&self.running.list())),
-            Statement::ShowStats(s) => {
-                Ok(server::stats(&catalog, &self.statistics(), &self.runs, s.module.as_deref()))
-            }
+            Statement::ShowStats(s) => Ok(server::stats(
+                &catalog,
+                &self.statistics(),
+                &self.runs,
+                &self.subscribers,
+                s.module.as_deref(),
+            )),
             Statement::ShowDiagnostics(s) => Ok(server::diagnostics(self.started, s.module.as_deref())),
             other => Err(StatementError::Unexpected(other.to_string())),
         }
