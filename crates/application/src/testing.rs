@@ -184,6 +184,7 @@ impl Node {
             ingestion: ingestion.clone(),
             running: Arc::new(RunningQueries::new(query_options.max_concurrent)),
             runs: Arc::default(),
+            subscribers: Arc::default(),
             options: query_options,
             started: Instant::now(),
         });

@@ -48,11 +48,14 @@ enum Command {
     Backup(backup::BackupArguments),
     /// Restore a backup, as a new data folder or into a running server.
     Restore(restore::RestoreArguments),
+    /// Commands that talk to a server, ours or InfluxDB's.
+    #[command(flatten)]
+    Migration(hyperbytedb_migration::Command),
 }
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("hyperbytedb: {error}");
             ExitCode::FAILURE
@@ -60,22 +63,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
+fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match command {
         Command::Serve { config } => {
             let config = Config::load(config.as_deref())?;
             logging::init(&config.logging)?;
-            serve::serve(&config)
+            serve::serve(&config)?;
         }
         Command::Config { markdown: true, .. } => {
             print!("{}", config::print_markdown(&Config::default()));
-            Ok(())
         }
         Command::Config { config, .. } => {
             print!("{}", config::print_toml(&Config::load(config.as_deref())?));
-            Ok(())
         }
-        Command::Backup(arguments) => backup::run(arguments),
-        Command::Restore(arguments) => restore::run(arguments),
+        Command::Backup(arguments) => backup::run(arguments)?,
+        Command::Restore(arguments) => restore::run(arguments)?,
+        Command::Migration(command) => return Ok(command.run()),
     }
+    Ok(ExitCode::SUCCESS)
 }
