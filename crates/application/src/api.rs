@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use hyperbytedb_domain::ports::Caller;
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::settings;
 use hyperbytedb_domain::{CancelToken, QueryContext};
 use hyperbytedb_timeseriesql::{PARSE_ERROR_PREFIX, ParseError};
 use thiserror::Error;
 
+use crate::auth::Refusal;
 use crate::statements::StatementError;
 
 /// A bind parameter, typed: it never becomes part of the statement's text.
@@ -46,8 +48,7 @@ pub struct QueryRequest {
     pub chunk_rows: Option<usize>,
     /// A GET request: statements that modify still run, with a warning, as in InfluxDB.
     pub read_only: bool,
-    /// Shown by SHOW QUERIES.
-    pub user: Option<String>,
+    pub caller: Caller,
     pub cancel: CancelToken,
 }
 
@@ -56,6 +57,8 @@ pub struct QueryRequest {
 pub enum QueryError {
     #[error("{PARSE_ERROR_PREFIX}{0}")]
     Parse(#[from] ParseError),
+    #[error("error authorizing query: {0}")]
+    Refused(#[from] Refusal),
     #[error("max-concurrent-queries limit exceeded ({limit}, {limit}) ({})", settings::QUERY_MAX_CONCURRENT)]
     TooManyQueries { limit: usize },
 }

@@ -1,13 +1,14 @@
 //! The services of HyperbyteDB, between the interfaces that drive them and the ports they use.
 
 pub mod api;
+pub mod auth;
 pub mod commands;
 pub mod continuous;
 pub mod flush;
 pub mod ingestion;
 pub mod log;
 pub mod memtable;
-mod passwords;
+
 pub mod reader;
 pub mod retention;
 pub mod statements;

@@ -11,6 +11,8 @@ macro_rules! keys {
 }
 
 keys! {
+    AUTH_HASHING_THREADS = "auth.hashing_threads";
+    AUTH_MAX_QUEUED_LOGINS = "auth.max_queued_logins";
     CHDB_MAX_SERVER_MEMORY_BYTES = "chdb.max_server_memory_bytes";
     CHDB_QUERY_CONNECTIONS = "chdb.query_connections";
     CHDB_WRITE_CONNECTIONS = "chdb.write_connections";

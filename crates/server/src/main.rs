@@ -2,6 +2,7 @@
 
 mod compose;
 mod config;
+mod first_users;
 mod logging;
 mod serve;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use hyperbytedb_application::auth::privileges;
 
 use crate::config::Config;
 
@@ -37,6 +39,8 @@ enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Print what each statement takes where authentication is on, as Markdown.
+    Privileges,
 }
 
 fn main() -> ExitCode {
@@ -55,6 +59,10 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             let config = Config::load(config.as_deref())?;
             logging::init(&config.logging)?;
             serve::serve(&config)
+        }
+        Command::Privileges => {
+            print!("{}", privileges::markdown());
+            Ok(())
         }
         Command::Config { markdown: true, .. } => {
             print!("{}", config::print_markdown(&Config::default()));

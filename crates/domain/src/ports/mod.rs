@@ -5,7 +5,7 @@ pub mod inbound;
 pub mod outbound;
 mod write;
 
-pub use inbound::{AuthPort, Credentials, IngestionPort};
+pub use inbound::{AuthError, AuthPort, Caller, Credentials, IngestionPort};
 pub use outbound::{
     BatchStream, CatalogPort, DirtyPartition, EncodedEntry, LocalStatePort, NewRecord, PartitionInfo,
     PointsSinkPort, QueryPort, SeriesIndexPort, SeriesRefusal, UnfinishedDeletes, WalPort,

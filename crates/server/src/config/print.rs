@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig,
+    AuthConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig,
     LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, WalConfig, WriteConfig,
 };
 
@@ -29,6 +29,7 @@ const SECTIONS: &[SectionDoc] = &[
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },
     SectionDoc { name: "limits", about: LimitsConfig::ABOUT, keys: LimitsConfig::KEYS },
     SectionDoc { name: "http", about: HttpConfig::ABOUT, keys: HttpConfig::KEYS },
+    SectionDoc { name: "auth", about: AuthConfig::ABOUT, keys: AuthConfig::KEYS },
     SectionDoc { name: "logging", about: LoggingConfig::ABOUT, keys: LoggingConfig::KEYS },
 ];
 
