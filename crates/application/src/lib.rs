@@ -1,6 +1,7 @@
 //! The services of HyperbyteDB, between the interfaces that drive them and the ports they use.
 
 pub mod api;
+pub mod auth;
 pub mod backup;
 pub mod commands;
 pub mod continuous;
@@ -8,7 +9,7 @@ pub mod flush;
 pub mod ingestion;
 pub mod log;
 pub mod memtable;
-mod passwords;
+
 pub mod reader;
 pub mod retention;
 pub mod statements;

@@ -14,6 +14,7 @@ mod error;
 mod form;
 mod go_json;
 mod listener;
+mod logins;
 mod middleware;
 mod options;
 mod query;
@@ -37,6 +38,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::admission::{BodyBudget, Gate};
+use crate::logins::Logins;
 pub use listener::BoundedListener;
 pub use options::HttpOptions;
 
@@ -50,7 +52,7 @@ pub struct HttpState {
     /// `None`: there are none.
     pub backups: Option<Arc<dyn BackupPort>>,
     pub readiness: Arc<Readiness>,
-    /// `None`: every request is let in.
+    /// `None`: every request is let in and may do everything.
     pub auth: Option<Arc<dyn AuthPort>>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
@@ -62,6 +64,7 @@ struct Shared {
     write_gate: Gate,
     query_gate: Gate,
     body_budget: BodyBudget,
+    logins: Arc<Logins>,
 }
 
 type AppState = Arc<Shared>;
@@ -82,7 +85,8 @@ pub fn router(http: HttpState) -> Router {
         ("queries", settings::HTTP_MAX_CONCURRENT_QUERIES, settings::HTTP_MAX_QUEUED_QUERIES),
     );
     let body_budget = BodyBudget::new(options.max_inflight_body_bytes);
-    let state: AppState = Arc::new(Shared { http, write_gate, query_gate, body_budget });
+    let logins = Logins::new(options.hashing_threads, options.max_queued_logins, options.queue_timeout);
+    let state: AppState = Arc::new(Shared { http, write_gate, query_gate, body_budget, logins });
 
     let ping = get(status::ping).head(status::ping);
     let liveness = get(status::status).head(status::status);

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyperbytedb_application::auth::first_users::FirstUsers;
+use hyperbytedb_application::auth::{AuthOptions, AuthService};
 use hyperbytedb_application::backup::{BackupOptions, BackupService, SnapshotPorts};
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
 use hyperbytedb_application::flush::{FlushOptions, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
-use hyperbytedb_application::log::LogError;
 use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
 use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
@@ -23,7 +24,7 @@ use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::{Phase, QueryApi, Readiness};
 use hyperbytedb_domain::catalog::Catalog;
-use hyperbytedb_domain::ports::Outbound;
+use hyperbytedb_domain::ports::{AuthPort, Outbound};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
 use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
@@ -34,6 +35,7 @@ use hyperbytedb_subscriber::Courier;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::config::Config;
+use crate::first_users::first_users;
 use crate::head_file;
 
 /// The exit status after a failure that the server cannot go on from.
@@ -54,6 +56,9 @@ pub struct Application {
     head_file: PathBuf,
     /// Between two checks of the retention policies; `None` = never.
     retention_interval: Option<Duration>,
+    /// `None`: authentication is off.
+    auth: Option<Arc<AuthService>>,
+    first_users: FirstUsers,
     /// `None`: continuous queries do not run.
     continuous: Option<ContinuousOptions>,
     subscriber: SubscriberOptions,
@@ -132,6 +137,7 @@ impl Application {
             options,
             started: Instant::now(),
         });
+        let auth = config.auth.enabled.then(|| AuthService::new(ports.catalog.clone(), auth_options(config)));
         let retention_interval =
             config.retention.enabled.then(|| Duration::from_secs(config.retention.check_interval_secs));
         Ok(Self {
@@ -147,23 +153,32 @@ impl Application {
             threads,
             head_file: head_file::path(&config.storage.data_dir),
             retention_interval,
+            auth: auth.transpose()?.map(Arc::new),
+            first_users: first_users(&config.auth, |name| std::env::var(name).ok())?,
             continuous: continuous_options(config),
             subscriber: subscriber_options(config),
         })
     }
 
     /// Brings back what the log holds, then lets requests in.
-    pub fn replay(&self) -> Result<(), LogError> {
+    pub fn replay(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
         head_file::restore(&self.flush, self.ports.wal.last_sequence(), &self.head_file);
         head_file::remove(&self.head_file)
-            .map_err(|error| StorageError::failed("remove the head's file", error))?;
-        replay(&self.flush, &self.ports)?;
+            .map_err(|error| format!("the head's file cannot be removed: {error}"))?;
+        replay(&self.flush, &self.ports)
+            .map_err(|e| format!("the write-ahead log cannot be replayed: {e}"))?;
         let commands = Arc::downgrade(&self.commands);
         self.flush.on_emptied(move |table| {
             if let Some(commands) = commands.upgrade() {
                 commands.drop_empty_table(table);
             }
         })?;
+        self.first_users.create(&*self.ports.catalog, &self.commands)?;
+        if self.auth.is_some() && !self.ports.catalog.catalog().has_admin() {
+            tracing::warn!(
+                "authentication is on and there is no admin: nothing goes through (docs/authentication.md)"
+            );
+        }
         self.readiness.set(Phase::Ready);
         self.start_background().map_err(|error| StorageError::failed("start a thread", error))?;
         Ok(())
@@ -234,10 +249,18 @@ impl Application {
             queries: self.statements.clone(),
             backups: Some(self.backups.clone()),
             readiness: self.readiness.clone(),
-            auth: None,
+            auth: self.auth.clone().map(|auth| auth as Arc<dyn AuthPort>),
             metrics: self.metrics.clone(),
             options: http_options(config),
         })
+    }
+}
+
+fn auth_options(config: &Config) -> AuthOptions {
+    AuthOptions {
+        shared_secret: config.auth.shared_secret.reveal().to_owned(),
+        cache_ttl: Duration::from_secs(config.auth.cache_ttl_secs),
+        cache_entries: config.auth.cache_entries,
     }
 }
 
@@ -378,6 +401,10 @@ fn http_options(config: &Config) -> HttpOptions {
         max_inflated_body_bytes: http.max_inflated_body_bytes,
         max_inflight_body_bytes: http.max_inflight_body_bytes,
         body_timeout: Duration::from_secs(http.body_timeout_secs),
+        hashing_threads: config.auth.hashing_threads,
+        max_queued_logins: config.auth.max_queued_logins,
+        ping_auth: config.auth.ping_auth_enabled,
+        metrics_auth: config.auth.metrics_auth_enabled,
         max_concurrent_writes: http.max_concurrent_writes,
         max_queued_writes: http.max_queued_writes,
         max_concurrent_queries: http.max_concurrent_queries,

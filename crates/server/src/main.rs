@@ -3,6 +3,7 @@
 mod backup;
 mod compose;
 mod config;
+mod first_users;
 mod head_file;
 mod logging;
 mod restore;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use hyperbytedb_application::auth::privileges;
 
 use crate::config::Config;
 
@@ -51,6 +53,8 @@ enum Command {
     /// Commands that talk to a server, ours or InfluxDB's.
     #[command(flatten)]
     Migration(hyperbytedb_migration::Command),
+    /// Print what each statement takes where authentication is on, as Markdown.
+    Privileges,
 }
 
 fn main() -> ExitCode {
@@ -69,6 +73,9 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
             let config = Config::load(config.as_deref())?;
             logging::init(&config.logging)?;
             serve::serve(&config)?;
+        }
+        Command::Privileges => {
+            print!("{}", privileges::markdown());
         }
         Command::Config { markdown: true, .. } => {
             print!("{}", config::print_markdown(&Config::default()));

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{
-    BackupConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig,
-    LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, SubscriberConfig, WalConfig,
-    WriteConfig,
+    AuthConfig, BackupConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc,
+    LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, SubscriberConfig,
+    WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -32,6 +32,7 @@ const SECTIONS: &[SectionDoc] = &[
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },
     SectionDoc { name: "limits", about: LimitsConfig::ABOUT, keys: LimitsConfig::KEYS },
     SectionDoc { name: "http", about: HttpConfig::ABOUT, keys: HttpConfig::KEYS },
+    SectionDoc { name: "auth", about: AuthConfig::ABOUT, keys: AuthConfig::KEYS },
     SectionDoc { name: "logging", about: LoggingConfig::ABOUT, keys: LoggingConfig::KEYS },
 ];
 
