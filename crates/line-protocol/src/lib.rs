@@ -42,4 +42,4 @@ pub use body::{LineSpan, body_without, line_end};
 pub use error::{DropReason, DroppedPoint, Drops, LineError, Parsed, Reason, partial_write};
 pub use options::ParseOptions;
 pub use parser::parse;
-pub use print::{PointPrinter, print_batch, print_point};
+pub use print::{PointPrinter, print_batch, print_body, print_point};
