@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
+use chdb_rust::connection::Connection;
+use chdb_rust::format::OutputFormat;
 use crossbeam_channel::bounded;
 use hyperbytedb_clickhouse_sql::Select;
 use hyperbytedb_clickhouse_sql::schema::table_name;
@@ -63,7 +65,8 @@ pub struct ChdbEngine {
 }
 
 impl ChdbEngine {
-    /// Opens the engine on its data path, which no other process may have open.
+    /// Opens the engine on its data path, which no other process may have open. It is opened in the background: whoever
+    /// needs it waits, or gets the error.
     pub fn open(options: ChdbOptions) -> Result<Self, EngineError> {
         let failed = |e: std::io::Error| EngineError::failed("opening the data path", e);
         fs::create_dir_all(&options.data_path).map_err(failed)?;
@@ -76,23 +79,28 @@ impl ChdbEngine {
 
         // Signals are the host's business.
         chdb_rust::runtime::signal_handlers(false);
-        let killer = Arc::new(Killer::spawn(connect(&arguments)?)?);
         let spill = SpillArea::new(data_path.clone(), options.max_spill_bytes);
         let pool = |connections, setting| {
             let (arguments, spill) = (Arc::clone(&arguments), Arc::clone(&spill));
             Pool::new(arguments, connections, options.connection_wait, setting, spill)
         };
-        let engine = Self {
-            query_pool: pool(options.query_connections, settings::CHDB_QUERY_CONNECTIONS),
-            write_pool: pool(options.write_connections, settings::CHDB_WRITE_CONNECTIONS),
-            killer,
-            data_path,
-            options,
-            dormant,
-            tables: Mutex::default(),
-        };
-        engine.execute(&Statement::CreateDatabase, "creating the database", &QueryContext::unbounded())?;
-        Ok(engine)
+        let query_pool = pool(options.query_connections, settings::CHDB_QUERY_CONNECTIONS);
+        let write_pool = pool(options.write_connections, settings::CHDB_WRITE_CONNECTIONS);
+        let pools = [Arc::clone(&query_pool), Arc::clone(&write_pool)];
+        let killer = Killer::spawn(move || {
+            let connection = open_database(&arguments);
+            pools
+                .iter()
+                .for_each(|pool| pool.set_opened(connection.as_ref().map(drop).map_err(Clone::clone)));
+            connection.ok()
+        })?;
+        let tables = Mutex::default();
+        Ok(Self { query_pool, write_pool, killer: Arc::new(killer), data_path, options, dormant, tables })
+    }
+
+    /// Returns when the engine is open, or cannot be opened.
+    pub fn wait_until_open(&self) -> Result<(), EngineError> {
+        self.write_pool.wait_until_open()
     }
 
     /// Runs a statement to its end. Waits for a connection no longer than the context allows.
@@ -219,6 +227,15 @@ impl ChdbEngine {
         }
         Ok(counts)
     }
+}
+
+/// The first connection starts the engine.
+fn open_database(arguments: &[String]) -> Result<Connection, EngineError> {
+    let connection = connect(arguments)?;
+    connection
+        .query(&Statement::CreateDatabase.to_string(), OutputFormat::Null)
+        .map_err(|error| EngineError::failed("creating the database", error))?;
+    Ok(connection)
 }
 
 impl Drop for ChdbEngine {

@@ -143,12 +143,11 @@ impl PointsSinkPort for ChdbEngine {
     }
 
     fn existing_tables(&self) -> Result<Vec<TableId>, EngineError> {
-        let mut tables = self.dormant.all();
-        for batch in self.rows(statement::table_names(), &QueryContext::unbounded())? {
-            tables.extend(strings(&batch, 0)?.iter().filter_map(|name| parse_table_name(name)));
-        }
+        // The start asks, and must not wait for the engine.
+        let defined = self.dormant.defined();
+        let mut tables: Vec<TableId> =
+            defined.map_err(|error| EngineError::failed("listing the tables", error))?.into_iter().collect();
         tables.sort_unstable();
-        tables.dedup();
         Ok(tables)
     }
 

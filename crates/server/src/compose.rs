@@ -1,7 +1,7 @@
 //! The composition root: adapters into ports, ports into services.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::config::Config;
+use crate::head_file;
 
 /// The exit status after a failure that the server cannot go on from.
 const FAILED: i32 = 70;
@@ -45,6 +46,7 @@ pub struct Application {
     statements: Arc<StatementService>,
     pub metrics: PrometheusHandle,
     threads: Threads,
+    head_file: PathBuf,
     /// Between two checks of the retention policies; `None` = never.
     retention_interval: Option<Duration>,
     /// `None`: continuous queries do not run.
@@ -61,7 +63,7 @@ impl Application {
         let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
         let ports = Outbound {
             sink: engine.clone(),
-            engine,
+            engine: engine.clone(),
             catalog: storage.catalog,
             local_state: storage.local_state,
             series: storage.series,
@@ -71,6 +73,12 @@ impl Application {
         // The log has everything that was acknowledged: a start anew is the way out.
         readiness.on_failure(|_| std::process::exit(FAILED));
         let threads = Threads::new(readiness.clone());
+        let opening = readiness.clone();
+        threads.spawn_vital("engine", move || {
+            if let Err(error) = engine.wait_until_open() {
+                opening.fail(format!("the engine cannot be opened: {error}"));
+            }
+        })?;
         let flush = Arc::new(FlushService::new(flush_options(config), ports.clone())?);
         flush.start(&threads)?;
         let commit_ports = CommitPorts {
@@ -117,6 +125,7 @@ impl Application {
             statements,
             metrics,
             threads,
+            head_file: head_file::path(&config.storage.data_dir),
             retention_interval,
             continuous: continuous_options(config),
         })
@@ -124,6 +133,9 @@ impl Application {
 
     /// Brings back what the log holds, then lets requests in.
     pub fn replay(&self) -> Result<(), LogError> {
+        head_file::restore(&self.flush, self.ports.wal.last_sequence(), &self.head_file);
+        head_file::remove(&self.head_file)
+            .map_err(|error| StorageError::failed("remove the head's file", error))?;
         replay(&self.flush, &self.ports)?;
         let commands = Arc::downgrade(&self.commands);
         self.flush.on_emptied(move |table| {
@@ -166,7 +178,9 @@ impl Application {
         self.flush.flush_for_stop();
         self.committer.close();
         self.threads.stop();
-        Ok(self.flush.checkpoint()?)
+        self.flush.checkpoint()?;
+        head_file::save(&self.flush, &self.head_file);
+        Ok(())
     }
 
     pub fn http_state(&self, config: &Config) -> Result<HttpState, Box<dyn Error>> {

@@ -21,6 +21,7 @@ use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::ports::{IngestionPort, Outbound, WriteError, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, EngineError, Precision, QueryContext};
+use hyperbytedb_head::snapshot;
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_memory_ports::{Disk, MemoryPorts};
 
@@ -96,8 +97,13 @@ impl Process {
         Ok(Self { flush, ports, committer, ingestion, statements, commands })
     }
 
-    /// Brings back what the log holds.
-    pub fn replay(&self) -> Result<(), String> {
+    /// Brings back what the log holds, and before that the heads that an orderly stop kept.
+    pub fn replay(&self, head_file: Option<Vec<u8>>) -> Result<(), String> {
+        if let Some(file) = head_file {
+            let last = self.ports.wal.last_sequence();
+            let (_, outcome) = snapshot::restore(self.flush.head(), last, &mut file.as_slice());
+            outcome.map_err(|error| format!("the heads of an orderly stop are refused: {error}"))?;
+        }
         replay(&self.flush, &self.ports).map_err(|error| error.to_string())?;
         let commands = Arc::downgrade(&self.commands);
         self.flush
@@ -169,11 +175,15 @@ impl Process {
         self.flush.merge_settled(|_| true).into_iter().try_for_each(|(_, error)| Err(error))
     }
 
-    /// An orderly stop, but for the end of the threads.
-    pub fn stop(&self) -> Result<(), EngineError> {
+    /// An orderly stop, but for the end of the threads. Returns the heads for the next start.
+    pub fn stop(&self) -> Result<Vec<u8>, EngineError> {
         self.flush.flush_for_stop();
         self.committer.close();
-        self.checkpoint()
+        self.checkpoint()?;
+        let mut head_file = Vec::new();
+        snapshot::save(self.flush.head(), self.flush.applied(), &mut head_file)
+            .map_err(|error| EngineError::failed("keep the heads", error))?;
+        Ok(head_file)
     }
 
     pub fn log_bytes(&self) -> u64 {

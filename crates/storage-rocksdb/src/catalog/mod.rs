@@ -64,7 +64,7 @@ const FILTER_BITS_PER_KEY: f64 = 10.0;
 
 /// The database of catalogue, local state and series index.
 pub(crate) fn open_database(settings: &StorageOptions) -> Result<Arc<Database>, StorageError> {
-    let mut options = common_options(settings.max_open_files);
+    let mut options = common_options(settings.max_open_files)?;
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_db_write_buffer_size(settings.meta_write_buffer_bytes);
     options.set_max_total_wal_size(2 * settings.meta_write_buffer_bytes as u64);

@@ -41,6 +41,8 @@ const RECORD_OVERHEAD_BYTES: usize = 64;
 /// The write buffer is split so that one part can be written out while the next fills.
 const WRITE_BUFFERS: usize = 4;
 const STATE_BUFFER_BYTES: usize = 1 << 20;
+/// Bytes of records that an empty log may still hold on disk.
+const FORGOTTEN_BYTES_MAX: u64 = 4 << 20;
 /// Replay reads each record once.
 const READ_CACHE_BYTES: usize = 2 << 20;
 const READ_BLOCK_BYTES: usize = 64 << 10;
@@ -73,6 +75,8 @@ pub struct RocksWal {
     /// The greatest clock ever appended.
     clock: AtomicU64,
     floor: RwLock<Floor>,
+    /// The log's end when the space of forgotten records was last given back.
+    released_position: AtomicU64,
     _sync: Option<BackgroundSync>,
 }
 
@@ -100,6 +104,7 @@ impl RocksWal {
             clock: AtomicU64::new(head.clock),
             head: Mutex::new(head),
             floor: RwLock::new(floor),
+            released_position: AtomicU64::new(floor.position),
             _sync: sync,
         })
     }
@@ -137,6 +142,17 @@ impl RocksWal {
         split_position(&value)
             .map(|(_, position)| position)
             .ok_or_else(|| self.corrupt(sequence, "too short"))
+    }
+
+    /// Gives back the disk space of an empty log. RocksDB would keep it until enough new records have come.
+    fn release_forgotten(&self, end: Head) -> Result<(), StorageError> {
+        let held = end.position - self.released_position.load(Ordering::Relaxed);
+        if self.size_bytes() > 0 || held < FORGOTTEN_BYTES_MAX {
+            return Ok(());
+        }
+        self.db.release(&[RECORDS, STATE])?;
+        self.released_position.store(end.position, Ordering::Relaxed);
+        Ok(())
     }
 
     fn corrupt(&self, sequence: Sequence, message: impl std::fmt::Display) -> StorageError {
@@ -211,7 +227,9 @@ impl WalPort for RocksWal {
         self.db.write(batch, Durability::Process, "truncate")?;
         *floor = new;
         drop(floor);
-        self.db.delete_files(records, &from, &to)
+        // Files are deleted as a whole, also those that begin before the old floor.
+        self.db.delete_files(records, &Sequence::MIN.to_be_bytes(), &to)?;
+        self.release_forgotten(head)
     }
 
     fn first_sequence(&self) -> Sequence {
@@ -286,7 +304,7 @@ fn corrupt(db: &Database, sequence: Sequence, message: impl std::fmt::Display) -
 }
 
 fn open_database(path: &Path, settings: &StorageOptions) -> Result<Database, StorageError> {
-    let mut options = common_options(settings.max_open_files);
+    let mut options = common_options(settings.max_open_files)?;
     // What was synced is kept up to the first torn record: nothing after it was acknowledged.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_db_write_buffer_size(settings.wal_write_buffer_bytes);
