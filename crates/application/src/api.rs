@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use hyperbytedb_domain::ports::Caller;
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::settings;
 use hyperbytedb_domain::{CancelToken, QueryContext};
@@ -11,6 +12,7 @@ use hyperbytedb_timeseriesql::{PARSE_ERROR_PREFIX, ParseError};
 use parking_lot::Mutex;
 use thiserror::Error;
 
+use crate::auth::Refusal;
 use crate::statements::StatementError;
 
 /// A bind parameter, typed: it never becomes part of the statement's text.
@@ -47,8 +49,7 @@ pub struct QueryRequest {
     pub chunk_rows: Option<usize>,
     /// A GET request: statements that modify still run, with a warning, as in InfluxDB.
     pub read_only: bool,
-    /// Shown by SHOW QUERIES.
-    pub user: Option<String>,
+    pub caller: Caller,
     pub cancel: CancelToken,
 }
 
@@ -57,6 +58,8 @@ pub struct QueryRequest {
 pub enum QueryError {
     #[error("{PARSE_ERROR_PREFIX}{0}")]
     Parse(#[from] ParseError),
+    #[error("error authorizing query: {0}")]
+    Refused(#[from] Refusal),
     #[error("max-concurrent-queries limit exceeded ({limit}, {limit}) ({})", settings::QUERY_MAX_CONCURRENT)]
     TooManyQueries { limit: usize },
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyperbytedb_domain::catalog::{Command, Table};
-use hyperbytedb_domain::ports::{IngestionPort, Outbound, WriteError, WriteRequest};
+use hyperbytedb_domain::ports::{Caller, IngestionPort, Outbound, WriteError, WriteRequest};
 use hyperbytedb_domain::{FieldValue, Precision, QueryContext};
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_memory_ports::{Call, Controller, Disk, MemoryPorts, Random, Verdict};
@@ -184,6 +184,7 @@ impl Node {
             ingestion: ingestion.clone(),
             running: Arc::new(RunningQueries::new(query_options.max_concurrent)),
             runs: Arc::default(),
+            subscribers: Arc::default(),
             options: query_options,
             started: Instant::now(),
         });
@@ -334,6 +335,7 @@ impl Node {
 
 fn request(lines: &str) -> WriteRequest {
     WriteRequest {
+        caller: Caller::Trusted,
         database: DATABASE.to_owned(),
         retention_policy: String::new(),
         precision: Precision::Nanosecond,

@@ -11,6 +11,10 @@ macro_rules! keys {
 }
 
 keys! {
+    BACKUP_EXPIRY_SECS = "backup.expiry_secs";
+    BACKUP_MAX_SNAPSHOTS = "backup.max_snapshots";
+    AUTH_HASHING_THREADS = "auth.hashing_threads";
+    AUTH_MAX_QUEUED_LOGINS = "auth.max_queued_logins";
     CHDB_MAX_SERVER_MEMORY_BYTES = "chdb.max_server_memory_bytes";
     CHDB_MAX_SPILL_BYTES = "chdb.max_spill_bytes";
     CHDB_QUERY_CONNECTIONS = "chdb.query_connections";

@@ -23,6 +23,7 @@ use crate::error::Exception;
 use crate::killer::Killer;
 use crate::options::ChdbOptions;
 use crate::pool::{Pool, connect};
+use crate::snapshot::clear_shadow;
 use crate::spill::SpillArea;
 use crate::stream::SelectStream;
 use crate::worker::Task;
@@ -74,6 +75,7 @@ impl ChdbEngine {
         let path = data_path
             .to_str()
             .ok_or_else(|| EngineError::failed("opening the data path", "the path is not valid UTF-8"))?;
+        clear_shadow(&data_path).map_err(failed)?;
         let dormant = DormantTables::mark(&data_path).map_err(failed)?;
         let arguments: Arc<[String]> = options.arguments(path).into();
 

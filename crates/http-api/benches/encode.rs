@@ -82,6 +82,7 @@ fn stream(bencher: Bencher, uri: &str) {
     let router = router(HttpState {
         ingestion: rows.clone(),
         queries: rows,
+        backups: None,
         readiness,
         auth: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),

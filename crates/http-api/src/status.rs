@@ -1,17 +1,24 @@
 //! Endpoints about the server itself, and the answers to requests that have no endpoint.
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use hyperbytedb_application::Phase;
 
+use crate::encode::Format;
 use crate::form::Form;
-use crate::{AppState, VERSION};
+use crate::{AppState, VERSION, auth};
 
 /// 204, or with `verbose` the version as JSON.
-pub async fn ping(RawQuery(query): RawQuery) -> Response<Body> {
-    match Form::from_query(query.as_deref()).text("verbose") {
+pub async fn ping(State(state): State<AppState>, request: Request) -> Response<Body> {
+    let (head, _) = request.into_parts();
+    if state.http.options.ping_auth
+        && let Err(error) = auth::caller(&state, &head).await
+    {
+        return error.respond(Format::Json, false);
+    }
+    match Form::from_query(head.uri.query()).text("verbose") {
         "" | "0" | "false" => no_content(),
         _ => json(StatusCode::OK, &serde_json::json!({ "version": VERSION })),
     }
@@ -69,7 +76,13 @@ pub async fn ready(State(state): State<AppState>) -> Response<Body> {
 }
 
 /// Prometheus text.
-pub async fn metrics(State(state): State<AppState>) -> Response<Body> {
+pub async fn metrics(State(state): State<AppState>, request: Request) -> Response<Body> {
+    let (head, _) = request.into_parts();
+    if state.http.options.metrics_auth
+        && let Err(error) = auth::caller(&state, &head).await
+    {
+        return error.respond(Format::Json, false);
+    }
     text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", state.http.metrics.render())
 }
 

@@ -57,6 +57,7 @@ fn server_with(application: Application, options: HttpOptions) -> Server {
     let state = HttpState {
         ingestion: application.clone(),
         queries: application,
+        backups: None,
         readiness: readiness.clone(),
         auth: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),

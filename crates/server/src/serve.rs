@@ -38,6 +38,12 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
     let (stop, stopping) = watch::channel(false);
     spawn_signal_handler(stop)?;
     println!("hyperbytedb listening on http://{local}, data in {}", config.storage.data_dir);
+    if !config.auth.enabled && !local.ip().is_loopback() {
+        tracing::warn!(
+            address = %local,
+            "anybody who reaches this address may read, change and delete everything: see auth.enabled"
+        );
+    }
     tracing::info!(address = %local, data_dir = config.storage.data_dir, "listening");
     let replay = spawn_replay(application.clone());
     tokio::spawn(keep_metrics_small(application.clone()));
@@ -62,7 +68,7 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
 async fn spawn_replay(application: Arc<Application>) -> Box<dyn Error> {
     match tokio::task::spawn_blocking(move || application.replay().map_err(|e| e.to_string())).await {
         Ok(Ok(())) => std::future::pending().await,
-        Ok(Err(error)) => format!("the write-ahead log could not be replayed: {error}").into(),
+        Ok(Err(error)) => format!("the server could not start: {error}").into(),
         Err(error) => format!("the replay ended abnormally: {error}").into(),
     }
 }

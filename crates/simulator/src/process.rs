@@ -18,7 +18,7 @@ use hyperbytedb_application::threads::Stop;
 use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::{QueryApi, QueryRequest, Readiness, ResultEvent, ResultSink, SinkClosed};
 use hyperbytedb_domain::catalog::Catalog;
-use hyperbytedb_domain::ports::{IngestionPort, Outbound, WriteError, WriteRequest};
+use hyperbytedb_domain::ports::{Caller, IngestionPort, Outbound, WriteError, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, EngineError, Precision, QueryContext};
 use hyperbytedb_head::snapshot;
@@ -91,6 +91,7 @@ impl Process {
             ingestion: ingestion.clone(),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
+            subscribers: Arc::default(),
             options,
             started: Instant::now(),
         });
@@ -127,6 +128,7 @@ impl Process {
 
     pub fn write(&self, database: &str, retention_policy: &str, body: String) -> Result<(), WriteError> {
         self.ingestion.write(WriteRequest {
+            caller: Caller::Trusted,
             database: database.to_owned(),
             retention_policy: retention_policy.to_owned(),
             precision: Precision::Nanosecond,
@@ -143,6 +145,7 @@ impl Process {
         cancel: &CancelToken,
     ) -> Result<Vec<SeriesBlock>, String> {
         let request = QueryRequest {
+            caller: Caller::Trusted,
             text: text.to_owned(),
             database: database.to_owned(),
             cancel: cancel.clone(),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use hyperbytedb_domain::StorageError;
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, Error, ErrorKind, FlushOptions, LogLevel,
     Options, ReadOptions, WriteBatch, WriteOptions,
@@ -20,6 +21,10 @@ pub(crate) enum Durability {
     /// Survives the process; a power failure may lose it until the next synced write.
     Process,
 }
+
+/// [`Database::open`] or [`Database::open_read_only`].
+pub(crate) type OpenDatabase =
+    fn(&Path, &Options, Vec<ColumnFamilyDescriptor>) -> Result<Database, StorageError>;
 
 pub(crate) struct Database {
     db: DB,
@@ -42,6 +47,27 @@ impl Database {
             failure(path, "open", error)
         })?;
         Ok(Self { db, path: path.to_owned() })
+    }
+
+    /// As [`open`](Self::open), of what exists, to look at: nothing of it changes.
+    pub fn open_read_only(
+        path: &Path,
+        options: &Options,
+        families: Vec<ColumnFamilyDescriptor>,
+    ) -> Result<Self, StorageError> {
+        let db = DB::open_cf_descriptors_read_only(options, path, families, false)
+            .map_err(|error| failure(path, "open", error))?;
+        Ok(Self { db, path: path.to_owned() })
+    }
+
+    /// Puts the database as it is at one moment into a folder that does not exist yet: links to its tables, copies of
+    /// its log.
+    pub fn checkpoint(&self, target: &Path) -> Result<(), StorageError> {
+        let context = || format!("copy {} to", self.path.display());
+        let failed = |error| StorageError::failed(format!("{} {}", context(), target.display()), error);
+        let checkpoint = Checkpoint::new(&self.db).map_err(failed)?;
+        // Without a flush: its log is short.
+        checkpoint.create_checkpoint_with_log_size(target, u64::MAX).map_err(failed)
     }
 
     pub fn path(&self) -> &Path {
@@ -119,7 +145,7 @@ impl Database {
         Ok(())
     }
 
-    /// Deletes whole files between two keys at once; what is left goes with the range deletion beside it.
+    /// Deletes whole files between two keys, both included, at once; what is left goes with the range deletion beside it.
     pub fn delete_files(&self, family: &ColumnFamily, from: &[u8], to: &[u8]) -> Result<(), StorageError> {
         self.db.delete_file_in_range_cf(family, from, to).map_err(|error| self.failure("delete files", error))
     }

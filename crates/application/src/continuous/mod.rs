@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use hyperbytedb_domain::catalog::{Catalog, Command};
-use hyperbytedb_domain::ports::CatalogPort;
+use hyperbytedb_domain::ports::{Caller, CatalogPort};
 use hyperbytedb_domain::{FieldValue, QueryContext};
 use hyperbytedb_timeseriesql::ast::{CreateContinuousQueryStatement, SelectStatement, Statement};
 use hyperbytedb_timeseriesql::reduce::condition_expr;
@@ -174,6 +174,8 @@ impl ContinuousQueries {
     /// Returns the points written.
     fn select_into(&self, database: &str, select: &SelectStatement) -> Result<i64, String> {
         let request = QueryRequest {
+            // Who made the query was asked for its privileges then.
+            caller: Caller::Trusted,
             text: select.to_string(),
             database: database.to_owned(),
             ..QueryRequest::default()

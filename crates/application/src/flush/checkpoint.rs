@@ -47,6 +47,15 @@ impl FlushService {
         }
     }
 
+    /// Runs `copy` while cursors stand still, the log keeps its records and dirty partitions their marks. So a copy of
+    /// the engine, then of the node's state, then of the log is what a crash would leave: what the engine's lacks is in
+    /// the log behind the cursors. Flushes and writes go on meanwhile.
+    pub fn while_cursors_stand<T>(&self, copy: impl FnOnce() -> T) -> T {
+        let _no_checkpoint = self.checkpoint.0.lock();
+        let _marks_stay = self.marks_clear.lock();
+        copy()
+    }
+
     /// Makes everything flushed so far durable, moves the cursors and truncates the log up to the first record that is
     /// still needed.
     pub fn checkpoint(&self) -> Result<(), EngineError> {

@@ -57,6 +57,7 @@ impl FlushService {
         }
         self.ports.sink.sync()?;
         let failed = |error: StorageError| EngineError::failed("clear a mark", error);
+        let _may_clear = self.marks_clear.lock();
         merged.iter().try_for_each(|partition| self.dirty.clear(partition)).map_err(failed)?;
         metrics::counter!("hyperbytedb_merged_partitions_total").increment(merged.len() as u64);
         Ok(())

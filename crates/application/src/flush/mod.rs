@@ -21,6 +21,7 @@ use hyperbytedb_domain::ports::{Outbound, PartitionInfo};
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError, TimeRange};
 use hyperbytedb_head::{Head, TableHead};
+use parking_lot::Mutex;
 
 use self::checkpoint::Checkpoint;
 use self::duplicates::DirtyPartitions;
@@ -100,6 +101,8 @@ pub struct FlushService {
     ports: Outbound,
     queues: WorkQueues,
     checkpoint: Checkpoint,
+    /// Held while marks of merged partitions are cleared.
+    marks_clear: Mutex<()>,
     /// The newest log record whose effects are in the queues.
     applied: AtomicU64,
     /// Told of tables whose last series is gone.
@@ -122,6 +125,7 @@ impl FlushService {
             ports,
             queues: WorkQueues::default(),
             checkpoint: Checkpoint::default(),
+            marks_clear: Mutex::default(),
             emptied: OnceLock::new(),
         })
     }

@@ -14,6 +14,7 @@ use hyperbytedb_domain::wal::{TableVersion, WalEntry, WriteEntry};
 use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse};
 
 use self::schema::{Resolved, SchemaResolver, Target};
+use crate::auth::access::authorize_write;
 use crate::flush::FlushService;
 use crate::log::LogError;
 use crate::log::committer::{Committer, ResolvedWrite};
@@ -43,9 +44,12 @@ impl IngestionService {
         if request.database.is_empty() {
             return Err(WriteError::DatabaseRequired);
         }
-        if self.catalog.catalog().database(&request.database).is_none() {
+        let catalog = self.catalog.catalog();
+        if catalog.database(&request.database).is_none() {
             return Err(WriteError::DatabaseNotFound(request.database.clone()));
         }
+        authorize_write(&request.caller, &catalog, &request.database)?;
+        drop(catalog);
         self.wait_for_room()?;
         let now = now_ns();
         for _ in 0..ATTEMPTS_MAX {

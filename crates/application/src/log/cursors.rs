@@ -71,6 +71,38 @@ impl Cursors {
         Ok(())
     }
 
+    /// How far a consumer is; `None` for one that has no cursor.
+    pub fn position(&self, name: &str) -> Option<Sequence> {
+        self.positions.lock().get(name).copied()
+    }
+
+    /// Moves a consumer's cursor, or makes it; never back.
+    pub fn advance(&self, name: &str, sequence: Sequence) -> Result<(), StorageError> {
+        let mut positions = self.positions.lock();
+        if positions.get(name).is_some_and(|&position| position >= sequence) {
+            return Ok(());
+        }
+        self.local_state.store_cursors(&[(name.to_owned(), Some(sequence))])?;
+        positions.insert(name.to_owned(), sequence);
+        Ok(())
+    }
+
+    /// Removes the cursors whose names begin so and are not wanted any more.
+    pub fn retain(&self, prefix: &str, is_wanted: impl Fn(&str) -> bool) -> Result<(), StorageError> {
+        let mut positions = self.positions.lock();
+        let is_over = |name: &&String| name.starts_with(prefix) && !is_wanted(name);
+        let over: Vec<String> = positions.keys().filter(is_over).cloned().collect();
+        if over.is_empty() {
+            return Ok(());
+        }
+        let changes: Vec<_> = over.iter().map(|name| (name.clone(), None)).collect();
+        self.local_state.store_cursors(&changes)?;
+        for name in over {
+            positions.remove(&name);
+        }
+        Ok(())
+    }
+
     /// The first record that some consumer still needs.
     pub fn oldest_needed(&self) -> Sequence {
         let positions = self.positions.lock();

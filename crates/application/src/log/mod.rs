@@ -16,6 +16,7 @@ use hyperbytedb_domain::{EngineError, StorageError, settings};
 use thiserror::Error;
 
 use crate::flush::{FlushService, PendingWork};
+use crate::subscriptions;
 
 /// Why a record did not take effect.
 #[derive(Debug, Clone, Error)]
@@ -48,6 +49,11 @@ fn take_effect(
     replayed: bool,
 ) -> Vec<PendingWork> {
     // The engine's answers have a partition until it is dropped: whoever drops a shard waits for that.
+    if let Command::CreateSubscription { .. } = command
+        && let Err(error) = subscriptions::begin(flush.cursors(), command, sequence)
+    {
+        tracing::error!(%error, "a subscription begins later than it was created");
+    }
     let dropped = effects.dropped_shards.iter();
     let mut waits: Vec<_> =
         dropped.map(|(table, shards)| flush.drop_partitions(sequence, table, shards, replayed)).collect();

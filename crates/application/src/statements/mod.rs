@@ -28,11 +28,13 @@ use self::show::server::Statistics;
 use crate::api::{
     DEFAULT_CHUNK_ROWS, Parameter, QueryApi, QueryError, QueryRequest, ResultEvent, ResultSink,
 };
+use crate::auth::access::{Access, authorize};
 use crate::commands::CommandService;
 use crate::continuous::Runs;
 use crate::flush::FlushService;
 use crate::log::LogError;
 use crate::reader::TableReader;
+use crate::subscriptions::SubscriberCounts;
 
 /// Bounds of queries; 0 = none.
 #[derive(Debug, Clone)]
@@ -86,6 +88,7 @@ pub struct StatementService {
     pub running: Arc<RunningQueries>,
     /// Of continuous queries.
     pub runs: Arc<Runs>,
+    pub subscribers: Arc<SubscriberCounts>,
     pub options: QueryOptions,
     pub started: Instant,
 }
@@ -141,8 +144,8 @@ impl QueryApi for StatementService {
         let params: Params =
             request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
         let query = parse_query_with_params(&request.text, &params)?;
-        let Some(_ticket) = self.running.enter(query.to_string(), &request.database, request.cancel.clone())
-        else {
+        authorize(&request.caller, &self.catalog.catalog(), &query.statements, &request.database)?;
+        let Some(_ticket) = self.running.enter(query.to_string(), request) else {
             metrics::counter!("hyperbytedb_queries_refused_total").increment(1);
             return Err(QueryError::TooManyQueries { limit: self.options.max_concurrent });
         };
@@ -269,6 +272,7 @@ impl StatementService {
             context: &execution.context,
         };
         let policy = execution.request.retention_policy.as_str();
+        let access = Access::of(&execution.request.caller, &catalog);
         let database = |own: &Option<String>| -> Result<Arc<Database>, StatementError> {
             let name = execution.database(own.as_deref());
             if name.is_empty() {
@@ -277,7 +281,7 @@ impl StatementService {
             catalog.database(name).cloned().ok_or_else(|| StatementError::database_not_found(name))
         };
         match statement {
-            Statement::ShowDatabases => Ok(from_catalog::databases(&catalog)),
+            Statement::ShowDatabases => Ok(from_catalog::databases(&catalog, access)),
             Statement::ShowRetentionPolicies(s) => {
                 let name = execution.database(s.database.as_deref());
                 if name.is_empty() {
@@ -287,8 +291,8 @@ impl StatementService {
             }
             Statement::ShowUsers => Ok(from_catalog::users(&catalog)),
             Statement::ShowGrants(s) => from_catalog::grants(&catalog, &s.user),
-            Statement::ShowContinuousQueries => Ok(from_catalog::continuous_queries(&catalog)),
-            Statement::ShowMaterializedViews => Ok(from_catalog::materialized_views(&catalog)),
+            Statement::ShowContinuousQueries => Ok(from_catalog::continuous_queries(&catalog, access)),
+            Statement::ShowMaterializedViews => Ok(from_catalog::materialized_views(&catalog, access)),
             Statement::ShowSubscriptions => Ok(from_catalog::subscriptions(&catalog)),
             Statement::ShowShards => Ok(from_catalog::shards(&catalog)),
             Statement::ShowShardGroups => Ok(from_catalog::shard_groups(&catalog)),
@@ -304,9 +308,17 @@ impl StatementService {
             Statement::ShowCardinality(s) => {
                 cardinality::show_cardinality(&lookup, s, execution.database(s.database.as_deref()))
             }
-            Statement::ShowQueries => Ok(server::queries(&self.running.list())),
-            Statement::ShowStats(s) => {
-                Ok(server::stats(&catalog, &self.statistics(), &self.runs, s.module.as_deref()))
+            Statement::ShowStats(s) => Ok(server::stats(
+                &catalog,
+                &self.statistics(),
+                &self.runs,
+                &self.subscribers,
+                s.module.as_deref(),
+            )),
+            Statement::ShowQueries => {
+                let mut running = self.running.list();
+                running.retain(|query| access.is_all() || query.caller == execution.request.caller);
+                Ok(server::queries(&running))
             }
             Statement::ShowDiagnostics(s) => Ok(server::diagnostics(self.started, s.module.as_deref())),
             other => Err(StatementError::Unexpected(other.to_string())),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
-use hyperbytedb_domain::ports::WriteRequest;
+use hyperbytedb_domain::ports::{Caller, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_executor::{ExecError, ExecOptions, ExecStats, execute};
 use hyperbytedb_line_protocol::PointPrinter;
@@ -127,6 +127,8 @@ impl StatementService {
 
     fn write_lines(&self, target: &IntoTarget, lines: String) -> Result<(), StatementError> {
         let request = WriteRequest {
+            // The statement was authorized as a whole.
+            caller: Caller::Trusted,
             database: target.database.clone(),
             retention_policy: target.retention_policy.clone(),
             precision: Precision::Nanosecond,

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{
-    ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig,
-    LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, WalConfig, WriteConfig,
+    AuthConfig, BackupConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc,
+    LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, SubscriberConfig,
+    WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -25,10 +26,13 @@ const SECTIONS: &[SectionDoc] = &[
         keys: ContinuousQueriesConfig::KEYS,
     },
     SectionDoc { name: "retention", about: RetentionConfig::ABOUT, keys: RetentionConfig::KEYS },
+    SectionDoc { name: "backup", about: BackupConfig::ABOUT, keys: BackupConfig::KEYS },
+    SectionDoc { name: "subscriber", about: SubscriberConfig::ABOUT, keys: SubscriberConfig::KEYS },
     SectionDoc { name: "write", about: WriteConfig::ABOUT, keys: WriteConfig::KEYS },
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },
     SectionDoc { name: "limits", about: LimitsConfig::ABOUT, keys: LimitsConfig::KEYS },
     SectionDoc { name: "http", about: HttpConfig::ABOUT, keys: HttpConfig::KEYS },
+    SectionDoc { name: "auth", about: AuthConfig::ABOUT, keys: AuthConfig::KEYS },
     SectionDoc { name: "logging", about: LoggingConfig::ABOUT, keys: LoggingConfig::KEYS },
 ];
 

@@ -1,17 +1,21 @@
 //! What the application needs from the outside.
 
 mod catalog;
+mod delivery;
 mod engine;
 mod local_state;
 mod series_index;
+mod snapshot;
 mod wal;
 
 use std::sync::Arc;
 
 pub use catalog::CatalogPort;
+pub use delivery::{Delivery, DeliveryError, DeliveryPort};
 pub use engine::{BatchStream, PartitionInfo, PointsSinkPort, QueryPort, UnfinishedDeletes};
 pub use local_state::{DirtyPartition, LocalStatePort};
 pub use series_index::{SeriesIndexPort, SeriesRefusal};
+pub use snapshot::{LogSnapshotPort, SnapshotPort};
 pub use wal::{EncodedEntry, NewRecord, WalPort};
 
 /// All of them, as one process uses them. Cheap to clone.
