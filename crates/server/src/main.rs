@@ -3,6 +3,7 @@
 mod backup;
 mod compose;
 mod config;
+mod debug;
 mod head_file;
 mod logging;
 mod restore;
@@ -46,6 +47,8 @@ enum Command {
     },
     /// Back up a running server, or check a backup.
     Backup(backup::BackupArguments),
+    /// Look into the data folder of a stopped server, or into a copy.
+    Debug(debug::DebugArguments),
     /// Restore a backup, as a new data folder or into a running server.
     Restore(restore::RestoreArguments),
 }
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             Ok(())
         }
         Command::Backup(arguments) => backup::run(arguments),
+        Command::Debug(arguments) => debug::run(arguments),
         Command::Restore(arguments) => restore::run(arguments),
     }
 }
