@@ -11,6 +11,7 @@ pub mod memtable;
 
 pub mod reader;
 pub mod retention;
+pub mod statement_summary;
 pub mod statements;
 pub mod threads;
 pub mod waiting;

@@ -46,6 +46,21 @@ pub async fn caller(state: &AppState, head: &Parts) -> Result<Caller, ApiError> 
     tokio::task::spawn_blocking(verify).await.map_err(task_failed)?.map_err(refused)
 }
 
+/// Lets only admins pass, and everybody where authentication is off.
+pub async fn admin(state: &AppState, head: &Parts) -> Result<(), ApiError> {
+    let caller = caller(state, head).await?;
+    match &state.http.auth {
+        Some(auth) if !auth.is_admin(&caller) => {
+            let user = caller.user().unwrap_or("nobody");
+            Err(ApiError::new(
+                StatusCode::FORBIDDEN,
+                format!("{user} not authorized, requires admin privilege"),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn refused(error: AuthError) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, error.to_string())
 }

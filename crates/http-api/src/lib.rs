@@ -17,6 +17,7 @@ mod logins;
 mod middleware;
 mod options;
 mod query;
+mod statements;
 mod status;
 mod stream;
 mod write;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
+use hyperbytedb_application::statement_summary::StatementSummary;
 use hyperbytedb_application::{QueryApi, Readiness};
 use hyperbytedb_domain::ports::{AuthPort, IngestionPort};
 use hyperbytedb_domain::settings;
@@ -48,6 +50,7 @@ pub const VERSION: &str = concat!("1.8.10+hyperbytedb.", env!("CARGO_PKG_VERSION
 pub struct HttpState {
     pub ingestion: Arc<dyn IngestionPort>,
     pub queries: Arc<dyn QueryApi>,
+    pub statement_summary: Arc<StatementSummary>,
     pub readiness: Arc<Readiness>,
     /// `None`: every request is let in and may do everything.
     pub auth: Option<Arc<dyn AuthPort>>,
@@ -86,6 +89,7 @@ pub fn router(http: HttpState) -> Router {
     let state: AppState = Arc::new(Shared { http, write_gate, query_gate, body_budget, logins });
 
     let ping = get(status::ping).head(status::ping);
+    let summary = get(statements::statements).delete(statements::statements);
     let liveness = get(status::status).head(status::status);
     Router::new()
         .route("/ping", only(ping, "GET, HEAD"))
@@ -95,6 +99,7 @@ pub fn router(http: HttpState) -> Router {
         .route("/metrics", only(get(status::metrics), "GET, HEAD"))
         .route("/write", only(post(write::write).options(status::options), "OPTIONS, POST"))
         .route("/api/v2/write", only(post(write::write_v2).options(status::options), "OPTIONS, POST"))
+        .route("/api/v1/statements", only(summary, "DELETE, GET, HEAD"))
         .route("/query", only(query_methods(), QUERY_METHODS))
         .fallback(status::not_found)
         .layer(CatchPanicLayer::custom(error::panic_response))

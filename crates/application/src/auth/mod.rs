@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::ports::{AuthError, AuthPort, Caller, CatalogPort, Credentials};
 
+use self::access::Access;
 pub use self::access::Refusal;
 pub use self::passwords::PasswordError;
 use self::verifications::Verifications;
@@ -118,6 +119,10 @@ impl AuthPort for AuthService {
                 Credentials::None | Credentials::Bearer(_) => Err(AuthError::Unreadable),
             },
         }
+    }
+
+    fn is_admin(&self, caller: &Caller) -> bool {
+        Access::of(caller, &self.catalog.catalog()).is_all()
     }
 }
 

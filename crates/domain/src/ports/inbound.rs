@@ -76,4 +76,7 @@ pub trait AuthPort: Send + Sync {
 
     /// Checks a password against its hash, which takes tens of milliseconds and megabytes. Blocks.
     fn verify(&self, credentials: &Credentials) -> Result<Caller, AuthError>;
+
+    /// Whether the caller may do what only an admin may.
+    fn is_admin(&self, caller: &Caller) -> bool;
 }

@@ -43,6 +43,7 @@ pub struct Config {
     pub continuous_queries: ContinuousQueriesConfig,
     pub write: WriteConfig,
     pub query: QueryConfig,
+    pub statement_summary: StatementSummaryConfig,
     pub limits: LimitsConfig,
     pub http: HttpConfig,
     pub auth: AuthConfig,

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::{
     AuthConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig,
-    LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, WalConfig, WriteConfig,
+    LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StatementSummaryConfig, StorageConfig,
+    WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -27,6 +28,11 @@ const SECTIONS: &[SectionDoc] = &[
     SectionDoc { name: "retention", about: RetentionConfig::ABOUT, keys: RetentionConfig::KEYS },
     SectionDoc { name: "write", about: WriteConfig::ABOUT, keys: WriteConfig::KEYS },
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },
+    SectionDoc {
+        name: "statement_summary",
+        about: StatementSummaryConfig::ABOUT,
+        keys: StatementSummaryConfig::KEYS,
+    },
     SectionDoc { name: "limits", about: LimitsConfig::ABOUT, keys: LimitsConfig::KEYS },
     SectionDoc { name: "http", about: HttpConfig::ABOUT, keys: HttpConfig::KEYS },
     SectionDoc { name: "auth", about: AuthConfig::ABOUT, keys: AuthConfig::KEYS },

@@ -4,6 +4,7 @@ use hyperbytedb_application::auth::AuthOptions;
 use hyperbytedb_application::continuous::ContinuousOptions;
 use hyperbytedb_application::flush::FlushOptions;
 use hyperbytedb_application::log::committer::CommitOptions;
+use hyperbytedb_application::statement_summary::StatementSummaryOptions;
 use hyperbytedb_application::statements::QueryOptions;
 use hyperbytedb_engine_chdb::ChdbOptions;
 use hyperbytedb_http_api::HttpOptions;
@@ -227,6 +228,16 @@ section! {
         max_sort_rows: u64 = QueryOptions::default().sort_bound.rows,
         /// Bytes of the rows that the engine sorts at one time for a scan of rows.
         max_sort_bytes: u64 = QueryOptions::default().sort_bound.bytes,
+    }
+}
+
+section! {
+    /// What statements have cost, by statement without its literals: `GET /api/v1/statements`.
+    StatementSummaryConfig {
+        /// Whether it is kept.
+        enabled: bool = StatementSummaryOptions::default().enabled,
+        /// Statements that are kept, some kilobytes each; of more, those that ran least often are forgotten.
+        max_entries: usize = StatementSummaryOptions::default().max_entries,
     }
 }
 
