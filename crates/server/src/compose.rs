@@ -17,6 +17,7 @@ use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
 use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::retention::RetentionService;
+use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::subscriptions::{SubscriberOptions, SubscriberService};
@@ -131,6 +132,7 @@ impl Application {
             flush: flush.clone(),
             commands: commands.clone(),
             ingestion: ingestion.clone(),
+            summary: Arc::new(StatementSummary::new(summary_options(config))),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
             subscribers: Arc::default(),
@@ -248,12 +250,18 @@ impl Application {
             ingestion: self.ingestion.clone(),
             queries: self.statements.clone(),
             backups: Some(self.backups.clone()),
+            statement_summary: self.statements.summary.clone(),
             readiness: self.readiness.clone(),
             auth: self.auth.clone().map(|auth| auth as Arc<dyn AuthPort>),
             metrics: self.metrics.clone(),
             options: http_options(config),
         })
     }
+}
+
+fn summary_options(config: &Config) -> StatementSummaryOptions {
+    let summary = &config.statement_summary;
+    StatementSummaryOptions { enabled: summary.enabled, max_entries: summary.max_entries }
 }
 
 fn auth_options(config: &Config) -> AuthOptions {

@@ -12,6 +12,7 @@ use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Commit
 use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
 use hyperbytedb_application::reader::TableReader;
+use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::threads::Stop;
@@ -89,6 +90,7 @@ impl Process {
             flush: flush.clone(),
             commands: commands.clone(),
             ingestion: ingestion.clone(),
+            summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
             subscribers: Arc::default(),

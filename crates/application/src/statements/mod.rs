@@ -17,7 +17,7 @@ use hyperbytedb_domain::catalog::{Catalog, Command, Database};
 use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
-use hyperbytedb_executor::ExecOptions;
+use hyperbytedb_executor::{ExecOptions, ExecStats};
 use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::duration::format_duration;
 use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
@@ -34,6 +34,7 @@ use crate::continuous::Runs;
 use crate::flush::FlushService;
 use crate::log::LogError;
 use crate::reader::TableReader;
+use crate::statement_summary::{Cost, Described, StatementSummary};
 use crate::subscriptions::SubscriberCounts;
 
 /// Bounds of queries; 0 = none.
@@ -86,6 +87,7 @@ pub struct StatementService {
     /// Where INTO writes.
     pub ingestion: Arc<dyn IngestionPort>,
     pub running: Arc<RunningQueries>,
+    pub summary: Arc<StatementSummary>,
     /// Of continuous queries.
     pub runs: Arc<Runs>,
     pub subscribers: Arc<SubscriberCounts>,
@@ -100,6 +102,9 @@ struct Execution<'a> {
     context: QueryContext,
     sink: &'a mut dyn ResultSink,
     messages: Vec<Message>,
+    /// What its scans have read.
+    rows_read: u64,
+    bytes_read: u64,
 }
 
 impl Execution<'_> {
@@ -112,6 +117,11 @@ impl Execution<'_> {
         self.sink
             .emit(ResultEvent::Documents { statement_id: self.statement_id, documents }, &self.context)?;
         Ok(self.context.check()?)
+    }
+
+    fn note(&mut self, stats: &ExecStats) {
+        self.rows_read += stats.rows_read;
+        self.bytes_read += stats.bytes_read;
     }
 
     /// Rows of a block at most.
@@ -158,9 +168,16 @@ impl QueryApi for StatementService {
         };
         let count = query.statements.len();
         for (statement_id, statement) in query.statements.into_iter().enumerate() {
-            let mut execution =
-                Execution { request, statement_id, context: context.clone(), sink, messages: Vec::new() };
-            let result = self.run(statement, &mut execution);
+            let mut execution = Execution {
+                request,
+                statement_id,
+                context: context.clone(),
+                sink,
+                messages: Vec::new(),
+                rows_read: 0,
+                bytes_read: 0,
+            };
+            let result = self.run_recorded(statement, &mut execution);
             let (messages, error) = match result {
                 Ok(()) => (std::mem::take(&mut execution.messages), None),
                 Err(StatementError::Closed(_)) => return Ok(()),
@@ -197,6 +214,27 @@ fn reported_errors(
 }
 
 impl StatementService {
+    /// Runs a statement and adds what that took to the summary.
+    fn run_recorded(
+        &self,
+        statement: Statement,
+        execution: &mut Execution<'_>,
+    ) -> Result<(), StatementError> {
+        if !self.summary.is_enabled() {
+            return self.run(statement, execution);
+        }
+        let (described, started) = (Described::new(&statement), Instant::now());
+        let result = self.run(statement, execution);
+        let cost = Cost {
+            latency: started.elapsed(),
+            failed: result.as_ref().is_err_and(|error| !matches!(error, StatementError::Closed(_))),
+            rows_read: execution.rows_read,
+            bytes_read: execution.bytes_read,
+        };
+        self.summary.record(&execution.request.database, described, cost);
+        result
+    }
+
     fn run(&self, statement: Statement, execution: &mut Execution<'_>) -> Result<(), StatementError> {
         let statement = self.with_defaults(statement, execution)?;
         if execution.request.read_only && !is_read_only(&statement) {

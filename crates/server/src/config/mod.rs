@@ -45,6 +45,7 @@ pub struct Config {
     pub subscriber: SubscriberConfig,
     pub write: WriteConfig,
     pub query: QueryConfig,
+    pub statement_summary: StatementSummaryConfig,
     pub limits: LimitsConfig,
     pub http: HttpConfig,
     pub auth: AuthConfig,

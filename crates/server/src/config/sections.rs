@@ -5,6 +5,7 @@ use hyperbytedb_application::backup::BackupOptions;
 use hyperbytedb_application::continuous::ContinuousOptions;
 use hyperbytedb_application::flush::FlushOptions;
 use hyperbytedb_application::log::committer::CommitOptions;
+use hyperbytedb_application::statement_summary::StatementSummaryOptions;
 use hyperbytedb_application::statements::QueryOptions;
 use hyperbytedb_application::subscriptions::SubscriberOptions;
 use hyperbytedb_engine_chdb::ChdbOptions;
@@ -255,6 +256,16 @@ section! {
         timeout_secs: u64 = SubscriberOptions::default().timeout.as_secs(),
         /// Destinations at one time.
         max_destinations: usize = SubscriberOptions::default().max_destinations,
+    }
+}
+
+section! {
+    /// What statements have cost, by statement without its literals: `GET /api/v1/statements`.
+    StatementSummaryConfig {
+        /// Whether it is kept.
+        enabled: bool = StatementSummaryOptions::default().enabled,
+        /// Statements that are kept, some kilobytes each; of more, those that ran least often are forgotten.
+        max_entries: usize = StatementSummaryOptions::default().max_entries,
     }
 }
 
