@@ -25,6 +25,7 @@ use crate::log::committer::{CommitOptions, CommitPorts, CommitWorker, Committer,
 use crate::log::replay::replay;
 use crate::memtable::queue::SealLimits;
 use crate::reader::TableReader;
+use crate::statement_summary::{StatementSummary, StatementSummaryOptions};
 use crate::statements::running::RunningQueries;
 use crate::statements::{QueryOptions, StatementService};
 use crate::threads::Stop;
