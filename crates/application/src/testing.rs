@@ -184,6 +184,7 @@ impl Node {
             commands: commands.clone(),
             ingestion: ingestion.clone(),
             running: Arc::new(RunningQueries::new(query_options.max_concurrent)),
+            summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
             runs: Arc::default(),
             subscribers: Arc::default(),
             options: query_options,
