@@ -13,7 +13,7 @@ KILLS ?= 100
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes bench-backup chaos chaos-short compare-cqs fuzz audit docs clean
+.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short compare-cqs compare-auth fuzz audit docs clean bench-backup
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ chaos: build ## Kill the server KILLS times (100) under writers and deleters, an
 compare-cqs: build setup-test ## Compare what continuous queries write with a real influxd (1 minute)
 	scripts/compare-cqs.py --server $(BIN)
 
+compare-auth: setup-test ## Compare who may do what with a real influxd (tests/auth/matrix.txt)
+	scripts/compare-auth.py
+
 chaos-short: build
 	scripts/chaos.py --server $(BIN) --kills 8
 
@@ -95,8 +98,9 @@ fuzz: setup ## Fuzz each parser for FUZZ_SECONDS (default 60)
 audit: ## Check licences, bans, sources and advisories of the dependencies
 	scripts/audit.sh
 
-docs: build ## Regenerate the configuration reference
+docs: build ## Regenerate the references: configuration, privileges
 	$(BIN) config --markdown > docs/configuration.md
+	$(BIN) privileges > docs/privileges.md
 
 clean: ## Remove build output
 	cargo clean

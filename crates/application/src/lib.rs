@@ -1,6 +1,7 @@
 //! The services of HyperbyteDB, between the interfaces that drive them and the ports they use.
 
 pub mod api;
+pub mod auth;
 pub mod backup;
 pub mod commands;
 pub mod continuous;
@@ -8,11 +9,14 @@ pub mod flush;
 pub mod ingestion;
 pub mod log;
 pub mod memtable;
-mod passwords;
+
 pub mod reader;
 pub mod retention;
+pub mod statement_summary;
 pub mod statements;
 pub mod subscriptions;
+#[cfg(test)]
+mod testing;
 pub mod threads;
 pub mod waiting;
 pub mod warm;

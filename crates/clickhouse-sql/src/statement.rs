@@ -120,13 +120,6 @@ fn in_table(column: &str, id: TableId) -> Vec<Expr> {
     vec![equals("database", DATABASE), equals(column, &table_name(id).table)]
 }
 
-/// Names of all tables: String.
-pub fn table_names() -> Select {
-    let mut select = Select::new(vec![Expr::column("name")], system("tables"));
-    select.conditions = vec![equals("database", DATABASE)];
-    select
-}
-
 /// Names of the columns of one table: String; nothing when it does not exist.
 pub fn column_names(id: TableId) -> Select {
     let mut select = Select::new(vec![Expr::column("name")], system("columns"));

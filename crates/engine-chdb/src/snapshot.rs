@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use hyperbytedb_clickhouse_sql::schema::{DATABASE, table_name};
 use hyperbytedb_clickhouse_sql::statement::Statement;
-use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::TableId;
 use hyperbytedb_domain::ports::{PointsSinkPort, SnapshotPort};
+use hyperbytedb_domain::{QueryContext, StorageError};
 
 use crate::engine::ChdbEngine;
 
@@ -62,9 +62,10 @@ impl ChdbEngine {
     fn freeze(&self, table: TableId) -> Result<bool, StorageError> {
         let context = || format!("freeze table {}", table.0);
         let failed = |error| StorageError::failed(context(), error);
-        self.open_table(table).map_err(failed)?;
+        let unbounded = QueryContext::unbounded();
+        self.open_table(table, &unbounded).map_err(failed)?;
         let statement = Statement::Freeze { table: table_name(table), name: FROZEN.to_owned() };
-        match self.try_execute(&statement).map_err(failed)? {
+        match self.try_execute(&statement, &unbounded).map_err(failed)? {
             Err(exception) if exception.is_unknown_table() => Ok(false),
             result => result.map(|()| true).map_err(|e| failed(e.into_engine_error("freeze"))),
         }

@@ -70,8 +70,7 @@ async fn on_backups<T: Send + 'static>(
     call: impl FnOnce(&dyn BackupPort) -> Result<T, BackupError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let (head, _) = request.into_parts();
-    let form = Form::from_query(head.uri.query());
-    auth::authenticate(state.http.auth.as_deref(), &head.headers, &form)?;
+    auth::admin(state, &head).await?;
     admission::ready(&state.http.readiness, state.http.options.replay_timeout).await?;
     let backups = state.http.backups.clone();
     let backups: Arc<dyn BackupPort> =

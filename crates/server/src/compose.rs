@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyperbytedb_application::auth::first_users::FirstUsers;
+use hyperbytedb_application::auth::{AuthOptions, AuthService};
 use hyperbytedb_application::backup::{BackupOptions, BackupService, SnapshotPorts};
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
 use hyperbytedb_application::flush::{FlushOptions, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
-use hyperbytedb_application::log::LogError;
 use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
 use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
 use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::retention::RetentionService;
+use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::subscriptions::{SubscriberOptions, SubscriberService};
@@ -23,7 +25,7 @@ use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::{Phase, QueryApi, Readiness};
 use hyperbytedb_domain::catalog::Catalog;
-use hyperbytedb_domain::ports::Outbound;
+use hyperbytedb_domain::ports::{AuthPort, Outbound};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
 use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
@@ -34,6 +36,7 @@ use hyperbytedb_subscriber::Courier;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::config::Config;
+use crate::first_users::first_users;
 use crate::head_file;
 
 /// The exit status after a failure that the server cannot go on from.
@@ -54,6 +57,9 @@ pub struct Application {
     head_file: PathBuf,
     /// Between two checks of the retention policies; `None` = never.
     retention_interval: Option<Duration>,
+    /// `None`: authentication is off.
+    auth: Option<Arc<AuthService>>,
+    first_users: FirstUsers,
     /// `None`: continuous queries do not run.
     continuous: Option<ContinuousOptions>,
     subscriber: SubscriberOptions,
@@ -74,7 +80,7 @@ impl Application {
         };
         let ports = Outbound {
             sink: engine.clone(),
-            engine,
+            engine: engine.clone(),
             catalog: storage.catalog,
             local_state: storage.local_state,
             series: storage.series,
@@ -84,6 +90,12 @@ impl Application {
         // The log has everything that was acknowledged: a start anew is the way out.
         readiness.on_failure(|_| std::process::exit(FAILED));
         let threads = Threads::new(readiness.clone());
+        let opening = readiness.clone();
+        threads.spawn_vital("engine", move || {
+            if let Err(error) = engine.wait_until_open() {
+                opening.fail(format!("the engine cannot be opened: {error}"));
+            }
+        })?;
         let flush = Arc::new(FlushService::new(flush_options(config), ports.clone())?);
         flush.start(&threads)?;
         let backups = Arc::new(BackupService::new(
@@ -120,12 +132,14 @@ impl Application {
             flush: flush.clone(),
             commands: commands.clone(),
             ingestion: ingestion.clone(),
+            summary: Arc::new(StatementSummary::new(summary_options(config))),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
             subscribers: Arc::default(),
             options,
             started: Instant::now(),
         });
+        let auth = config.auth.enabled.then(|| AuthService::new(ports.catalog.clone(), auth_options(config)));
         let retention_interval =
             config.retention.enabled.then(|| Duration::from_secs(config.retention.check_interval_secs));
         Ok(Self {
@@ -141,23 +155,32 @@ impl Application {
             threads,
             head_file: head_file::path(&config.storage.data_dir),
             retention_interval,
+            auth: auth.transpose()?.map(Arc::new),
+            first_users: first_users(&config.auth, |name| std::env::var(name).ok())?,
             continuous: continuous_options(config),
             subscriber: subscriber_options(config),
         })
     }
 
     /// Brings back what the log holds, then lets requests in.
-    pub fn replay(&self) -> Result<(), LogError> {
+    pub fn replay(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
         head_file::restore(&self.flush, self.ports.wal.last_sequence(), &self.head_file);
         head_file::remove(&self.head_file)
-            .map_err(|error| StorageError::failed("remove the head's file", error))?;
-        replay(&self.flush, &self.ports)?;
+            .map_err(|error| format!("the head's file cannot be removed: {error}"))?;
+        replay(&self.flush, &self.ports)
+            .map_err(|e| format!("the write-ahead log cannot be replayed: {e}"))?;
         let commands = Arc::downgrade(&self.commands);
         self.flush.on_emptied(move |table| {
             if let Some(commands) = commands.upgrade() {
                 commands.drop_empty_table(table);
             }
         })?;
+        self.first_users.create(&*self.ports.catalog, &self.commands)?;
+        if self.auth.is_some() && !self.ports.catalog.catalog().has_admin() {
+            tracing::warn!(
+                "authentication is on and there is no admin: nothing goes through (docs/authentication.md)"
+            );
+        }
         self.readiness.set(Phase::Ready);
         self.start_background().map_err(|error| StorageError::failed("start a thread", error))?;
         Ok(())
@@ -227,11 +250,25 @@ impl Application {
             ingestion: self.ingestion.clone(),
             queries: self.statements.clone(),
             backups: Some(self.backups.clone()),
+            statement_summary: self.statements.summary.clone(),
             readiness: self.readiness.clone(),
-            auth: None,
+            auth: self.auth.clone().map(|auth| auth as Arc<dyn AuthPort>),
             metrics: self.metrics.clone(),
             options: http_options(config),
         })
+    }
+}
+
+fn summary_options(config: &Config) -> StatementSummaryOptions {
+    let summary = &config.statement_summary;
+    StatementSummaryOptions { enabled: summary.enabled, max_entries: summary.max_entries }
+}
+
+fn auth_options(config: &Config) -> AuthOptions {
+    AuthOptions {
+        shared_secret: config.auth.shared_secret.reveal().to_owned(),
+        cache_ttl: Duration::from_secs(config.auth.cache_ttl_secs),
+        cache_entries: config.auth.cache_entries,
     }
 }
 
@@ -372,6 +409,10 @@ fn http_options(config: &Config) -> HttpOptions {
         max_inflated_body_bytes: http.max_inflated_body_bytes,
         max_inflight_body_bytes: http.max_inflight_body_bytes,
         body_timeout: Duration::from_secs(http.body_timeout_secs),
+        hashing_threads: config.auth.hashing_threads,
+        max_queued_logins: config.auth.max_queued_logins,
+        ping_auth: config.auth.ping_auth_enabled,
+        metrics_auth: config.auth.metrics_auth_enabled,
         max_concurrent_writes: http.max_concurrent_writes,
         max_queued_writes: http.max_queued_writes,
         max_concurrent_queries: http.max_concurrent_queries,

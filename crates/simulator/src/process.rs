@@ -12,13 +12,14 @@ use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Commit
 use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
 use hyperbytedb_application::reader::TableReader;
+use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::threads::Stop;
 use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::{QueryApi, QueryRequest, Readiness, ResultEvent, ResultSink, SinkClosed};
 use hyperbytedb_domain::catalog::Catalog;
-use hyperbytedb_domain::ports::{IngestionPort, Outbound, WriteError, WriteRequest};
+use hyperbytedb_domain::ports::{Caller, IngestionPort, Outbound, WriteError, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, EngineError, Precision, QueryContext};
 use hyperbytedb_head::snapshot;
@@ -89,6 +90,7 @@ impl Process {
             flush: flush.clone(),
             commands: commands.clone(),
             ingestion: ingestion.clone(),
+            summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
             subscribers: Arc::default(),
@@ -128,6 +130,7 @@ impl Process {
 
     pub fn write(&self, database: &str, retention_policy: &str, body: String) -> Result<(), WriteError> {
         self.ingestion.write(WriteRequest {
+            caller: Caller::Trusted,
             database: database.to_owned(),
             retention_policy: retention_policy.to_owned(),
             precision: Precision::Nanosecond,
@@ -144,6 +147,7 @@ impl Process {
         cancel: &CancelToken,
     ) -> Result<Vec<SeriesBlock>, String> {
         let request = QueryRequest {
+            caller: Caller::Trusted,
             text: text.to_owned(),
             database: database.to_owned(),
             cancel: cancel.clone(),

@@ -121,8 +121,7 @@ mod tests {
 
     fn open(dir: &TempDir) -> RocksLocalState {
         RocksLocalState::new(
-            open_database(&StorageOptions::in_directory(dir.path())).unwrap(),
-            Database::open,
+            open_database(&StorageOptions::in_directory(dir.path()), Database::open).unwrap(),
         )
     }
 

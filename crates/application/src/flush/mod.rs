@@ -20,7 +20,7 @@ use hyperbytedb_domain::catalog::{DeleteScope, ShardGroup, Table, TableId};
 use hyperbytedb_domain::ports::{Outbound, PartitionInfo};
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError, TimeRange};
-use hyperbytedb_head::{Head, NewRows, TableHead};
+use hyperbytedb_head::{Head, TableHead};
 use parking_lot::Mutex;
 
 use self::checkpoint::Checkpoint;
@@ -167,13 +167,7 @@ impl FlushService {
     /// Takes a log record's batches. Records must come in sequence order.
     pub fn push(&self, sequence: Sequence, batches: Vec<ResolvedBatch>) {
         for batch in batches {
-            self.head.push(NewRows {
-                table: &batch.table,
-                times: &batch.times,
-                series_of_row: &batch.series_of_row,
-                series: &batch.series,
-                fields: &batch.fields,
-            });
+            self.head.push(batch.new_rows());
             if let Some(queue) = self.memtables.push(sequence, batch, &self.options.limits) {
                 self.queues.add(&queue);
             }
@@ -381,9 +375,26 @@ impl FlushService {
     /// A worker: takes tables until it is stopped.
     fn work(&self, queue: &WorkQueue, stop: &Stop) {
         while let Some(table) = queue.take(stop) {
-            while let Some(work) = self.take_work(&table, queue) {
-                self.carry_out(work);
+            self.work_at(&table, queue);
+        }
+    }
+
+    /// Does what the workers would find to do, on this thread. Whether there was anything.
+    #[cfg(test)]
+    pub(crate) fn work_off(&self) -> bool {
+        let mut worked = false;
+        for queue in [&self.queues.flushes, &self.queues.removals] {
+            while let Some(table) = queue.try_take() {
+                self.work_at(&table, queue);
+                worked = true;
             }
+        }
+        worked
+    }
+
+    fn work_at(&self, table: &Arc<TableQueue>, queue: &WorkQueue) {
+        while let Some(work) = self.take_work(table, queue) {
+            self.carry_out(work);
         }
     }
 
@@ -482,3 +493,6 @@ impl PendingWork {
         self.queue.wait(self.ticket, context)
     }
 }
+
+#[cfg(test)]
+mod tests;

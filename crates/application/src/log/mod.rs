@@ -12,7 +12,7 @@ pub mod replay;
 
 use hyperbytedb_domain::catalog::{Catalog, CatalogError, Command, Effects};
 use hyperbytedb_domain::wal::Sequence;
-use hyperbytedb_domain::{EngineError, StorageError};
+use hyperbytedb_domain::{EngineError, StorageError, settings};
 use thiserror::Error;
 
 use crate::flush::{FlushService, PendingWork};
@@ -27,7 +27,7 @@ pub enum LogError {
     /// The catalogue has changed since the record was made: it must be made again.
     #[error("the schema changed meanwhile; please retry")]
     Stale,
-    #[error("the queue to the write-ahead log is full (wal.queue_length)")]
+    #[error("the queue to the write-ahead log is full ({})", settings::WAL_QUEUE_LENGTH)]
     QueueFull,
     #[error("the server is stopping")]
     Stopped,

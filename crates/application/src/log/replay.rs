@@ -208,3 +208,6 @@ pub fn remove_orphans(flush: &FlushService, catalog: &Catalog, partitions: &[Par
         flush.drop_stored_partitions(flush.applied(), table, shards, true);
     }
 }
+
+#[cfg(test)]
+mod tests;

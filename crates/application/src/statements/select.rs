@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
-use hyperbytedb_domain::ports::WriteRequest;
+use hyperbytedb_domain::ports::{Caller, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_executor::{ExecError, ExecOptions, ExecStats, execute};
 use hyperbytedb_line_protocol::PointPrinter;
@@ -35,11 +35,13 @@ impl StatementService {
         let plan = self.prepare(statement, &catalog, execution)?;
         let context = execution.context.clone();
         let options = self.exec_options(execution);
-        let run = execute(&plan, &self.reader, &context, &options)?;
-        match &plan.into {
-            Some(target) => self.write_into(&plan, target, run, execution),
-            None => run.into_iter().try_for_each(|block| execution.emit(block?)),
-        }
+        let mut run = execute(&plan, &self.reader, &context, &options)?;
+        let result = match &plan.into {
+            Some(target) => self.write_into(&plan, target, run.by_ref(), execution),
+            None => run.by_ref().try_for_each(|block| execution.emit(block?)),
+        };
+        execution.note(&run.stats());
+        result
     }
 
     /// EXPLAIN prints the plan; EXPLAIN ANALYZE also runs it and prints what that took.
@@ -62,6 +64,7 @@ impl StatementService {
             for block in run.by_ref() {
                 rows += block?.rows().count();
             }
+            execution.note(&run.stats());
             lines.extend(analysis(&run.stats(), rows, planning, started.elapsed()));
         }
         let column = if statement.analyze { "EXPLAIN ANALYZE" } else { "QUERY PLAN" };
@@ -146,6 +149,8 @@ impl StatementService {
 
     fn write_lines(&self, target: &IntoTarget, lines: String) -> Result<(), StatementError> {
         let request = WriteRequest {
+            // The statement was authorized as a whole.
+            caller: Caller::Trusted,
             database: target.database.clone(),
             retention_policy: target.retention_policy.clone(),
             precision: Precision::Nanosecond,

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{
-    BackupConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig,
-    LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, SubscriberConfig, WalConfig,
-    WriteConfig,
+    AuthConfig, BackupConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc,
+    LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StatementSummaryConfig,
+    StorageConfig, SubscriberConfig, WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -30,8 +30,14 @@ const SECTIONS: &[SectionDoc] = &[
     SectionDoc { name: "subscriber", about: SubscriberConfig::ABOUT, keys: SubscriberConfig::KEYS },
     SectionDoc { name: "write", about: WriteConfig::ABOUT, keys: WriteConfig::KEYS },
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },
+    SectionDoc {
+        name: "statement_summary",
+        about: StatementSummaryConfig::ABOUT,
+        keys: StatementSummaryConfig::KEYS,
+    },
     SectionDoc { name: "limits", about: LimitsConfig::ABOUT, keys: LimitsConfig::KEYS },
     SectionDoc { name: "http", about: HttpConfig::ABOUT, keys: HttpConfig::KEYS },
+    SectionDoc { name: "auth", about: AuthConfig::ABOUT, keys: AuthConfig::KEYS },
     SectionDoc { name: "logging", about: LoggingConfig::ABOUT, keys: LoggingConfig::KEYS },
 ];
 

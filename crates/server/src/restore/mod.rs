@@ -89,6 +89,6 @@ fn open(folder: &Path) -> Result<Application, Box<dyn Error>> {
     config.limits.max_values_per_tag = 0;
     config.query.timeout_secs = 0;
     let application = Application::open(&config)?;
-    application.replay()?;
+    application.replay().map_err(|error| error.to_string())?;
     Ok(application)
 }

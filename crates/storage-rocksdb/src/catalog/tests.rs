@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 
 fn open(dir: &TempDir) -> RocksCatalog {
-    RocksCatalog::load(open_database(&StorageOptions::in_directory(dir.path())).unwrap(), Database::open)
+    RocksCatalog::load(open_database(&StorageOptions::in_directory(dir.path()), Database::open).unwrap())
         .unwrap()
 }
 
