@@ -49,6 +49,9 @@ pub enum StatementError {
     ConditionTooDeep,
     #[error("invalid subscription URL: {0}")]
     SubscriptionUrl(String),
+    /// INTO that failed half-way. What it has written stays.
+    #[error("{error} ({written} points were written before)")]
+    Into { error: Box<StatementError>, written: u64 },
     #[error("no such query id: {0}")]
     NoSuchQuery(u64),
     /// Its second report, when others follow.
@@ -92,6 +95,7 @@ impl StatementError {
             | Self::Command(LogError::Engine(error)) => error.is_internal(),
             Self::Storage(_) | Self::Command(LogError::Storage(_)) => true,
             Self::Write(WriteError::Storage(_)) => true,
+            Self::Into { error, .. } => error.is_internal(),
             _ => false,
         }
     }

@@ -107,25 +107,44 @@ impl StatementService {
         blocks: impl Iterator<Item = Result<SeriesBlock, ExecError>>,
         execution: &mut Execution<'_>,
     ) -> Result<(), StatementError> {
+        let mut written = 0;
+        let copied = self.copy(plan, target, blocks, &mut written);
+        match copied {
+            Err(error) if written > 0 => {
+                return Err(StatementError::Into { error: Box::new(error), written });
+            }
+            copied => copied?,
+        }
+        let mut rows = Rows::new("result", &["time", "written"]);
+        rows.row([FieldValue::Time(0), integer(written)]);
+        execution.emit(rows.block())
+    }
+
+    /// A few rows at a time, so that neither memory nor the log's records grow with the statement.
+    fn copy(
+        &self,
+        plan: &PreparedSelect,
+        target: &IntoTarget,
+        blocks: impl Iterator<Item = Result<SeriesBlock, ExecError>>,
+        written: &mut u64,
+    ) -> Result<(), StatementError> {
         let mut lines = String::new();
-        let (mut pending, mut written) = (0, 0u64);
+        let mut pending = 0;
         for block in blocks {
             let block = block?;
             for row in block.rows() {
                 pending += usize::from(push_line(&mut lines, plan, target, &block, row));
                 if pending >= INTO_WRITE_ROWS {
                     self.write_lines(target, std::mem::take(&mut lines))?;
-                    written += std::mem::take(&mut pending) as u64;
+                    *written += std::mem::take(&mut pending) as u64;
                 }
             }
         }
         if pending > 0 {
             self.write_lines(target, lines)?;
-            written += pending as u64;
+            *written += pending as u64;
         }
-        let mut rows = Rows::new("result", &["time", "written"]);
-        rows.row([FieldValue::Time(0), integer(written)]);
-        execution.emit(rows.block())
+        Ok(())
     }
 
     fn write_lines(&self, target: &IntoTarget, lines: String) -> Result<(), StatementError> {
