@@ -1,6 +1,6 @@
 //! What the application offers to its drivers (the HTTP interface, later the scheduler and the CLI).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -9,6 +9,7 @@ use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::settings;
 use hyperbytedb_domain::{CancelToken, QueryContext};
 use hyperbytedb_timeseriesql::{PARSE_ERROR_PREFIX, ParseError};
+use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::auth::Refusal;
@@ -106,6 +107,8 @@ pub struct Readiness {
     phase: AtomicU8,
     failure: OnceLock<String>,
     failed: OnceLock<FailureHook>,
+    /// Background threads that have panicked and do not run again yet.
+    dead_threads: Mutex<BTreeSet<String>>,
 }
 
 /// What is to be done about a failure.
@@ -157,5 +160,18 @@ impl Readiness {
     /// Why the server cannot go on, if so.
     pub fn failure(&self) -> Option<String> {
         self.failure.get().cloned()
+    }
+
+    pub(crate) fn thread_died(&self, thread: &str) {
+        self.dead_threads.lock().insert(thread.to_owned());
+    }
+
+    pub(crate) fn thread_runs(&self, thread: &str) {
+        self.dead_threads.lock().remove(thread);
+    }
+
+    /// Names of the background threads that have panicked and do not run again yet.
+    pub fn dead_threads(&self) -> Vec<String> {
+        self.dead_threads.lock().iter().cloned().collect()
     }
 }

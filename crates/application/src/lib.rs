@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod backup;
 pub mod commands;
 pub mod continuous;
 pub mod flush;
@@ -13,6 +14,9 @@ pub mod reader;
 pub mod retention;
 pub mod statement_summary;
 pub mod statements;
+pub mod subscriptions;
+#[cfg(test)]
+mod testing;
 pub mod threads;
 pub mod waiting;
 pub mod warm;

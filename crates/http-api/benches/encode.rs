@@ -84,6 +84,7 @@ fn stream(bencher: Bencher, uri: &str) {
         ingestion: rows.clone(),
         queries: rows,
         statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
+        backups: None,
         readiness,
         auth: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),

@@ -112,7 +112,7 @@ pub fn statement_text(error: &StatementError) -> String {
 }
 
 /// Logs what the engine or a store said, which is not for clients. They get a number to ask about.
-fn internal_text(details: &(impl Display + ?Sized)) -> String {
+pub fn internal_text(details: &(impl Display + ?Sized)) -> String {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

@@ -6,6 +6,7 @@
 
 mod admission;
 mod auth;
+mod backup;
 mod bind;
 mod body;
 mod encode;
@@ -28,10 +29,10 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use hyperbytedb_application::statement_summary::StatementSummary;
 use hyperbytedb_application::{QueryApi, Readiness};
-use hyperbytedb_domain::ports::{AuthPort, IngestionPort};
+use hyperbytedb_domain::ports::{AuthPort, BackupPort, IngestionPort};
 use hyperbytedb_domain::settings;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::CompressionLevel;
@@ -51,6 +52,8 @@ pub struct HttpState {
     pub ingestion: Arc<dyn IngestionPort>,
     pub queries: Arc<dyn QueryApi>,
     pub statement_summary: Arc<StatementSummary>,
+    /// `None`: there are none.
+    pub backups: Option<Arc<dyn BackupPort>>,
     pub readiness: Arc<Readiness>,
     /// `None`: every request is let in and may do everything.
     pub auth: Option<Arc<dyn AuthPort>>,
@@ -100,6 +103,9 @@ pub fn router(http: HttpState) -> Router {
         .route("/write", only(post(write::write).options(status::options), "OPTIONS, POST"))
         .route("/api/v2/write", only(post(write::write_v2).options(status::options), "OPTIONS, POST"))
         .route("/api/v1/statements", only(summary, "DELETE, GET, HEAD"))
+        .route("/api/v1/backup", only(post(backup::create), "POST"))
+        .route("/api/v1/backup/{id}", only(delete(backup::remove), "DELETE"))
+        .route("/api/v1/backup/{id}/files", only(get(backup::file), "GET"))
         .route("/query", only(query_methods(), QUERY_METHODS))
         .fallback(status::not_found)
         .layer(CatchPanicLayer::custom(error::panic_response))

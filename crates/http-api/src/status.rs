@@ -29,15 +29,31 @@ pub async fn status() -> Response<Body> {
     no_content()
 }
 
-/// Whether the process serves at all.
-pub async fn health() -> Response<Body> {
+/// Whether all that works in the background does: 200, or 503 with what does not.
+pub async fn health(State(state): State<AppState>) -> Response<Body> {
+    let readiness = &state.http.readiness;
+    let check = |thread: String| {
+        serde_json::json!({
+            "name": thread,
+            "message": "the thread panicked and is started again",
+            "status": "fail",
+        })
+    };
+    let checks: Vec<_> = readiness.dead_threads().into_iter().map(check).collect();
+    let (code, status, message) = match readiness.failure() {
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, "fail", reason),
+        None if !checks.is_empty() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "fail", "a background thread does not run".to_owned())
+        }
+        None => (StatusCode::OK, "pass", "ready for queries and writes".to_owned()),
+    };
     json(
-        StatusCode::OK,
+        code,
         &serde_json::json!({
-            "checks": [],
-            "message": "ready for queries and writes",
+            "checks": checks,
+            "message": message,
             "name": "influxdb",
-            "status": "pass",
+            "status": status,
             "version": VERSION,
         }),
     )

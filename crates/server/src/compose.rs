@@ -1,15 +1,16 @@
 //! The composition root: adapters into ports, ports into services.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyperbytedb_application::auth::first_users::FirstUsers;
 use hyperbytedb_application::auth::{AuthOptions, AuthService};
+use hyperbytedb_application::backup::{BackupOptions, BackupService, SnapshotPorts};
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
-use hyperbytedb_application::flush::{FlushOptions, FlushPorts, FlushService};
+use hyperbytedb_application::flush::{FlushOptions, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
 use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
 use hyperbytedb_application::log::replay::replay;
@@ -19,20 +20,24 @@ use hyperbytedb_application::retention::RetentionService;
 use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
+use hyperbytedb_application::subscriptions::{SubscriberOptions, SubscriberService};
 use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::warm::Warmer;
-use hyperbytedb_application::{Phase, Readiness};
-use hyperbytedb_domain::ports::AuthPort;
+use hyperbytedb_application::{Phase, QueryApi, Readiness};
+use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::ports::{AuthPort, Outbound};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
 use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
 use hyperbytedb_http_api::{HttpOptions, HttpState};
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
+use hyperbytedb_subscriber::Courier;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::config::Config;
 use crate::first_users::first_users;
+use crate::head_file;
 
 /// The exit status after a failure that the server cannot go on from.
 const FAILED: i32 = 70;
@@ -40,7 +45,8 @@ const FAILED: i32 = 70;
 /// All services of a server.
 pub struct Application {
     pub readiness: Arc<Readiness>,
-    ports: FlushPorts,
+    backups: Arc<BackupService>,
+    ports: Outbound,
     flush: Arc<FlushService>,
     committer: Arc<Committer>,
     commands: Arc<CommandService>,
@@ -48,6 +54,7 @@ pub struct Application {
     statements: Arc<StatementService>,
     pub metrics: PrometheusHandle,
     threads: Threads,
+    head_file: PathBuf,
     /// Between two checks of the retention policies; `None` = never.
     retention_interval: Option<Duration>,
     /// `None`: authentication is off.
@@ -55,6 +62,7 @@ pub struct Application {
     first_users: FirstUsers,
     /// `None`: continuous queries do not run.
     continuous: Option<ContinuousOptions>,
+    subscriber: SubscriberOptions,
 }
 
 impl Application {
@@ -65,9 +73,14 @@ impl Application {
         let metrics = PrometheusBuilder::new().install_recorder()?;
         let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
         let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
-        let ports = FlushPorts {
+        let snapshots = SnapshotPorts {
+            engine: engine.clone(),
+            state: storage.local_state.clone(),
+            log: storage.wal.clone(),
+        };
+        let ports = Outbound {
             sink: engine.clone(),
-            engine,
+            engine: engine.clone(),
             catalog: storage.catalog,
             local_state: storage.local_state,
             series: storage.series,
@@ -77,8 +90,21 @@ impl Application {
         // The log has everything that was acknowledged: a start anew is the way out.
         readiness.on_failure(|_| std::process::exit(FAILED));
         let threads = Threads::new(readiness.clone());
+        let opening = readiness.clone();
+        threads.spawn_vital("engine", move || {
+            if let Err(error) = engine.wait_until_open() {
+                opening.fail(format!("the engine cannot be opened: {error}"));
+            }
+        })?;
         let flush = Arc::new(FlushService::new(flush_options(config), ports.clone())?);
         flush.start(&threads)?;
+        let backups = Arc::new(BackupService::new(
+            backup_options(config),
+            env!("CARGO_PKG_VERSION"),
+            ports.catalog.clone(),
+            flush.clone(),
+            snapshots,
+        )?);
         let commit_ports = CommitPorts {
             origin: config.server.node_id,
             wal: ports.wal.clone(),
@@ -109,6 +135,7 @@ impl Application {
             summary: Arc::new(StatementSummary::new(summary_options(config))),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
+            subscribers: Arc::default(),
             options,
             started: Instant::now(),
         });
@@ -117,6 +144,7 @@ impl Application {
             config.retention.enabled.then(|| Duration::from_secs(config.retention.check_interval_secs));
         Ok(Self {
             readiness,
+            backups,
             ports,
             flush,
             committer,
@@ -125,15 +153,20 @@ impl Application {
             statements,
             metrics,
             threads,
+            head_file: head_file::path(&config.storage.data_dir),
             retention_interval,
             auth: auth.transpose()?.map(Arc::new),
             first_users: first_users(&config.auth, |name| std::env::var(name).ok())?,
             continuous: continuous_options(config),
+            subscriber: subscriber_options(config),
         })
     }
 
     /// Brings back what the log holds, then lets requests in.
     pub fn replay(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        head_file::restore(&self.flush, self.ports.wal.last_sequence(), &self.head_file);
+        head_file::remove(&self.head_file)
+            .map_err(|error| format!("the head's file cannot be removed: {error}"))?;
         replay(&self.flush, &self.ports)
             .map_err(|e| format!("the write-ahead log cannot be replayed: {e}"))?;
         let commands = Arc::downgrade(&self.commands);
@@ -155,6 +188,18 @@ impl Application {
 
     /// Starts what works on a server that is ready.
     fn start_background(&self) -> std::io::Result<()> {
+        let options = self.subscriber.clone();
+        let subscriber = SubscriberService {
+            delivery: Arc::new(Courier::new(options.timeout)?),
+            options,
+            catalog: self.ports.catalog.clone(),
+            wal: self.ports.wal.clone(),
+            flush: self.flush.clone(),
+            counts: self.statements.subscribers.clone(),
+        };
+        self.threads.spawn("subscriptions", move |stop| subscriber.run(stop))?;
+        let backups = self.backups.clone();
+        self.threads.spawn("backups", move |stop| backups.run(stop))?;
         if let Some(check_interval) = self.retention_interval {
             let (catalog, commands) = (self.ports.catalog.clone(), self.commands.clone());
             let retention = RetentionService { catalog, commands, check_interval };
@@ -183,7 +228,21 @@ impl Application {
         self.flush.flush_for_stop();
         self.committer.close();
         self.threads.stop();
-        Ok(self.flush.checkpoint()?)
+        self.flush.checkpoint()?;
+        head_file::save(&self.flush, &self.head_file);
+        Ok(())
+    }
+
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.ports.catalog.catalog()
+    }
+
+    pub fn commands(&self) -> &CommandService {
+        &self.commands
+    }
+
+    pub fn queries(&self) -> Arc<dyn QueryApi> {
+        self.statements.clone()
     }
 
     pub fn http_state(&self, config: &Config) -> Result<HttpState, Box<dyn Error>> {
@@ -191,6 +250,7 @@ impl Application {
             ingestion: self.ingestion.clone(),
             queries: self.statements.clone(),
             statement_summary: self.statements.summary.clone(),
+            backups: Some(self.backups.clone()),
             readiness: self.readiness.clone(),
             auth: self.auth.clone().map(|auth| auth as Arc<dyn AuthPort>),
             metrics: self.metrics.clone(),
@@ -219,6 +279,25 @@ fn continuous_options(config: &Config) -> Option<ContinuousOptions> {
         workers: continuous.workers,
         log: continuous.log,
     })
+}
+
+fn backup_options(config: &Config) -> BackupOptions {
+    BackupOptions {
+        max_snapshots: config.backup.max_snapshots,
+        expiry: Duration::from_secs(config.backup.expiry_secs),
+        ..BackupOptions::in_dir(config.snapshots_dir())
+    }
+}
+
+fn subscriber_options(config: &Config) -> SubscriberOptions {
+    let subscriber = &config.subscriber;
+    SubscriberOptions {
+        enabled: subscriber.enabled,
+        max_backlog_bytes: subscriber.max_backlog_bytes,
+        max_backlog_age: Duration::from_secs(subscriber.max_backlog_age_secs),
+        timeout: Duration::from_secs(subscriber.timeout_secs),
+        max_destinations: subscriber.max_destinations,
+    }
 }
 
 /// The usual reason why a store does not open.

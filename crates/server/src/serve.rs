@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyperbytedb_application::Phase;
+use hyperbytedb_domain::settings;
 use hyperbytedb_http_api::BoundedListener;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -54,7 +55,10 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
     let limit = Duration::from_secs(config.server.shutdown_timeout_secs);
     tokio::select! {
         ended = server.into_future() => ended?,
-        () = after(stopping, limit) => tracing::warn!("requests still running at the end of server.shutdown_timeout_secs are cut off"),
+        () = after(stopping, limit) => {
+            let setting = settings::SERVER_SHUTDOWN_TIMEOUT_SECS;
+            tracing::warn!(setting, "requests that still run after the time to shut down are cut off");
+        }
         failed = replay => return Err(failed),
     }
     Ok(())

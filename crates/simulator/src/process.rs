@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyperbytedb_application::commands::CommandService;
-use hyperbytedb_application::flush::{FlushOptions, FlushPorts, FlushService};
+use hyperbytedb_application::flush::{FlushOptions, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
 use hyperbytedb_application::log::LogError;
 use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
@@ -19,9 +19,10 @@ use hyperbytedb_application::threads::Stop;
 use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::{QueryApi, QueryRequest, Readiness, ResultEvent, ResultSink, SinkClosed};
 use hyperbytedb_domain::catalog::Catalog;
-use hyperbytedb_domain::ports::{Caller, IngestionPort, WriteError, WriteRequest};
+use hyperbytedb_domain::ports::{Caller, IngestionPort, Outbound, WriteError, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, EngineError, Precision, QueryContext};
+use hyperbytedb_head::snapshot;
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_memory_ports::{Disk, MemoryPorts};
 
@@ -34,7 +35,7 @@ const FLUSH_WORKERS: usize = 2;
 /// A running server.
 pub struct Process {
     pub flush: Arc<FlushService>,
-    ports: FlushPorts,
+    ports: Outbound,
     committer: Arc<Committer>,
     ingestion: Arc<IngestionService>,
     statements: Arc<StatementService>,
@@ -44,15 +45,7 @@ pub struct Process {
 impl Process {
     /// Opens the stores and starts the threads. Nothing is replayed yet.
     pub fn open(disk: &Disk, scheduler: &Arc<Scheduler>, head_bytes: usize) -> Result<Self, LogError> {
-        let memory = MemoryPorts::open(disk, scheduler.clone());
-        let ports = FlushPorts {
-            sink: memory.engine.clone(),
-            engine: memory.engine,
-            catalog: memory.catalog,
-            local_state: memory.local_state,
-            series: memory.series,
-            wal: memory.wal,
-        };
+        let ports = MemoryPorts::open(disk, scheduler.clone()).outbound();
         let readiness = Arc::new(Readiness::default());
         let ending = Arc::downgrade(scheduler);
         readiness.on_failure(move |_| {
@@ -100,14 +93,20 @@ impl Process {
             summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
+            subscribers: Arc::default(),
             options,
             started: Instant::now(),
         });
         Ok(Self { flush, ports, committer, ingestion, statements, commands })
     }
 
-    /// Brings back what the log holds.
-    pub fn replay(&self) -> Result<(), String> {
+    /// Brings back what the log holds, and before that the heads that an orderly stop kept.
+    pub fn replay(&self, head_file: Option<Vec<u8>>) -> Result<(), String> {
+        if let Some(file) = head_file {
+            let last = self.ports.wal.last_sequence();
+            let (_, outcome) = snapshot::restore(self.flush.head(), last, &mut file.as_slice());
+            outcome.map_err(|error| format!("the heads of an orderly stop are refused: {error}"))?;
+        }
         replay(&self.flush, &self.ports).map_err(|error| error.to_string())?;
         let commands = Arc::downgrade(&self.commands);
         self.flush
@@ -181,11 +180,15 @@ impl Process {
         self.flush.merge_settled(|_| true).into_iter().try_for_each(|(_, error)| Err(error))
     }
 
-    /// An orderly stop, but for the end of the threads.
-    pub fn stop(&self) -> Result<(), EngineError> {
+    /// An orderly stop, but for the end of the threads. Returns the heads for the next start.
+    pub fn stop(&self) -> Result<Vec<u8>, EngineError> {
         self.flush.flush_for_stop();
         self.committer.close();
-        self.checkpoint()
+        self.checkpoint()?;
+        let mut head_file = Vec::new();
+        snapshot::save(self.flush.head(), self.flush.applied(), &mut head_file)
+            .map_err(|error| EngineError::failed("keep the heads", error))?;
+        Ok(head_file)
     }
 
     pub fn log_bytes(&self) -> u64 {

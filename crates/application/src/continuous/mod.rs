@@ -107,6 +107,7 @@ impl ContinuousQueries {
             let catalog = self.catalog.catalog();
             known = prepared(&catalog, known);
             self.runs.retain(|key| known.contains_key(key));
+            board.failed.lock().retain(|key, _| known.contains_key(key));
             for job in due(&catalog, &known, board, now_ns()) {
                 // Where the queue is full, it is due at the next look, too.
                 let _ = jobs.try_send(job);

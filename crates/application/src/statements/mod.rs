@@ -35,6 +35,7 @@ use crate::flush::FlushService;
 use crate::log::LogError;
 use crate::reader::TableReader;
 use crate::statement_summary::{Cost, Described, StatementSummary};
+use crate::subscriptions::SubscriberCounts;
 
 /// Bounds of queries; 0 = none.
 #[derive(Debug, Clone)]
@@ -89,6 +90,7 @@ pub struct StatementService {
     pub summary: Arc<StatementSummary>,
     /// Of continuous queries.
     pub runs: Arc<Runs>,
+    pub subscribers: Arc<SubscriberCounts>,
     pub options: QueryOptions,
     pub started: Instant,
 }
@@ -344,13 +346,17 @@ impl StatementService {
             Statement::ShowCardinality(s) => {
                 cardinality::show_cardinality(&lookup, s, execution.database(s.database.as_deref()))
             }
+            Statement::ShowStats(s) => Ok(server::stats(
+                &catalog,
+                &self.statistics(),
+                &self.runs,
+                &self.subscribers,
+                s.module.as_deref(),
+            )),
             Statement::ShowQueries => {
                 let mut running = self.running.list();
                 running.retain(|query| access.is_all() || query.caller == execution.request.caller);
                 Ok(server::queries(&running))
-            }
-            Statement::ShowStats(s) => {
-                Ok(server::stats(&catalog, &self.statistics(), &self.runs, s.module.as_deref()))
             }
             Statement::ShowDiagnostics(s) => Ok(server::diagnostics(self.started, s.module.as_deref())),
             other => Err(StatementError::Unexpected(other.to_string())),

@@ -1,8 +1,10 @@
 //! What the application offers to the interfaces that drive it.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use super::write::{WriteError, WriteRequest};
+use crate::backup::{BackupError, Snapshot};
 
 /// Accepting points.
 pub trait IngestionPort: Send + Sync {
@@ -79,4 +81,15 @@ pub trait AuthPort: Send + Sync {
 
     /// Whether the caller may do what only an admin may.
     fn is_admin(&self, caller: &Caller) -> bool;
+}
+
+/// Snapshots of everything stored, for backups. Calls block.
+pub trait BackupPort: Send + Sync {
+    /// Makes a snapshot, of all databases or with the points of one alone. It goes by itself when it is not used.
+    fn create(&self, database: Option<&str>) -> Result<Snapshot, BackupError>;
+
+    /// A file of a snapshot and its size.
+    fn open(&self, id: &str, name: &str) -> Result<(File, u64), BackupError>;
+
+    fn remove(&self, id: &str) -> Result<(), BackupError>;
 }

@@ -41,6 +41,8 @@ pub struct Config {
     pub flush: FlushConfig,
     pub retention: RetentionConfig,
     pub continuous_queries: ContinuousQueriesConfig,
+    pub backup: BackupConfig,
+    pub subscriber: SubscriberConfig,
     pub write: WriteConfig,
     pub query: QueryConfig,
     pub statement_summary: StatementSummaryConfig,
@@ -84,6 +86,12 @@ impl Config {
         if self.retention.check_interval_secs == 0 {
             return refuse("retention.check_interval_secs must be greater than 0".to_owned());
         }
+        if self.subscriber.max_backlog_bytes > self.flush.wal_size_bytes / 2 {
+            // Beyond that size the log has everything flushed early.
+            return refuse(
+                "subscriber.max_backlog_bytes must be at most half of flush.wal_size_bytes".to_owned(),
+            );
+        }
         if self.flush.max_rows == 0 || self.flush.memory_limit_bytes == 0 || self.flush.interval_secs == 0 {
             let keys = "flush.max_rows, flush.memory_limit_bytes and flush.interval_secs";
             return refuse(format!("{keys} must be greater than 0"));
@@ -120,6 +128,11 @@ impl Config {
 
     pub fn engine_dir(&self) -> PathBuf {
         self.dir(&self.chdb.session_data_path, "chdb")
+    }
+
+    /// Within the engine's folder: snapshots are links to its files.
+    pub fn snapshots_dir(&self) -> PathBuf {
+        self.engine_dir().join("snapshots")
     }
 
     fn dir(&self, own: &str, name: &str) -> PathBuf {

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{
-    AuthConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig,
-    LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StatementSummaryConfig, StorageConfig,
-    WalConfig, WriteConfig,
+    AuthConfig, BackupConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc,
+    LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StatementSummaryConfig,
+    StorageConfig, SubscriberConfig, WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -26,6 +26,8 @@ const SECTIONS: &[SectionDoc] = &[
         keys: ContinuousQueriesConfig::KEYS,
     },
     SectionDoc { name: "retention", about: RetentionConfig::ABOUT, keys: RetentionConfig::KEYS },
+    SectionDoc { name: "backup", about: BackupConfig::ABOUT, keys: BackupConfig::KEYS },
+    SectionDoc { name: "subscriber", about: SubscriberConfig::ABOUT, keys: SubscriberConfig::KEYS },
     SectionDoc { name: "write", about: WriteConfig::ABOUT, keys: WriteConfig::KEYS },
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },
     SectionDoc {

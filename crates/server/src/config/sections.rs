@@ -1,11 +1,13 @@
 //! The settings: one declaration a section. Where a crate has options of its own, their defaults are the settings'.
 
 use hyperbytedb_application::auth::AuthOptions;
+use hyperbytedb_application::backup::BackupOptions;
 use hyperbytedb_application::continuous::ContinuousOptions;
 use hyperbytedb_application::flush::FlushOptions;
 use hyperbytedb_application::log::committer::CommitOptions;
 use hyperbytedb_application::statement_summary::StatementSummaryOptions;
 use hyperbytedb_application::statements::QueryOptions;
+use hyperbytedb_application::subscriptions::SubscriberOptions;
 use hyperbytedb_engine_chdb::ChdbOptions;
 use hyperbytedb_http_api::HttpOptions;
 use hyperbytedb_line_protocol::ParseOptions;
@@ -238,6 +240,32 @@ section! {
         enabled: bool = StatementSummaryOptions::default().enabled,
         /// Statements that are kept, some kilobytes each; of more, those that ran least often are forgotten.
         max_entries: usize = StatementSummaryOptions::default().max_entries,
+    }
+}
+
+section! {
+    /// Backups of the running server. A snapshot holds disk space that merges and drops would free.
+    BackupConfig {
+        /// Snapshots at one time.
+        max_snapshots: usize = BackupOptions::in_dir("").max_snapshots,
+        /// Seconds after which a snapshot that nobody reads is removed.
+        expiry_secs: u64 = BackupOptions::in_dir("").expiry.as_secs(),
+    }
+}
+
+section! {
+    /// Subscriptions. What a destination is behind holds back the log; what it holds back beyond the bounds is left out.
+    SubscriberConfig {
+        /// Whether points are sent.
+        enabled: bool = SubscriberOptions::default().enabled,
+        /// Bytes of log that a destination may be behind; at most half of flush.wal_size_bytes.
+        max_backlog_bytes: u64 = SubscriberOptions::default().max_backlog_bytes,
+        /// Seconds after which points that a destination has not got are left out.
+        max_backlog_age_secs: u64 = SubscriberOptions::default().max_backlog_age.as_secs(),
+        /// Seconds that a destination may take for one request.
+        timeout_secs: u64 = SubscriberOptions::default().timeout.as_secs(),
+        /// Destinations at one time.
+        max_destinations: usize = SubscriberOptions::default().max_destinations,
     }
 }
 

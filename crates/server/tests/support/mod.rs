@@ -1,6 +1,8 @@
 //! The built server as a child process, and a small HTTP client for it.
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod influxd;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -185,6 +185,14 @@ fn space_stays_bounded() {
         }
     }
     assert_eq!(wal.read_from(1, usize::MAX).unwrap().len(), 33);
+    wal.truncate_before(Sequence::MAX).unwrap();
+    assert!(
+        disk_bytes(&options.wal_dir) < 1 << 20,
+        "an empty log keeps {} bytes",
+        disk_bytes(&options.wal_dir)
+    );
+    append(&wal, &[record(1025)]);
+    assert_eq!(wal.read_from(1, usize::MAX).unwrap().len(), 1);
 }
 
 fn disk_bytes(dir: &Path) -> u64 {
