@@ -36,9 +36,9 @@ keys! {
     QUERY_MAX_SORT_BYTES = "query.max_sort_bytes";
     QUERY_MAX_SORT_ROWS = "query.max_sort_rows";
     SERVER_SHUTDOWN_TIMEOUT_SECS = "server.shutdown_timeout_secs";
-    STATEMENT_SUMMARY_ENABLED = "statement_summary.enabled";
     WAL_MAX_BYTES = "wal.max_bytes";
     WAL_QUEUE_LENGTH = "wal.queue_length";
+    STATEMENT_SUMMARY_ENABLED = "statement_summary.enabled";
     WRITE_MAX_ABSENT_VALUES = "write.max_absent_values";
     WRITE_MAX_FIELDS = "write.max_fields";
     WRITE_MAX_LINE_BYTES = "write.max_line_bytes";

@@ -83,8 +83,8 @@ fn stream(bencher: Bencher, uri: &str) {
     let router = router(HttpState {
         ingestion: rows.clone(),
         queries: rows,
-        statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
         backups: None,
+        statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
         readiness,
         auth: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),

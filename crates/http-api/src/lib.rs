@@ -51,9 +51,9 @@ pub const VERSION: &str = concat!("1.8.10+hyperbytedb.", env!("CARGO_PKG_VERSION
 pub struct HttpState {
     pub ingestion: Arc<dyn IngestionPort>,
     pub queries: Arc<dyn QueryApi>,
-    pub statement_summary: Arc<StatementSummary>,
     /// `None`: there are none.
     pub backups: Option<Arc<dyn BackupPort>>,
+    pub statement_summary: Arc<StatementSummary>,
     pub readiness: Arc<Readiness>,
     /// `None`: every request is let in and may do everything.
     pub auth: Option<Arc<dyn AuthPort>>,
@@ -102,10 +102,10 @@ pub fn router(http: HttpState) -> Router {
         .route("/metrics", only(get(status::metrics), "GET, HEAD"))
         .route("/write", only(post(write::write).options(status::options), "OPTIONS, POST"))
         .route("/api/v2/write", only(post(write::write_v2).options(status::options), "OPTIONS, POST"))
-        .route("/api/v1/statements", only(summary, "DELETE, GET, HEAD"))
         .route("/api/v1/backup", only(post(backup::create), "POST"))
         .route("/api/v1/backup/{id}", only(delete(backup::remove), "DELETE"))
         .route("/api/v1/backup/{id}/files", only(get(backup::file), "GET"))
+        .route("/api/v1/statements", only(summary, "DELETE, GET, HEAD"))
         .route("/query", only(query_methods(), QUERY_METHODS))
         .fallback(status::not_found)
         .layer(CatchPanicLayer::custom(error::panic_response))

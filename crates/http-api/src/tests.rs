@@ -58,8 +58,8 @@ fn server_with(application: Application, options: HttpOptions) -> Server {
     let state = HttpState {
         ingestion: application.clone(),
         queries: application,
-        statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
         backups: None,
+        statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
         readiness: readiness.clone(),
         auth: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),

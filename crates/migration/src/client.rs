@@ -30,6 +30,15 @@ pub struct Login {
 }
 
 impl Login {
+    pub const fn new(user: Option<String>, password: Option<String>) -> Self {
+        Self { user, password }
+    }
+
+    /// This one, or the other where this one names nobody.
+    pub fn or(self, other: &Self) -> Self {
+        if self.user.is_some() { self } else { other.clone() }
+    }
+
     fn header(&self) -> Option<String> {
         let text = format!("{}:{}", self.user.as_ref()?, self.password.as_deref().unwrap_or(""));
         Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text)))
@@ -87,6 +96,8 @@ struct ErrorBody {
 /// One series of an answer.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Series {
+    #[serde(default)]
+    pub columns: Vec<String>,
     #[serde(default)]
     pub values: Vec<Vec<serde_json::Value>>,
 }

@@ -249,8 +249,8 @@ impl Application {
         Ok(HttpState {
             ingestion: self.ingestion.clone(),
             queries: self.statements.clone(),
-            statement_summary: self.statements.summary.clone(),
             backups: Some(self.backups.clone()),
+            statement_summary: self.statements.summary.clone(),
             readiness: self.readiness.clone(),
             auth: self.auth.clone().map(|auth| auth as Arc<dyn AuthPort>),
             metrics: self.metrics.clone(),

@@ -7,7 +7,6 @@ mod plan;
 mod rows;
 mod schema;
 mod source;
-mod time;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,11 +17,11 @@ use clap::Args;
 use crate::client::{Connection, Server, Target};
 use crate::error::Error;
 use crate::progress::Progress;
+use crate::read::Range;
 use crate::write::{Batch, Lanes, Pool, Report, WriteOptions};
 use plan::{Done, Plan, ShardPlan};
 use rows::Rows;
 use source::Source;
-pub use time::{parse_time, range};
 
 #[derive(Debug, Args)]
 pub struct ImportInfluxdb {
@@ -34,12 +33,8 @@ pub struct ImportInfluxdb {
     /// Only this retention policy of the database, without continuous queries.
     #[arg(long, requires = "database")]
     retention_policy: Option<String>,
-    /// Only points from this time on (RFC 3339).
-    #[arg(long, value_parser = parse_time)]
-    since: Option<i64>,
-    /// Only points before this time (RFC 3339).
-    #[arg(long, value_parser = parse_time)]
-    until: Option<i64>,
+    #[command(flatten)]
+    range: Range,
     #[command(flatten)]
     write: WriteOptions,
     /// Shards that are read at one time.
@@ -62,8 +57,8 @@ impl ImportInfluxdb {
     pub fn run(&self) -> Result<bool, Error> {
         let source = Source::open(&self.path, self.wal_dir.as_deref())?;
         let server = Server::new(&self.connection)?;
-        let range = range(self.since, self.until)?;
-        let plan = Plan::of(&source, self.database.as_deref(), self.retention_policy.as_deref(), range)?;
+        let plan =
+            Plan::of(&source, self.database.as_deref(), self.retention_policy.as_deref(), self.range.get()?)?;
         let schema = schema::Schema::check(&server, &plan)?;
         let done = Arc::new(Done::open(self.state.clone(), &self.path)?);
         let report = Arc::new(Report::default());

@@ -234,16 +234,6 @@ section! {
 }
 
 section! {
-    /// What statements have cost, by statement without its literals: `GET /api/v1/statements`.
-    StatementSummaryConfig {
-        /// Whether it is kept.
-        enabled: bool = StatementSummaryOptions::default().enabled,
-        /// Statements that are kept, some kilobytes each; of more, those that ran least often are forgotten.
-        max_entries: usize = StatementSummaryOptions::default().max_entries,
-    }
-}
-
-section! {
     /// Backups of the running server. A snapshot holds disk space that merges and drops would free.
     BackupConfig {
         /// Snapshots at one time.
@@ -266,6 +256,16 @@ section! {
         timeout_secs: u64 = SubscriberOptions::default().timeout.as_secs(),
         /// Destinations at one time.
         max_destinations: usize = SubscriberOptions::default().max_destinations,
+    }
+}
+
+section! {
+    /// What statements have cost, by statement without its literals: `GET /api/v1/statements`.
+    StatementSummaryConfig {
+        /// Whether it is kept.
+        enabled: bool = StatementSummaryOptions::default().enabled,
+        /// Statements that are kept, some kilobytes each; of more, those that ran least often are forgotten.
+        max_entries: usize = StatementSummaryOptions::default().max_entries,
     }
 }
 

@@ -60,11 +60,19 @@ impl Influxd {
         Client::new(&self.url())
     }
 
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where `influxd backup` asks.
+    pub fn backup_address(&self) -> String {
+        format!("127.0.0.1:{}", self.backup_port)
+    }
+
     /// A portable backup into a folder.
     pub fn backup(&self, into: &Path) {
-        let host = format!("127.0.0.1:{}", self.backup_port);
         let output = Command::new("influxd")
-            .args(["backup", "-portable", "-host", &host])
+            .args(["backup", "-portable", "-host", &self.backup_address()])
             .arg(into)
             .output()
             .expect("influxd backup");

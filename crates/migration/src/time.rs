@@ -22,3 +22,20 @@ pub fn range(since: Option<i64>, until: Option<i64>) -> Result<RangeInclusive<i6
     }
     Ok(start..=end)
 }
+
+/// Nanoseconds of a duration such as `1h` or `7d`.
+pub fn parse_duration(text: &str) -> Result<i64, String> {
+    const SECOND: i64 = 1_000_000_000;
+    let units = [
+        ("s", SECOND),
+        ("m", 60 * SECOND),
+        ("h", 3600 * SECOND),
+        ("d", 86_400 * SECOND),
+        ("w", 604_800 * SECOND),
+    ];
+    let parsed = units.iter().find_map(|(unit, length)| {
+        let number: i64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(*length).filter(|length| *length > 0)
+    });
+    parsed.ok_or_else(|| "a duration is a number and one of s, m, h, d, w".to_owned())
+}
