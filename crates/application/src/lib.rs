@@ -12,8 +12,10 @@ pub mod reader;
 pub mod retention;
 pub mod statements;
 pub mod threads;
+pub mod views;
 pub mod waiting;
 pub mod warm;
+pub mod windows;
 
 pub use api::{
     DEFAULT_CHUNK_ROWS, Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent,

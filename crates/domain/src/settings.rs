@@ -29,6 +29,7 @@ keys! {
     QUERY_MAX_ROWS_READ = "query.max_rows_read";
     QUERY_MAX_SORT_BYTES = "query.max_sort_bytes";
     QUERY_MAX_SORT_ROWS = "query.max_sort_rows";
+    VIEWS_MAX_POINTS_PER_RUN = "views.max_points_per_run";
     WRITE_MAX_ABSENT_VALUES = "write.max_absent_values";
     WRITE_MAX_FIELDS = "write.max_fields";
     WRITE_MAX_LINE_BYTES = "write.max_line_bytes";

@@ -19,6 +19,7 @@ use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::warm::Warmer;
+use hyperbytedb_application::windows::{WindowOptions, WindowService, WindowState};
 use hyperbytedb_application::{Phase, Readiness};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
@@ -48,6 +49,8 @@ pub struct Application {
     retention_interval: Option<Duration>,
     /// `None`: continuous queries do not run.
     continuous: Option<ContinuousOptions>,
+    /// `None`: views are not kept.
+    windows: Option<(WindowOptions, Arc<WindowState>)>,
 }
 
 impl Application {
@@ -90,6 +93,20 @@ impl Application {
             committer: committer.clone(),
             parse_limits: parse_limits(config),
         });
+        let windows = window_options(config).map(|options| {
+            let state = WindowState::load(
+                &options,
+                flush.clone(),
+                ports.wal.clone(),
+                ports.catalog.clone(),
+                ports.local_state.clone(),
+            )?;
+            Ok::<_, StorageError>((options, Arc::new(state)))
+        });
+        let windows = windows.transpose()?;
+        if windows.is_none() {
+            flush.cursors().release(hyperbytedb_application::log::cursors::WINDOWS);
+        }
         let options = query_options(config);
         let statements = Arc::new(StatementService {
             catalog: ports.catalog.clone(),
@@ -101,6 +118,7 @@ impl Application {
             ingestion: ingestion.clone(),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
+            windows: windows.as_ref().map(|(_, state)| state.clone()),
             options,
             started: Instant::now(),
         });
@@ -118,6 +136,7 @@ impl Application {
             threads,
             retention_interval,
             continuous: continuous_options(config),
+            windows,
         })
     }
 
@@ -151,6 +170,17 @@ impl Application {
                 runs: self.statements.runs.clone(),
             };
             Arc::new(continuous).start(&self.threads)?;
+        }
+        if let Some((options, state)) = &self.windows {
+            let windows = WindowService {
+                options: options.clone(),
+                state: state.clone(),
+                catalog: self.ports.catalog.clone(),
+                wal: self.ports.wal.clone(),
+                statements: self.statements.clone(),
+                queries: Default::default(),
+            };
+            Arc::new(windows).start(&self.threads)?;
         }
         let warmer = Warmer {
             catalog: self.ports.catalog.clone(),
@@ -186,6 +216,18 @@ fn continuous_options(config: &Config) -> Option<ContinuousOptions> {
         run_interval: Duration::from_secs(continuous.run_interval_secs),
         workers: continuous.workers,
         log: continuous.log,
+    })
+}
+
+fn window_options(config: &Config) -> Option<WindowOptions> {
+    let views = &config.views;
+    views.enabled.then(|| WindowOptions {
+        interval: Duration::from_millis(views.interval_ms),
+        workers: views.workers,
+        max_windows_per_run: views.max_windows_per_run,
+        max_points_per_run: views.max_points_per_run,
+        max_log_bytes: views.max_log_bytes,
+        ..WindowOptions::default()
     })
 }
 

@@ -7,7 +7,7 @@ mod write;
 
 pub use inbound::{AuthPort, Credentials, IngestionPort};
 pub use outbound::{
-    BatchStream, CatalogPort, DirtyPartition, EncodedEntry, LocalStatePort, NewRecord, PartitionInfo,
-    PointsSinkPort, QueryPort, SeriesIndexPort, SeriesRefusal, UnfinishedDeletes, WalPort,
+    BatchStream, CatalogPort, DirtyPartition, DirtyWindows, EncodedEntry, LocalStatePort, NewRecord,
+    PartitionInfo, PointsSinkPort, QueryPort, SeriesIndexPort, SeriesRefusal, UnfinishedDeletes, WalPort,
 };
 pub use write::{WriteError, WriteRequest};

@@ -38,6 +38,7 @@ pub struct Config {
     pub flush: FlushConfig,
     pub retention: RetentionConfig,
     pub continuous_queries: ContinuousQueriesConfig,
+    pub views: ViewsConfig,
     pub write: WriteConfig,
     pub query: QueryConfig,
     pub limits: LimitsConfig,

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::{
     ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig,
-    LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, WalConfig, WriteConfig,
+    LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, ViewsConfig, WalConfig,
+    WriteConfig,
 };
 
 struct SectionDoc {
@@ -24,6 +25,7 @@ const SECTIONS: &[SectionDoc] = &[
         about: ContinuousQueriesConfig::ABOUT,
         keys: ContinuousQueriesConfig::KEYS,
     },
+    SectionDoc { name: "views", about: ViewsConfig::ABOUT, keys: ViewsConfig::KEYS },
     SectionDoc { name: "retention", about: RetentionConfig::ABOUT, keys: RetentionConfig::KEYS },
     SectionDoc { name: "write", about: WriteConfig::ABOUT, keys: WriteConfig::KEYS },
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },

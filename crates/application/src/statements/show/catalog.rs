@@ -61,17 +61,9 @@ pub fn grants(catalog: &Catalog, user: &str) -> Result<Vec<SeriesBlock>, Stateme
 }
 
 pub fn continuous_queries(catalog: &Catalog) -> Vec<SeriesBlock> {
-    stored_queries(catalog, |db| db.continuous_queries.iter().map(|cq| (&*cq.name, &*cq.query)).collect())
-}
-
-pub fn materialized_views(catalog: &Catalog) -> Vec<SeriesBlock> {
-    stored_queries(catalog, |db| db.materialized_views.iter().map(|v| (&*v.name, &*v.query)).collect())
-}
-
-fn stored_queries(catalog: &Catalog, of: impl Fn(&Database) -> Vec<(&str, &str)>) -> Vec<SeriesBlock> {
     let block = |db: &Database| {
         let mut rows = Rows::new(&db.name, &["name", "query"]);
-        of(db).into_iter().for_each(|(name, query)| rows.row([text(name), text(query)]));
+        db.continuous_queries.iter().for_each(|cq| rows.row([text(&cq.name), text(&cq.query)]));
         rows.block()
     };
     catalog.databases_in_order().into_iter().map(|db| block(db)).collect()

@@ -8,6 +8,6 @@ mod wal;
 
 pub use catalog::CatalogPort;
 pub use engine::{BatchStream, PartitionInfo, PointsSinkPort, QueryPort, UnfinishedDeletes};
-pub use local_state::{DirtyPartition, LocalStatePort};
+pub use local_state::{DirtyPartition, DirtyWindows, LocalStatePort};
 pub use series_index::{SeriesIndexPort, SeriesRefusal};
 pub use wal::{EncodedEntry, NewRecord, WalPort};
