@@ -318,6 +318,32 @@ fn late_points_and_backfills_of_continuous_queries() {
     until("the range is computed", LIMIT, || sum("t", old) == Some(8.0));
 }
 
+/// Without the log there is no telling which windows are dirty: all are.
+#[test]
+fn views_that_were_not_kept_or_are_too_far_behind_are_computed_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_in(dir.path(), &[]);
+    let client = server.client();
+    client.query("", "CREATE DATABASE db0");
+    create(&client, "v", "AS SELECT mean(v) INTO t FROM m GROUP BY time(1m), host");
+    client.write("db0", &points(&["a", "b"], 0, 600, |n| n));
+    agree(&client, TARGET, DIRECT);
+    assert_eq!(server.stop(), Some(0));
+    let server = Server::start_in(dir.path(), &[("VIEWS__ENABLED", "false")]);
+    let client = server.client();
+    client.write("db0", &points(&["a"], 60, 180, |n| 7 * n));
+    client.query("db0", "DELETE FROM m WHERE host = 'b'");
+    assert_eq!(show(&client, "lastError"), "views are switched off");
+    assert_eq!(server.stop(), Some(0));
+    let server = Server::start_in(dir.path(), &[("VIEWS__MAX_LOG_BYTES", "1")]);
+    let client = server.client();
+    agree(&client, TARGET, DIRECT);
+    assert_eq!(series(&client, TARGET).len(), 1);
+    client.write("db0", &points(&["c"], 0, 60, |n| n));
+    agree(&client, TARGET, DIRECT);
+    assert!(server.log().contains("too far behind"), "{}", server.log());
+}
+
 #[test]
 fn kills_leave_no_window_behind() {
     let dir = tempfile::tempdir().unwrap();

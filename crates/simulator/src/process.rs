@@ -239,7 +239,7 @@ impl Process {
 /// Few windows at a time, so that what a run does not take waits for the next one.
 fn window_options() -> WindowOptions {
     WindowOptions {
-        max_windows_per_run: 3,
+        max_windows_per_run: 40,
         retry_pause: Duration::ZERO,
         pause_factor: 0,
         ..WindowOptions::default()

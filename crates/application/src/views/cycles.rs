@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(cycle(&[A_TO_B, B_TO_C], "INTO x FROM c"), None);
         assert!(cycle(&[], "INTO m FROM m").is_some());
         assert!(cycle(&[], "INTO m FROM /^m/").is_some());
-        assert!(cycle(&[], "INTO :MEASUREMENT FROM /^m/").is_some());
+        assert!(cycle(&[], "INTO d.autogen.:MEASUREMENT FROM d.autogen./^m/").is_some());
         let through = cycle(&[A_TO_B, B_TO_C], "INTO a FROM c").expect("a cycle");
         assert!(through.ends_with("new, q0, q1, new"), "{through}");
         assert!(cycle(&[A_TO_B], "INTO a FROM /b/").is_some());
