@@ -65,8 +65,8 @@ def hyperbytedb(binary, settings=None):
 
 
 @contextlib.contextmanager
-def influxd(index="tsi1"):
-    """Yields the URL of a real InfluxDB with a new data folder."""
+def influxd(index="tsi1", settings=None):
+    """Yields the URL of a real InfluxDB with a new data folder; settings are INFLUXDB_… variables without the prefix."""
     with tempfile.TemporaryDirectory(prefix="influxd-") as directory:
         port, rpc = free_port(), free_port()
         environment = {
@@ -79,6 +79,7 @@ def influxd(index="tsi1"):
             "INFLUXDB_REPORTING_DISABLED": "true",
             "INFLUXDB_HTTP_LOG_ENABLED": "false",
             "INFLUXDB_MONITOR_STORE_ENABLED": "false",
+            **{f"INFLUXDB_{key}": value for key, value in (settings or {}).items()},
         }
         url = f"http://127.0.0.1:{port}"
         with running(["influxd"], environment, url, directory):

@@ -1,15 +1,18 @@
 //! What the application offers to its drivers (the HTTP interface, later the scheduler and the CLI).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use hyperbytedb_domain::ports::Caller;
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::settings;
 use hyperbytedb_domain::{CancelToken, QueryContext};
 use hyperbytedb_timeseriesql::{PARSE_ERROR_PREFIX, ParseError};
+use parking_lot::Mutex;
 use thiserror::Error;
 
+use crate::auth::Refusal;
 use crate::statements::StatementError;
 
 /// A bind parameter, typed: it never becomes part of the statement's text.
@@ -46,8 +49,7 @@ pub struct QueryRequest {
     pub chunk_rows: Option<usize>,
     /// A GET request: statements that modify still run, with a warning, as in InfluxDB.
     pub read_only: bool,
-    /// Shown by SHOW QUERIES.
-    pub user: Option<String>,
+    pub caller: Caller,
     pub cancel: CancelToken,
 }
 
@@ -56,6 +58,8 @@ pub struct QueryRequest {
 pub enum QueryError {
     #[error("{PARSE_ERROR_PREFIX}{0}")]
     Parse(#[from] ParseError),
+    #[error("error authorizing query: {0}")]
+    Refused(#[from] Refusal),
     #[error("max-concurrent-queries limit exceeded ({limit}, {limit}) ({})", settings::QUERY_MAX_CONCURRENT)]
     TooManyQueries { limit: usize },
 }
@@ -103,6 +107,8 @@ pub struct Readiness {
     phase: AtomicU8,
     failure: OnceLock<String>,
     failed: OnceLock<FailureHook>,
+    /// Background threads that have panicked and do not run again yet.
+    dead_threads: Mutex<BTreeSet<String>>,
 }
 
 /// What is to be done about a failure.
@@ -154,5 +160,18 @@ impl Readiness {
     /// Why the server cannot go on, if so.
     pub fn failure(&self) -> Option<String> {
         self.failure.get().cloned()
+    }
+
+    pub(crate) fn thread_died(&self, thread: &str) {
+        self.dead_threads.lock().insert(thread.to_owned());
+    }
+
+    pub(crate) fn thread_runs(&self, thread: &str) {
+        self.dead_threads.lock().remove(thread);
+    }
+
+    /// Names of the background threads that have panicked and do not run again yet.
+    pub fn dead_threads(&self) -> Vec<String> {
+        self.dead_threads.lock().iter().cloned().collect()
     }
 }

@@ -1,16 +1,22 @@
 //! The services of HyperbyteDB, between the interfaces that drive them and the ports they use.
 
 pub mod api;
+pub mod auth;
+pub mod backup;
 pub mod commands;
 pub mod continuous;
 pub mod flush;
 pub mod ingestion;
 pub mod log;
 pub mod memtable;
-mod passwords;
+
 pub mod reader;
 pub mod retention;
+pub mod statement_summary;
 pub mod statements;
+pub mod subscriptions;
+#[cfg(test)]
+mod testing;
 pub mod threads;
 pub mod views;
 pub mod waiting;

@@ -69,16 +69,18 @@ impl Threads {
 
     /// Starts a thread that runs until it is told to stop, and once more whenever it panics.
     pub fn spawn(&self, name: &str, run: impl Fn(&Stop) + Send + 'static) -> std::io::Result<()> {
-        let stop = self.stop.clone();
+        let (stop, readiness) = (self.stop.clone(), self.readiness.clone());
         let thread_name = name.to_owned();
         let handle = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             while catch_unwind(AssertUnwindSafe(|| run(&stop))).is_err() {
                 tracing::error!(thread = thread_name, "a background thread panicked; it is started again");
+                readiness.thread_died(&thread_name);
                 metrics::counter!("hyperbytedb_thread_panics_total", "thread" => thread_name.clone())
                     .increment(1);
                 if !stop.wait(RESTART_PAUSE) {
                     return;
                 }
+                readiness.thread_runs(&thread_name);
             }
         })?;
         self.handles.lock().push(handle);
@@ -121,19 +123,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_panics_runs_again() {
-        let threads = Threads::new(Arc::default());
+    fn a_thread_that_panics_is_reported_until_it_runs_again() {
+        let readiness = Arc::new(Readiness::default());
+        let threads = Threads::new(readiness.clone());
         let (runs, seen) = (Arc::new(AtomicUsize::new(0)), crossbeam_channel::bounded(2));
-        let sender = seen.0;
+        let (sender, reported) = (seen.0, readiness.clone());
         threads
             .spawn("test", move |stop| {
                 let run = runs.fetch_add(1, Ordering::SeqCst);
-                sender.send(run).expect("the test listens");
+                sender.send((run, reported.dead_threads())).expect("the test listens");
                 assert!(run > 0, "the first run fails");
                 while stop.wait(Duration::from_secs(1)) {}
             })
             .expect("a thread");
-        assert_eq!((seen.1.recv(), seen.1.recv()), (Ok(0), Ok(1)));
+        assert_eq!(seen.1.recv(), Ok((0, Vec::new())));
+        let patience = Instant::now() + Duration::from_secs(20);
+        while readiness.dead_threads() != ["test"] && Instant::now() < patience {
+            std::thread::yield_now();
+        }
+        assert_eq!(readiness.dead_threads(), ["test"]);
+        assert_eq!(seen.1.recv(), Ok((1, Vec::new())));
         threads.stop();
     }
 

@@ -17,11 +17,12 @@ use hyperbytedb_domain::points::{FieldColumn, FieldValues, StringValues};
 use hyperbytedb_domain::ports::{CatalogPort, PartitionInfo};
 use hyperbytedb_domain::scan::{FieldId, RowScan, Scan, ScanOutput, TagId};
 use hyperbytedb_domain::time::MIN_TIME;
-use hyperbytedb_domain::{EngineError, FieldType, QueryContext, SeriesId, Tags, TimeRange};
-use hyperbytedb_head::{NewRows, TableHead};
+use hyperbytedb_domain::{EngineError, FieldType, QueryContext, Tags, TimeRange};
+use hyperbytedb_head::TableHead;
 
 use crate::flush::FlushService;
 use crate::log::replay::remove_orphans;
+use crate::memtable::ResolvedBatch;
 use crate::reader::TableReader;
 use crate::reader::tag_texts::TagTexts;
 use crate::threads::Stop;
@@ -153,8 +154,8 @@ impl Warmer {
             if self.catalog.catalog().table_by_id(table.id).is_none_or(|now| now.version != table.version) {
                 return Ok(Filled::Nothing);
             }
-            let batch = ReadRows::new(table, &batch).map_err(|e| EngineError::failed("fill the head", e))?;
-            if !head.fill(batch.new_rows(table), removals) {
+            let batch = as_written(table, &batch).map_err(|e| EngineError::failed("fill the head", e))?;
+            if !head.fill(batch.new_rows(), removals) {
                 return Ok(Filled::Nothing);
             }
         }
@@ -186,48 +187,29 @@ fn all_rows(table: &Arc<Table>, time: TimeRange) -> Scan {
     Scan { table: table.clone(), time, filter: None, shards: None, merge_duplicates: false, output }
 }
 
-/// Rows that were read, as a write would bring them.
-struct ReadRows {
-    times: Vec<i64>,
-    series_of_row: Vec<u32>,
-    series: Vec<(SeriesId, Tags)>,
-    fields: Vec<(FieldId, FieldColumn)>,
-}
-
-impl ReadRows {
-    /// `batch` has the columns of [`all_rows`].
-    fn new(table: &Table, batch: &RecordBatch) -> Result<Self, ArrowError> {
-        let tags = table.tags.len();
-        let texts = TagTexts::new(batch, 0..tags)?;
-        let (mut series, mut series_of_row) = (Vec::new(), Vec::with_capacity(batch.num_rows()));
-        for row in 0..batch.num_rows() {
-            if row == 0 || texts.of_row(row).ne(texts.of_row(row - 1)) {
-                let pairs = table.tags.iter().cloned().zip(texts.of_row(row).map(str::to_owned));
-                let tags = Tags::new(pairs.collect());
-                series.push((tags.series_id(), tags));
-            }
-            series_of_row.push(series.len() as u32 - 1);
+/// Rows that were read, as a write would bring them. `batch` has the columns of [`all_rows`].
+fn as_written(table: &Arc<Table>, batch: &RecordBatch) -> Result<ResolvedBatch, ArrowError> {
+    let tags = table.tags.len();
+    let texts = TagTexts::new(batch, 0..tags)?;
+    let (mut series, mut series_of_row) = (Vec::new(), Vec::with_capacity(batch.num_rows()));
+    for row in 0..batch.num_rows() {
+        if row == 0 || texts.of_row(row).ne(texts.of_row(row - 1)) {
+            let pairs = table.tags.iter().cloned().zip(texts.of_row(row).map(str::to_owned));
+            let tags = Tags::new(pairs.collect());
+            series.push((tags.series_id(), tags));
         }
-        let times = batch.column(tags).as_primitive::<Int64Type>().values().to_vec();
-        let columns = batch.columns()[tags + 1..].iter().zip(&table.fields);
-        let fields = (0u32..)
-            .map(FieldId)
-            .zip(columns)
-            .map(|(id, (column, field))| (id, field_column(&field.name, field.field_type, column)))
-            .filter(|(_, column)| column.present.as_ref().is_none_or(|present| present.contains(&true)))
-            .collect();
-        Ok(Self { times, series_of_row, series, fields })
+        series_of_row.push(series.len() as u32 - 1);
     }
-
-    fn new_rows<'a>(&'a self, table: &'a Table) -> NewRows<'a> {
-        NewRows {
-            table,
-            times: &self.times,
-            series_of_row: &self.series_of_row,
-            series: &self.series,
-            fields: &self.fields,
-        }
-    }
+    let times = batch.column(tags).as_primitive::<Int64Type>().values().to_vec();
+    let columns = batch.columns()[tags + 1..].iter().zip(&table.fields);
+    let fields = (0u32..)
+        .map(FieldId)
+        .zip(columns)
+        .map(|(id, (column, field))| (id, field_column(&field.name, field.field_type, column)))
+        .filter(|(_, column)| column.present.as_ref().is_none_or(|present| present.contains(&true)))
+        .collect();
+    // Nothing is flushed of them, so nobody asks for their shard groups.
+    Ok(ResolvedBatch { table: table.clone(), times, series_of_row, series, fields, shards: Vec::new() })
 }
 
 fn field_column(name: &str, field_type: FieldType, column: &dyn Array) -> FieldColumn {
@@ -246,3 +228,6 @@ fn field_column(name: &str, field_type: FieldType, column: &dyn Array) -> FieldC
         (column.null_count() > 0).then(|| (0..column.len()).map(|row| column.is_valid(row)).collect());
     FieldColumn { name: name.to_owned(), values, present }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,11 @@ pub enum Statement {
         shard: u64,
         settings: Settings,
     },
+    /// Links the files of a table's parts, as they are at one moment, into `shadow/NAME` of the data path.
+    Freeze {
+        table: TableName,
+        name: String,
+    },
     /// Opens a table that is stored as detached; nothing where it is open.
     AttachTable {
         table: TableName,
@@ -113,13 +118,6 @@ fn equals(column: &str, text: &str) -> Expr {
 
 fn in_table(column: &str, id: TableId) -> Vec<Expr> {
     vec![equals("database", DATABASE), equals(column, &table_name(id).table)]
-}
-
-/// Names of all tables: String.
-pub fn table_names() -> Select {
-    let mut select = Select::new(vec![Expr::column("name")], system("tables"));
-    select.conditions = vec![equals("database", DATABASE)];
-    select
 }
 
 /// Names of the columns of one table: String; nothing when it does not exist.
@@ -229,6 +227,10 @@ impl fmt::Display for Statement {
                 write!(f, "OPTIMIZE TABLE {table} ")?;
                 partition(f, *shard)?;
                 write!(f, " FINAL{settings}")
+            }
+            Self::Freeze { table, name } => {
+                write!(f, "ALTER TABLE {table} FREEZE WITH NAME ")?;
+                quote::string(f, name)
             }
             Self::AttachTable { table } => write!(f, "ATTACH TABLE IF NOT EXISTS {table}"),
             Self::DropTable { table } => write!(f, "DROP TABLE IF EXISTS {table}"),

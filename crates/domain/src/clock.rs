@@ -6,6 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Bits of the counter below the milliseconds.
 const COUNTER_BITS: u32 = 16;
 
+/// The milliseconds since 1970 in a clock's value.
+pub const fn millis_of(clock: u64) -> u64 {
+    clock >> COUNTER_BITS
+}
+
 /// Milliseconds since 1970 and a counter. Never goes back and never gives a value twice, also over restarts when it
 /// is seeded from the log: (origin, clock) names a record for ever.
 #[derive(Debug, Default)]

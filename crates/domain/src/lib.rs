@@ -4,6 +4,7 @@
 //! This crate knows no adapter. Arrow is its only heavy dependency: record batches are the currency
 //! between engine and operators.
 
+pub mod backup;
 pub mod cancel;
 pub mod catalog;
 pub mod clock;

@@ -11,9 +11,15 @@ macro_rules! keys {
 }
 
 keys! {
+    BACKUP_EXPIRY_SECS = "backup.expiry_secs";
+    BACKUP_MAX_SNAPSHOTS = "backup.max_snapshots";
+    AUTH_HASHING_THREADS = "auth.hashing_threads";
+    AUTH_MAX_QUEUED_LOGINS = "auth.max_queued_logins";
     CHDB_MAX_SERVER_MEMORY_BYTES = "chdb.max_server_memory_bytes";
+    CHDB_MAX_SPILL_BYTES = "chdb.max_spill_bytes";
     CHDB_QUERY_CONNECTIONS = "chdb.query_connections";
     CHDB_WRITE_CONNECTIONS = "chdb.write_connections";
+    FLUSH_MEMORY_LIMIT_BYTES = "flush.memory_limit_bytes";
     HTTP_BODY_TIMEOUT_SECS = "http.body_timeout_secs";
     HTTP_MAX_BUFFERED_ANSWER_BYTES = "http.max_buffered_answer_bytes";
     HTTP_MAX_CONCURRENT_QUERIES = "http.max_concurrent_queries";
@@ -29,6 +35,10 @@ keys! {
     QUERY_MAX_ROWS_READ = "query.max_rows_read";
     QUERY_MAX_SORT_BYTES = "query.max_sort_bytes";
     QUERY_MAX_SORT_ROWS = "query.max_sort_rows";
+    SERVER_SHUTDOWN_TIMEOUT_SECS = "server.shutdown_timeout_secs";
+    WAL_MAX_BYTES = "wal.max_bytes";
+    WAL_QUEUE_LENGTH = "wal.queue_length";
+    STATEMENT_SUMMARY_ENABLED = "statement_summary.enabled";
     VIEWS_MAX_POINTS_PER_RUN = "views.max_points_per_run";
     WRITE_MAX_ABSENT_VALUES = "write.max_absent_values";
     WRITE_MAX_FIELDS = "write.max_fields";

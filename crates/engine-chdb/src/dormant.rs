@@ -25,29 +25,38 @@ impl DormantTables {
     /// Marks all tables of a data path that no engine has open.
     pub(crate) fn mark(data_path: &Path) -> io::Result<Self> {
         let definitions = data_path.join("metadata").join(DATABASE);
-        let mut tables = HashSet::new();
-        let entries = match fs::read_dir(&definitions) {
+        let tables = Mutex::default();
+        let dormant = Self { definitions, tables };
+        let tables = dormant.defined()?;
+        for table in &tables {
+            File::create(dormant.file(*table, "sql.detached"))?;
+        }
+        *dormant.tables.lock() = tables;
+        Ok(dormant)
+    }
+
+    /// All tables that have a definition, open or not.
+    pub(crate) fn defined(&self) -> io::Result<HashSet<TableId>> {
+        let entries = match fs::read_dir(&self.definitions) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Self { definitions, tables: Mutex::new(tables) });
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashSet::new()),
             Err(error) => return Err(error),
         };
+        let mut tables = HashSet::new();
         for entry in entries {
             let name = entry?.file_name();
-            let Some(name) = name.to_str().filter(|name| name.ends_with(".sql")) else { continue };
-            if let Some(table) = name.strip_suffix(".sql").and_then(parse_table_name) {
-                File::create(definitions.join(format!("{name}.detached")))?;
-                tables.insert(table);
-            }
+            tables.extend(name.to_str().and_then(|name| parse_table_name(name.strip_suffix(".sql")?)));
         }
-        Ok(Self { definitions, tables: Mutex::new(tables) })
+        Ok(tables)
+    }
+
+    fn file(&self, table: TableId, extension: &str) -> PathBuf {
+        self.definitions.join(format!("{}.{extension}", table_name(table).table))
     }
 
     /// The columns of a table as its definition lists them, one a line; `None` where it does not tell.
     pub(crate) fn columns(&self, table: TableId) -> Option<ColumnCounts> {
-        let file = self.definitions.join(format!("{}.sql", table_name(table).table));
-        let definition = fs::read_to_string(file).ok()?;
+        let definition = fs::read_to_string(self.file(table, "sql")).ok()?;
         let mut counts = ColumnCounts::default();
         let lines = definition.lines().skip_while(|line| *line != "(").skip(1);
         for line in lines.take_while(|line| *line != ")") {

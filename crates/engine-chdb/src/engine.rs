@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
+use chdb_rust::connection::Connection;
+use chdb_rust::format::OutputFormat;
 use crossbeam_channel::bounded;
 use hyperbytedb_clickhouse_sql::Select;
 use hyperbytedb_clickhouse_sql::schema::table_name;
@@ -21,6 +23,7 @@ use crate::error::Exception;
 use crate::killer::Killer;
 use crate::options::ChdbOptions;
 use crate::pool::{Pool, connect};
+use crate::snapshot::clear_shadow;
 use crate::spill::SpillArea;
 use crate::stream::SelectStream;
 use crate::worker::Task;
@@ -63,7 +66,8 @@ pub struct ChdbEngine {
 }
 
 impl ChdbEngine {
-    /// Opens the engine on its data path, which no other process may have open.
+    /// Opens the engine on its data path, which no other process may have open. It is opened in the background: whoever
+    /// needs it waits, or gets the error.
     pub fn open(options: ChdbOptions) -> Result<Self, EngineError> {
         let failed = |e: std::io::Error| EngineError::failed("opening the data path", e);
         fs::create_dir_all(&options.data_path).map_err(failed)?;
@@ -71,41 +75,56 @@ impl ChdbEngine {
         let path = data_path
             .to_str()
             .ok_or_else(|| EngineError::failed("opening the data path", "the path is not valid UTF-8"))?;
+        clear_shadow(&data_path).map_err(failed)?;
         let dormant = DormantTables::mark(&data_path).map_err(failed)?;
         let arguments: Arc<[String]> = options.arguments(path).into();
 
         // Signals are the host's business.
         chdb_rust::runtime::signal_handlers(false);
-        let killer = Arc::new(Killer::spawn(connect(&arguments)?)?);
         let spill = SpillArea::new(data_path.clone(), options.max_spill_bytes);
         let pool = |connections, setting| {
             let (arguments, spill) = (Arc::clone(&arguments), Arc::clone(&spill));
             Pool::new(arguments, connections, options.connection_wait, setting, spill)
         };
-        let engine = Self {
-            query_pool: pool(options.query_connections, settings::CHDB_QUERY_CONNECTIONS),
-            write_pool: pool(options.write_connections, settings::CHDB_WRITE_CONNECTIONS),
-            killer,
-            data_path,
-            options,
-            dormant,
-            tables: Mutex::default(),
-        };
-        engine.execute(&Statement::CreateDatabase, "creating the database")?;
-        Ok(engine)
+        let query_pool = pool(options.query_connections, settings::CHDB_QUERY_CONNECTIONS);
+        let write_pool = pool(options.write_connections, settings::CHDB_WRITE_CONNECTIONS);
+        let pools = [Arc::clone(&query_pool), Arc::clone(&write_pool)];
+        let killer = Killer::spawn(move || {
+            let connection = open_database(&arguments);
+            pools
+                .iter()
+                .for_each(|pool| pool.set_opened(connection.as_ref().map(drop).map_err(Clone::clone)));
+            connection.ok()
+        })?;
+        let tables = Mutex::default();
+        Ok(Self { query_pool, write_pool, killer: Arc::new(killer), data_path, options, dormant, tables })
     }
 
-    /// Runs a statement to its end.
-    pub(crate) fn execute(&self, statement: &Statement, context: &str) -> Result<(), EngineError> {
-        self.try_execute(statement)?.map_err(|e| e.into_engine_error(context))
+    /// Returns when the engine is open, or cannot be opened.
+    pub fn wait_until_open(&self) -> Result<(), EngineError> {
+        self.write_pool.wait_until_open()
+    }
+
+    /// Runs a statement to its end. Waits for a connection no longer than the context allows.
+    pub(crate) fn execute(
+        &self,
+        statement: &Statement,
+        purpose: &str,
+        context: &QueryContext,
+    ) -> Result<(), EngineError> {
+        self.try_execute(statement, context)?.map_err(|e| e.into_engine_error(purpose))
     }
 
     /// As [`Self::execute`], with the engine's own answer.
-    pub(crate) fn try_execute(&self, statement: &Statement) -> Result<Result<(), Exception>, EngineError> {
+    pub(crate) fn try_execute(
+        &self,
+        statement: &Statement,
+        context: &QueryContext,
+    ) -> Result<Result<(), Exception>, EngineError> {
         let sql = statement.to_string();
         tracing::debug!(target: "hyperbytedb::sql", %sql);
         let (answer, result) = bounded(1);
-        self.write_pool.take(&QueryContext::unbounded())?.assign(Task::Execute { sql, answer });
+        self.write_pool.take(context)?.assign(Task::Execute { sql, answer });
         result.recv().map_err(|_| EngineError::failed("running a statement", "the connection's thread ended"))
     }
 
@@ -118,19 +137,24 @@ impl ChdbEngine {
         result.map_err(|e| e.into_engine_error("insert"))
     }
 
-    /// The whole answer of a small internal query.
-    pub(crate) fn rows(&self, select: Select) -> Result<Vec<RecordBatch>, EngineError> {
-        let context = QueryContext { max_threads: 1, ..QueryContext::unbounded() };
+    /// The whole answer of a small internal query, while the query that it is for may go on.
+    pub(crate) fn rows(
+        &self,
+        select: Select,
+        context: &QueryContext,
+    ) -> Result<Vec<RecordBatch>, EngineError> {
+        let (cancel, deadline) = (context.cancel.clone(), context.deadline);
+        let context = QueryContext { cancel, deadline, max_threads: 1, ..QueryContext::unbounded() };
         SelectStream::start(&self.write_pool, &self.killer, select, &context)?.collect()
     }
 
     /// Opens a table that is stored. Whoever names a table in a statement has done so.
-    pub(crate) fn open_table(&self, id: TableId) -> Result<(), EngineError> {
+    pub(crate) fn open_table(&self, id: TableId, context: &QueryContext) -> Result<(), EngineError> {
         if !self.dormant.contains(id) {
             return Ok(());
         }
         let columns = self.dormant.columns(id);
-        match self.try_execute(&Statement::AttachTable { table: table_name(id) })? {
+        match self.try_execute(&Statement::AttachTable { table: table_name(id) }, context)? {
             Err(exception) if exception.is_without_definition() => {}
             Err(exception) => return Err(exception.into_engine_error("opening a table")),
             // To ask the engine takes longer than to open the table.
@@ -141,28 +165,32 @@ impl ChdbEngine {
     }
 
     /// Opens one table, or all.
-    pub(crate) fn open_tables(&self, table: Option<TableId>) -> Result<(), EngineError> {
+    pub(crate) fn open_tables(
+        &self,
+        table: Option<TableId>,
+        context: &QueryContext,
+    ) -> Result<(), EngineError> {
         match table {
-            Some(table) => self.open_table(table),
-            None => self.dormant.all().into_iter().try_for_each(|table| self.open_table(table)),
+            Some(table) => self.open_table(table, context),
+            None => self.dormant.all().into_iter().try_for_each(|table| self.open_table(table, context)),
         }
     }
 
     /// Whether the table exists with all its columns; missing columns are added to an existing one.
-    pub(crate) fn complete_table(&self, table: &Table) -> Result<bool, EngineError> {
+    pub(crate) fn complete_table(&self, table: &Table, context: &QueryContext) -> Result<bool, EngineError> {
         let mut known = self.tables.lock().get(&table.id).copied();
         if known.is_none() {
-            self.open_table(table.id)?;
+            self.open_table(table.id, context)?;
             known = self.tables.lock().get(&table.id).copied();
         }
         if known.is_none() {
-            known = self.stored_columns(table.id)?;
+            known = self.stored_columns(table.id, context)?;
         }
         let Some(counts) = known else { return Ok(false) };
         if !counts.covers(table)
             && let Some(statement) = statement::add_columns(table, counts.tags, counts.fields)
         {
-            self.execute(&statement, "adding columns")?;
+            self.execute(&statement, "adding columns", context)?;
         }
         self.remember(table.id, counts);
         self.remember(table.id, ColumnCounts::of(table));
@@ -172,7 +200,7 @@ impl ChdbEngine {
     /// Makes the table as it should be.
     pub(crate) fn create_table(&self, table: &Table) -> Result<(), EngineError> {
         let statement = statement::create_table(table, self.options.table_settings());
-        self.execute(&statement, "creating a table")?;
+        self.execute(&statement, "creating a table", &QueryContext::unbounded())?;
         self.remember(table.id, ColumnCounts::of(table));
         Ok(())
     }
@@ -189,14 +217,27 @@ impl ChdbEngine {
     }
 
     /// What the engine says; `None` when there is no such table.
-    fn stored_columns(&self, id: TableId) -> Result<Option<ColumnCounts>, EngineError> {
+    fn stored_columns(
+        &self,
+        id: TableId,
+        context: &QueryContext,
+    ) -> Result<Option<ColumnCounts>, EngineError> {
         let mut counts = None;
-        for batch in self.rows(statement::column_names(id))? {
+        for batch in self.rows(statement::column_names(id), context)? {
             let counts: &mut ColumnCounts = counts.get_or_insert_default();
             strings(&batch, 0)?.iter().for_each(|name| counts.add(name));
         }
         Ok(counts)
     }
+}
+
+/// The first connection starts the engine.
+fn open_database(arguments: &[String]) -> Result<Connection, EngineError> {
+    let connection = connect(arguments)?;
+    connection
+        .query(&Statement::CreateDatabase.to_string(), OutputFormat::Null)
+        .map_err(|error| EngineError::failed("creating the database", error))?;
+    Ok(connection)
 }
 
 impl Drop for ChdbEngine {

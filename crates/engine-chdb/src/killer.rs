@@ -43,12 +43,19 @@ pub(crate) struct Killer {
 }
 
 impl Killer {
-    pub(crate) fn spawn(connection: Connection) -> Result<Self, EngineError> {
+    /// `open` makes the connection, on the killer's thread.
+    pub(crate) fn spawn(
+        open: impl FnOnce() -> Option<Connection> + Send + 'static,
+    ) -> Result<Self, EngineError> {
         let (requests, inbox) = unbounded::<Request>();
         let thread = thread::Builder::new()
             .name("chdb-killer".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || serve(&connection, &inbox))
+            .spawn(move || {
+                if let Some(connection) = open() {
+                    serve(&connection, &inbox);
+                }
+            })
             .map_err(|e| EngineError::failed("starting a thread", e))?;
         Ok(Self { requests: Some(requests), thread: Some(thread) })
     }

@@ -24,6 +24,7 @@ mod output;
 mod pool;
 mod query;
 mod sink;
+mod snapshot;
 mod spill;
 mod stream;
 mod worker;

@@ -22,7 +22,17 @@ struct State {
     idle: Vec<Worker>,
     /// Threads with an open connection, idle or not.
     open: usize,
-    closed: bool,
+    phase: Phase,
+}
+
+#[derive(Default)]
+enum Phase {
+    /// The engine is being opened: whoever wants a connection waits.
+    #[default]
+    Opening,
+    Open,
+    Failed(EngineError),
+    Closed,
 }
 
 pub(crate) struct Pool {
@@ -63,19 +73,45 @@ impl Pool {
         })
     }
 
+    /// Tells that the engine is open, or could not be opened.
+    pub(crate) fn set_opened(&self, outcome: Result<(), EngineError>) {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Opening) {
+            state.phase = outcome.map_or_else(Phase::Failed, |()| Phase::Open);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Returns when the engine is open, or cannot be opened.
+    pub(crate) fn wait_until_open(&self) -> Result<(), EngineError> {
+        let mut state = self.state.lock();
+        loop {
+            match &state.phase {
+                Phase::Opening => self.changed.wait(&mut state),
+                Phase::Failed(error) => return Err(error.clone()),
+                Phase::Open | Phase::Closed => return Ok(()),
+            }
+        }
+    }
+
     /// A free connection. Waits for one until the query's deadline, or the pool's own without one.
     pub(crate) fn take(self: &Arc<Self>, context: &QueryContext) -> Result<Worker, EngineError> {
         let give_up = context.deadline.unwrap_or_else(|| Instant::now() + self.wait);
         let mut waiting = None;
         let mut state = self.state.lock();
         loop {
-            if state.closed {
-                return Err(EngineError::failed("taking a connection", "the engine is closed"));
-            }
+            let is_open = match &state.phase {
+                Phase::Opening => false,
+                Phase::Open => true,
+                Phase::Failed(error) => return Err(error.clone()),
+                Phase::Closed => {
+                    return Err(EngineError::failed("taking a connection", "the engine is closed"));
+                }
+            };
             if let Some(worker) = state.idle.pop() {
                 return Ok(worker);
             }
-            if state.open < self.connections_max {
+            if is_open && state.open < self.connections_max {
                 state.open += 1;
                 drop(state);
                 return self.open().inspect_err(|_| self.connection_closed());
@@ -84,7 +120,7 @@ impl Pool {
                 return Err(EngineError::Cancelled);
             }
             let now = Instant::now();
-            if now >= give_up {
+            if now >= give_up && is_open {
                 return Err(EngineError::Busy { connections: self.connections_max, setting: self.setting });
             }
             waiting.get_or_insert_with(|| self.demand.wait());
@@ -110,7 +146,7 @@ impl Pool {
 
     fn recycle(&self, worker: Worker) {
         let mut state = self.state.lock();
-        if !state.closed {
+        if matches!(state.phase, Phase::Open) {
             state.idle.push(worker);
         }
         drop(state);
@@ -126,7 +162,7 @@ impl Pool {
     pub(crate) fn close(&self) {
         let give_up = Instant::now() + CLOSE_WAIT;
         let mut state = self.state.lock();
-        state.closed = true;
+        state.phase = Phase::Closed;
         state.idle.clear();
         self.changed.notify_all();
         while state.open > 0 {
@@ -154,6 +190,7 @@ mod tests {
         let arguments = ChdbOptions::new(directory.path()).arguments(directory.path().to_str().unwrap());
         let spill = SpillArea::new(directory.path().into(), 0);
         let pool = Pool::new(arguments.into(), 1, Duration::from_secs(10), "test", spill);
+        pool.set_opened(Ok(()));
         let context = QueryContext::unbounded();
         for _ in 0..3 {
             let (answer, result) = bounded(1);

@@ -14,7 +14,10 @@ use crate::stream::{NoRows, ScanStream, SelectStream};
 impl QueryPort for ChdbEngine {
     fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError> {
         let no_series = scan.output.series().is_some_and(|series| series.is_empty());
-        if scan.time.is_empty() || is_empty(&scan.shards) || no_series || !self.complete_table(&scan.table)? {
+        if scan.time.is_empty() || is_empty(&scan.shards) || no_series {
+            return Ok(Box::new(NoRows));
+        }
+        if !self.complete_table(&scan.table, context)? {
             return Ok(Box::new(NoRows));
         }
         let select = SelectStream::start(&self.query_pool, &self.killer, scan_select(scan), context)?;
@@ -31,7 +34,7 @@ impl QueryPort for ChdbEngine {
         rows: &RowSelection,
         context: &QueryContext,
     ) -> Result<Vec<SeriesId>, EngineError> {
-        if selects_nothing(rows) || !self.complete_table(table)? {
+        if selects_nothing(rows) || !self.complete_table(table, context)? {
             return Ok(Vec::new());
         }
         let select = distinct_series(table, rows);
@@ -41,5 +44,44 @@ impl QueryPort for ChdbEngine {
             series.extend(numbers::<UInt64Type>(batch, 0)?.into_iter().map(SeriesId));
         }
         Ok(series)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use hyperbytedb_domain::catalog::TableId;
+    use hyperbytedb_domain::scan::{RowScan, ScanOutput};
+    use hyperbytedb_domain::{CancelToken, TimeRange};
+
+    use super::*;
+    use crate::options::ChdbOptions;
+
+    /// A table that was not asked for yet is looked up over the connections of writers.
+    #[test]
+    fn a_query_that_waits_for_a_writers_connection_ends_when_it_must() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = ChdbOptions { write_connections: 1, ..ChdbOptions::new(directory.path()) };
+        let engine = ChdbEngine::open(options).unwrap();
+        let scan = Scan {
+            table: Arc::new(Table { id: TableId(7), ..Table::default() }),
+            time: TimeRange::ALL,
+            filter: None,
+            shards: None,
+            merge_duplicates: false,
+            output: ScanOutput::Rows(RowScan::default()),
+        };
+        let writing = engine.write_pool.take(&QueryContext::unbounded()).unwrap();
+        let soon = Instant::now() + Duration::from_millis(20);
+        let late = QueryContext { deadline: Some(soon), ..QueryContext::unbounded() };
+        assert!(matches!(engine.scan(&scan, &late).err(), Some(EngineError::Busy { .. })));
+        let cancel = CancelToken::default();
+        cancel.cancel();
+        let killed = QueryContext { cancel, ..QueryContext::unbounded() };
+        assert!(matches!(engine.scan(&scan, &killed).err(), Some(EngineError::Cancelled)));
+        drop(writing);
+        assert!(engine.scan(&scan, &QueryContext::unbounded()).is_ok());
     }
 }

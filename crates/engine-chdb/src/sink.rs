@@ -22,7 +22,8 @@ const MERGE_PAUSE: Duration = Duration::from_millis(100);
 
 impl PointsSinkPort for ChdbEngine {
     fn ensure_table(&self, table: &Table) -> Result<(), EngineError> {
-        if self.complete_table(table)? { Ok(()) } else { self.create_table(table) }
+        let exists = self.complete_table(table, &QueryContext::unbounded())?;
+        if exists { Ok(()) } else { self.create_table(table) }
     }
 
     fn insert(&self, table: &Table, batch: RecordBatch) -> Result<(), EngineError> {
@@ -39,24 +40,25 @@ impl PointsSinkPort for ChdbEngine {
         context: &QueryContext,
     ) -> Result<(), EngineError> {
         context.check()?;
-        if selects_nothing(rows) || !self.complete_table(table)? {
+        if selects_nothing(rows) || !self.complete_table(table, context)? {
             return Ok(());
         }
-        if self.rows(statement::any_row(table, rows))?.is_empty() {
+        if self.rows(statement::any_row(table, rows), context)?.is_empty() {
             return Ok(());
         }
-        match self.try_execute(&statement::delete(table, rows))? {
+        match self.try_execute(&statement::delete(table, rows), context)? {
             Err(exception) if exception.is_unknown_table() => Ok(()),
             result => result.map_err(|e| e.into_engine_error("deleting rows")),
         }
     }
 
     fn unfinished_deletes(&self, table: Option<TableId>) -> Result<Vec<UnfinishedDeletes>, EngineError> {
+        let context = &QueryContext::unbounded();
         if let Some(table) = table {
-            self.open_table(table)?;
+            self.open_table(table, context)?;
         }
         let mut unfinished = Vec::new();
-        for batch in self.rows(statement::unfinished_deletes(table))? {
+        for batch in self.rows(statement::unfinished_deletes(table), context)? {
             let (deletes, parts) = (numbers::<UInt64Type>(&batch, 1)?, numbers::<Int64Type>(&batch, 2)?);
             for ((table, deletes), parts) in strings(&batch, 0)?.iter().zip(deletes).zip(parts) {
                 if let Some(table) = parse_table_name(table) {
@@ -68,27 +70,30 @@ impl PointsSinkPort for ChdbEngine {
     }
 
     fn drop_table(&self, table: TableId) -> Result<(), EngineError> {
-        self.open_table(table)?;
+        let context = &QueryContext::unbounded();
+        self.open_table(table, context)?;
         self.forget(table);
-        self.execute(&Statement::DropTable { table: table_name(table) }, "dropping a table")
+        self.execute(&Statement::DropTable { table: table_name(table) }, "dropping a table", context)
     }
 
     fn drop_partitions(&self, table: TableId, shards: &[u64]) -> Result<(), EngineError> {
         if shards.is_empty() {
             return Ok(());
         }
-        self.open_table(table)?;
+        let context = &QueryContext::unbounded();
+        self.open_table(table, context)?;
         let statement = Statement::DropPartitions { table: table_name(table), shards: shards.to_vec() };
-        match self.try_execute(&statement)? {
+        match self.try_execute(&statement, context)? {
             Err(exception) if exception.is_unknown_table() => Ok(()),
             result => result.map_err(|e| e.into_engine_error("dropping partitions")),
         }
     }
 
     fn partitions(&self, table: Option<TableId>) -> Result<Vec<PartitionInfo>, EngineError> {
-        self.open_tables(table)?;
+        let context = &QueryContext::unbounded();
+        self.open_tables(table, context)?;
         let mut partitions = Vec::new();
-        for batch in self.rows(statement::partitions(table))? {
+        for batch in self.rows(statement::partitions(table), context)? {
             let (tables, ids) = (strings(&batch, 0)?, strings(&batch, 1)?);
             let (rows, bytes) = (numbers::<UInt64Type>(&batch, 2)?, numbers::<UInt64Type>(&batch, 3)?);
             for (((table, id), rows), bytes) in tables.iter().zip(ids).zip(rows).zip(bytes) {
@@ -102,9 +107,10 @@ impl PointsSinkPort for ChdbEngine {
     }
 
     fn max_times(&self, table: TableId) -> Result<Vec<(u64, i64)>, EngineError> {
-        self.open_table(table)?;
+        let context = &QueryContext::unbounded();
+        self.open_table(table, context)?;
         let mut max_times = Vec::new();
-        for batch in self.rows(statement::max_times(table))? {
+        for batch in self.rows(statement::max_times(table), context)? {
             for (id, time) in strings(&batch, 0)?.iter().zip(numbers::<Int64Type>(&batch, 1)?) {
                 max_times.push((shard_of(id)?, time));
             }
@@ -114,7 +120,8 @@ impl PointsSinkPort for ChdbEngine {
     }
 
     fn merge_partition(&self, table: TableId, shard: u64) -> Result<(), EngineError> {
-        self.open_table(table)?;
+        let context = &QueryContext::unbounded();
+        self.open_table(table, context)?;
         let newest_block = self.part_blocks(table, shard)?.into_iter().map(|(_, max)| max).max();
         let Some(newest_block) = newest_block else { return Ok(()) };
         for _ in 0..MERGE_ATTEMPTS_MAX {
@@ -127,7 +134,7 @@ impl PointsSinkPort for ChdbEngine {
                 .with("optimize_throw_if_noop", 1)
                 .with("optimize_skip_merged_partitions", 1);
             let statement = Statement::Optimize { table: table_name(table), shard, settings };
-            match self.try_execute(&statement)? {
+            match self.try_execute(&statement, context)? {
                 Err(exception) if exception.is_merge_refused() => thread::sleep(MERGE_PAUSE),
                 result => result.map_err(|e| e.into_engine_error("merging a partition"))?,
             }
@@ -136,12 +143,11 @@ impl PointsSinkPort for ChdbEngine {
     }
 
     fn existing_tables(&self) -> Result<Vec<TableId>, EngineError> {
-        let mut tables = self.dormant.all();
-        for batch in self.rows(statement::table_names())? {
-            tables.extend(strings(&batch, 0)?.iter().filter_map(|name| parse_table_name(name)));
-        }
+        // The start asks, and must not wait for the engine.
+        let defined = self.dormant.defined();
+        let mut tables: Vec<TableId> =
+            defined.map_err(|error| EngineError::failed("listing the tables", error))?.into_iter().collect();
         tables.sort_unstable();
-        tables.dedup();
         Ok(tables)
     }
 
@@ -156,7 +162,7 @@ impl ChdbEngine {
     /// First and last block of each part.
     fn part_blocks(&self, table: TableId, shard: u64) -> Result<Vec<(i64, i64)>, EngineError> {
         let mut blocks = Vec::new();
-        for batch in self.rows(statement::part_blocks(table, shard))? {
+        for batch in self.rows(statement::part_blocks(table, shard), &QueryContext::unbounded())? {
             let (min, max) = (numbers::<Int64Type>(&batch, 0)?, numbers::<Int64Type>(&batch, 1)?);
             blocks.extend(min.into_iter().zip(max));
         }

@@ -13,6 +13,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
+use hyperbytedb_domain::settings;
 
 /// Where answers are spilled, and how much of them.
 pub(crate) struct SpillArea {
@@ -39,8 +40,9 @@ impl Share {
         let used = self.area.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if used > self.area.max_bytes {
             let message = format!(
-                "answers that wait for slow readers take more than {} bytes (chdb.max_spill_bytes)",
-                self.area.max_bytes
+                "answers that wait for slow readers take more than {} bytes ({})",
+                self.area.max_bytes,
+                settings::CHDB_MAX_SPILL_BYTES
             );
             return Err(io::Error::other(message));
         }
@@ -154,7 +156,7 @@ mod tests {
         let area = SpillArea::new(directory.path().into(), 10_000);
         let mut writer = SpillWriter::start(&area, &batch(0)).unwrap();
         let error = (1..1_000).find_map(|n| writer.write(&batch(n)).err()).unwrap();
-        assert!(error.to_string().contains("chdb.max_spill_bytes"), "{error}");
+        assert!(error.to_string().contains(settings::CHDB_MAX_SPILL_BYTES), "{error}");
         drop(writer);
         assert_eq!(area.used_bytes.load(Ordering::Relaxed), 0);
     }

@@ -45,6 +45,25 @@ impl Chunk {
         Self { layout, words: Vec::new(), text: String::new(), garbage: 0 }
     }
 
+    /// A chunk of what another one had; `None` if that does not fit together.
+    pub fn restored(layout: Arc<Layout>, words: Vec<u64>, text: String, garbage: usize) -> Option<Self> {
+        words.len().is_multiple_of(layout.stride()).then_some(Self { layout, words, text, garbage })
+    }
+
+    /// All rows, one after the other.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Bytes of the text that no row refers to.
+    pub fn garbage(&self) -> usize {
+        self.garbage
+    }
+
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }

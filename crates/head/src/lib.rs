@@ -7,6 +7,7 @@
 //! * [`layout`] and [`chunk`]: rows of one series as words, in time order
 //! * [`series`]: the chunks of one series; [`tags`]: its tags as codes; [`table`]: all series of a table
 //! * [`filter`]: conditions, resolved by series first
+//! * [`snapshot`]: all of it as a file, between an orderly stop and the next start
 //! * [`rows`] and [`aggregate`]: the two kinds of scan; [`columns`]: their answers as record batches
 
 mod accumulator;
@@ -19,6 +20,7 @@ mod rows;
 mod scan;
 mod series;
 mod set;
+pub mod snapshot;
 mod table;
 mod tags;
 mod value;

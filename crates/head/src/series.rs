@@ -26,6 +26,18 @@ impl SeriesHead {
         Self { id: self.id, codes, chunks: Mutex::new(self.chunks.lock().clone()) }
     }
 
+    /// All chunks, as they are now.
+    pub fn chunks(&self) -> Vec<Arc<Chunk>> {
+        self.chunks.lock().clone()
+    }
+
+    /// Sets the chunks of a series that has none. Returns the bytes they hold.
+    pub fn restore(&self, chunks: Vec<Chunk>) -> usize {
+        let bytes = chunks.iter().map(Chunk::bytes).sum();
+        *self.chunks.lock() = chunks.into_iter().map(Arc::new).collect();
+        bytes
+    }
+
     /// Bytes of a series without points, about.
     pub fn base_bytes(&self) -> usize {
         size_of::<Self>() + 4 * self.codes.len() + 32

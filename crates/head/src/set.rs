@@ -67,6 +67,18 @@ impl Head {
         }
     }
 
+    /// All heads, in no order.
+    pub(crate) fn tables(&self) -> Vec<Arc<TableHead>> {
+        self.tables.read().values().cloned().collect()
+    }
+
+    /// Takes a head that was read back, if there is a budget for it.
+    pub(crate) fn put(&self, table: TableHead) {
+        if self.budget_bytes > 0 {
+            self.tables.write().insert(table.table, Arc::new(table));
+        }
+    }
+
     /// Forgets a dropped table.
     pub fn drop_table(&self, table: TableId) {
         self.tables.write().remove(&table);
@@ -83,7 +95,7 @@ impl Head {
         if held <= self.budget_bytes {
             return;
         }
-        let tables: Vec<Arc<TableHead>> = self.tables.read().values().cloned().collect();
+        let tables = self.tables();
         let mut chunks: Vec<(i64, usize)> = Vec::new();
         tables
             .iter()

@@ -11,9 +11,10 @@ use hyperbytedb_domain::points::{FieldColumn, FieldValues};
 use hyperbytedb_domain::scan::{FieldId, Predicate, TagId};
 use hyperbytedb_domain::time::MIN_TIME;
 use hyperbytedb_domain::{EngineError, SeriesId, Tags, TimeRange};
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use serde::{Deserialize, Serialize};
 
-use crate::chunk::Row;
+use crate::chunk::{Chunk, Row};
 use crate::filter::{Filter, RowFilter, Verdict, postings};
 use crate::layout::{Layout, set_present};
 use crate::series::SeriesHead;
@@ -39,8 +40,8 @@ pub struct NewRows<'a> {
 }
 
 /// From which time on every point of the table is here.
-#[derive(Debug, Clone, Copy)]
-struct Horizon {
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Horizon {
     /// The last time that points which never were here can have; `None` = not known.
     stored: Option<i64>,
     /// Everything before has left.
@@ -265,6 +266,42 @@ impl TableHead {
         self.release(freed);
     }
 
+    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read()
+    }
+
+    pub(crate) fn horizon(&self) -> Horizon {
+        *self.horizon.lock()
+    }
+
+    pub(crate) fn restore_horizon(&self, horizon: Horizon) {
+        *self.horizon.lock() = horizon;
+    }
+
+    /// Takes a series that was read back. `tag_values`: what its codes mean, by number of the tag.
+    pub(crate) fn restore_series(
+        &self,
+        id: SeriesId,
+        codes: &[u32],
+        tag_values: &[Vec<String>],
+        chunks: Vec<Chunk>,
+    ) {
+        let mut index = self.index.write();
+        let series = index.add_with(id, tag_values.len(), |tag| {
+            let code = codes.get(tag).copied().unwrap_or(0) as usize;
+            let value = code.checked_sub(1).and_then(|at| tag_values[tag].get(at));
+            value.map_or("", String::as_str)
+        });
+        drop(index);
+        let bytes = series.restore(chunks) + series.base_bytes() + ENTRY_BYTES;
+        self.add_bytes(bytes as isize);
+    }
+
+    /// The same layout, as other rows share it.
+    pub(crate) fn shared_layout(&self, layout: Layout) -> Arc<Layout> {
+        self.changing.lock().shared_layout(layout)
+    }
+
     pub fn for_each_chunk(&self, mut visit: impl FnMut(i64, usize)) {
         self.index.read().series.iter().flatten().for_each(|series| series.for_each_chunk(&mut visit));
     }
@@ -273,8 +310,11 @@ impl TableHead {
 impl Changes {
     /// The layout of these fields, shared where it can be.
     fn layout_of(&mut self, fields: &[(FieldId, FieldColumn)]) -> Arc<Layout> {
-        let layout =
-            Layout::new(fields.iter().map(|(id, column)| (*id, column.values.field_type())).collect());
+        let fields = fields.iter().map(|(id, column)| (*id, column.values.field_type()));
+        self.shared_layout(Layout::new(fields.collect()))
+    }
+
+    fn shared_layout(&mut self, layout: Layout) -> Arc<Layout> {
         if let Some(known) = self.layouts.iter().find(|known| ***known == layout) {
             return known.clone();
         }
@@ -318,15 +358,32 @@ impl Index {
     }
 
     fn add(&mut self, table: &Table, id: SeriesId, tags: &Tags) -> Arc<SeriesHead> {
+        self.add_with(id, table.tags.len(), |tag| tags.get(&table.tags[tag]).unwrap_or_default())
+    }
+
+    /// Adds a series by the values of its tags.
+    fn add_with<'a>(
+        &mut self,
+        id: SeriesId,
+        tags: usize,
+        value: impl Fn(usize) -> &'a str,
+    ) -> Arc<SeriesHead> {
         let ordinal = self.series.len() as Ordinal;
-        if self.tags.len() < table.tags.len() {
-            self.tags.resize_with(table.tags.len(), TagValues::default);
+        if self.tags.len() < tags {
+            self.tags.resize_with(tags, TagValues::default);
         }
-        let mut codes = Vec::with_capacity(table.tags.len());
-        for (values, key) in self.tags.iter_mut().zip(&table.tags) {
-            codes.push(values.add(tags.get(key).unwrap_or_default(), ordinal));
-        }
-        self.put(Arc::new(SeriesHead::new(id, codes.into())))
+        let values = self.tags.iter_mut().take(tags).enumerate();
+        let codes: Box<[u32]> = values.map(|(tag, values)| values.add(value(tag), ordinal)).collect();
+        self.put(Arc::new(SeriesHead::new(id, codes)))
+    }
+
+    pub(crate) fn all_series(&self) -> impl Iterator<Item = &Arc<SeriesHead>> {
+        self.series.iter().flatten()
+    }
+
+    /// By number of the tag: its values by code, from 1 on.
+    pub(crate) fn tag_values(&self) -> Vec<Vec<String>> {
+        self.tags.iter().map(TagValues::all).collect()
     }
 
     fn put(&mut self, series: Arc<SeriesHead>) -> Arc<SeriesHead> {

@@ -32,6 +32,11 @@ impl TagValues {
         self.values.get((code as usize).checked_sub(1)?).cloned()
     }
 
+    /// The values by code, from 1 on.
+    pub fn all(&self) -> Vec<String> {
+        self.values.iter().map(|value| value.to_string()).collect()
+    }
+
     /// Notes that a series has a value; returns its code.
     pub fn add(&mut self, value: &str, series: Ordinal) -> u32 {
         if value.is_empty() {

@@ -15,7 +15,7 @@ use hyperbytedb_domain::scan::{
     ScanOutput, TagId, Window,
 };
 use hyperbytedb_domain::{QueryContext, SeriesId, Tags, TimeRange};
-use hyperbytedb_head::{Head, NewRows, TableHead, scan};
+use hyperbytedb_head::{Head, NewRows, TableHead, scan, snapshot};
 use proptest::prelude::*;
 
 const SERIES: u32 = 4;
@@ -35,6 +35,8 @@ enum Step {
         to: i64,
     },
     Evict(i64),
+    /// An orderly stop and a start.
+    Restart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -49,6 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (prop::option::of(0..SERIES), 0..TIMES, 0..TIMES)
             .prop_map(|(series, from, length)| Step::Remove { series, from, to: from + length }),
         1 => (0..TIMES / 4).prop_map(Step::Evict),
+        1 => Just(Step::Restart),
     ]
 }
 
@@ -258,17 +261,58 @@ fn check_aggregates(
     }
 }
 
+/// What a start finds of a head behind log record 7.
+fn restarted(head: &Head) -> Head {
+    let mut file = Vec::new();
+    snapshot::save(head, 7, &mut file).unwrap();
+    let next = Head::new(usize::MAX, [TableId(1)]);
+    let (tables, outcome) = snapshot::restore(&next, 7, &mut file.as_slice());
+    outcome.unwrap();
+    assert_eq!(tables, 1);
+    next
+}
+
+/// A file that is not whole, not sound or not of this log gives nothing that could be wrong.
+#[test]
+fn a_snapshot_is_taken_only_when_it_is_sound() {
+    let (head, table) = (Head::new(usize::MAX, []), table());
+    let mut model = Model::new();
+    write(
+        &head,
+        &mut model,
+        &table,
+        &(0..200).map(|t| (t as u32 % SERIES, t, true, true)).collect::<Vec<_>>(),
+        0,
+    );
+    let mut file = Vec::new();
+    snapshot::save(&head, 7, &mut file).unwrap();
+    let restore = |sequence, mut bytes: &[u8]| {
+        let next = Head::new(usize::MAX, [TableId(1)]);
+        let (_, outcome) = snapshot::restore(&next, sequence, &mut bytes);
+        (next.table(TableId(1)), outcome)
+    };
+    check(&restore(7, &file).0.unwrap(), &model);
+    assert!(matches!(restore(8, &file), (None, Err(_))), "the log has gone on");
+    for cut in (0..file.len()).step_by(97) {
+        assert!(matches!(restore(7, &file[..cut]), (None, Err(_))), "cut at {cut}");
+        let mut flipped = file.clone();
+        flipped[cut] ^= 4;
+        assert!(matches!(restore(7, &flipped), (None, Err(_))), "byte {cut}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn the_head_answers_as_a_sorted_map_would(steps in prop::collection::vec(step(), 1..25)) {
-        let (head, table) = (Head::new(usize::MAX, []), table());
+        let (mut head, table) = (Head::new(usize::MAX, []), table());
         let mut model = Model::new();
         write(&head, &mut model, &table, &[(0, 0, true, false)], 0);
         for (number, step) in steps.iter().enumerate() {
             let of_table = head.table(table.id).unwrap();
             match step {
+                Step::Restart => head = restarted(&head),
                 Step::Write(points) => write(&head, &mut model, &table, points, number + 1),
                 Step::Remove { series, from, to } => {
                     let range = TimeRange { min: *from, max: *to };
@@ -277,7 +321,7 @@ proptest! {
                 }
                 Step::Evict(before) => of_table.evict(*before),
             }
-            check(&of_table, &model);
+            check(&head.table(table.id).unwrap(), &model);
         }
     }
 }

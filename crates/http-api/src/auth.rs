@@ -1,19 +1,75 @@
-//! The credentials of a request: `u` and `p`, or the `Authorization` header.
+//! Whom a request is from: `u` and `p` in the URL, or the `Authorization` header.
 
-use axum::http::header::AUTHORIZATION;
+use axum::body::Body;
+use axum::http::header::{AUTHORIZATION, EXPECT};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyperbytedb_domain::ports::{AuthPort, Credentials};
+use hyperbytedb_domain::ports::{AuthError, Caller, Credentials};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, task_failed};
 use crate::form::Form;
+use crate::{AppState, admission, body};
 
-/// As InfluxDB looks for them: parameters first, then the header.
-pub fn credentials(headers: &HeaderMap, form: &Form) -> Credentials {
-    if let Some(user) = form.get("u").filter(|u| !u.is_empty()) {
-        let password = form.get("p").unwrap_or_default().to_owned();
-        return Credentials::Password { user: user.to_owned(), password };
+/// Whom a request is from, and its body. That of a refused request is thrown away, so that the client sees why.
+pub async fn enter(state: &AppState, head: &Parts, sent: Body) -> Result<(Caller, Body), ApiError> {
+    match caller(state, head).await {
+        Ok(caller) => Ok((caller, sent)),
+        Err(error) => {
+            if !head.headers.contains_key(EXPECT) {
+                body::discard(sent).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Whom a request is from: anybody is trusted where authentication is off.
+pub async fn caller(state: &AppState, head: &Parts) -> Result<Caller, ApiError> {
+    let Some(auth) = &state.http.auth else { return Ok(Caller::Trusted) };
+    // The log may hold changes of users.
+    admission::ready(&state.http.readiness, state.http.options.replay_timeout).await?;
+    let credentials = credentials(&head.headers, &Form::from_query(head.uri.query()));
+    if let Some(known) = auth.recall(&credentials) {
+        return known.map_err(refused);
+    }
+    let turn = match &credentials {
+        Credentials::Password { user, .. } => state.logins.enter(user).await?,
+        Credentials::None | Credentials::Bearer(_) => return Err(refused(AuthError::Unreadable)),
+    };
+    let auth = auth.clone();
+    let verify = move || {
+        let _turn = turn;
+        auth.verify(&credentials)
+    };
+    tokio::task::spawn_blocking(verify).await.map_err(task_failed)?.map_err(refused)
+}
+
+/// Lets only admins pass, and everybody where authentication is off.
+pub async fn admin(state: &AppState, head: &Parts) -> Result<(), ApiError> {
+    let caller = caller(state, head).await?;
+    match &state.http.auth {
+        Some(auth) if !auth.is_admin(&caller) => {
+            let user = caller.user().unwrap_or("nobody");
+            Err(ApiError::new(
+                StatusCode::FORBIDDEN,
+                format!("{user} not authorized, requires admin privilege"),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refused(error: AuthError) -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, error.to_string())
+}
+
+/// As InfluxDB looks for them: parameters first, if both are there, then the header.
+fn credentials(headers: &HeaderMap, query: &Form) -> Credentials {
+    let (user, password) = (query.text("u"), query.text("p"));
+    if !user.is_empty() && !password.is_empty() {
+        return Credentials::Password { user: user.to_owned(), password: password.to_owned() };
     }
     headers
         .get(AUTHORIZATION)
@@ -29,10 +85,8 @@ fn from_header(scheme: &str, rest: &str) -> Option<Credentials> {
             let decoded = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
             password(&decoded)
         }
-        s if s.eq_ignore_ascii_case("token") => {
-            password(rest).or_else(|| Some(Credentials::Token(rest.to_owned())))
-        }
-        s if s.eq_ignore_ascii_case("bearer") => Some(Credentials::Token(rest.to_owned())),
+        s if s.eq_ignore_ascii_case("token") => password(rest),
+        s if s.eq_ignore_ascii_case("bearer") => Some(Credentials::Bearer(rest.to_owned())),
         _ => None,
     }
 }
@@ -40,20 +94,6 @@ fn from_header(scheme: &str, rest: &str) -> Option<Credentials> {
 fn password(text: &str) -> Option<Credentials> {
     let (user, password) = text.split_once(':')?;
     Some(Credentials::Password { user: user.to_owned(), password: password.to_owned() })
-}
-
-/// The user's name, where users are known.
-pub fn authenticate(
-    auth: Option<&dyn AuthPort>,
-    headers: &HeaderMap,
-    form: &Form,
-) -> Result<Option<String>, ApiError> {
-    match auth {
-        Some(auth) => auth
-            .authenticate(&credentials(headers, form))
-            .map_err(|text| ApiError::new(StatusCode::UNAUTHORIZED, text)),
-        None => Ok(None),
-    }
 }
 
 #[cfg(test)]
@@ -69,13 +109,19 @@ mod tests {
         let cases = [
             ("", None, Credentials::None),
             ("u=joe&p=s%26crt", None, password("joe", "s&crt")),
-            ("u=joe", Some("Basic eDp5"), password("joe", "")),
+            ("u=joe&p=s", Some("Basic eDp5"), password("joe", "s")),
+            ("u=joe", Some("Basic eDp5"), password("x", "y")),
+            ("u=joe", None, Credentials::None),
+            ("p=s", None, Credentials::None),
             ("", Some("Basic am9lOnM6Y3J0"), password("joe", "s:crt")),
             ("", Some("basic am9lOg=="), password("joe", "")),
+            ("", Some("Basic OnM="), password("", "s")),
             ("", Some("Basic ###"), Credentials::None),
+            ("", Some("Basic"), Credentials::None),
+            ("", Some("Basic am9l"), Credentials::None),
             ("", Some("Token joe:secret"), password("joe", "secret")),
-            ("", Some("Token abc"), Credentials::Token("abc".into())),
-            ("", Some("Bearer a.b.c"), Credentials::Token("a.b.c".into())),
+            ("", Some("Token abc"), Credentials::None),
+            ("", Some("Bearer a.b.c"), Credentials::Bearer("a.b.c".into())),
             ("", Some("Digest x"), Credentials::None),
         ];
         for (query, header, expected) in cases {
@@ -83,7 +129,7 @@ mod tests {
             if let Some(header) = header {
                 headers.insert(AUTHORIZATION, header.parse().unwrap());
             }
-            assert_eq!(credentials(&headers, &Form::from_query(Some(query))), expected);
+            assert_eq!(credentials(&headers, &Form::from_query(Some(query))), expected, "{query} {header:?}");
         }
     }
 }

@@ -38,7 +38,7 @@ pub async fn read(
         }
     };
     if result.is_err() {
-        drain(body).await;
+        discard(body).await;
     }
     result
 }
@@ -82,7 +82,7 @@ async fn collect(
 }
 
 /// Throws away what the client still sends, within bounds.
-async fn drain(mut body: Body) {
+pub async fn discard(mut body: Body) {
     let discard = async {
         let mut discarded = 0;
         while let Some(Ok(frame)) = body.frame().await {

@@ -85,6 +85,9 @@ impl From<WriteError> for ApiError {
         match error {
             WriteError::DatabaseRequired | WriteError::Rejected(_) => Self::bad_request(text),
             WriteError::DatabaseNotFound(_) => Self::new(StatusCode::NOT_FOUND, text),
+            WriteError::UserRequired(_) | WriteError::Forbidden { .. } => {
+                Self::new(StatusCode::FORBIDDEN, text)
+            }
             WriteError::RetentionPolicyNotFound(_) | WriteError::Storage(_) => Self::internal(text),
             WriteError::Stopping => Self::overloaded(text, RETRY_AFTER_SECS),
             WriteError::Overloaded { retry_after_secs, .. } => Self::overloaded(text, retry_after_secs),
@@ -97,6 +100,7 @@ impl From<QueryError> for ApiError {
         let text = error.to_string();
         match error {
             QueryError::Parse(_) => Self::bad_request(text),
+            QueryError::Refused(_) => Self::new(StatusCode::FORBIDDEN, text),
             QueryError::TooManyQueries { .. } => Self::overloaded(text, RETRY_AFTER_SECS),
         }
     }
@@ -108,7 +112,7 @@ pub fn statement_text(error: &StatementError) -> String {
 }
 
 /// Logs what the engine or a store said, which is not for clients. They get a number to ask about.
-fn internal_text(details: &(impl Display + ?Sized)) -> String {
+pub fn internal_text(details: &(impl Display + ?Sized)) -> String {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -120,6 +124,14 @@ fn internal_text(details: &(impl Display + ?Sized)) -> String {
 /// The answer of a handler that panicked.
 pub fn panic_response(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
     panicked(&*panic).respond(Format::Json, false)
+}
+
+/// Work on a thread of its own that did not end.
+pub fn task_failed(failure: tokio::task::JoinError) -> ApiError {
+    match failure.try_into_panic() {
+        Ok(panic) => panicked(&*panic),
+        Err(_) => ApiError::overloaded("the server is stopping", RETRY_AFTER_SECS),
+    }
 }
 
 /// The panic's message goes to the log only.

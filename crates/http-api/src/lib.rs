@@ -6,6 +6,7 @@
 
 mod admission;
 mod auth;
+mod backup;
 mod bind;
 mod body;
 mod encode;
@@ -13,9 +14,11 @@ mod error;
 mod form;
 mod go_json;
 mod listener;
+mod logins;
 mod middleware;
 mod options;
 mod query;
+mod statements;
 mod status;
 mod stream;
 mod write;
@@ -26,9 +29,10 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
+use hyperbytedb_application::statement_summary::StatementSummary;
 use hyperbytedb_application::{QueryApi, Readiness};
-use hyperbytedb_domain::ports::{AuthPort, IngestionPort};
+use hyperbytedb_domain::ports::{AuthPort, BackupPort, IngestionPort};
 use hyperbytedb_domain::settings;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::CompressionLevel;
@@ -36,6 +40,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::admission::{BodyBudget, Gate};
+use crate::logins::Logins;
 pub use listener::BoundedListener;
 pub use options::HttpOptions;
 
@@ -46,8 +51,11 @@ pub const VERSION: &str = concat!("1.8.10+hyperbytedb.", env!("CARGO_PKG_VERSION
 pub struct HttpState {
     pub ingestion: Arc<dyn IngestionPort>,
     pub queries: Arc<dyn QueryApi>,
+    /// `None`: there are none.
+    pub backups: Option<Arc<dyn BackupPort>>,
+    pub statement_summary: Arc<StatementSummary>,
     pub readiness: Arc<Readiness>,
-    /// `None`: every request is let in.
+    /// `None`: every request is let in and may do everything.
     pub auth: Option<Arc<dyn AuthPort>>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
@@ -59,6 +67,7 @@ struct Shared {
     write_gate: Gate,
     query_gate: Gate,
     body_budget: BodyBudget,
+    logins: Arc<Logins>,
 }
 
 type AppState = Arc<Shared>;
@@ -79,9 +88,11 @@ pub fn router(http: HttpState) -> Router {
         ("queries", settings::HTTP_MAX_CONCURRENT_QUERIES, settings::HTTP_MAX_QUEUED_QUERIES),
     );
     let body_budget = BodyBudget::new(options.max_inflight_body_bytes);
-    let state: AppState = Arc::new(Shared { http, write_gate, query_gate, body_budget });
+    let logins = Logins::new(options.hashing_threads, options.max_queued_logins, options.queue_timeout);
+    let state: AppState = Arc::new(Shared { http, write_gate, query_gate, body_budget, logins });
 
     let ping = get(status::ping).head(status::ping);
+    let summary = get(statements::statements).delete(statements::statements);
     let liveness = get(status::status).head(status::status);
     Router::new()
         .route("/ping", only(ping, "GET, HEAD"))
@@ -91,6 +102,10 @@ pub fn router(http: HttpState) -> Router {
         .route("/metrics", only(get(status::metrics), "GET, HEAD"))
         .route("/write", only(post(write::write).options(status::options), "OPTIONS, POST"))
         .route("/api/v2/write", only(post(write::write_v2).options(status::options), "OPTIONS, POST"))
+        .route("/api/v1/backup", only(post(backup::create), "POST"))
+        .route("/api/v1/backup/{id}", only(delete(backup::remove), "DELETE"))
+        .route("/api/v1/backup/{id}/files", only(get(backup::file), "GET"))
+        .route("/api/v1/statements", only(summary, "DELETE, GET, HEAD"))
         .route("/query", only(query_methods(), QUERY_METHODS))
         .fallback(status::not_found)
         .layer(CatchPanicLayer::custom(error::panic_response))

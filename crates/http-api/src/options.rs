@@ -13,6 +13,14 @@ pub struct HttpOptions {
     pub max_inflight_body_bytes: usize,
     /// Time that a client may take to send a body. Default 2 minutes.
     pub body_timeout: Duration,
+    /// Passwords hashed at one time. Default 1.
+    pub hashing_threads: usize,
+    /// Requests that wait for a password to be hashed. Default 256.
+    pub max_queued_logins: usize,
+    /// Whether `/ping` asks who is there. Default no.
+    pub ping_auth: bool,
+    /// Whether `/metrics` asks who is there. Default no.
+    pub metrics_auth: bool,
     /// Writes worked on at one time. Default 64.
     pub max_concurrent_writes: usize,
     /// Writes that wait for their turn. Default 256.
@@ -40,6 +48,10 @@ impl Default for HttpOptions {
             max_inflated_body_bytes: 100_000_000,
             max_inflight_body_bytes: 512 << 20,
             body_timeout: Duration::from_secs(120),
+            hashing_threads: 1,
+            max_queued_logins: 256,
+            ping_auth: false,
+            metrics_auth: false,
             max_concurrent_writes: 64,
             max_queued_writes: 256,
             max_concurrent_queries: 64,

@@ -38,21 +38,21 @@ async fn answer(
 ) -> Result<Body, ApiError> {
     let options = &state.http.options;
     let (head, sent) = request.into_parts();
+    let (caller, sent) = auth::enter(state, &head, sent).await?;
     if head.method == Method::POST {
         let mut share = state.body_budget.share();
         let sent = body::read(&head.headers, sent, &mut share, options).await?;
         form.add_body(&head.headers, sent).await?;
     }
-    let user = auth::authenticate(state.http.auth.as_deref(), &head.headers, form)?;
     let shape = shape(format, form, options);
     let request = QueryRequest {
+        caller,
         text: query_text(form)?.to_owned(),
         database: form.text("db").to_owned(),
         retention_policy: form.text("rp").to_owned(),
         parameters: bind::parameters(form.text("params"))?,
         chunk_rows: shape.chunked.then(|| chunk_rows(form, options)),
         read_only: head.method != Method::POST,
-        user,
         cancel: CancelToken::default(),
     };
     admission::ready(&state.http.readiness, options.replay_timeout).await?;

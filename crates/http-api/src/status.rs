@@ -1,17 +1,24 @@
 //! Endpoints about the server itself, and the answers to requests that have no endpoint.
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use hyperbytedb_application::Phase;
 
+use crate::encode::Format;
 use crate::form::Form;
-use crate::{AppState, VERSION};
+use crate::{AppState, VERSION, auth};
 
 /// 204, or with `verbose` the version as JSON.
-pub async fn ping(RawQuery(query): RawQuery) -> Response<Body> {
-    match Form::from_query(query.as_deref()).text("verbose") {
+pub async fn ping(State(state): State<AppState>, request: Request) -> Response<Body> {
+    let (head, _) = request.into_parts();
+    if state.http.options.ping_auth
+        && let Err(error) = auth::caller(&state, &head).await
+    {
+        return error.respond(Format::Json, false);
+    }
+    match Form::from_query(head.uri.query()).text("verbose") {
         "" | "0" | "false" => no_content(),
         _ => json(StatusCode::OK, &serde_json::json!({ "version": VERSION })),
     }
@@ -22,15 +29,31 @@ pub async fn status() -> Response<Body> {
     no_content()
 }
 
-/// Whether the process serves at all.
-pub async fn health() -> Response<Body> {
+/// Whether all that works in the background does: 200, or 503 with what does not.
+pub async fn health(State(state): State<AppState>) -> Response<Body> {
+    let readiness = &state.http.readiness;
+    let check = |thread: String| {
+        serde_json::json!({
+            "name": thread,
+            "message": "the thread panicked and is started again",
+            "status": "fail",
+        })
+    };
+    let checks: Vec<_> = readiness.dead_threads().into_iter().map(check).collect();
+    let (code, status, message) = match readiness.failure() {
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, "fail", reason),
+        None if !checks.is_empty() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "fail", "a background thread does not run".to_owned())
+        }
+        None => (StatusCode::OK, "pass", "ready for queries and writes".to_owned()),
+    };
     json(
-        StatusCode::OK,
+        code,
         &serde_json::json!({
-            "checks": [],
-            "message": "ready for queries and writes",
+            "checks": checks,
+            "message": message,
             "name": "influxdb",
-            "status": "pass",
+            "status": status,
             "version": VERSION,
         }),
     )
@@ -53,7 +76,13 @@ pub async fn ready(State(state): State<AppState>) -> Response<Body> {
 }
 
 /// Prometheus text.
-pub async fn metrics(State(state): State<AppState>) -> Response<Body> {
+pub async fn metrics(State(state): State<AppState>, request: Request) -> Response<Body> {
+    let (head, _) = request.into_parts();
+    if state.http.options.metrics_auth
+        && let Err(error) = auth::caller(&state, &head).await
+    {
+        return error.respond(Format::Json, false);
+    }
     text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", state.http.metrics.render())
 }
 
@@ -75,13 +104,13 @@ pub async fn method_not_allowed(allowed: &'static str) -> Response<Body> {
 #[derive(Debug, Clone, Copy)]
 pub struct NoEndpoint;
 
-fn no_content() -> Response<Body> {
+pub fn no_content() -> Response<Body> {
     let mut response = text(StatusCode::NO_CONTENT, "application/json", String::new());
     *response.body_mut() = Body::empty();
     response
 }
 
-fn json(code: StatusCode, value: &serde_json::Value) -> Response<Body> {
+pub fn json(code: StatusCode, value: &serde_json::Value) -> Response<Body> {
     text(code, "application/json", format!("{value}\n"))
 }
 

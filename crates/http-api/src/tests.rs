@@ -9,6 +9,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
+use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
+use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::{
     Parameter, ParseError, Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent, ResultSink,
     StatementError,
@@ -56,6 +58,8 @@ fn server_with(application: Application, options: HttpOptions) -> Server {
     let state = HttpState {
         ingestion: application.clone(),
         queries: application,
+        backups: None,
+        statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
         readiness: readiness.clone(),
         auth: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
@@ -518,6 +522,45 @@ async fn while_replaying_requests_wait() {
     server.readiness.set(Phase::Ready);
     assert_eq!(get(&server, "/health/ready").await.0, StatusCode::OK);
     assert_eq!(get(&server, "/query?q=x").await.0, StatusCode::OK);
+}
+
+/// A thread of the server's own kind, that panics when it is told to.
+#[tokio::test]
+async fn a_dead_background_thread_makes_the_health_fail_until_it_runs_again() {
+    let server = querying(HttpOptions::default(), echo);
+    let threads = Threads::new(server.readiness.clone());
+    let (told, panics) = mpsc::channel::<()>();
+    let panics = Mutex::new(panics);
+    threads
+        .spawn("flush-0", move |stop| {
+            while stop.wait(Duration::from_millis(1)) {
+                assert!(panics.lock().unwrap().try_recv().is_err(), "for the test");
+            }
+        })
+        .unwrap();
+    assert_eq!(get(&server, "/health").await.0, StatusCode::OK);
+    told.send(()).unwrap();
+    until(|| !server.readiness.dead_threads().is_empty()).await;
+    let (status, body) = get(&server, "/health").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((&body["status"], &body["checks"][0]["name"]), (&"fail".into(), &"flush-0".into()));
+    until(|| server.readiness.dead_threads().is_empty()).await;
+    assert_eq!(get(&server, "/health").await.0, StatusCode::OK);
+    threads.stop();
+}
+
+#[tokio::test]
+async fn the_end_of_a_vital_thread_makes_the_health_fail_for_ever() {
+    let server = querying(HttpOptions::default(), echo);
+    let threads = Threads::new(server.readiness.clone());
+    threads.spawn_vital("committer", || panic!("for the test")).unwrap();
+    threads.stop();
+    for path in ["/health", "/health/ready"] {
+        let (status, body) = get(&server, path).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(body.contains("the committer thread panicked"), "{path}: {body}");
+    }
 }
 
 #[tokio::test]

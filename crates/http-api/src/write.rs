@@ -8,7 +8,7 @@ use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::ports::{WriteError, WriteRequest};
 
 use crate::encode::Format;
-use crate::error::{ApiError, panicked};
+use crate::error::{ApiError, task_failed};
 use crate::form::Form;
 use crate::{AppState, admission, auth, body};
 
@@ -84,17 +84,18 @@ async fn accept(state: AppState, request: Request, target: TargetOf) -> Result<(
     let options = &state.http.options;
     let (head, sent) = request.into_parts();
     let form = Form::from_query(head.uri.query());
+    let (caller, sent) = auth::enter(&state, &head, sent).await?;
     let mut share = state.body_budget.share();
     let encoded = body::read(&head.headers, sent, &mut share, options).await?;
     metrics::counter!("hyperbytedb_http_write_bytes_total").increment(encoded.len() as u64);
 
-    auth::authenticate(state.http.auth.as_deref(), &head.headers, &form)?;
     let Target { database, retention_policy, precision } = target(&form)?;
     admission::ready(&state.http.readiness, options.replay_timeout).await?;
     let turn = state.write_gate.enter().await?;
 
     let gzip = head.headers.get(CONTENT_ENCODING).is_some_and(|v| v.as_bytes() == b"gzip");
-    let request = WriteRequest { database, retention_policy, precision, body: encoded, internal: false };
+    let request =
+        WriteRequest { caller, database, retention_policy, precision, body: encoded, internal: false };
     let shared = state.clone();
     let work = move || {
         let _turn = turn;
@@ -106,11 +107,5 @@ async fn accept(state: AppState, request: Request, target: TargetOf) -> Result<(
         drop(share);
         result
     };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(failure) => Err(match failure.try_into_panic() {
-            Ok(panic) => panicked(&*panic),
-            Err(_) => ApiError::overloaded("the server is stopping", 1),
-        }),
-    }
+    tokio::task::spawn_blocking(work).await.map_err(task_failed)?
 }

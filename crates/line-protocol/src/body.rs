@@ -47,6 +47,17 @@ pub(crate) fn next_line(body: &[u8], start: usize) -> (LineSpan, usize) {
     (LineSpan { start, end: at }, at + 1)
 }
 
+/// The position of the newline that ends the line at the start of `text`; none when it does not end there.
+pub fn line_end(text: &[u8]) -> Option<usize> {
+    // Only quotes and backslashes make a newline anything else than the end.
+    let newline = memchr::memchr(b'\n', text)?;
+    if memchr::memchr2(b'"', b'\\', text.get(..newline)?).is_none() {
+        return Some(newline);
+    }
+    let (line, _) = next_line(text, 0);
+    (line.end < text.len()).then_some(line.end)
+}
+
 /// InfluxDB counts NUL as a blank, but not CR.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | 0)

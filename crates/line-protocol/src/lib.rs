@@ -26,6 +26,7 @@
 
 mod batch;
 mod body;
+pub mod columns;
 mod error;
 mod escape;
 mod exact;
@@ -37,8 +38,8 @@ mod parser;
 mod print;
 mod series;
 
-pub use body::{LineSpan, body_without};
+pub use body::{LineSpan, body_without, line_end};
 pub use error::{DropReason, DroppedPoint, Drops, LineError, Parsed, Reason, partial_write};
 pub use options::ParseOptions;
 pub use parser::parse;
-pub use print::{PointPrinter, print_batch, print_point};
+pub use print::{PointPrinter, print_batch, print_body, print_point};

@@ -22,6 +22,17 @@ pub fn print_batch(batch: &PointsBatch, out: &mut String) {
     }
 }
 
+/// Appends the lines of all batches of one body, in the body's order.
+pub fn print_body(batches: &[PointsBatch], out: &mut String) {
+    if let [batch] = batches {
+        return print_batch(batch, out);
+    }
+    let rows = batches.iter().flat_map(|batch| (0..batch.rows()).map(move |row| (batch, row)));
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_by_key(|(batch, row)| batch.line_of_row.get(*row).copied());
+    rows.into_iter().for_each(|(batch, row)| print_point(batch, row, out));
+}
+
 /// Appends the line of one row, with its newline.
 pub fn print_point(batch: &PointsBatch, row: usize, out: &mut String) {
     let Some(time) = batch.times.get(row) else { return };

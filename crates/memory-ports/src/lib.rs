@@ -14,6 +14,8 @@ mod wal;
 
 use std::sync::Arc;
 
+use hyperbytedb_domain::ports::Outbound;
+
 pub use control::{Call, Controller, Undisturbed, Verdict};
 pub use engine::{EngineDisk, MemoryEngine};
 pub use node::{MemoryCatalog, MemoryLocalState, MemorySeriesIndex, NodeDisk};
@@ -56,6 +58,18 @@ impl MemoryPorts {
             local_state: Arc::new(MemoryLocalState::open(disk.node.clone(), controller.clone())),
             series: Arc::new(MemorySeriesIndex::open(disk.node.clone(), controller.clone())),
             engine: Arc::new(MemoryEngine::open(disk.engine.clone(), controller)),
+        }
+    }
+
+    /// As the services take them.
+    pub fn outbound(&self) -> Outbound {
+        Outbound {
+            sink: self.engine.clone(),
+            engine: self.engine.clone(),
+            catalog: self.catalog.clone(),
+            local_state: self.local_state.clone(),
+            series: self.series.clone(),
+            wal: self.wal.clone(),
         }
     }
 }

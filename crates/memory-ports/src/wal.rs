@@ -137,6 +137,10 @@ impl WalPort for MemoryWal {
         self.disk.log.lock().now().records.values().map(|record| record.bytes).sum()
     }
 
+    fn bytes_from(&self, sequence: Sequence) -> Result<u64, StorageError> {
+        Ok(self.disk.log.lock().now().records.range(sequence..).map(|(_, record)| record.bytes).sum())
+    }
+
     fn sync(&self) -> Result<(), StorageError> {
         storage(&*self.controller, Call::WalSync, || Ok(self.disk.log.lock().sync()))
     }

@@ -1,35 +1,44 @@
 //! The composition root: adapters into ports, ports into services.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyperbytedb_application::auth::first_users::FirstUsers;
+use hyperbytedb_application::auth::{AuthOptions, AuthService};
+use hyperbytedb_application::backup::{BackupOptions, BackupService, SnapshotPorts};
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
-use hyperbytedb_application::flush::{FlushOptions, FlushPorts, FlushService};
+use hyperbytedb_application::flush::{FlushOptions, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
-use hyperbytedb_application::log::LogError;
 use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
 use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
 use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::retention::RetentionService;
+use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
+use hyperbytedb_application::subscriptions::{SubscriberOptions, SubscriberService};
 use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::windows::{WindowOptions, WindowService, WindowState};
-use hyperbytedb_application::{Phase, Readiness};
+use hyperbytedb_application::{Phase, QueryApi, Readiness};
+use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::ports::{AuthPort, Outbound};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
 use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
 use hyperbytedb_http_api::{HttpOptions, HttpState};
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
+use hyperbytedb_subscriber::Courier;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::config::Config;
+use crate::first_users::first_users;
+use crate::head_file;
 
 /// The exit status after a failure that the server cannot go on from.
 const FAILED: i32 = 70;
@@ -37,7 +46,8 @@ const FAILED: i32 = 70;
 /// All services of a server.
 pub struct Application {
     pub readiness: Arc<Readiness>,
-    ports: FlushPorts,
+    backups: Arc<BackupService>,
+    ports: Outbound,
     flush: Arc<FlushService>,
     committer: Arc<Committer>,
     commands: Arc<CommandService>,
@@ -45,12 +55,17 @@ pub struct Application {
     statements: Arc<StatementService>,
     pub metrics: PrometheusHandle,
     threads: Threads,
+    head_file: PathBuf,
     /// Between two checks of the retention policies; `None` = never.
     retention_interval: Option<Duration>,
+    /// `None`: authentication is off.
+    auth: Option<Arc<AuthService>>,
+    first_users: FirstUsers,
     /// `None`: continuous queries do not run.
     continuous: Option<ContinuousOptions>,
     /// `None`: views are not kept.
     windows: Option<(WindowOptions, Arc<WindowState>)>,
+    subscriber: SubscriberOptions,
 }
 
 impl Application {
@@ -61,9 +76,14 @@ impl Application {
         let metrics = PrometheusBuilder::new().install_recorder()?;
         let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
         let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
-        let ports = FlushPorts {
+        let snapshots = SnapshotPorts {
+            engine: engine.clone(),
+            state: storage.local_state.clone(),
+            log: storage.wal.clone(),
+        };
+        let ports = Outbound {
             sink: engine.clone(),
-            engine,
+            engine: engine.clone(),
             catalog: storage.catalog,
             local_state: storage.local_state,
             series: storage.series,
@@ -73,8 +93,21 @@ impl Application {
         // The log has everything that was acknowledged: a start anew is the way out.
         readiness.on_failure(|_| std::process::exit(FAILED));
         let threads = Threads::new(readiness.clone());
+        let opening = readiness.clone();
+        threads.spawn_vital("engine", move || {
+            if let Err(error) = engine.wait_until_open() {
+                opening.fail(format!("the engine cannot be opened: {error}"));
+            }
+        })?;
         let flush = Arc::new(FlushService::new(flush_options(config), ports.clone())?);
         flush.start(&threads)?;
+        let backups = Arc::new(BackupService::new(
+            backup_options(config),
+            env!("CARGO_PKG_VERSION"),
+            ports.catalog.clone(),
+            flush.clone(),
+            snapshots,
+        )?);
         let commit_ports = CommitPorts {
             origin: config.server.node_id,
             wal: ports.wal.clone(),
@@ -116,16 +149,20 @@ impl Application {
             flush: flush.clone(),
             commands: commands.clone(),
             ingestion: ingestion.clone(),
+            summary: Arc::new(StatementSummary::new(summary_options(config))),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
             windows: windows.as_ref().map(|(_, state)| state.clone()),
+            subscribers: Arc::default(),
             options,
             started: Instant::now(),
         });
+        let auth = config.auth.enabled.then(|| AuthService::new(ports.catalog.clone(), auth_options(config)));
         let retention_interval =
             config.retention.enabled.then(|| Duration::from_secs(config.retention.check_interval_secs));
         Ok(Self {
             readiness,
+            backups,
             ports,
             flush,
             committer,
@@ -134,21 +171,35 @@ impl Application {
             statements,
             metrics,
             threads,
+            head_file: head_file::path(&config.storage.data_dir),
             retention_interval,
+            auth: auth.transpose()?.map(Arc::new),
+            first_users: first_users(&config.auth, |name| std::env::var(name).ok())?,
             continuous: continuous_options(config),
             windows,
+            subscriber: subscriber_options(config),
         })
     }
 
     /// Brings back what the log holds, then lets requests in.
-    pub fn replay(&self) -> Result<(), LogError> {
-        replay(&self.flush, &self.ports)?;
+    pub fn replay(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        head_file::restore(&self.flush, self.ports.wal.last_sequence(), &self.head_file);
+        head_file::remove(&self.head_file)
+            .map_err(|error| format!("the head's file cannot be removed: {error}"))?;
+        replay(&self.flush, &self.ports)
+            .map_err(|e| format!("the write-ahead log cannot be replayed: {e}"))?;
         let commands = Arc::downgrade(&self.commands);
         self.flush.on_emptied(move |table| {
             if let Some(commands) = commands.upgrade() {
                 commands.drop_empty_table(table);
             }
         })?;
+        self.first_users.create(&*self.ports.catalog, &self.commands)?;
+        if self.auth.is_some() && !self.ports.catalog.catalog().has_admin() {
+            tracing::warn!(
+                "authentication is on and there is no admin: nothing goes through (docs/authentication.md)"
+            );
+        }
         self.readiness.set(Phase::Ready);
         self.start_background().map_err(|error| StorageError::failed("start a thread", error))?;
         Ok(())
@@ -156,6 +207,18 @@ impl Application {
 
     /// Starts what works on a server that is ready.
     fn start_background(&self) -> std::io::Result<()> {
+        let options = self.subscriber.clone();
+        let subscriber = SubscriberService {
+            delivery: Arc::new(Courier::new(options.timeout)?),
+            options,
+            catalog: self.ports.catalog.clone(),
+            wal: self.ports.wal.clone(),
+            flush: self.flush.clone(),
+            counts: self.statements.subscribers.clone(),
+        };
+        self.threads.spawn("subscriptions", move |stop| subscriber.run(stop))?;
+        let backups = self.backups.clone();
+        self.threads.spawn("backups", move |stop| backups.run(stop))?;
         if let Some(check_interval) = self.retention_interval {
             let (catalog, commands) = (self.ports.catalog.clone(), self.commands.clone());
             let retention = RetentionService { catalog, commands, check_interval };
@@ -195,18 +258,47 @@ impl Application {
         self.flush.flush_for_stop();
         self.committer.close();
         self.threads.stop();
-        Ok(self.flush.checkpoint()?)
+        self.flush.checkpoint()?;
+        head_file::save(&self.flush, &self.head_file);
+        Ok(())
+    }
+
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.ports.catalog.catalog()
+    }
+
+    pub fn commands(&self) -> &CommandService {
+        &self.commands
+    }
+
+    pub fn queries(&self) -> Arc<dyn QueryApi> {
+        self.statements.clone()
     }
 
     pub fn http_state(&self, config: &Config) -> Result<HttpState, Box<dyn Error>> {
         Ok(HttpState {
             ingestion: self.ingestion.clone(),
             queries: self.statements.clone(),
+            backups: Some(self.backups.clone()),
+            statement_summary: self.statements.summary.clone(),
             readiness: self.readiness.clone(),
-            auth: None,
+            auth: self.auth.clone().map(|auth| auth as Arc<dyn AuthPort>),
             metrics: self.metrics.clone(),
             options: http_options(config),
         })
+    }
+}
+
+fn summary_options(config: &Config) -> StatementSummaryOptions {
+    let summary = &config.statement_summary;
+    StatementSummaryOptions { enabled: summary.enabled, max_entries: summary.max_entries }
+}
+
+fn auth_options(config: &Config) -> AuthOptions {
+    AuthOptions {
+        shared_secret: config.auth.shared_secret.reveal().to_owned(),
+        cache_ttl: Duration::from_secs(config.auth.cache_ttl_secs),
+        cache_entries: config.auth.cache_entries,
     }
 }
 
@@ -229,6 +321,25 @@ fn window_options(config: &Config) -> Option<WindowOptions> {
         max_log_bytes: views.max_log_bytes,
         ..WindowOptions::default()
     })
+}
+
+fn backup_options(config: &Config) -> BackupOptions {
+    BackupOptions {
+        max_snapshots: config.backup.max_snapshots,
+        expiry: Duration::from_secs(config.backup.expiry_secs),
+        ..BackupOptions::in_dir(config.snapshots_dir())
+    }
+}
+
+fn subscriber_options(config: &Config) -> SubscriberOptions {
+    let subscriber = &config.subscriber;
+    SubscriberOptions {
+        enabled: subscriber.enabled,
+        max_backlog_bytes: subscriber.max_backlog_bytes,
+        max_backlog_age: Duration::from_secs(subscriber.max_backlog_age_secs),
+        timeout: Duration::from_secs(subscriber.timeout_secs),
+        max_destinations: subscriber.max_destinations,
+    }
 }
 
 /// The usual reason why a store does not open.
@@ -340,6 +451,10 @@ fn http_options(config: &Config) -> HttpOptions {
         max_inflated_body_bytes: http.max_inflated_body_bytes,
         max_inflight_body_bytes: http.max_inflight_body_bytes,
         body_timeout: Duration::from_secs(http.body_timeout_secs),
+        hashing_threads: config.auth.hashing_threads,
+        max_queued_logins: config.auth.max_queued_logins,
+        ping_auth: config.auth.ping_auth_enabled,
+        metrics_auth: config.auth.metrics_auth_enabled,
         max_concurrent_writes: http.max_concurrent_writes,
         max_queued_writes: http.max_queued_writes,
         max_concurrent_queries: http.max_concurrent_queries,

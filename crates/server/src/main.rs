@@ -1,16 +1,26 @@
 //! The `hyperbytedb` binary: reads the configuration, puts the parts together, listens, and stops in order.
 
+mod backup;
 mod compose;
 mod config;
+mod debug;
+mod first_users;
+mod head_file;
 mod logging;
+mod restore;
 mod serve;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use hyperbytedb_application::auth::privileges;
 
 use crate::config::Config;
+
+/// glibc's keeps most of what a load has used; this one gives it back within seconds.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// A time-series database that speaks InfluxDB 1.x.
 #[derive(Debug, Parser)]
@@ -37,11 +47,22 @@ enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Back up a running server, or check a backup.
+    Backup(backup::BackupArguments),
+    /// Look into the data folder of a stopped server, or into a copy.
+    Debug(debug::DebugArguments),
+    /// Restore a backup, as a new data folder or into a running server.
+    Restore(restore::RestoreArguments),
+    /// Commands that talk to a server, ours or InfluxDB's.
+    #[command(flatten)]
+    Migration(hyperbytedb_migration::Command),
+    /// Print what each statement takes where authentication is on, as Markdown.
+    Privileges,
 }
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("hyperbytedb: {error}");
             ExitCode::FAILURE
@@ -49,20 +70,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
+fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match command {
         Command::Serve { config } => {
             let config = Config::load(config.as_deref())?;
             logging::init(&config.logging)?;
-            serve::serve(&config)
+            serve::serve(&config)?;
+        }
+        Command::Privileges => {
+            print!("{}", privileges::markdown());
         }
         Command::Config { markdown: true, .. } => {
             print!("{}", config::print_markdown(&Config::default()));
-            Ok(())
         }
         Command::Config { config, .. } => {
             print!("{}", config::print_toml(&Config::load(config.as_deref())?));
-            Ok(())
         }
+        Command::Backup(arguments) => backup::run(arguments)?,
+        Command::Restore(arguments) => restore::run(arguments)?,
+        Command::Migration(command) => return Ok(command.run()),
+        Command::Debug(arguments) => debug::run(arguments)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

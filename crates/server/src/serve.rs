@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyperbytedb_application::Phase;
+use hyperbytedb_domain::settings;
 use hyperbytedb_http_api::BoundedListener;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,6 +38,12 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
     let (stop, stopping) = watch::channel(false);
     spawn_signal_handler(stop)?;
     println!("hyperbytedb listening on http://{local}, data in {}", config.storage.data_dir);
+    if !config.auth.enabled && !local.ip().is_loopback() {
+        tracing::warn!(
+            address = %local,
+            "anybody who reaches this address may read, change and delete everything: see auth.enabled"
+        );
+    }
     tracing::info!(address = %local, data_dir = config.storage.data_dir, "listening");
     let replay = spawn_replay(application.clone());
     tokio::spawn(keep_metrics_small(application.clone()));
@@ -48,7 +55,10 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
     let limit = Duration::from_secs(config.server.shutdown_timeout_secs);
     tokio::select! {
         ended = server.into_future() => ended?,
-        () = after(stopping, limit) => tracing::warn!("requests still running at the end of server.shutdown_timeout_secs are cut off"),
+        () = after(stopping, limit) => {
+            let setting = settings::SERVER_SHUTDOWN_TIMEOUT_SECS;
+            tracing::warn!(setting, "requests that still run after the time to shut down are cut off");
+        }
         failed = replay => return Err(failed),
     }
     Ok(())
@@ -58,7 +68,7 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
 async fn spawn_replay(application: Arc<Application>) -> Box<dyn Error> {
     match tokio::task::spawn_blocking(move || application.replay().map_err(|e| e.to_string())).await {
         Ok(Ok(())) => std::future::pending().await,
-        Ok(Err(error)) => format!("the write-ahead log could not be replayed: {error}").into(),
+        Ok(Err(error)) => format!("the server could not start: {error}").into(),
         Err(error) => format!("the replay ended abnormally: {error}").into(),
     }
 }

@@ -467,6 +467,10 @@ fn a_range_across_both_tiers_has_every_point_once() {
         let metrics = client.get("/metrics").unwrap().body;
         metrics.lines().find(|line| line.starts_with("hyperbytedb_flushed_rows_total")).map(str::to_owned)
     };
+    // Until the engine is open it is not known what the head lacks.
+    until("the head is known", Duration::from_secs(30), || {
+        client.query("db0", "EXPLAIN SELECT * FROM m").to_string().contains("from memory from")
+    });
     // All but the last, which has no windows.
     for query in &queries[..queries.len() - 1] {
         client.query("db0", query);

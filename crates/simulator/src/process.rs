@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyperbytedb_application::commands::CommandService;
-use hyperbytedb_application::flush::{FlushOptions, FlushPorts, FlushService};
+use hyperbytedb_application::flush::{FlushOptions, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
 use hyperbytedb_application::log::LogError;
 use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
 use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
 use hyperbytedb_application::reader::TableReader;
+use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::threads::Stop;
@@ -19,9 +20,10 @@ use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::windows::{QueryKey, WindowOptions, WindowService, WindowState};
 use hyperbytedb_application::{QueryApi, QueryRequest, Readiness, ResultEvent, ResultSink, SinkClosed};
 use hyperbytedb_domain::catalog::Catalog;
-use hyperbytedb_domain::ports::{IngestionPort, WriteError, WriteRequest};
+use hyperbytedb_domain::ports::{Caller, IngestionPort, Outbound, WriteError, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, EngineError, Precision, QueryContext, StorageError};
+use hyperbytedb_head::snapshot;
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_memory_ports::{Disk, MemoryPorts};
 use hyperbytedb_timeseriesql::ast::StoredQueryKind;
@@ -36,7 +38,7 @@ const FLUSH_WORKERS: usize = 2;
 /// A running server.
 pub struct Process {
     pub flush: Arc<FlushService>,
-    ports: FlushPorts,
+    ports: Outbound,
     committer: Arc<Committer>,
     ingestion: Arc<IngestionService>,
     statements: Arc<StatementService>,
@@ -53,15 +55,7 @@ impl Process {
         head_bytes: usize,
         has_views: bool,
     ) -> Result<Self, LogError> {
-        let memory = MemoryPorts::open(disk, scheduler.clone());
-        let ports = FlushPorts {
-            sink: memory.engine.clone(),
-            engine: memory.engine,
-            catalog: memory.catalog,
-            local_state: memory.local_state,
-            series: memory.series,
-            wal: memory.wal,
-        };
+        let ports = MemoryPorts::open(disk, scheduler.clone()).outbound();
         let readiness = Arc::new(Readiness::default());
         let ending = Arc::downgrade(scheduler);
         readiness.on_failure(move |_| {
@@ -113,9 +107,11 @@ impl Process {
             flush: flush.clone(),
             commands: commands.clone(),
             ingestion: ingestion.clone(),
+            summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
             windows: state.clone(),
+            subscribers: Arc::default(),
             options,
             started: Instant::now(),
         });
@@ -130,8 +126,13 @@ impl Process {
         Ok(Self { flush, ports, committer, ingestion, statements, commands, windows })
     }
 
-    /// Brings back what the log holds.
-    pub fn replay(&self) -> Result<(), String> {
+    /// Brings back what the log holds, and before that the heads that an orderly stop kept.
+    pub fn replay(&self, head_file: Option<Vec<u8>>) -> Result<(), String> {
+        if let Some(file) = head_file {
+            let last = self.ports.wal.last_sequence();
+            let (_, outcome) = snapshot::restore(self.flush.head(), last, &mut file.as_slice());
+            outcome.map_err(|error| format!("the heads of an orderly stop are refused: {error}"))?;
+        }
         replay(&self.flush, &self.ports).map_err(|error| error.to_string())?;
         let commands = Arc::downgrade(&self.commands);
         self.flush
@@ -155,6 +156,7 @@ impl Process {
 
     pub fn write(&self, database: &str, retention_policy: &str, body: String) -> Result<(), WriteError> {
         self.ingestion.write(WriteRequest {
+            caller: Caller::Trusted,
             database: database.to_owned(),
             retention_policy: retention_policy.to_owned(),
             precision: Precision::Nanosecond,
@@ -171,6 +173,7 @@ impl Process {
         cancel: &CancelToken,
     ) -> Result<Vec<SeriesBlock>, String> {
         let request = QueryRequest {
+            caller: Caller::Trusted,
             text: text.to_owned(),
             database: database.to_owned(),
             cancel: cancel.clone(),
@@ -224,11 +227,15 @@ impl Process {
         self.flush.merge_settled(|_| true).into_iter().try_for_each(|(_, error)| Err(error))
     }
 
-    /// An orderly stop, but for the end of the threads.
-    pub fn stop(&self) -> Result<(), EngineError> {
+    /// An orderly stop, but for the end of the threads. Returns the heads for the next start.
+    pub fn stop(&self) -> Result<Vec<u8>, EngineError> {
         self.flush.flush_for_stop();
         self.committer.close();
-        self.checkpoint()
+        self.checkpoint()?;
+        let mut head_file = Vec::new();
+        snapshot::save(self.flush.head(), self.flush.applied(), &mut head_file)
+            .map_err(|error| EngineError::failed("keep the heads", error))?;
+        Ok(head_file)
     }
 
     pub fn log_bytes(&self) -> u64 {

@@ -56,6 +56,8 @@ struct Simulation {
     disk: Disk,
     scheduler: Arc<Scheduler>,
     process: Arc<Process>,
+    /// What the last orderly stop kept of the heads.
+    head_file: Option<Vec<u8>>,
     worlds: BTreeSet<World>,
     /// An operation of this process had no answer: it may be at work still.
     unfinished: bool,
@@ -102,20 +104,31 @@ impl Simulation {
         let has_views = history.has_views();
         let process = Process::open(&disk, &scheduler, head_bytes(seed), has_views);
         let process = Arc::new(process.map_err(|error| error.to_string())?);
-        process.replay()?;
+        process.replay(None)?;
         if has_views {
             process.query("", &format!("CREATE DATABASE {VIEWS}"), &CancelToken::default())?;
         }
         let worlds = BTreeSet::from([World::default()]);
         let random = Random::new(seed);
         let (power_failures, summary) = (history.power_failures, Summary::default());
-        let unfinished = false;
-        Ok(Self { disk, scheduler, process, worlds, unfinished, random, power_failures, has_views, summary })
+        Ok(Self {
+            disk,
+            scheduler,
+            process,
+            head_file: None,
+            worlds,
+            unfinished: false,
+            random,
+            power_failures,
+            has_views,
+            summary,
+        })
     }
 
     fn round(&mut self, round: &Round) -> Result<(), String> {
         if round.operations == [Operation::Restart] {
-            retried(|| self.process.stop()).map_err(|error| format!("the stop failed: {error}"))?;
+            let heads = retried(|| self.process.stop());
+            self.head_file = Some(heads.map_err(|error| format!("the stop failed: {error}"))?);
             self.end(false)?;
             self.open(round.schedule, round.replay_faults)?;
             return self.check();
@@ -179,8 +192,9 @@ impl Simulation {
             self.scheduler.begin(seed, faults, true);
             let replayed = Arc::new(Mutex::new(None));
             let (process, answer) = (self.process.clone(), replayed.clone());
+            let head_file = self.head_file.take();
             self.scheduler.spawn("replay", Some(CancelToken::default()), move || {
-                *answer.lock() = Some(process.replay())
+                *answer.lock() = Some(process.replay(head_file))
             });
             if self.random.chance(1, 3) {
                 let process = self.process.clone();

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use hyperbytedb_domain::StorageError;
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, Error, ErrorKind, LogLevel, Options,
-    ReadOptions, WriteBatch, WriteOptions,
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, Error, ErrorKind, FlushOptions, LogLevel,
+    Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 /// RocksDB's own information log.
@@ -20,6 +21,10 @@ pub(crate) enum Durability {
     /// Survives the process; a power failure may lose it until the next synced write.
     Process,
 }
+
+/// [`Database::open`] or [`Database::open_read_only`].
+pub(crate) type OpenDatabase =
+    fn(&Path, &Options, Vec<ColumnFamilyDescriptor>) -> Result<Database, StorageError>;
 
 pub(crate) struct Database {
     db: DB,
@@ -42,6 +47,27 @@ impl Database {
             failure(path, "open", error)
         })?;
         Ok(Self { db, path: path.to_owned() })
+    }
+
+    /// As [`open`](Self::open), of what exists, to look at: nothing of it changes.
+    pub fn open_read_only(
+        path: &Path,
+        options: &Options,
+        families: Vec<ColumnFamilyDescriptor>,
+    ) -> Result<Self, StorageError> {
+        let db = DB::open_cf_descriptors_read_only(options, path, families, false)
+            .map_err(|error| failure(path, "open", error))?;
+        Ok(Self { db, path: path.to_owned() })
+    }
+
+    /// Puts the database as it is at one moment into a folder that does not exist yet: links to its tables, copies of
+    /// its log.
+    pub fn checkpoint(&self, target: &Path) -> Result<(), StorageError> {
+        let context = || format!("copy {} to", self.path.display());
+        let failed = |error| StorageError::failed(format!("{} {}", context(), target.display()), error);
+        let checkpoint = Checkpoint::new(&self.db).map_err(failed)?;
+        // Without a flush: its log is short.
+        checkpoint.create_checkpoint_with_log_size(target, u64::MAX).map_err(failed)
     }
 
     pub fn path(&self) -> &Path {
@@ -107,7 +133,19 @@ impl Database {
         self.db.raw_iterator_cf_opt(family, options)
     }
 
-    /// Deletes whole files between two keys at once; what is left goes with the range deletion beside it.
+    /// Gives back the disk space of what was deleted: in the files of the database's own log, and in tables.
+    pub fn release(&self, families: &[&str]) -> Result<(), StorageError> {
+        let families = families.iter().map(|name| self.family(name)).collect::<Result<Vec<_>, _>>()?;
+        self.db
+            .flush_cfs_opt(&families, &FlushOptions::default())
+            .map_err(|error| self.failure("flush", error))?;
+        for family in families {
+            self.db.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
+        }
+        Ok(())
+    }
+
+    /// Deletes whole files between two keys, both included, at once; what is left goes with the range deletion beside it.
     pub fn delete_files(&self, family: &ColumnFamily, from: &[u8], to: &[u8]) -> Result<(), StorageError> {
         self.db.delete_file_in_range_cf(family, from, to).map_err(|error| self.failure("delete files", error))
     }
@@ -129,8 +167,11 @@ fn is_locked(error: &Error) -> bool {
 }
 
 /// Options that both databases share.
-pub(crate) fn common_options(max_open_files: u32) -> Options {
-    let mut options = Options::default();
+pub(crate) fn common_options(max_open_files: u32) -> Result<Options, StorageError> {
+    // Space reserved for a file that grows counts as used, and makes no append faster.
+    let mut options = Options::default()
+        .get_options_from_string("allow_fallocate=false")
+        .map_err(|error| StorageError::failed("RocksDB's options", error))?;
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_max_open_files(i32::try_from(max_open_files).unwrap_or(i32::MAX));
@@ -140,5 +181,5 @@ pub(crate) fn common_options(max_open_files: u32) -> Options {
     options.set_keep_log_file_num(INFO_LOG_FILES_MAX);
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
-    options
+    Ok(options)
 }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use hyperbytedb_domain::StorageError;
 
 pub use catalog::RocksCatalog;
+use database::{Database, OpenDatabase};
 pub use local_state::RocksLocalState;
 pub use options::{StorageOptions, WalSync};
 pub use series::RocksSeriesIndex;
@@ -37,8 +38,16 @@ impl Storage {
     /// Opens or creates both databases. Fails with a clear error when another process has one of them open.
     pub fn open(options: &StorageOptions) -> Result<Self, StorageError> {
         options.validate()?;
-        let wal = RocksWal::open(options)?;
-        let db = catalog::open_database(options)?;
+        Self::load(RocksWal::open(options)?, Database::open, options)
+    }
+
+    /// Opens what exists, to look at it: nothing of it changes.
+    pub fn open_read_only(options: &StorageOptions) -> Result<Self, StorageError> {
+        Self::load(RocksWal::open_read_only(options)?, Database::open_read_only, options)
+    }
+
+    fn load(wal: RocksWal, open: OpenDatabase, options: &StorageOptions) -> Result<Self, StorageError> {
+        let db = catalog::open_database(options, open)?;
         Ok(Self {
             wal: Arc::new(wal),
             catalog: Arc::new(RocksCatalog::load(db.clone())?),

@@ -3,11 +3,12 @@
 //! In the database of the catalogue, whose sync makes all of them durable together.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::{ShardGroup, TableId};
-use hyperbytedb_domain::ports::{DirtyPartition, DirtyWindows, LocalStatePort};
+use hyperbytedb_domain::ports::{DirtyPartition, DirtyWindows, LocalStatePort, SnapshotPort};
 use hyperbytedb_domain::wal::Sequence;
 use rocksdb::WriteBatch;
 use serde::Serialize;
@@ -118,6 +119,13 @@ impl RocksLocalState {
     }
 }
 
+/// Of the database, and so also of the catalogue and the series index.
+impl SnapshotPort for RocksLocalState {
+    fn snapshot(&self, target: &Path, _: &dyn Fn(TableId) -> bool) -> Result<(), StorageError> {
+        self.db.checkpoint(target)
+    }
+}
+
 fn partition_key(table: TableId, shard: u64) -> [u8; 2 * NUMBER_BYTES] {
     let mut key = [0; 2 * NUMBER_BYTES];
     key[..NUMBER_BYTES].copy_from_slice(&table.0.to_be_bytes());
@@ -139,7 +147,9 @@ mod tests {
     use crate::catalog::open_database;
 
     fn open(dir: &TempDir) -> RocksLocalState {
-        RocksLocalState::new(open_database(&StorageOptions::in_directory(dir.path())).unwrap())
+        RocksLocalState::new(
+            open_database(&StorageOptions::in_directory(dir.path()), Database::open).unwrap(),
+        )
     }
 
     fn dirty(table: u64, shard: u64) -> DirtyPartition {

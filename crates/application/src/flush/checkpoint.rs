@@ -47,6 +47,15 @@ impl FlushService {
         }
     }
 
+    /// Runs `copy` while cursors stand still, the log keeps its records and dirty partitions their marks. So a copy of
+    /// the engine, then of the node's state, then of the log is what a crash would leave: what the engine's lacks is in
+    /// the log behind the cursors. Flushes and writes go on meanwhile.
+    pub fn while_cursors_stand<T>(&self, copy: impl FnOnce() -> T) -> T {
+        let _no_checkpoint = self.checkpoint.0.lock();
+        let _marks_stay = self.marks_clear.lock();
+        copy()
+    }
+
     /// Makes everything flushed so far durable, moves the cursors and truncates the log up to the first record that is
     /// still needed.
     pub fn checkpoint(&self) -> Result<(), EngineError> {
@@ -69,5 +78,90 @@ impl FlushService {
         *last = Instant::now();
         metrics::histogram!("hyperbytedb_checkpoint_seconds").record(started.elapsed().as_secs_f64());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyperbytedb_domain::QueryContext;
+    use hyperbytedb_memory_ports::Call;
+
+    use crate::testing::Node;
+
+    fn flush(node: &Node, measurement: &str) {
+        let table = node.table(measurement).expect("a table").id;
+        node.flush.flush_tables(&[table], &QueryContext::unbounded()).expect("a flush");
+    }
+
+    #[test]
+    fn the_log_is_kept_from_the_first_record_that_is_not_flushed() {
+        let node = Node::new();
+        node.write("m v=1 1");
+        node.write("n v=1 1");
+        let first_of_n = node.ports.wal.last_sequence();
+        node.write("m v=2 2");
+        flush(&node, "m");
+        node.flush.checkpoint().expect("a checkpoint");
+        assert_eq!(node.ports.wal.first_sequence(), first_of_n);
+        assert_eq!(node.flush.cursors().flushed(), first_of_n - 1);
+        let m = node.table("m").expect("a table").id;
+        assert_eq!(node.flush.cursors().flushed_of(m), first_of_n + 1);
+        flush(&node, "n");
+        node.flush.checkpoint().expect("a checkpoint");
+        assert_eq!(node.ports.wal.size_bytes(), 0);
+    }
+
+    /// What comes in during a checkpoint is not what it makes durable.
+    #[test]
+    fn what_is_written_during_a_checkpoint_stays_in_the_log() {
+        let node = Node::new();
+        node.write("m v=1 1");
+        node.flush_all();
+        node.before(Call::EngineSync, |node| node.write("m v=2 2"));
+        node.flush.checkpoint().expect("a checkpoint");
+        assert_eq!(node.ports.wal.first_sequence(), node.ports.wal.last_sequence());
+        assert_eq!(node.restart().query("SELECT count(v) FROM m"), ["0 2"]);
+    }
+
+    #[test]
+    fn a_removal_that_waits_is_kept_in_the_log() {
+        let node = Node::new();
+        node.write("m v=1 1");
+        node.flush_all();
+        node.before(Call::DistinctSeries, |node| node.flush.checkpoint().expect("a checkpoint"));
+        node.query("DELETE FROM m");
+        assert_eq!(node.ports.wal.first_sequence(), node.ports.wal.last_sequence(), "the delete");
+    }
+
+    #[test]
+    fn nothing_is_truncated_when_something_could_not_be_synced() {
+        for call in [Call::EngineSync, Call::WalSync, Call::StoreCursors, Call::NodeSync] {
+            let node = Node::new();
+            node.write("m,h=a v=1 1");
+            node.flush_all();
+            let first = node.ports.wal.first_sequence();
+            node.faults.fail(call, 1);
+            assert!(node.flush.checkpoint().is_err(), "{call:?}");
+            assert_eq!(node.ports.wal.first_sequence(), first, "{call:?}");
+            for seed in 0..10 {
+                let node = node.fail_power(seed);
+                assert_eq!(node.query("SELECT count(v) FROM m"), ["0 1"], "{call:?}, seed {seed}");
+                assert_eq!(node.series("m"), ["m,h=a"], "{call:?}, seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_truncated_survives_a_power_failure() {
+        for seed in 0..10 {
+            let node = Node::new();
+            node.write("m,h=a v=1 1");
+            node.flush_all();
+            node.flush.checkpoint().expect("a checkpoint");
+            assert_eq!(node.ports.wal.size_bytes(), 0);
+            let node = node.fail_power(seed);
+            assert_eq!(node.query("SELECT count(v) FROM m"), ["0 1"]);
+            assert_eq!(node.series("m"), ["m,h=a"]);
+        }
     }
 }

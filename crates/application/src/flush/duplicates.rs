@@ -139,6 +139,91 @@ impl DirtyPartitions {
 
     /// Tables that have marks.
     pub fn tables(&self) -> Vec<TableId> {
-        self.marks.read().keys().copied().collect()
+        let marks = self.marks.read();
+        marks.iter().filter(|(_, of_table)| !of_table.is_empty()).map(|(&table, _)| table).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyperbytedb_memory_ports::{Call, Disk, MemoryPorts, Undisturbed};
+
+    use super::*;
+    use crate::testing::{Faults, NEVER};
+
+    const TABLE: TableId = TableId(1);
+    const EARLY: ShardGroup = ShardGroup { id: 1, start: 0, end: 10 };
+    const LATE: ShardGroup = ShardGroup { id: 2, start: 10, end: 20 };
+
+    fn load(disk: &Disk) -> DirtyPartitions {
+        DirtyPartitions::load(MemoryPorts::open(disk, Arc::new(Undisturbed)).local_state).expect("marks")
+    }
+
+    /// Which of the two shard groups are marked.
+    fn marked(partitions: &DirtyPartitions) -> [bool; 2] {
+        [EARLY, LATE]
+            .map(|shard| partitions.touches(TABLE, TimeRange { min: shard.start, max: shard.end - 1 }))
+    }
+
+    #[test]
+    fn a_mark_is_stored_before_the_insert_and_outlives_the_process() {
+        let disk = Disk::default();
+        let partitions = load(&disk);
+        let marks = partitions.mark(TABLE, &[LATE]).expect("a mark");
+        assert_eq!(marked(&load(&disk)), [false, true]);
+        drop(marks);
+        assert_eq!(marked(&partitions), [false, true]);
+    }
+
+    #[test]
+    fn a_mark_that_cannot_be_stored_is_an_error() {
+        let faults = Arc::new(Faults::default());
+        let ports = MemoryPorts::open(&Disk::default(), faults.clone());
+        let partitions = DirtyPartitions::load(ports.local_state).expect("marks");
+        faults.fail(Call::MarkDirty, 1);
+        assert!(partitions.mark(TABLE, &[EARLY]).is_err());
+        assert_eq!(marked(&partitions), [false, false]);
+    }
+
+    #[test]
+    fn a_partition_is_settled_when_no_insert_is_on_its_way() {
+        let partitions = load(&Disk::default());
+        let marks = partitions.mark(TABLE, &[EARLY]).expect("a mark");
+        assert!(partitions.settled(Duration::ZERO).is_empty());
+        drop(marks);
+        assert_eq!(partitions.settled(Duration::ZERO).len(), 1);
+        assert!(partitions.settled(NEVER).is_empty(), "it was marked just now");
+    }
+
+    #[test]
+    fn a_mark_that_was_set_again_during_the_merge_stays() {
+        let disk = Disk::default();
+        let partitions = load(&disk);
+        let mark = || partitions.mark(TABLE, &[EARLY, LATE]).expect("a mark");
+        drop(mark());
+        let before = partitions.settled(Duration::ZERO);
+        let on_its_way = mark();
+        before.iter().for_each(|merged| partitions.clear(merged).expect("a clear"));
+        assert_eq!(marked(&partitions), [true, true]);
+        drop(on_its_way);
+        before.iter().for_each(|merged| partitions.clear(merged).expect("a clear"));
+        assert_eq!(marked(&partitions), [true, true]);
+        partitions.settled(Duration::ZERO).iter().take(1).for_each(|merged| {
+            partitions.clear(merged).expect("a clear");
+        });
+        assert_eq!(marked(&partitions), [false, true]);
+        assert_eq!(marked(&load(&disk)), [false, true]);
+    }
+
+    #[test]
+    fn what_is_dropped_has_no_marks() {
+        let disk = Disk::default();
+        let partitions = load(&disk);
+        drop(partitions.mark(TABLE, &[EARLY, LATE]).expect("a mark"));
+        partitions.forget(TABLE, &[EARLY.id]).expect("a store");
+        assert_eq!(marked(&partitions), [false, true]);
+        partitions.forget_table(TABLE).expect("a store");
+        assert!(partitions.tables().is_empty());
+        assert_eq!(marked(&load(&disk)), [false, false]);
     }
 }

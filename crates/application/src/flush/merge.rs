@@ -57,6 +57,7 @@ impl FlushService {
         }
         self.ports.sink.sync()?;
         let failed = |error: StorageError| EngineError::failed("clear a mark", error);
+        let _may_clear = self.marks_clear.lock();
         merged.iter().try_for_each(|partition| self.dirty.clear(partition)).map_err(failed)?;
         metrics::counter!("hyperbytedb_merged_partitions_total").increment(merged.len() as u64);
         Ok(())
@@ -72,7 +73,7 @@ mod tests {
     use hyperbytedb_memory_ports::{Call, Controller, Disk, MemoryPorts, Undisturbed, Verdict};
 
     use super::*;
-    use crate::flush::{FlushOptions, FlushPorts};
+    use crate::flush::FlushOptions;
 
     struct NoSync;
 
@@ -86,15 +87,7 @@ mod tests {
 
     /// Whether a partition is still dirty after a pass, and how many merges failed in it.
     fn pass(controller: Arc<dyn Controller>) -> (bool, usize) {
-        let memory = MemoryPorts::open(&Disk::default(), controller);
-        let ports = FlushPorts {
-            sink: memory.engine.clone(),
-            engine: memory.engine,
-            catalog: memory.catalog,
-            local_state: memory.local_state,
-            series: memory.series,
-            wal: memory.wal,
-        };
+        let ports = MemoryPorts::open(&Disk::default(), controller).outbound();
         let options = FlushOptions { merge_quiet: Duration::ZERO, ..FlushOptions::default() };
         let flush = FlushService::new(options, ports).unwrap();
         let shard = ShardGroup { id: 1, start: 0, end: 10 };

@@ -17,12 +17,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::catalog::{DeleteScope, ShardGroup, Table, TableId};
-use hyperbytedb_domain::ports::{
-    CatalogPort, LocalStatePort, PartitionInfo, PointsSinkPort, QueryPort, SeriesIndexPort, WalPort,
-};
+use hyperbytedb_domain::ports::{Outbound, PartitionInfo};
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError, TimeRange};
-use hyperbytedb_head::{Head, NewRows, TableHead};
+use hyperbytedb_head::{Head, TableHead};
+use parking_lot::Mutex;
 
 use self::checkpoint::Checkpoint;
 use self::duplicates::DirtyPartitions;
@@ -90,17 +89,6 @@ impl Default for FlushOptions {
 /// How often memtables are looked at for their age.
 const SEAL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The ports the flush works on.
-#[derive(Clone)]
-pub struct FlushPorts {
-    pub sink: Arc<dyn PointsSinkPort>,
-    pub engine: Arc<dyn QueryPort>,
-    pub catalog: Arc<dyn CatalogPort>,
-    pub local_state: Arc<dyn LocalStatePort>,
-    pub series: Arc<dyn SeriesIndexPort>,
-    pub wal: Arc<dyn WalPort>,
-}
-
 /// Flushes on demand and, through its threads, by age, size and memory.
 pub struct FlushService {
     memtables: MemtableSet,
@@ -110,9 +98,11 @@ pub struct FlushService {
     epochs: RemovalEpochs,
     cursors: Cursors,
     options: FlushOptions,
-    ports: FlushPorts,
+    ports: Outbound,
     queues: WorkQueues,
     checkpoint: Checkpoint,
+    /// Held while marks of merged partitions are cleared.
+    marks_clear: Mutex<()>,
     /// The newest log record whose effects are in the queues.
     applied: AtomicU64,
     /// Told of tables whose last series is gone.
@@ -120,7 +110,7 @@ pub struct FlushService {
 }
 
 impl FlushService {
-    pub fn new(options: FlushOptions, ports: FlushPorts) -> Result<Self, LogError> {
+    pub fn new(options: FlushOptions, ports: Outbound) -> Result<Self, LogError> {
         let cursors = Cursors::load(ports.local_state.clone())?;
         Ok(Self {
             memtables: MemtableSet::new(options.retry_pause),
@@ -135,6 +125,7 @@ impl FlushService {
             ports,
             queues: WorkQueues::default(),
             checkpoint: Checkpoint::default(),
+            marks_clear: Mutex::default(),
             emptied: OnceLock::new(),
         })
     }
@@ -176,13 +167,7 @@ impl FlushService {
     /// Takes a log record's batches. Records must come in sequence order.
     pub fn push(&self, sequence: Sequence, batches: Vec<ResolvedBatch>) {
         for batch in batches {
-            self.head.push(NewRows {
-                table: &batch.table,
-                times: &batch.times,
-                series_of_row: &batch.series_of_row,
-                series: &batch.series,
-                fields: &batch.fields,
-            });
+            self.head.push(batch.new_rows());
             if let Some(queue) = self.memtables.push(sequence, batch, &self.options.limits) {
                 self.queues.add(&queue);
             }
@@ -390,9 +375,26 @@ impl FlushService {
     /// A worker: takes tables until it is stopped.
     fn work(&self, queue: &WorkQueue, stop: &Stop) {
         while let Some(table) = queue.take(stop) {
-            while let Some(work) = self.take_work(&table, queue) {
-                self.carry_out(work);
+            self.work_at(&table, queue);
+        }
+    }
+
+    /// Does what the workers would find to do, on this thread. Whether there was anything.
+    #[cfg(test)]
+    pub(crate) fn work_off(&self) -> bool {
+        let mut worked = false;
+        for queue in [&self.queues.flushes, &self.queues.removals] {
+            while let Some(table) = queue.try_take() {
+                self.work_at(&table, queue);
+                worked = true;
             }
+        }
+        worked
+    }
+
+    fn work_at(&self, table: &Arc<TableQueue>, queue: &WorkQueue) {
+        while let Some(work) = self.take_work(table, queue) {
+            self.carry_out(work);
         }
     }
 
@@ -491,3 +493,6 @@ impl PendingWork {
         self.queue.wait(self.ticket, context)
     }
 }
+
+#[cfg(test)]
+mod tests;

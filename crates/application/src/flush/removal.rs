@@ -204,34 +204,4 @@ fn split_shards(shards: &[ShardGroup], delete: &Delete) -> (Vec<ShardGroup>, Vec
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use hyperbytedb_domain::catalog::DeleteScope;
-
-    use super::*;
-
-    #[test]
-    fn only_wholly_covered_groups_without_a_condition_are_dropped() {
-        let shards: Vec<ShardGroup> =
-            (0..3).map(|n| ShardGroup { id: n, start: n as i64 * 10, end: n as i64 * 10 + 10 }).collect();
-        let table = Arc::new(Table { id: TableId(1), ..Table::default() });
-        let mut delete = Delete {
-            scope: DeleteScope {
-                table: table.id,
-                version: 0,
-                time: TimeRange { min: 5, max: 29 },
-                filter: None,
-            },
-            table,
-            sequence: 1,
-            again: false,
-        };
-        let ids = |shards: Vec<ShardGroup>| shards.into_iter().map(|shard| shard.id).collect::<Vec<_>>();
-        let (whole, part) = split_shards(&shards, &delete);
-        assert_eq!((ids(whole), ids(part)), (vec![1, 2], vec![0]));
-        delete.scope.filter = Some(hyperbytedb_domain::scan::Predicate::Constant(true));
-        let (whole, part) = split_shards(&shards, &delete);
-        assert_eq!((ids(whole), ids(part)), (vec![], vec![0, 1, 2]));
-    }
-}
+mod tests;

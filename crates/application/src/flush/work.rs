@@ -34,6 +34,14 @@ struct Waiting {
     ids: HashSet<TableId>,
 }
 
+impl Waiting {
+    fn pop(&mut self) -> Option<Arc<TableQueue>> {
+        let table = self.tables.pop_front()?;
+        self.ids.remove(&table.table);
+        Some(table)
+    }
+}
+
 impl Default for WorkQueues {
     fn default() -> Self {
         Self { flushes: WorkQueue::new(false), removals: WorkQueue::new(true) }
@@ -81,6 +89,12 @@ impl WorkQueue {
         self.added.notify_one();
     }
 
+    /// The next table, if there is one.
+    #[cfg(test)]
+    pub fn try_take(&self) -> Option<Arc<TableQueue>> {
+        self.waiting.lock().pop()
+    }
+
     /// The next table; `None` when the workers are stopped.
     pub fn take(&self, stop: &Stop) -> Option<Arc<TableQueue>> {
         let mut waiting = self.waiting.lock();
@@ -88,11 +102,64 @@ impl WorkQueue {
             if stop.is_set() {
                 return None;
             }
-            if let Some(table) = waiting.tables.pop_front() {
-                waiting.ids.remove(&table.table);
+            if let Some(table) = waiting.pop() {
                 return Some(table);
             }
             waiting::wait_until(&self.added, &mut waiting, Instant::now() + IDLE_WAIT);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyperbytedb_domain::TimeRange;
+    use hyperbytedb_domain::catalog::{DeleteScope, Table};
+
+    use super::*;
+    use crate::memtable::Memtable;
+    use crate::memtable::queue::{Delete, Item};
+
+    /// A table with a removal in front, or with a memtable.
+    fn table(id: u64, removal: bool) -> Arc<TableQueue> {
+        let queue = Arc::new(TableQueue::new(TableId(id), Duration::ZERO));
+        let scope = DeleteScope { table: TableId(id), version: 0, time: TimeRange::ALL, filter: None };
+        let delete = Delete { table: Arc::new(Table::default()), scope, sequence: 1, again: false };
+        let flush = Item::Flush(Arc::new(Memtable::new(1)));
+        queue.push_removal(if removal { Item::Delete(Arc::new(delete)) } else { flush });
+        queue
+    }
+
+    fn taken(queue: &WorkQueue) -> Vec<u64> {
+        std::iter::from_fn(|| queue.try_take()).map(|table| table.table.0).collect()
+    }
+
+    #[test]
+    fn tables_come_once_in_their_order_but_the_urgent_ones_first() {
+        let queues = WorkQueues::default();
+        let tables: Vec<_> = (1..=3).map(|id| table(id, false)).collect();
+        tables[..2].iter().chain(&tables[..2]).for_each(|table| queues.add(table));
+        queues.add_urgent(&tables[2]);
+        assert_eq!(taken(&queues.flushes), [3, 1, 2]);
+        queues.add(&tables[0]);
+        assert_eq!(taken(&queues.flushes), [1], "it may come again");
+    }
+
+    #[test]
+    fn removals_have_a_queue_of_their_own() {
+        let queues = WorkQueues::default();
+        queues.add(&table(1, false));
+        queues.add(&table(2, true));
+        queues.add(&Arc::new(TableQueue::new(TableId(3), Duration::ZERO)));
+        assert_eq!((taken(&queues.flushes), taken(&queues.removals)), (vec![1], vec![2]));
+    }
+
+    #[test]
+    fn a_worker_that_is_stopped_takes_nothing() {
+        let queues = WorkQueues::default();
+        queues.add(&table(1, false));
+        let stop = Stop::default();
+        stop.set();
+        assert!(queues.flushes.take(&stop).is_none());
+        assert!(queues.flushes.take(&Stop::default()).is_some());
     }
 }

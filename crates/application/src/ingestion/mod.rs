@@ -9,10 +9,12 @@ use bytes::Bytes;
 use hyperbytedb_domain::ports::{
     CatalogPort, IngestionPort, SeriesIndexPort, WalPort, WriteError, WriteRequest,
 };
+use hyperbytedb_domain::settings;
 use hyperbytedb_domain::wal::{TableVersion, WalEntry, WriteEntry};
 use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse};
 
 use self::schema::{Resolved, SchemaResolver, Target};
+use crate::auth::access::authorize_write;
 use crate::flush::FlushService;
 use crate::log::LogError;
 use crate::log::committer::{Committer, ResolvedWrite};
@@ -42,9 +44,12 @@ impl IngestionService {
         if request.database.is_empty() {
             return Err(WriteError::DatabaseRequired);
         }
-        if self.catalog.catalog().database(&request.database).is_none() {
+        let catalog = self.catalog.catalog();
+        if catalog.database(&request.database).is_none() {
             return Err(WriteError::DatabaseNotFound(request.database.clone()));
         }
+        authorize_write(&request.caller, &catalog, &request.database)?;
+        drop(catalog);
         self.wait_for_room()?;
         let now = now_ns();
         for _ in 0..ATTEMPTS_MAX {
@@ -55,7 +60,8 @@ impl IngestionService {
                 let target =
                     Target { database: &request.database, retention_policy: &request.retention_policy, now };
                 let mut resolved = self.resolver().resolve(&target, batches)?;
-                match self.commit(request, now, &parsed, &mut resolved) {
+                let record = self.record(request, now, &parsed, &mut resolved).map_err(log_error)?;
+                match record.map_or(Ok(()), |record| self.committer.write(record)) {
                     Err(LogError::Stale) => continue,
                     committed => committed.map_err(log_error)?,
                 }
@@ -70,7 +76,7 @@ impl IngestionService {
         Err(log_error(LogError::Stale))
     }
 
-    fn parse(&self, request: &WriteRequest, default_time: i64) -> Parsed {
+    pub(crate) fn parse(&self, request: &WriteRequest, default_time: i64) -> Parsed {
         let uint_support = self.parse_limits.uint_support || request.internal;
         let options = ParseOptions {
             precision: request.precision,
@@ -81,7 +87,7 @@ impl IngestionService {
         parse(&request.body, &options)
     }
 
-    fn resolver(&self) -> SchemaResolver<'_> {
+    pub(crate) fn resolver(&self) -> SchemaResolver<'_> {
         SchemaResolver {
             catalog: &*self.catalog,
             series: &*self.series,
@@ -90,16 +96,17 @@ impl IngestionService {
         }
     }
 
-    fn commit(
+    /// The record of what is to be kept of a request; `None` when that is nothing.
+    pub(crate) fn record(
         &self,
         request: &WriteRequest,
         default_time: i64,
         parsed: &Parsed,
         resolved: &mut Resolved,
-    ) -> Result<(), LogError> {
+    ) -> Result<Option<ResolvedWrite>, LogError> {
         let batches = std::mem::take(&mut resolved.batches);
         if batches.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let mut shards: Vec<u64> =
             batches.iter().flat_map(|batch| &batch.shards).map(|shard| shard.id).collect();
@@ -121,7 +128,7 @@ impl IngestionService {
         });
         let entry = self.wal.encode(&entry)?;
         let (catalog, epoch) = (resolved.catalog.clone(), resolved.epoch);
-        self.committer.write(ResolvedWrite { entry, catalog, epoch, batches })
+        Ok(Some(ResolvedWrite { entry, catalog, epoch, batches }))
     }
 
     /// Back-pressure: waits a little for the flush, then refuses.
@@ -129,9 +136,12 @@ impl IngestionService {
         let deadline = Instant::now() + ROOM_WAIT;
         loop {
             let full = if !self.flush.has_room() {
-                "points in memory have reached flush.memory_limit_bytes"
+                format!("points in memory have reached {}", settings::FLUSH_MEMORY_LIMIT_BYTES)
             } else if !self.flush.log_has_room() {
-                "the write-ahead log has reached wal.max_bytes, for the engine does not take its points"
+                format!(
+                    "the write-ahead log has reached {}, for the engine does not take its points",
+                    settings::WAL_MAX_BYTES
+                )
             } else {
                 return Ok(());
             };

@@ -122,14 +122,18 @@ impl Committer {
     }
 
     fn commit(&self, change: Change) -> Outcome {
+        let answer = self.enqueue(change)?;
+        waiting::receive(&answer).map_err(|_| LogError::Stopped)?
+    }
+
+    fn enqueue(&self, change: Change) -> Result<Receiver<Outcome>, LogError> {
         let queue = self.queue.read().clone().ok_or(LogError::Stopped)?;
         let (done, answer) = bounded(1);
         waiting::send(&queue, Pending { change, done }, self.timeout).map_err(|error| match error {
             SendTimeoutError::Timeout(_) => LogError::QueueFull,
             SendTimeoutError::Disconnected(_) => LogError::Stopped,
         })?;
-        drop(queue);
-        waiting::receive(&answer).map_err(|_| LogError::Stopped)?
+        Ok(answer)
     }
 }
 
@@ -162,6 +166,12 @@ impl CommitWorker {
     /// Waits for records and commits them. False when there will be no more, or the server cannot go on.
     pub fn commit_next(&self) -> bool {
         waiting::receive(&self.pending).is_ok_and(|first| self.commit_group(self.gather(first)))
+    }
+
+    /// Whether [`commit_next`](Self::commit_next) would not wait.
+    #[cfg(test)]
+    pub(crate) fn has_records(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     fn gather(&self, first: Pending) -> Vec<Pending> {
@@ -313,3 +323,6 @@ impl Change {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,31 +73,51 @@ impl Cursors {
         Ok(())
     }
 
-    /// The last record that a consumer is done with.
-    pub fn position(&self, consumer: &str) -> Option<Sequence> {
-        self.positions.lock().get(consumer).copied()
+    /// How far a consumer is; `None` for one that has no cursor.
+    pub fn position(&self, name: &str) -> Option<Sequence> {
+        self.positions.lock().get(name).copied()
     }
 
-    /// Moves a consumer's cursor.
-    pub fn store(&self, consumer: &str, sequence: Sequence) -> Result<(), StorageError> {
-        self.local_state.store_cursors(&[(consumer.to_owned(), Some(sequence))])?;
-        self.hold(consumer, sequence);
+    /// Moves a consumer's cursor, or makes it; never back.
+    pub fn advance(&self, name: &str, sequence: Sequence) -> Result<(), StorageError> {
+        let mut positions = self.positions.lock();
+        if positions.get(name).is_some_and(|&position| position >= sequence) {
+            return Ok(());
+        }
+        self.local_state.store_cursors(&[(name.to_owned(), Some(sequence))])?;
+        positions.insert(name.to_owned(), sequence);
+        Ok(())
+    }
+
+    /// Removes the cursors whose names begin so and are not wanted any more.
+    pub fn retain(&self, prefix: &str, is_wanted: impl Fn(&str) -> bool) -> Result<(), StorageError> {
+        let mut positions = self.positions.lock();
+        let is_over = |name: &&String| name.starts_with(prefix) && !is_wanted(name);
+        let over: Vec<String> = positions.keys().filter(is_over).cloned().collect();
+        if over.is_empty() {
+            return Ok(());
+        }
+        let changes: Vec<_> = over.iter().map(|name| (name.clone(), None)).collect();
+        self.local_state.store_cursors(&changes)?;
+        for name in over {
+            positions.remove(&name);
+        }
         Ok(())
     }
 
     /// Moves a consumer's cursor for as long as this process runs.
-    pub fn hold(&self, consumer: &str, sequence: Sequence) {
-        self.positions.lock().insert(consumer.to_owned(), sequence);
+    pub fn hold(&self, name: &str, sequence: Sequence) {
+        self.positions.lock().insert(name.to_owned(), sequence);
     }
 
     /// Takes a consumer's cursor out of the node's state: its position counts for as long as this process runs.
-    pub fn unstore(&self, consumer: &str) -> Result<(), StorageError> {
-        self.local_state.store_cursors(&[(consumer.to_owned(), None)])
+    pub fn unstore(&self, name: &str) -> Result<(), StorageError> {
+        self.local_state.store_cursors(&[(name.to_owned(), None)])
     }
 
     /// Keeps no records for a consumer that does not run.
-    pub fn release(&self, consumer: &str) {
-        self.positions.lock().remove(consumer);
+    pub fn release(&self, name: &str) {
+        self.positions.lock().remove(name);
     }
 
     /// The first record that some consumer still needs.
@@ -111,4 +131,73 @@ impl Cursors {
 
 fn table_cursor(table: TableId) -> String {
     format!("{FLUSH_TABLE}{}", table.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use hyperbytedb_memory_ports::{Call, Disk, MemoryPorts, Undisturbed};
+
+    use super::*;
+    use crate::testing::Faults;
+
+    const FIRST: TableId = TableId(1);
+    const SECOND: TableId = TableId(2);
+
+    fn load(disk: &Disk) -> Cursors {
+        Cursors::load(MemoryPorts::open(disk, Arc::new(Undisturbed)).local_state).expect("cursors")
+    }
+
+    fn store(cursors: &Cursors, all: Sequence, tables: &[(TableId, Sequence)]) {
+        cursors.store_flushed(all, tables.iter().copied()).expect("a store");
+    }
+
+    #[test]
+    fn a_new_node_needs_its_whole_log() {
+        let cursors = load(&Disk::default());
+        assert_eq!((cursors.flushed(), cursors.flushed_of(FIRST), cursors.oldest_needed()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_table_may_be_ahead_of_all_together_but_not_behind() {
+        let disk = Disk::default();
+        let cursors = load(&disk);
+        store(&cursors, 10, &[(FIRST, 15), (SECOND, 7)]);
+        for cursors in [cursors, load(&disk)] {
+            assert_eq!((cursors.flushed_of(FIRST), cursors.flushed_of(SECOND)), (15, 10));
+            assert_eq!(cursors.oldest_needed(), 11, "what is ahead holds nothing back");
+        }
+    }
+
+    #[test]
+    fn cursors_that_all_together_have_reached_go() {
+        let disk = Disk::default();
+        let cursors = load(&disk);
+        store(&cursors, 10, &[(FIRST, 15), (SECOND, 20)]);
+        store(&cursors, 15, &[]);
+        let node = MemoryPorts::open(&disk, Arc::new(Undisturbed)).local_state;
+        let names: Vec<String> = node.cursors().expect("cursors").into_keys().collect();
+        assert_eq!(names, ["flush", "flush/2"]);
+        assert_eq!((cursors.flushed_of(FIRST), cursors.flushed_of(SECOND)), (15, 20));
+    }
+
+    #[test]
+    fn the_slowest_consumer_decides_what_is_needed() {
+        let disk = Disk::default();
+        let node = MemoryPorts::open(&disk, Arc::new(Undisturbed)).local_state;
+        node.store_cursors(&[("peer/7".to_owned(), Some(4))]).expect("a store");
+        let cursors = load(&disk);
+        store(&cursors, 10, &[]);
+        assert_eq!((cursors.flushed(), cursors.oldest_needed()), (10, 5));
+    }
+
+    #[test]
+    fn cursors_that_cannot_be_stored_do_not_move() {
+        let (disk, faults) = (Disk::default(), Arc::new(Faults::default()));
+        let cursors = Cursors::load(MemoryPorts::open(&disk, faults.clone()).local_state).expect("cursors");
+        faults.fail(Call::StoreCursors, 1);
+        assert!(cursors.store_flushed(10, [(FIRST, 15)].into_iter()).is_err());
+        assert_eq!((cursors.flushed(), cursors.flushed_of(FIRST)), (0, 0));
+        store(&cursors, 10, &[(FIRST, 15)]);
+        assert_eq!((cursors.flushed(), cursors.flushed_of(FIRST)), (10, 15));
+    }
 }

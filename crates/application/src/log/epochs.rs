@@ -59,3 +59,34 @@ impl RemovalEpochs {
         self.tables.lock().remove(&table);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: TableId = TableId(1);
+    const SECOND: TableId = TableId(2);
+
+    #[test]
+    fn only_removals_since_then_and_of_the_same_table_count() {
+        let epochs = RemovalEpochs::default();
+        let before = epochs.now();
+        epochs.advance(&epochs.lock(), FIRST);
+        let between = epochs.now();
+        epochs.advance(&epochs.lock(), SECOND);
+        let changed = |since, table| epochs.have_changed(since, [table].into_iter());
+        assert!(changed(before, FIRST) && changed(before, SECOND) && changed(between, SECOND));
+        assert!(!changed(between, FIRST) && !changed(epochs.now(), SECOND) && !changed(before, TableId(3)));
+    }
+
+    #[test]
+    fn a_table_that_is_forgotten_keeps_the_others() {
+        let epochs = RemovalEpochs::default();
+        let before = epochs.now();
+        epochs.advance(&epochs.lock(), FIRST);
+        epochs.advance(&epochs.lock(), SECOND);
+        epochs.forget(FIRST);
+        assert!(!epochs.have_changed(before, [FIRST].into_iter()));
+        assert!(epochs.have_changed(before, [FIRST, SECOND].into_iter()));
+    }
+}

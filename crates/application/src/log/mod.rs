@@ -12,10 +12,11 @@ pub mod replay;
 
 use hyperbytedb_domain::catalog::{Catalog, CatalogError, Command, Effects};
 use hyperbytedb_domain::wal::Sequence;
-use hyperbytedb_domain::{EngineError, StorageError};
+use hyperbytedb_domain::{EngineError, StorageError, settings};
 use thiserror::Error;
 
 use crate::flush::{FlushService, PendingWork};
+use crate::subscriptions;
 
 /// Why a record did not take effect.
 #[derive(Debug, Clone, Error)]
@@ -26,7 +27,7 @@ pub enum LogError {
     /// The catalogue has changed since the record was made: it must be made again.
     #[error("the schema changed meanwhile; please retry")]
     Stale,
-    #[error("the queue to the write-ahead log is full (wal.queue_length)")]
+    #[error("the queue to the write-ahead log is full ({})", settings::WAL_QUEUE_LENGTH)]
     QueueFull,
     #[error("the server is stopping")]
     Stopped,
@@ -48,6 +49,11 @@ fn take_effect(
     replayed: bool,
 ) -> Vec<PendingWork> {
     // The engine's answers have a partition until it is dropped: whoever drops a shard waits for that.
+    if let Command::CreateSubscription { .. } = command
+        && let Err(error) = subscriptions::begin(flush.cursors(), command, sequence)
+    {
+        tracing::error!(%error, "a subscription begins later than it was created");
+    }
     let dropped = effects.dropped_shards.iter();
     let mut waits: Vec<_> =
         dropped.map(|(table, shards)| flush.drop_partitions(sequence, table, shards, replayed)).collect();

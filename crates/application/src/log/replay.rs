@@ -12,12 +12,12 @@ use hashbrown::HashMap;
 use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::{Catalog, Command, Effects, ShardGroup, Table, TableId};
 use hyperbytedb_domain::points::PointsBatch;
-use hyperbytedb_domain::ports::PartitionInfo;
+use hyperbytedb_domain::ports::{Outbound, PartitionInfo};
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WriteEntry};
 use hyperbytedb_line_protocol::{ParseOptions, parse};
 
 use super::{LogError, take_effect};
-use crate::flush::{FlushPorts, FlushService};
+use crate::flush::FlushService;
 use crate::ingestion::schema::{columns_of, resolved_batch, shards_of_times};
 use crate::memtable::ResolvedBatch;
 use crate::waiting;
@@ -29,7 +29,7 @@ const ROOM_WARNING: Duration = Duration::from_secs(30);
 const ROOM_POLL: Duration = Duration::from_millis(5);
 
 /// Replays the log. Returns the number of records read. The flush threads must be running.
-pub fn replay(flush: &FlushService, ports: &FlushPorts) -> Result<u64, LogError> {
+pub fn replay(flush: &FlushService, ports: &Outbound) -> Result<u64, LogError> {
     let started = Instant::now();
     let mut replay = Replay { flush, ports, tables: TablesById::default() };
     let mut next = (flush.cursors().flushed() + 1).min(ports.catalog.applied() + 1);
@@ -54,7 +54,7 @@ pub fn replay(flush: &FlushService, ports: &FlushPorts) -> Result<u64, LogError>
 
 struct Replay<'a> {
     flush: &'a FlushService,
-    ports: &'a FlushPorts,
+    ports: &'a Outbound,
     tables: TablesById,
 }
 
@@ -176,7 +176,7 @@ fn wait_for_room(flush: &FlushService) {
 
 /// Removes what the catalogue does not know: a crash can come between a command and what it means for the engine and the
 /// index.
-fn remove_left_overs(flush: &FlushService, ports: &FlushPorts) -> Result<(), LogError> {
+fn remove_left_overs(flush: &FlushService, ports: &Outbound) -> Result<(), LogError> {
     let catalog = ports.catalog.catalog();
     ports.series.retain_tables(&catalog)?;
     let known: HashMap<TableId, &Arc<Table>> = catalog.tables().map(|table| (table.id, table)).collect();
@@ -208,3 +208,6 @@ pub fn remove_orphans(flush: &FlushService, catalog: &Catalog, partitions: &[Par
         flush.drop_stored_partitions(flush.applied(), table, shards, true);
     }
 }
+
+#[cfg(test)]
+mod tests;

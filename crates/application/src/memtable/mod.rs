@@ -16,6 +16,7 @@ use hyperbytedb_domain::points::{FieldColumn, FieldValues};
 use hyperbytedb_domain::scan::FieldId;
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{SeriesId, Tags};
+use hyperbytedb_head::NewRows;
 
 /// A batch whose names have been resolved against the table's schema.
 #[derive(Debug, Clone)]
@@ -34,6 +35,17 @@ pub struct ResolvedBatch {
 impl ResolvedBatch {
     pub fn rows(&self) -> usize {
         self.times.len()
+    }
+
+    /// As the head takes them.
+    pub fn new_rows(&self) -> NewRows<'_> {
+        NewRows {
+            table: &self.table,
+            times: &self.times,
+            series_of_row: &self.series_of_row,
+            series: &self.series,
+            fields: &self.fields,
+        }
     }
 
     /// Memory held, in bytes, about.

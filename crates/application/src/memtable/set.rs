@@ -86,3 +86,66 @@ impl MemtableSet {
         self.bytes.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyperbytedb_domain::catalog::Table;
+
+    use super::*;
+    use crate::testing::NEVER;
+
+    const LIMITS: SealLimits =
+        SealLimits { rows: 2, bytes: usize::MAX, age: NEVER, small_rows: 0, small_age: NEVER };
+
+    fn batch(table: u64) -> ResolvedBatch {
+        ResolvedBatch {
+            table: Arc::new(Table { id: TableId(table), ..Table::default() }),
+            times: vec![1],
+            series_of_row: vec![0],
+            series: Vec::new(),
+            fields: Vec::new(),
+            shards: Vec::new(),
+        }
+    }
+
+    fn drop_table(table: u64) -> Item {
+        Item::DropTable { table: Arc::new(Table { id: TableId(table), ..Table::default() }), sequence: 9 }
+    }
+
+    #[test]
+    fn the_oldest_record_is_that_of_any_table() {
+        let set = MemtableSet::new(NEVER);
+        assert_eq!(set.first_sequence(), None);
+        set.push(4, batch(1), &LIMITS);
+        set.push(3, batch(2), &LIMITS);
+        assert_eq!(set.first_sequence(), Some(3));
+        set.remove(TableId(2));
+        assert_eq!(set.first_sequence(), Some(4));
+    }
+
+    #[test]
+    fn a_table_is_named_when_it_has_a_full_memtable() {
+        let set = MemtableSet::new(NEVER);
+        assert!(set.push(1, batch(1), &LIMITS).is_none());
+        assert!(set.push(2, batch(2), &LIMITS).is_none());
+        assert_eq!(set.push(3, batch(1), &LIMITS).expect("a queue").table, TableId(1));
+    }
+
+    #[test]
+    fn what_is_flushed_or_dropped_is_not_accounted_for_any_more() {
+        let set = MemtableSet::new(NEVER);
+        let one = batch(1).bytes();
+        (1..=3).for_each(|sequence| drop(set.push(sequence, batch(1), &LIMITS)));
+        set.push(4, batch(2), &LIMITS);
+        assert_eq!(set.bytes(), 4 * one);
+        let queue = set.queue(TableId(1)).expect("a queue");
+        set.release(queue.take().expect("a full memtable").finish());
+        assert_eq!(set.bytes(), 2 * one);
+        set.push(5, batch(1), &LIMITS);
+        // At work while its table is dropped.
+        let flush = queue.take().expect("a full memtable");
+        set.push_removal(TableId(1), drop_table(1));
+        set.release(flush.finish());
+        assert_eq!(set.bytes(), one, "of the other table");
+    }
+}

@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use hyperbytedb_domain::catalog::{Table, TableId};
-use hyperbytedb_domain::ports::{BatchStream, CatalogPort, QueryPort, SeriesIndexPort};
+use hyperbytedb_domain::ports::{BatchStream, CatalogPort, Outbound, QueryPort, SeriesIndexPort};
 use hyperbytedb_domain::scan::{RowSelection, Scan, ScanOutput};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
 use hyperbytedb_head::TableHead;
 
-use self::tiers::Tiers;
-use crate::flush::{FlushPorts, FlushService};
+use self::tiers::{Cut, Joint, Tiers};
+use crate::flush::FlushService;
 use crate::ingestion::now_ns;
 
 /// Values past which the engine, which uses all cores, aggregates faster than the head.
@@ -34,8 +34,8 @@ pub struct TableReader {
 }
 
 impl TableReader {
-    pub fn new(ports: &FlushPorts, flush: Arc<FlushService>) -> Self {
-        let FlushPorts { catalog, engine, series, .. } = ports.clone();
+    pub fn new(ports: &Outbound, flush: Arc<FlushService>) -> Self {
+        let Outbound { catalog, engine, series, .. } = ports.clone();
         Self { catalog, engine, series, flush }
     }
 
@@ -93,6 +93,30 @@ impl TableReader {
     }
 }
 
+/// Where the answer of a scan comes from.
+enum Tier {
+    /// The head has all of it, and answers unless the engine could aggregate more values than these faster.
+    Memory {
+        values_max: Option<usize>,
+    },
+    /// The engine has what is older, the head the rest.
+    Both(Cut, Joint),
+    Engine,
+}
+
+impl Tier {
+    /// `first_unflushed`: the earliest time that the scan asks for and of which points may be missing in the engine.
+    fn of(scan: &Scan, complete_from: i64, first_unflushed: Option<i64>) -> Self {
+        if complete_from <= scan.time.min {
+            let is_aggregate = matches!(scan.output, ScanOutput::Aggregates(_));
+            let may_be_the_engines = is_aggregate && first_unflushed.is_none();
+            return Self::Memory { values_max: may_be_the_engines.then_some(HEAD_VALUES_MAX) };
+        }
+        let cut = first_unflushed.and_then(|until| tiers::cut(scan, complete_from, until));
+        cut.zip(Joint::of(scan)).map_or(Self::Engine, |(cut, joint)| Self::Both(cut, joint))
+    }
+}
+
 /// What a scan finds of a table in memory.
 struct InMemory {
     head: Arc<TableHead>,
@@ -131,13 +155,11 @@ impl TableReader {
         memory: &InMemory,
         context: &QueryContext,
     ) -> Result<Option<Box<dyn BatchStream>>, EngineError> {
-        let values_max = memory.first_unflushed.is_none().then_some(HEAD_VALUES_MAX);
-        if let Some(stream) = memory.scan(scan, values_max, context)? {
-            return Ok(Some(stream));
-        }
-        let Some(first_unflushed) = memory.first_unflushed else { return Ok(None) };
-        let cut = tiers::cut(scan, memory.head.complete_from(), first_unflushed);
-        let (Some(cut), Some(joint)) = (cut, tiers::Joint::of(scan)) else { return Ok(None) };
+        let (cut, joint) = match Tier::of(scan, memory.head.complete_from(), memory.first_unflushed) {
+            Tier::Memory { values_max } => return memory.scan(scan, values_max, context),
+            Tier::Both(cut, joint) => (cut, joint),
+            Tier::Engine => return Ok(None),
+        };
         let newer = Scan { time: cut.newer, ..scan.clone() };
         let Some(newer) = memory.scan(&newer, None, context)? else { return Ok(None) };
         let older = self.scan_engine(&Scan { time: cut.older, ..scan.clone() }, context)?;
@@ -175,22 +197,17 @@ impl QueryPort for TableReader {
         let scan = &Scan { time: self.unexpired(&scan.table, scan.time), ..scan.clone() };
         let Some(head) = self.head(scan.table.id) else { return self.explain_engine(scan) };
         let first_unflushed = self.flush.first_unflushed(scan.table.id, scan.time);
-        let from = head.complete_from();
-        if from <= scan.time.min {
-            return match (&scan.output, first_unflushed) {
-                (ScanOutput::Aggregates(_), None) => {
-                    let engine = self.explain_engine(scan);
-                    format!("from memory; of more than {HEAD_VALUES_MAX} values {engine}")
-                }
-                _ => "from memory".to_owned(),
-            };
+        match Tier::of(scan, head.complete_from(), first_unflushed) {
+            Tier::Memory { values_max: None } => "from memory".to_owned(),
+            Tier::Memory { values_max: Some(values_max) } => {
+                format!("from memory; of more than {values_max} values {}", self.explain_engine(scan))
+            }
+            Tier::Both(cut, _) => {
+                let older = self.explain_engine(&Scan { time: cut.older, ..scan.clone() });
+                format!("from memory from {} on, before that {older}", cut.newer.min)
+            }
+            Tier::Engine => self.explain_engine(scan),
         }
-        let cut = first_unflushed.and_then(|until| tiers::cut(scan, from, until));
-        let Some(cut) = cut.filter(|_| tiers::Joint::of(scan).is_some()) else {
-            return self.explain_engine(scan);
-        };
-        let older = self.explain_engine(&Scan { time: cut.older, ..scan.clone() });
-        format!("from memory from {} on, before that {older}", cut.newer.min)
     }
 
     fn distinct_series(

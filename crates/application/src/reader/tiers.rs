@@ -174,3 +174,6 @@ impl Side {
         Some(run)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use hyperbytedb_domain::catalog::{Catalog, CatalogError, Command, Privilege, Ret
 use hyperbytedb_timeseriesql::ast::{self, Statement};
 
 use super::StatementError;
-use crate::passwords;
+use crate::auth::passwords;
 
 /// The command that a statement stands for; `None`: it is no catalogue statement.
 pub fn command(

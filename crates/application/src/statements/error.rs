@@ -12,8 +12,8 @@ use hyperbytedb_timeseriesql::reduce::ConditionError;
 use thiserror::Error;
 
 use crate::api::SinkClosed;
+use crate::auth::PasswordError;
 use crate::log::LogError;
-use crate::passwords::PasswordError;
 use crate::views::DefinitionError;
 
 /// Texts are InfluxDB's, where it has the error.

@@ -18,7 +18,7 @@ use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, SeriesIndexPort, Wal
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{CancelToken, QueryContext};
-use hyperbytedb_executor::ExecOptions;
+use hyperbytedb_executor::{ExecOptions, ExecStats};
 use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::duration::format_duration;
 use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
@@ -30,11 +30,14 @@ use self::show::server::Statistics;
 use crate::api::{
     DEFAULT_CHUNK_ROWS, Parameter, QueryApi, QueryError, QueryRequest, ResultEvent, ResultSink,
 };
+use crate::auth::access::{Access, authorize};
 use crate::commands::CommandService;
 use crate::continuous::Runs;
 use crate::flush::FlushService;
 use crate::log::LogError;
 use crate::reader::TableReader;
+use crate::statement_summary::{Cost, Described, StatementSummary};
+use crate::subscriptions::SubscriberCounts;
 use crate::windows::WindowState;
 
 /// Bounds of queries; 0 = none.
@@ -87,10 +90,12 @@ pub struct StatementService {
     /// Where INTO writes.
     pub ingestion: Arc<dyn IngestionPort>,
     pub running: Arc<RunningQueries>,
+    pub summary: Arc<StatementSummary>,
     /// Of continuous queries.
     pub runs: Arc<Runs>,
     /// Of materialized views; `None`: they are not kept.
     pub windows: Option<Arc<WindowState>>,
+    pub subscribers: Arc<SubscriberCounts>,
     pub options: QueryOptions,
     pub started: Instant,
 }
@@ -102,6 +107,9 @@ struct Execution<'a> {
     context: QueryContext,
     sink: &'a mut dyn ResultSink,
     messages: Vec<Message>,
+    /// What its scans have read.
+    rows_read: u64,
+    bytes_read: u64,
 }
 
 impl Execution<'_> {
@@ -114,6 +122,11 @@ impl Execution<'_> {
         self.sink
             .emit(ResultEvent::Documents { statement_id: self.statement_id, documents }, &self.context)?;
         Ok(self.context.check()?)
+    }
+
+    fn note(&mut self, stats: &ExecStats) {
+        self.rows_read += stats.rows_read;
+        self.bytes_read += stats.bytes_read;
     }
 
     /// Rows of a block at most.
@@ -146,17 +159,24 @@ impl QueryApi for StatementService {
         let params: Params =
             request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
         let query = parse_query_with_params(&request.text, &params)?;
-        let Some(_ticket) = self.running.enter(query.to_string(), &request.database, request.cancel.clone())
-        else {
+        authorize(&request.caller, &self.catalog.catalog(), &query.statements, &request.database)?;
+        let Some(_ticket) = self.running.enter(query.to_string(), request) else {
             metrics::counter!("hyperbytedb_queries_refused_total").increment(1);
             return Err(QueryError::TooManyQueries { limit: self.options.max_concurrent });
         };
         let context = self.context(&request.cancel);
         let count = query.statements.len();
         for (statement_id, statement) in query.statements.into_iter().enumerate() {
-            let mut execution =
-                Execution { request, statement_id, context: context.clone(), sink, messages: Vec::new() };
-            let result = self.run(statement, &mut execution);
+            let mut execution = Execution {
+                request,
+                statement_id,
+                context: context.clone(),
+                sink,
+                messages: Vec::new(),
+                rows_read: 0,
+                bytes_read: 0,
+            };
+            let result = self.run_recorded(statement, &mut execution);
             let (messages, error) = match result {
                 Ok(()) => (std::mem::take(&mut execution.messages), None),
                 Err(StatementError::Closed(_)) => return Ok(()),
@@ -202,6 +222,27 @@ impl StatementService {
             max_rows_read: self.options.max_rows_read,
             max_threads: self.options.max_threads,
         }
+    }
+
+    /// Runs a statement and adds what that took to the summary.
+    fn run_recorded(
+        &self,
+        statement: Statement,
+        execution: &mut Execution<'_>,
+    ) -> Result<(), StatementError> {
+        if !self.summary.is_enabled() {
+            return self.run(statement, execution);
+        }
+        let (described, started) = (Described::new(&statement), Instant::now());
+        let result = self.run(statement, execution);
+        let cost = Cost {
+            latency: started.elapsed(),
+            failed: result.as_ref().is_err_and(|error| !matches!(error, StatementError::Closed(_))),
+            rows_read: execution.rows_read,
+            bytes_read: execution.bytes_read,
+        };
+        self.summary.record(&execution.request.database, described, cost);
+        result
     }
 
     fn run(&self, statement: Statement, execution: &mut Execution<'_>) -> Result<(), StatementError> {
@@ -280,6 +321,7 @@ impl StatementService {
             context: &execution.context,
         };
         let policy = execution.request.retention_policy.as_str();
+        let access = Access::of(&execution.request.caller, &catalog);
         let database = |own: &Option<String>| -> Result<Arc<Database>, StatementError> {
             let name = execution.database(own.as_deref());
             if name.is_empty() {
@@ -288,7 +330,7 @@ impl StatementService {
             catalog.database(name).cloned().ok_or_else(|| StatementError::database_not_found(name))
         };
         match statement {
-            Statement::ShowDatabases => Ok(from_catalog::databases(&catalog)),
+            Statement::ShowDatabases => Ok(from_catalog::databases(&catalog, access)),
             Statement::ShowRetentionPolicies(s) => {
                 let name = execution.database(s.database.as_deref());
                 if name.is_empty() {
@@ -298,9 +340,9 @@ impl StatementService {
             }
             Statement::ShowUsers => Ok(from_catalog::users(&catalog)),
             Statement::ShowGrants(s) => from_catalog::grants(&catalog, &s.user),
-            Statement::ShowContinuousQueries => Ok(from_catalog::continuous_queries(&catalog)),
+            Statement::ShowContinuousQueries => Ok(from_catalog::continuous_queries(&catalog, access)),
             Statement::ShowMaterializedViews => {
-                Ok(views::materialized_views(&catalog, self.windows.as_deref()))
+                Ok(views::materialized_views(&catalog, access, self.windows.as_deref()))
             }
             Statement::ShowSubscriptions => Ok(from_catalog::subscriptions(&catalog)),
             Statement::ShowShards => Ok(from_catalog::shards(&catalog)),
@@ -317,10 +359,18 @@ impl StatementService {
             Statement::ShowCardinality(s) => {
                 cardinality::show_cardinality(&lookup, s, execution.database(s.database.as_deref()))
             }
-            Statement::ShowQueries => Ok(server::queries(&self.running.list())),
-            Statement::ShowStats(s) => {
-                let windows = self.windows.as_deref();
-                Ok(server::stats(&catalog, &self.statistics(), &self.runs, windows, s.module.as_deref()))
+            Statement::ShowStats(s) => Ok(server::stats(
+                &catalog,
+                &self.statistics(),
+                &self.runs,
+                self.windows.as_deref(),
+                &self.subscribers,
+                s.module.as_deref(),
+            )),
+            Statement::ShowQueries => {
+                let mut running = self.running.list();
+                running.retain(|query| access.is_all() || query.caller == execution.request.caller);
+                Ok(server::queries(&running))
             }
             Statement::ShowDiagnostics(s) => Ok(server::diagnostics(self.started, s.module.as_deref())),
             other => Err(StatementError::Unexpected(other.to_string())),

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyperbytedb_domain::CancelToken;
+use hyperbytedb_domain::ports::Caller;
 use parking_lot::Mutex;
+
+use crate::api::QueryRequest;
 
 /// A running query.
 #[derive(Debug, Clone)]
@@ -13,6 +16,7 @@ pub struct RunningQuery {
     pub id: u64,
     pub text: String,
     pub database: String,
+    pub caller: Caller,
     pub started: Instant,
     pub cancel: CancelToken,
 }
@@ -42,16 +46,23 @@ impl RunningQueries {
         Self { state: Mutex::default(), max }
     }
 
-    /// Enters a query; `None` when too many run.
-    pub fn enter(self: &Arc<Self>, text: String, database: &str, cancel: CancelToken) -> Option<Ticket> {
+    /// Enters the query of a request, as it is printed; `None` when too many run.
+    pub fn enter(self: &Arc<Self>, text: String, request: &QueryRequest) -> Option<Ticket> {
         let mut state = self.state.lock();
         if self.max > 0 && state.queries.len() >= self.max {
             return None;
         }
         state.last_id += 1;
         let id = state.last_id;
-        let database = database.to_owned();
-        state.queries.insert(id, RunningQuery { id, text, database, started: Instant::now(), cancel });
+        let query = RunningQuery {
+            id,
+            text,
+            database: request.database.clone(),
+            caller: request.caller.clone(),
+            started: Instant::now(),
+            cancel: request.cancel.clone(),
+        };
+        state.queries.insert(id, query);
         Some(Ticket { queries: self.clone(), id })
     }
 

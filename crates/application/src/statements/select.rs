@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
-use hyperbytedb_domain::ports::WriteRequest;
+use hyperbytedb_domain::ports::{Caller, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, Precision, Tags};
 use hyperbytedb_executor::{ExecError, ExecOptions, ExecStats, execute};
@@ -40,11 +40,13 @@ impl StatementService {
         let plan = self.prepare(statement, &catalog, execution.request)?;
         let context = execution.context.clone();
         let options = self.exec_options(execution.chunk_rows());
-        let run = execute(&plan, &self.reader, &context, &options)?;
-        match &plan.into {
-            Some(target) => self.write_into(&plan, target, run, execution),
-            None => run.into_iter().try_for_each(|block| execution.emit(block?)),
-        }
+        let mut run = execute(&plan, &self.reader, &context, &options)?;
+        let result = match &plan.into {
+            Some(target) => self.write_into(&plan, target, run.by_ref(), execution),
+            None => run.by_ref().try_for_each(|block| execution.emit(block?)),
+        };
+        execution.note(&run.stats());
+        result
     }
 
     /// EXPLAIN prints the plan; EXPLAIN ANALYZE also runs it and prints what that took.
@@ -67,6 +69,7 @@ impl StatementService {
             for block in run.by_ref() {
                 rows += block?.rows().count();
             }
+            execution.note(&run.stats());
             lines.extend(analysis(&run.stats(), rows, planning, started.elapsed()));
         }
         let column = if statement.analyze { "EXPLAIN ANALYZE" } else { "QUERY PLAN" };
@@ -109,11 +112,16 @@ impl StatementService {
         cancel: &CancelToken,
         take: &mut dyn FnMut(Vec<IntoPoint>) -> Result<(), StatementError>,
     ) -> Result<(), StatementError> {
-        let request = QueryRequest { database: database.to_owned(), ..QueryRequest::default() };
-        let Some(_ticket) = self.running.enter(statement.to_string(), database, cancel.clone()) else {
+        let request = QueryRequest {
+            caller: Caller::Trusted,
+            database: database.to_owned(),
+            cancel: cancel.clone(),
+            ..QueryRequest::default()
+        };
+        let Some(_ticket) = self.running.enter(statement.to_string(), &request) else {
             return Err(StatementError::TooManyQueries { limit: self.options.max_concurrent });
         };
-        let context = self.context(cancel);
+        let context = self.context(&request.cancel);
         let catalog = self.catalog.catalog();
         let plan = self.prepare(statement, &catalog, &request)?;
         let Some(target) = &plan.into else { return Ok(()) };
@@ -156,6 +164,8 @@ impl StatementService {
 
     fn write_lines(&self, target: &IntoTarget, lines: String) -> Result<(), StatementError> {
         let request = WriteRequest {
+            // The statement was authorized as a whole.
+            caller: Caller::Trusted,
             database: target.database.clone(),
             retention_policy: target.retention_policy.clone(),
             precision: Precision::Nanosecond,

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use hyperbytedb_domain::catalog::{Command, DeleteScope, Table};
-use hyperbytedb_domain::ports::{WriteError, WriteRequest};
+use hyperbytedb_domain::ports::{Caller, WriteError, WriteRequest};
 use hyperbytedb_domain::scan::{CompareOp, Operand, Predicate, TagId};
 use hyperbytedb_domain::{
     CancelToken, FieldValue, Precision, QueryContext, StorageError, Tags, TimeRange, settings,
@@ -154,6 +154,8 @@ impl Mirror<'_> {
                 point.end(write.time);
             }
             self.statements.ingestion.write(WriteRequest {
+                // Who made the view was asked for its privileges then.
+                caller: Caller::Trusted,
                 database: database.clone(),
                 retention_policy: retention_policy.clone(),
                 precision: Precision::Nanosecond,

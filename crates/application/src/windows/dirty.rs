@@ -191,21 +191,10 @@ impl DirtyBoard {
 
 #[cfg(test)]
 mod tests {
-    use hyperbytedb_memory_ports::{Call, Controller, Disk, MemoryPorts, Verdict};
+    use hyperbytedb_memory_ports::{Disk, MemoryPorts, Undisturbed};
     use hyperbytedb_timeseriesql::ast::StoredQueryKind;
 
     use super::*;
-
-    /// Lets every call succeed.
-    struct Calm;
-
-    impl Controller for Calm {
-        fn before(&self, _: Call, _: Option<&hyperbytedb_domain::QueryContext>) -> Verdict {
-            Verdict::Proceed
-        }
-
-        fn after(&self, _: Call) {}
-    }
 
     fn key() -> QueryKey {
         QueryKey::new(StoredQueryKind::MaterializedView, "d", "v")
@@ -223,8 +212,9 @@ mod tests {
     #[test]
     fn what_is_taken_is_dirty_until_it_is_done() {
         let disk = Disk::default();
-        let open =
-            || DirtyBoard::load(MemoryPorts::open(&disk, Arc::new(Calm)).local_state).expect("a board");
+        let open = || {
+            DirtyBoard::load(MemoryPorts::open(&disk, Arc::new(Undisturbed)).local_state).expect("a board")
+        };
         let board = open();
         mark(&board, 0, 30);
         assert_eq!(board.take(&key(), newest), Some(20..30));

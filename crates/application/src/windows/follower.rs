@@ -152,7 +152,7 @@ impl Follower {
 
     fn advance(&self, marks: &Marks, to: Sequence, position: &mut Sequence) -> Result<(), StorageError> {
         self.board.mark(marks)?;
-        self.flush.cursors().store(WINDOWS, to)?;
+        self.flush.cursors().advance(WINDOWS, to)?;
         *position = to;
         Ok(())
     }

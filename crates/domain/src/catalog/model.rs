@@ -173,6 +173,14 @@ pub enum Privilege {
 }
 
 impl Privilege {
+    /// Whether who holds this one has the other.
+    pub const fn covers(self, other: Self) -> bool {
+        matches!(
+            (self, other),
+            (Self::All, _) | (_, Self::None) | (Self::Read, Self::Read) | (Self::Write, Self::Write)
+        )
+    }
+
     /// As SHOW GRANTS prints it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -184,7 +192,18 @@ impl Privilege {
     }
 }
 
+impl User {
+    /// Whether the user may do this on a database.
+    pub fn may(&self, privilege: Privilege, database: &str) -> bool {
+        self.admin || self.privileges.get(database).is_some_and(|held| held.covers(privilege))
+    }
+}
+
 impl Catalog {
+    pub fn has_admin(&self) -> bool {
+        self.users.values().any(|user| user.admin)
+    }
+
     pub fn database(&self, name: &str) -> Option<&Arc<Database>> {
         self.databases.get(name)
     }

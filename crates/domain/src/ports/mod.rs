@@ -5,9 +5,10 @@ pub mod inbound;
 pub mod outbound;
 mod write;
 
-pub use inbound::{AuthPort, Credentials, IngestionPort};
+pub use inbound::{AuthError, AuthPort, BackupPort, Caller, Credentials, IngestionPort};
 pub use outbound::{
-    BatchStream, CatalogPort, DirtyPartition, DirtyWindows, EncodedEntry, LocalStatePort, NewRecord,
-    PartitionInfo, PointsSinkPort, QueryPort, SeriesIndexPort, SeriesRefusal, UnfinishedDeletes, WalPort,
+    BatchStream, CatalogPort, Delivery, DeliveryError, DeliveryPort, DirtyPartition, DirtyWindows,
+    EncodedEntry, LocalStatePort, LogSnapshotPort, NewRecord, Outbound, PartitionInfo, PointsSinkPort,
+    QueryPort, SeriesIndexPort, SeriesRefusal, SnapshotPort, UnfinishedDeletes, WalPort,
 };
 pub use write::{WriteError, WriteRequest};

@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 
+use super::Caller;
 use crate::text::go_quoted;
 use crate::time::Precision;
 
 /// A write request as the HTTP interface hands it over.
 #[derive(Debug, Clone)]
 pub struct WriteRequest {
+    pub caller: Caller,
     pub database: String,
     /// Empty: the database's default.
     pub retention_policy: String,
@@ -24,6 +26,10 @@ pub enum WriteError {
     DatabaseRequired,
     #[error("database not found: {}", go_quoted(.0))]
     DatabaseNotFound(String),
+    #[error("user is required to write to database {}", go_quoted(.0))]
+    UserRequired(String),
+    #[error("{} user is not authorized to write to database {}", go_quoted(.user), go_quoted(.database))]
+    Forbidden { user: String, database: String },
     #[error("retention policy not found: {0}")]
     RetentionPolicyNotFound(String),
     /// Some or all points were not accepted; the text says which and why. What could be kept is kept.

@@ -1,10 +1,11 @@
-//! The configuration: defaults, then a TOML file, then `HYPERBYTEDB__SECTION__KEY` in the environment. Unknown keys are
-//! errors wherever they come from.
+//! The configuration: defaults, then a TOML file, then the environment: `INFLUXDB_HTTP_AUTH_ENABLED`, as InfluxDB's container
+//! image knows it, and `HYPERBYTEDB__SECTION__KEY`. Unknown keys are errors wherever they come from.
 //!
 //! Each section is declared once (`sections.rs`): its keys, types, defaults and texts. The printed configuration and the
 //! reference in `docs/configuration.md` are made from that.
 
 mod print;
+mod secret;
 mod sections;
 
 use std::path::{Path, PathBuf};
@@ -15,9 +16,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use print::{print_markdown, print_toml};
+pub use secret::Secret;
 pub use sections::*;
 
 const ENVIRONMENT_PREFIX: &str = "HYPERBYTEDB__";
+const INFLUXDB_AUTH_ENABLED: &str = "INFLUXDB_HTTP_AUTH_ENABLED";
 
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -39,10 +42,14 @@ pub struct Config {
     pub retention: RetentionConfig,
     pub continuous_queries: ContinuousQueriesConfig,
     pub views: ViewsConfig,
+    pub backup: BackupConfig,
+    pub subscriber: SubscriberConfig,
     pub write: WriteConfig,
     pub query: QueryConfig,
+    pub statement_summary: StatementSummaryConfig,
     pub limits: LimitsConfig,
     pub http: HttpConfig,
+    pub auth: AuthConfig,
     pub logging: LoggingConfig,
 }
 
@@ -56,6 +63,7 @@ impl Config {
             figment = figment.merge(Toml::file_exact(path));
         }
         let config: Self = figment
+            .merge(Env::raw().only(&[INFLUXDB_AUTH_ENABLED]).map(|_| "auth.enabled".into()).split("."))
             .merge(Env::prefixed(ENVIRONMENT_PREFIX).split("__"))
             .extract()
             .map_err(|error| ConfigError::Invalid(explain(&error)))?;
@@ -71,6 +79,7 @@ impl Config {
         if !["text", "json"].contains(&self.logging.format.as_str()) {
             return refuse(format!("logging.format is {:?}: it must be text or json", self.logging.format));
         }
+        self.validate_auth()?;
         if self.continuous_queries.run_interval_secs == 0 || self.continuous_queries.workers == 0 {
             let keys = "continuous_queries.run_interval_secs and continuous_queries.workers";
             return refuse(format!("{keys} must be greater than 0"));
@@ -78,9 +87,34 @@ impl Config {
         if self.retention.check_interval_secs == 0 {
             return refuse("retention.check_interval_secs must be greater than 0".to_owned());
         }
+        if self.subscriber.max_backlog_bytes > self.flush.wal_size_bytes / 2 {
+            // Beyond that size the log has everything flushed early.
+            return refuse(
+                "subscriber.max_backlog_bytes must be at most half of flush.wal_size_bytes".to_owned(),
+            );
+        }
         if self.flush.max_rows == 0 || self.flush.memory_limit_bytes == 0 || self.flush.interval_secs == 0 {
             let keys = "flush.max_rows, flush.memory_limit_bytes and flush.interval_secs";
             return refuse(format!("{keys} must be greater than 0"));
+        }
+        Ok(())
+    }
+
+    fn validate_auth(&self) -> Result<(), ConfigError> {
+        let auth = &self.auth;
+        for (key, secret) in
+            [("auth.admin_password", &auth.admin_password), ("auth.shared_secret", &auth.shared_secret)]
+        {
+            if secret.is_redacted() {
+                let text = format!(
+                    "{key} is what a printed configuration shows in place of it: put the secret there"
+                );
+                return Err(ConfigError::Invalid(text));
+            }
+        }
+        if auth.admin_user.is_empty() != auth.admin_password.is_empty() {
+            let text = "auth.admin_user and auth.admin_password go together: set both or none";
+            return Err(ConfigError::Invalid(text.to_owned()));
         }
         Ok(())
     }
@@ -95,6 +129,11 @@ impl Config {
 
     pub fn engine_dir(&self) -> PathBuf {
         self.dir(&self.chdb.session_data_path, "chdb")
+    }
+
+    /// Within the engine's folder: snapshots are links to its files.
+    pub fn snapshots_dir(&self) -> PathBuf {
+        self.engine_dir().join("snapshots")
     }
 
     fn dir(&self, own: &str, name: &str) -> PathBuf {
@@ -142,10 +181,19 @@ mod tests {
             ("[server]\nport = \"x\"", "server.port"),
             ("[wal]\nsync = \"sometimes\"", "wal.sync"),
             ("[logging]\nformat = \"xml\"", "logging.format"),
+            ("[auth]\nadmin_user = \"x\"", "auth.admin_password"),
+            ("[auth]\nshared_secret = \"[REDACTED]\"", "auth.shared_secret"),
         ] {
             let error = load(toml).unwrap_err().to_string();
             assert!(error.contains(expected), "{toml}: {error}");
         }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let config = load("[auth]\nadmin_user = \"x\"\nadmin_password = \"s3cret\"").unwrap();
+        assert_eq!(config.auth.admin_password.reveal(), "s3cret");
+        assert!(!print_toml(&config).contains("s3cret") && !format!("{config:?}").contains("s3cret"));
     }
 
     #[test]

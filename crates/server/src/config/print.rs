@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{
-    ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig,
-    LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, ViewsConfig, WalConfig,
-    WriteConfig,
+    AuthConfig, BackupConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc,
+    LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StatementSummaryConfig,
+    StorageConfig, SubscriberConfig, ViewsConfig, WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -27,10 +27,18 @@ const SECTIONS: &[SectionDoc] = &[
     },
     SectionDoc { name: "views", about: ViewsConfig::ABOUT, keys: ViewsConfig::KEYS },
     SectionDoc { name: "retention", about: RetentionConfig::ABOUT, keys: RetentionConfig::KEYS },
+    SectionDoc { name: "backup", about: BackupConfig::ABOUT, keys: BackupConfig::KEYS },
+    SectionDoc { name: "subscriber", about: SubscriberConfig::ABOUT, keys: SubscriberConfig::KEYS },
     SectionDoc { name: "write", about: WriteConfig::ABOUT, keys: WriteConfig::KEYS },
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },
+    SectionDoc {
+        name: "statement_summary",
+        about: StatementSummaryConfig::ABOUT,
+        keys: StatementSummaryConfig::KEYS,
+    },
     SectionDoc { name: "limits", about: LimitsConfig::ABOUT, keys: LimitsConfig::KEYS },
     SectionDoc { name: "http", about: HttpConfig::ABOUT, keys: HttpConfig::KEYS },
+    SectionDoc { name: "auth", about: AuthConfig::ABOUT, keys: AuthConfig::KEYS },
     SectionDoc { name: "logging", about: LoggingConfig::ABOUT, keys: LoggingConfig::KEYS },
 ];
 

@@ -1,15 +1,21 @@
 //! The settings: one declaration a section. Where a crate has options of its own, their defaults are the settings'.
 
+use hyperbytedb_application::auth::AuthOptions;
+use hyperbytedb_application::backup::BackupOptions;
 use hyperbytedb_application::continuous::ContinuousOptions;
 use hyperbytedb_application::flush::FlushOptions;
 use hyperbytedb_application::log::committer::CommitOptions;
+use hyperbytedb_application::statement_summary::StatementSummaryOptions;
 use hyperbytedb_application::statements::QueryOptions;
+use hyperbytedb_application::subscriptions::SubscriberOptions;
 use hyperbytedb_application::windows::WindowOptions;
 use hyperbytedb_engine_chdb::ChdbOptions;
 use hyperbytedb_http_api::HttpOptions;
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::StorageOptions;
 use serde::{Deserialize, Serialize};
+
+use super::Secret;
 
 fn chdb() -> ChdbOptions {
     ChdbOptions::new("")
@@ -247,6 +253,42 @@ section! {
 }
 
 section! {
+    /// Backups of the running server. A snapshot holds disk space that merges and drops would free.
+    BackupConfig {
+        /// Snapshots at one time.
+        max_snapshots: usize = BackupOptions::in_dir("").max_snapshots,
+        /// Seconds after which a snapshot that nobody reads is removed.
+        expiry_secs: u64 = BackupOptions::in_dir("").expiry.as_secs(),
+    }
+}
+
+section! {
+    /// Subscriptions. What a destination is behind holds back the log; what it holds back beyond the bounds is left out.
+    SubscriberConfig {
+        /// Whether points are sent.
+        enabled: bool = SubscriberOptions::default().enabled,
+        /// Bytes of log that a destination may be behind; at most half of flush.wal_size_bytes.
+        max_backlog_bytes: u64 = SubscriberOptions::default().max_backlog_bytes,
+        /// Seconds after which points that a destination has not got are left out.
+        max_backlog_age_secs: u64 = SubscriberOptions::default().max_backlog_age.as_secs(),
+        /// Seconds that a destination may take for one request.
+        timeout_secs: u64 = SubscriberOptions::default().timeout.as_secs(),
+        /// Destinations at one time.
+        max_destinations: usize = SubscriberOptions::default().max_destinations,
+    }
+}
+
+section! {
+    /// What statements have cost, by statement without its literals: `GET /api/v1/statements`.
+    StatementSummaryConfig {
+        /// Whether it is kept.
+        enabled: bool = StatementSummaryOptions::default().enabled,
+        /// Statements that are kept, some kilobytes each; of more, those that ran least often are forgotten.
+        max_entries: usize = StatementSummaryOptions::default().max_entries,
+    }
+}
+
+section! {
     /// Cardinality; 0 = no limit.
     LimitsConfig {
         /// Series of one database.
@@ -287,6 +329,32 @@ section! {
         max_row_limit: usize = HttpOptions::default().max_row_limit,
         /// Bytes of a MessagePack answer that is not chunked: it cannot be streamed.
         max_buffered_answer_bytes: usize = HttpOptions::default().max_buffered_answer_bytes,
+    }
+}
+
+section! {
+    /// Users, passwords and privileges: see `docs/authentication.md`.
+    AuthConfig {
+        /// Whether requests must say who sends them, and may do only what that user may. Also `INFLUXDB_HTTP_AUTH_ENABLED`.
+        enabled: bool = false,
+        /// At each start this user is made, if need be, an admin with the password below; empty: none. Also the way back in when no admin is left.
+        admin_user: String = String::new(),
+        /// The password of `admin_user`.
+        admin_password: Secret = Secret::default(),
+        /// What bearer tokens (JWT, HS256 to HS512) are signed with; empty: they are refused.
+        shared_secret: Secret = Secret::default(),
+        /// Whether `/ping` asks who is there.
+        ping_auth_enabled: bool = HttpOptions::default().ping_auth,
+        /// Whether `/metrics` asks who is there.
+        metrics_auth_enabled: bool = HttpOptions::default().metrics_auth,
+        /// Seconds after its last use that a verified password is forgotten and hashed anew.
+        cache_ttl_secs: u64 = AuthOptions::default().cache_ttl.as_secs(),
+        /// Verified passwords that are remembered, as digests.
+        cache_entries: usize = AuthOptions::default().cache_entries,
+        /// Passwords hashed at one time; each takes a core and 19 MiB.
+        hashing_threads: usize = HttpOptions::default().hashing_threads,
+        /// Requests that wait for a password to be hashed, an eighth of them under one name.
+        max_queued_logins: usize = HttpOptions::default().max_queued_logins,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The built server as a child process, and a small HTTP client for it.
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod influxd;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -52,7 +54,7 @@ impl Server {
         Self::start_with(&[])
     }
 
-    /// A server with a new data folder and settings, named without their `HYPERBYTEDB__`.
+    /// A server with a new data folder and settings, named without their `HYPERBYTEDB__`, or variables of InfluxDB.
     pub fn start_with(settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut server = Self::start_in(dir.path(), settings);
@@ -74,7 +76,9 @@ impl Server {
             .stderr(Stdio::from(log))
             .stdin(Stdio::null());
         for (key, value) in settings {
-            command.env(format!("HYPERBYTEDB__{key}"), value);
+            let is_influxdbs = key.starts_with("INFLUXDB_");
+            let key = if is_influxdbs { (*key).to_owned() } else { format!("HYPERBYTEDB__{key}") };
+            command.env(key, value);
         }
         let child = command.spawn().expect("the built server");
         let mut server = Self { child, port, data_dir: dir.to_owned(), _own_dir: None };
@@ -162,6 +166,14 @@ impl Client {
 
     pub fn get(&self, path: &str) -> Result<Answer, ureq::Error> {
         answer(self.agent.get(format!("{}{path}", self.url)).call()?)
+    }
+
+    pub fn get_with(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, ureq::Error> {
+        answer(self.agent.get(format!("{}{path}", self.url)).query_pairs(query.iter().copied()).call()?)
+    }
+
+    pub fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, ureq::Error> {
+        answer(self.agent.delete(format!("{}{path}", self.url)).query_pairs(query.iter().copied()).call()?)
     }
 
     pub fn post(&self, path: &str, query: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {

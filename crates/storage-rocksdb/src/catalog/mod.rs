@@ -20,7 +20,7 @@ use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options, WriteBatch,
 };
 
-use crate::database::{Database, Durability, common_options};
+use crate::database::{Database, Durability, OpenDatabase, common_options};
 use crate::local_state::{CURSORS, DIRTY, WINDOWS};
 use crate::options::StorageOptions;
 use crate::series;
@@ -63,8 +63,11 @@ const BLOCK_BYTES: usize = 16 << 10;
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 
 /// The database of catalogue, local state and series index.
-pub(crate) fn open_database(settings: &StorageOptions) -> Result<Arc<Database>, StorageError> {
-    let mut options = common_options(settings.max_open_files);
+pub(crate) fn open_database(
+    settings: &StorageOptions,
+    open: OpenDatabase,
+) -> Result<Arc<Database>, StorageError> {
+    let mut options = common_options(settings.max_open_files)?;
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_db_write_buffer_size(settings.meta_write_buffer_bytes);
     options.set_max_total_wal_size(2 * settings.meta_write_buffer_bytes as u64);
@@ -72,7 +75,7 @@ pub(crate) fn open_database(settings: &StorageOptions) -> Result<Arc<Database>, 
     let names = [CATALOG, DIRTY, CURSORS, WINDOWS].into_iter().chain(series::FAMILIES);
     let families =
         names.map(|name| ColumnFamilyDescriptor::new(name, family_options(settings, &cache))).collect();
-    Ok(Arc::new(Database::open(&settings.meta_dir, &options, families)?))
+    Ok(Arc::new(open(&settings.meta_dir, &options, families)?))
 }
 
 fn family_options(settings: &StorageOptions, cache: &Cache) -> Options {

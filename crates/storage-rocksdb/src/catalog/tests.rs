@@ -7,7 +7,8 @@ use tempfile::TempDir;
 use super::*;
 
 fn open(dir: &TempDir) -> RocksCatalog {
-    RocksCatalog::load(open_database(&StorageOptions::in_directory(dir.path())).unwrap()).unwrap()
+    RocksCatalog::load(open_database(&StorageOptions::in_directory(dir.path()), Database::open).unwrap())
+        .unwrap()
 }
 
 fn extend(measurement: &str, tags: &[&str], fields: &[&str]) -> Command {
@@ -133,7 +134,7 @@ fn damage_is_named() {
         (b"x", Some(b""), "unknown kind of row"),
     ];
     for (key, value, expected) in cases {
-        let db = open_database(&StorageOptions::in_directory(dir.path())).unwrap();
+        let db = open_database(&StorageOptions::in_directory(dir.path()), Database::open).unwrap();
         let family = db.family(CATALOG).unwrap();
         let before = db.raw().get_cf(family, key).unwrap();
         match value {

@@ -11,7 +11,7 @@ fn options(dir: &TempDir) -> StorageOptions {
 }
 
 fn open(options: &StorageOptions) -> RocksSeriesIndex {
-    RocksSeriesIndex::load(open_database(options).unwrap(), options).unwrap()
+    RocksSeriesIndex::load(open_database(options, Database::open).unwrap(), options).unwrap()
 }
 
 fn table(id: u64) -> Table {

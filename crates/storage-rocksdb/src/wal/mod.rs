@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyperbytedb_domain::StorageError;
-use hyperbytedb_domain::ports::{EncodedEntry, NewRecord, WalPort};
+use hyperbytedb_domain::ports::{EncodedEntry, LogSnapshotPort, NewRecord, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WalRecord};
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{
@@ -25,7 +25,7 @@ use rocksdb::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::database::{Database, Durability, common_options};
+use crate::database::{Database, Durability, OpenDatabase, common_options};
 use crate::options::{StorageOptions, WalSync};
 use crate::stored;
 pub use record::{RecordError, decode_record, encode_record};
@@ -41,6 +41,8 @@ const RECORD_OVERHEAD_BYTES: usize = 64;
 /// The write buffer is split so that one part can be written out while the next fills.
 const WRITE_BUFFERS: usize = 4;
 const STATE_BUFFER_BYTES: usize = 1 << 20;
+/// Bytes of records that an empty log may still hold on disk.
+const FORGOTTEN_BYTES_MAX: u64 = 4 << 20;
 /// Replay reads each record once.
 const READ_CACHE_BYTES: usize = 2 << 20;
 const READ_BLOCK_BYTES: usize = 64 << 10;
@@ -73,22 +75,37 @@ pub struct RocksWal {
     /// The greatest clock ever appended.
     clock: AtomicU64,
     floor: RwLock<Floor>,
+    /// The log's end when the space of forgotten records was last given back.
+    released_position: AtomicU64,
     _sync: Option<BackgroundSync>,
 }
 
 impl RocksWal {
     /// Opens or creates the log in `options.wal_dir`.
     pub fn open(options: &StorageOptions) -> Result<Self, StorageError> {
-        let db = Arc::new(open_database(&options.wal_dir, options)?);
+        let db = Arc::new(open_database(options, Database::open)?);
+        let sync = match options.wal_sync {
+            WalSync::Interval(interval) => Some(BackgroundSync::start(db.clone(), interval)?),
+            WalSync::Always | WalSync::Off => None,
+        };
+        Self::load(db, options, sync)
+    }
+
+    /// Opens the log to look at it: nothing of it changes.
+    pub fn open_read_only(options: &StorageOptions) -> Result<Self, StorageError> {
+        Self::load(Arc::new(open_database(options, Database::open_read_only)?), options, None)
+    }
+
+    fn load(
+        db: Arc<Database>,
+        options: &StorageOptions,
+        sync: Option<BackgroundSync>,
+    ) -> Result<Self, StorageError> {
         let floor = match get(&db, STATE, FLOOR_KEY)? {
             Some(bytes) => stored::decode(&bytes, || format!("{}, floor", db.path().display()))?,
             None => Floor { sequence: 1, position: 0, clock: 0 },
         };
         let head = find_head(&db, floor)?;
-        let sync = match options.wal_sync {
-            WalSync::Interval(interval) => Some(BackgroundSync::start(db.clone(), interval)?),
-            WalSync::Always | WalSync::Off => None,
-        };
         Ok(Self {
             db,
             durability: match options.wal_sync {
@@ -100,6 +117,7 @@ impl RocksWal {
             clock: AtomicU64::new(head.clock),
             head: Mutex::new(head),
             floor: RwLock::new(floor),
+            released_position: AtomicU64::new(floor.position),
             _sync: sync,
         })
     }
@@ -137,6 +155,17 @@ impl RocksWal {
         split_position(&value)
             .map(|(_, position)| position)
             .ok_or_else(|| self.corrupt(sequence, "too short"))
+    }
+
+    /// Gives back the disk space of an empty log. RocksDB would keep it until enough new records have come.
+    fn release_forgotten(&self, end: Head) -> Result<(), StorageError> {
+        let held = end.position - self.released_position.load(Ordering::Relaxed);
+        if self.size_bytes() > 0 || held < FORGOTTEN_BYTES_MAX {
+            return Ok(());
+        }
+        self.db.release(&[RECORDS, STATE])?;
+        self.released_position.store(end.position, Ordering::Relaxed);
+        Ok(())
     }
 
     fn corrupt(&self, sequence: Sequence, message: impl std::fmt::Display) -> StorageError {
@@ -203,6 +232,7 @@ impl WalPort for RocksWal {
         // An upper bound will do: the clock must only never go back.
         let new = Floor { sequence, position, clock: head.clock };
         let (from, to) = (floor.sequence.to_be_bytes(), sequence.to_be_bytes());
+        let last_forgotten = (sequence - 1).to_be_bytes();
         let mut batch = WriteBatch::default();
         batch.put_cf(self.db.family(STATE)?, FLOOR_KEY, stored::encode(&new)?);
         let records = self.db.family(RECORDS)?;
@@ -211,7 +241,9 @@ impl WalPort for RocksWal {
         self.db.write(batch, Durability::Process, "truncate")?;
         *floor = new;
         drop(floor);
-        self.db.delete_files(records, &from, &to)
+        // Files are deleted as a whole, also those that begin before the old floor.
+        self.db.delete_files(records, &Sequence::MIN.to_be_bytes(), &last_forgotten)?;
+        self.release_forgotten(head)
     }
 
     fn first_sequence(&self) -> Sequence {
@@ -231,11 +263,30 @@ impl WalPort for RocksWal {
         self.end_position.load(Ordering::Acquire).saturating_sub(floor)
     }
 
+    fn bytes_from(&self, sequence: Sequence) -> Result<u64, StorageError> {
+        let floor = self.floor.read();
+        let position = match sequence {
+            sequence if sequence <= floor.sequence => floor.position,
+            sequence if sequence > self.last_sequence() => return Ok(0),
+            sequence => self.position_of(sequence)?,
+        };
+        Ok(self.end_position.load(Ordering::Acquire).saturating_sub(position))
+    }
+
     fn sync(&self) -> Result<(), StorageError> {
         match self.durability {
             Durability::Disk => Ok(()),
             Durability::Process => self.db.sync(),
         }
+    }
+}
+
+impl LogSnapshotPort for RocksWal {
+    fn snapshot(&self, target: &Path) -> Result<Sequence, StorageError> {
+        self.db.checkpoint(target)?;
+        let options = StorageOptions { wal_dir: target.to_owned(), ..StorageOptions::in_directory("") };
+        // Records are appended meanwhile: the copy alone knows which it has.
+        Ok(Self::open_read_only(&options)?.last_sequence())
     }
 }
 
@@ -285,8 +336,8 @@ fn corrupt(db: &Database, sequence: Sequence, message: impl std::fmt::Display) -
     StorageError::corrupt(format!("{}, sequence {sequence}", db.path().display()), message)
 }
 
-fn open_database(path: &Path, settings: &StorageOptions) -> Result<Database, StorageError> {
-    let mut options = common_options(settings.max_open_files);
+fn open_database(settings: &StorageOptions, open: OpenDatabase) -> Result<Database, StorageError> {
+    let mut options = common_options(settings.max_open_files)?;
     // What was synced is kept up to the first torn record: nothing after it was acknowledged.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_db_write_buffer_size(settings.wal_write_buffer_bytes);
@@ -295,7 +346,7 @@ fn open_database(path: &Path, settings: &StorageOptions) -> Result<Database, Sto
         ColumnFamilyDescriptor::new(RECORDS, record_options(settings)),
         ColumnFamilyDescriptor::new(STATE, state_options()),
     ];
-    Database::open(path, &options, families)
+    open(&settings.wal_dir, &options, families)
 }
 
 fn record_options(settings: &StorageOptions) -> Options {

@@ -6,12 +6,14 @@
 mod admin;
 mod derived;
 mod expr;
+mod kind;
 mod select;
 mod show;
 
 pub use admin::*;
 pub use derived::DimensionError;
 pub use expr::*;
+pub use kind::KINDS;
 pub use select::*;
 pub use show::*;
 

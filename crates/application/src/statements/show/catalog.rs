@@ -1,16 +1,18 @@
 //! SHOW statements answered from the catalogue alone.
 
-use hyperbytedb_domain::catalog::{Catalog, CatalogError, Database, RetentionPolicy};
+use hyperbytedb_domain::catalog::{Catalog, CatalogError, Database, Privilege, RetentionPolicy};
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_timeseriesql::time::format_utc;
 
 use super::super::StatementError;
 use super::super::rows::{Rows, integer, text};
+use crate::auth::access::Access;
 
-pub fn databases(catalog: &Catalog) -> Vec<SeriesBlock> {
+pub fn databases(catalog: &Catalog, access: Access<'_>) -> Vec<SeriesBlock> {
     let mut rows = Rows::new("databases", &["name"]);
-    catalog.databases_in_order().iter().for_each(|db| rows.row([text(&db.name)]));
+    let databases = catalog.databases_in_order();
+    databases.iter().filter(|db| access.may_see(&db.name)).for_each(|db| rows.row([text(&db.name)]));
     vec![rows.block()]
 }
 
@@ -60,13 +62,15 @@ pub fn grants(catalog: &Catalog, user: &str) -> Result<Vec<SeriesBlock>, Stateme
     Ok(vec![rows.block()])
 }
 
-pub fn continuous_queries(catalog: &Catalog) -> Vec<SeriesBlock> {
+/// Those of the databases that the caller may read.
+pub fn continuous_queries(catalog: &Catalog, access: Access<'_>) -> Vec<SeriesBlock> {
     let block = |db: &Database| {
         let mut rows = Rows::new(&db.name, &["name", "query"]);
         db.continuous_queries.iter().for_each(|cq| rows.row([text(&cq.name), text(&cq.query)]));
         rows.block()
     };
-    catalog.databases_in_order().into_iter().map(|db| block(db)).collect()
+    let databases = catalog.databases_in_order().into_iter();
+    databases.filter(|db| access.may(Privilege::Read, &db.name)).map(|db| block(db)).collect()
 }
 
 pub fn subscriptions(catalog: &Catalog) -> Vec<SeriesBlock> {

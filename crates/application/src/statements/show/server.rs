@@ -1,5 +1,6 @@
 //! SHOW QUERIES, STATS and DIAGNOSTICS: the server about itself.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::catalog::Catalog;
@@ -10,6 +11,7 @@ use super::super::running::RunningQuery;
 use super::catalog::go_duration;
 use super::views;
 use crate::continuous::{Run, Runs};
+use crate::subscriptions::{Counts, SubscriberCounts};
 use crate::windows::WindowState;
 
 pub fn queries(running: &[RunningQuery]) -> Vec<SeriesBlock> {
@@ -44,6 +46,7 @@ pub fn stats(
     statistics: &Statistics,
     runs: &Runs,
     windows: Option<&WindowState>,
+    subscribers_counts: &SubscriberCounts,
     module: Option<&str>,
 ) -> Vec<SeriesBlock> {
     let measurements: usize = catalog.databases.values().map(|db| db.measurements().len()).sum();
@@ -65,9 +68,11 @@ pub fn stats(
     add("cq", &["queryFail", "queryOk"], &[failed, succeeded]);
     add("memtable", &["bytes"], &[number(statistics.memtable_bytes)]);
     add("queryExecutor", &["queriesActive"], &[number(statistics.queries_active)]);
-    add("subscriber", &["createFailures", "pointsWritten", "writeFailures"], &[0, 0, 0]);
     let wal = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     add("wal", &["bytes", "sequence"], &[wal(statistics.wal_bytes), wal(statistics.wal_sequence)]);
+    if module.is_none_or(|m| m == SUBSCRIBER) {
+        blocks.extend(subscribers(subscribers_counts));
+    }
     if module.is_none_or(|m| m == CONTINUOUS_QUERIES) {
         for ((database, name), run) in runs.last() {
             let dirty = views::dirty_windows_of_continuous_query(catalog, &database, &name, windows);
@@ -77,6 +82,42 @@ pub fn stats(
     if module.is_none_or(|m| m == views::MODULE) {
         blocks.extend(views::stats(catalog, windows));
     }
+    blocks
+}
+
+const SUBSCRIBER: &str = "subscriber";
+
+/// All together, then each destination of ALL and each subscription of ANY.
+fn subscribers(counts: &SubscriberCounts) -> Vec<SeriesBlock> {
+    let routes = counts.all();
+    let sum = |of: fn(&Counts) -> &AtomicU64| -> u64 {
+        routes.iter().map(|(_, counts)| of(counts).load(Ordering::Relaxed)).sum()
+    };
+    let mut all =
+        Rows::new(SUBSCRIBER, &["createFailures", "pointsDropped", "pointsWritten", "writeFailures"]);
+    all.row([
+        integer(counts.create_failures()),
+        integer(sum(|counts| &counts.points_dropped)),
+        integer(sum(|counts| &counts.points_written)),
+        integer(sum(|counts| &counts.write_failures)),
+    ]);
+    let mut blocks = vec![all.block()];
+    blocks.extend(routes.iter().map(|(route, counts)| {
+        let mut rows = Rows::new(SUBSCRIBER, &["pointsDropped", "pointsWritten", "writeFailures"]);
+        let Counts { points_written, write_failures, points_dropped } = &**counts;
+        rows.row(
+            [points_dropped, points_written, write_failures].map(|n| integer(n.load(Ordering::Relaxed))),
+        );
+        let tags = [
+            ("database", &route.database),
+            ("destination", &route.destinations.join(",")),
+            ("mode", &route.mode),
+            ("name", &route.subscription),
+            ("retention_policy", &route.retention_policy),
+        ];
+        let tags = tags.map(|(key, value)| (key.to_owned(), value.clone()));
+        SeriesBlock { tags: Some(tags.into()), ..rows.block() }
+    }));
     blocks
 }
 

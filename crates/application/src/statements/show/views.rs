@@ -1,6 +1,6 @@
 //! SHOW MATERIALIZED VIEWS, and the views' part of SHOW STATS.
 
-use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::catalog::{Catalog, Privilege};
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_timeseriesql::ast::StoredQueryKind;
@@ -8,10 +8,15 @@ use hyperbytedb_timeseriesql::time::format_utc;
 
 use super::super::rows::{Rows, integer, text};
 use super::catalog::go_duration;
+use crate::auth::access::Access;
 use crate::windows::{QueryKey, StoredQuery, WindowState};
 
 /// `state` is `None` where views are not kept.
-pub fn materialized_views(catalog: &Catalog, state: Option<&WindowState>) -> Vec<SeriesBlock> {
+pub fn materialized_views(
+    catalog: &Catalog,
+    access: Access<'_>,
+    state: Option<&WindowState>,
+) -> Vec<SeriesBlock> {
     let columns = [
         "name",
         "query",
@@ -24,7 +29,8 @@ pub fn materialized_views(catalog: &Catalog, state: Option<&WindowState>) -> Vec
         "lastError",
     ];
     let mut blocks = Vec::new();
-    for database in catalog.databases_in_order() {
+    let databases = catalog.databases_in_order().into_iter();
+    for database in databases.filter(|database| access.may(Privilege::Read, &database.name)) {
         let mut rows = Rows::new(&database.name, &columns);
         for view in &database.materialized_views {
             let progress = progress(&database.name, &view.name, &view.query, state);

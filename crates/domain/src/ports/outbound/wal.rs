@@ -44,6 +44,9 @@ pub trait WalPort: Send + Sync {
     /// Bytes of the records kept.
     fn size_bytes(&self) -> u64;
 
+    /// Bytes of the records from `sequence` on.
+    fn bytes_from(&self, sequence: Sequence) -> Result<u64, StorageError>;
+
     /// Makes everything appended so far survive a power failure, whatever the sync mode.
     fn sync(&self) -> Result<(), StorageError>;
 }

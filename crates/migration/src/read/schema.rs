@@ -1,0 +1,140 @@
+//! What a server says is in its databases.
+
+use std::collections::BTreeMap;
+
+use crate::client::{Series, Server, quote};
+use crate::error::Error;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FieldType {
+    // In the order in which InfluxDB prefers them where a field has several.
+    Float,
+    Integer,
+    Unsigned,
+    String,
+    Boolean,
+}
+
+impl FieldType {
+    fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "float" => Self::Float,
+            "integer" => Self::Integer,
+            "unsigned" => Self::Unsigned,
+            "string" => Self::String,
+            "boolean" => Self::Boolean,
+            _ => return None,
+        })
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Float => "float",
+            Self::Integer => "integer",
+            Self::Unsigned => "unsigned",
+            Self::String => "string",
+            Self::Boolean => "boolean",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    pub name: String,
+    /// As Go prints durations; `0s` keeps points for ever.
+    pub duration: String,
+    pub shard_group_duration: String,
+    pub is_default: bool,
+}
+
+/// A measurement of a retention policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measurement {
+    pub policy: String,
+    pub name: String,
+    /// By name. Of a field with several types, in different shards, the one that queries prefer.
+    pub fields: BTreeMap<String, FieldType>,
+    /// Whether there is such a field.
+    pub has_mixed_types: bool,
+}
+
+impl Measurement {
+    /// What stands behind FROM.
+    pub fn source(&self) -> String {
+        format!("{}.{}", quote(&self.policy), quote(&self.name))
+    }
+}
+
+pub fn databases(server: &Server) -> Result<Vec<String>, Error> {
+    Ok(first_column(&server.query("", "SHOW DATABASES")?))
+}
+
+pub fn policies(server: &Server, database: &str) -> Result<Vec<Policy>, Error> {
+    let answer = server.query("", &format!("SHOW RETENTION POLICIES ON {}", quote(database)))?;
+    let mut found = Vec::new();
+    for series in &answer {
+        for row in &series.values {
+            let value =
+                |name| series.columns.iter().position(|column| column == name).and_then(|at| row.get(at));
+            let text = |name| value(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+            found.push(Policy {
+                name: text("name"),
+                duration: text("duration"),
+                shard_group_duration: text("shardGroupDuration"),
+                is_default: value("default").and_then(serde_json::Value::as_bool).unwrap_or(false),
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// The measurements of a retention policy that have fields there; `only` one where it is given.
+pub fn measurements(
+    server: &Server,
+    database: &str,
+    policy: &str,
+    only: Option<&str>,
+) -> Result<Vec<Measurement>, Error> {
+    let names = match only {
+        Some(name) => vec![name.to_owned()],
+        None => first_column(&server.query("", &format!("SHOW MEASUREMENTS ON {}", quote(database)))?),
+    };
+    let mut found = Vec::new();
+    for name in names {
+        let mut measurement =
+            Measurement { policy: policy.to_owned(), name, fields: BTreeMap::new(), has_mixed_types: false };
+        let statement = format!("SHOW FIELD KEYS ON {} FROM {}", quote(database), measurement.source());
+        let answer = server.query("", &statement)?;
+        for row in answer.iter().flat_map(|series| &series.values) {
+            let text = |at: usize| row.get(at).and_then(|value| value.as_str());
+            let Some((key, kind)) = text(0).zip(text(1).and_then(FieldType::parse)) else {
+                let text = "a field has a type that is not known".to_owned();
+                return Err(Error::Statement { statement, text });
+            };
+            let first = *measurement.fields.entry(key.to_owned()).or_insert(kind);
+            measurement.has_mixed_types |= first != kind;
+            measurement.fields.insert(key.to_owned(), first.min(kind));
+        }
+        if !measurement.fields.is_empty() {
+            found.push(measurement);
+        }
+    }
+    Ok(found)
+}
+
+/// The tag keys of a measurement of any policy.
+pub fn tag_keys(server: &Server, database: &str, measurement: &str) -> Result<Vec<String>, Error> {
+    let statement = format!("SHOW TAG KEYS ON {} FROM {}", quote(database), quote(measurement));
+    Ok(first_column(&server.query("", &statement)?))
+}
+
+/// The keys of the series of a measurement of any policy.
+pub fn series_of(server: &Server, database: &str, measurement: &str) -> Result<Vec<String>, Error> {
+    let statement = format!("SHOW SERIES ON {} FROM {}", quote(database), quote(measurement));
+    Ok(first_column(&server.query("", &statement)?))
+}
+
+fn first_column(answer: &[Series]) -> Vec<String> {
+    let rows = answer.iter().flat_map(|series| &series.values);
+    rows.filter_map(|row| Some(row.first()?.as_str()?.to_owned())).collect()
+}

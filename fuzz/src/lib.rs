@@ -1,0 +1,154 @@
+//! What parsers and decoders promise of any input.
+//!
+//! Each function panics where a promise is broken. cargo-fuzz looks for such inputs (`make fuzz`); the tests try what is
+//! close to valid ones.
+
+use std::ops::Range;
+
+use hyperbytedb_domain::Precision;
+use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse, print_batch};
+use hyperbytedb_storage_rocksdb::{decode_record, encode_record};
+use hyperbytedb_timeseriesql::ast::{Expr, Statement};
+use hyperbytedb_timeseriesql::reduce::{condition_expr, reduce};
+use hyperbytedb_timeseriesql::{parse_expr, parse_query};
+use jiff::tz::TimeZone;
+
+/// Where a log record has its checksum, which covers everything but itself.
+const CHECKSUM: Range<usize> = 2..6;
+
+/// Line protocol is read without a panic, and what is read prints to text that is read as the same points.
+pub fn line_protocol(body: &[u8]) {
+    let options = ParseOptions::new(Precision::Nanosecond, 1_000);
+    let first = parse(body, &options);
+    let _ = first.error_text(&first.drops());
+
+    let text = printed(&first);
+    let second = parse(text.as_bytes(), &options);
+    assert_eq!(second.errors, []);
+    assert_eq!(printed(&second), text);
+
+    let accepted = body_without(body, &first.lines, &[]);
+    let again = parse(&accepted, &options);
+    assert_eq!(printed(&again), text);
+}
+
+fn printed(parsed: &Parsed) -> String {
+    let mut text = String::new();
+    for batch in &parsed.batches {
+        print_batch(batch, &mut text);
+    }
+    text
+}
+
+/// A text is a query or it is not; a query prints to a text that is read and prints the same, and its conditions fold
+/// without a panic.
+pub fn timeseriesql(text: &str) {
+    if let Ok(query) = parse_query(text) {
+        let printed = query.to_string();
+        // Passwords are hidden.
+        if !printed.contains("[REDACTED]") {
+            let again = parse_query(&printed).map(|query| query.to_string());
+            assert_eq!(again.as_ref(), Ok(&printed));
+        }
+        for statement in query.statements {
+            if let Statement::Select(select) = statement {
+                fold(select.condition);
+            }
+        }
+    }
+    fold(parse_expr(text).ok());
+}
+
+fn fold(expr: Option<Expr>) {
+    let zone = TimeZone::UTC;
+    if let Some(expr) = &expr {
+        let _ = reduce(expr.clone(), Some(0), &zone).to_string();
+    }
+    let _ = condition_expr(expr, Some(i64::MAX), &zone);
+}
+
+/// Bytes, also with a checksum that is right, are a log record or they are not; a record can be stored and read again.
+pub fn wal_record(bytes: &[u8]) {
+    check_record(bytes);
+    let mut sealed = bytes.to_vec();
+    if sealed.len() >= CHECKSUM.end {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&sealed[..CHECKSUM.start]);
+        hasher.update(&sealed[CHECKSUM.end..]);
+        sealed[CHECKSUM].copy_from_slice(&hasher.finalize().to_le_bytes());
+        check_record(&sealed);
+    }
+}
+
+fn check_record(bytes: &[u8]) {
+    let Ok(record) = decode_record(bytes) else { return };
+    let stored = encode_record(&record).expect("what was read can be stored");
+    let again = decode_record(&stored).expect("what was stored can be read");
+    // Not `==` on the records: a stored NaN is not equal to itself.
+    assert_eq!(encode_record(&again).ok(), Some(stored));
+}
+
+#[cfg(test)]
+mod tests {
+    use hyperbytedb_domain::catalog::{Command, TableId};
+    use hyperbytedb_domain::wal::{TableVersion, WalEntry, WalRecord, WriteEntry};
+
+    use super::*;
+
+    /// The input, its beginnings, and what it is with one byte replaced.
+    fn try_around(input: &[u8], check: impl Fn(&[u8])) {
+        for end in 0..=input.len() {
+            check(&input[..end]);
+        }
+        for place in 0..input.len() {
+            for byte in [0, b' ', b'"', b'\\', b',', b'=', b'(', b'9', 0x7f, 0xff] {
+                let mut changed = input.to_vec();
+                changed[place] = byte;
+                check(&changed);
+            }
+        }
+    }
+
+    #[test]
+    fn line_protocol_around_valid_lines() {
+        let body = "cpu\\ load,host=a\\,b,dc=é v=1.5e3,i=3i,u=4u,b=true,s=\"x \\\" y\" 1434055562000000000\n\
+                    # a comment\n\nm v=-0,w=f\nm,t=x v=1 -1\r\n";
+        try_around(body.as_bytes(), line_protocol);
+    }
+
+    #[test]
+    fn queries_around_valid_ones() {
+        for text in [
+            "SELECT mean(\"v\"), top(i, 3) INTO \"d\".\"r\".:MEASUREMENT FROM /^m.*$/, (SELECT * FROM n) \
+             WHERE time > now() - 1h AND (host =~ /a/ OR v != -1.5e3) GROUP BY time(1m, 5s), * FILL(0) \
+             ORDER BY time DESC LIMIT 1 SOFFSET 2 TZ('Europe/Berlin')",
+            "CREATE CONTINUOUS QUERY q ON d RESAMPLE EVERY 1h FOR 2h BEGIN SELECT count(v) INTO x FROM m GROUP BY time(1h) END",
+            "CREATE USER u WITH PASSWORD 'p' WITH ALL PRIVILEGES; SHOW TAG VALUES FROM m WITH KEY IN (a, \"b\") WHERE c = 'd'",
+        ] {
+            try_around(text.as_bytes(), |bytes| {
+                if let Ok(text) = std::str::from_utf8(bytes) {
+                    timeseriesql(text);
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn records_around_valid_ones() {
+        let write = WalEntry::Write(WriteEntry {
+            database: "d".to_owned(),
+            retention_policy: "r".to_owned(),
+            precision: Precision::Second,
+            default_time: 1_000,
+            tables: vec![TableVersion { measurement: "m".to_owned(), table: TableId(7), version: 2 }],
+            shards: vec![1, 2],
+            body: "m v=1 1\nm v=2 2".into(),
+        });
+        let command =
+            WalEntry::Command(Command::DropMeasurement { database: "d".to_owned(), name: "m".to_owned() });
+        for entry in [write, command] {
+            let stored = encode_record(&WalRecord { origin: 1, clock: 2, entry }).expect("a record");
+            try_around(&stored, wal_record);
+        }
+    }
+}
