@@ -18,8 +18,10 @@ pub mod subscriptions;
 #[cfg(test)]
 mod testing;
 pub mod threads;
+pub mod views;
 pub mod waiting;
 pub mod warm;
+pub mod windows;
 
 pub use api::{
     DEFAULT_CHUNK_ROWS, Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent,

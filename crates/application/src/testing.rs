@@ -186,6 +186,7 @@ impl Node {
             running: Arc::new(RunningQueries::new(query_options.max_concurrent)),
             summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
             runs: Arc::default(),
+            windows: None,
             subscribers: Arc::default(),
             options: query_options,
             started: Instant::now(),

@@ -8,15 +8,16 @@ pub mod running;
 mod select;
 mod show;
 mod tag_filter;
+mod views;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::catalog::{Catalog, Command, Database};
 use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
+use hyperbytedb_domain::{CancelToken, QueryContext};
 use hyperbytedb_executor::{ExecOptions, ExecStats};
 use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::duration::format_duration;
@@ -24,6 +25,7 @@ use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
 
 pub use self::error::StatementError;
 use self::running::RunningQueries;
+pub use self::select::IntoPoint;
 use self::show::server::Statistics;
 use crate::api::{
     DEFAULT_CHUNK_ROWS, Parameter, QueryApi, QueryError, QueryRequest, ResultEvent, ResultSink,
@@ -36,6 +38,7 @@ use crate::log::LogError;
 use crate::reader::TableReader;
 use crate::statement_summary::{Cost, Described, StatementSummary};
 use crate::subscriptions::SubscriberCounts;
+use crate::windows::WindowState;
 
 /// Bounds of queries; 0 = none.
 #[derive(Debug, Clone)]
@@ -90,6 +93,8 @@ pub struct StatementService {
     pub summary: Arc<StatementSummary>,
     /// Of continuous queries.
     pub runs: Arc<Runs>,
+    /// Of materialized views; `None`: they are not kept.
+    pub windows: Option<Arc<WindowState>>,
     pub subscribers: Arc<SubscriberCounts>,
     pub options: QueryOptions,
     pub started: Instant,
@@ -159,13 +164,7 @@ impl QueryApi for StatementService {
             metrics::counter!("hyperbytedb_queries_refused_total").increment(1);
             return Err(QueryError::TooManyQueries { limit: self.options.max_concurrent });
         };
-        let context = QueryContext {
-            cancel: request.cancel.clone(),
-            deadline: self.options.timeout.map(|t| Instant::now() + t),
-            max_memory_bytes: self.options.max_memory_bytes,
-            max_rows_read: self.options.max_rows_read,
-            max_threads: self.options.max_threads,
-        };
+        let context = self.context(&request.cancel);
         let count = query.statements.len();
         for (statement_id, statement) in query.statements.into_iter().enumerate() {
             let mut execution = Execution {
@@ -214,6 +213,17 @@ fn reported_errors(
 }
 
 impl StatementService {
+    /// The bounds of a query that begins now.
+    pub(crate) fn context(&self, cancel: &CancelToken) -> QueryContext {
+        QueryContext {
+            cancel: cancel.clone(),
+            deadline: self.options.timeout.map(|t| Instant::now() + t),
+            max_memory_bytes: self.options.max_memory_bytes,
+            max_rows_read: self.options.max_rows_read,
+            max_threads: self.options.max_threads,
+        }
+    }
+
     /// Runs a statement and adds what that took to the summary.
     fn run_recorded(
         &self,
@@ -254,6 +264,7 @@ impl StatementService {
                 delete::drop_series(catalog, database, &s.sources, s.condition.as_ref())
             }),
             Statement::KillQuery(s) if self.running.kill(s.id) => Ok(()),
+            Statement::Backfill(s) => self.backfill(&s),
             Statement::KillQuery(s) => Err(StatementError::NoSuchQuery(s.id)),
             other => self.catalog_statement(&other, execution),
         }
@@ -300,7 +311,7 @@ impl StatementService {
         statement: &Statement,
         execution: &Execution<'_>,
     ) -> Result<Vec<SeriesBlock>, StatementError> {
-        use show::{cardinality, catalog as from_catalog, index, server};
+        use show::{cardinality, catalog as from_catalog, index, server, views};
         let catalog = self.catalog.catalog();
         let settle = |table, context: &QueryContext| self.flush.wait_for_replayed_removals(table, context);
         let lookup = show::Lookup {
@@ -330,7 +341,9 @@ impl StatementService {
             Statement::ShowUsers => Ok(from_catalog::users(&catalog)),
             Statement::ShowGrants(s) => from_catalog::grants(&catalog, &s.user),
             Statement::ShowContinuousQueries => Ok(from_catalog::continuous_queries(&catalog, access)),
-            Statement::ShowMaterializedViews => Ok(from_catalog::materialized_views(&catalog, access)),
+            Statement::ShowMaterializedViews => {
+                Ok(views::materialized_views(&catalog, access, self.windows.as_deref()))
+            }
             Statement::ShowSubscriptions => Ok(from_catalog::subscriptions(&catalog)),
             Statement::ShowShards => Ok(from_catalog::shards(&catalog)),
             Statement::ShowShardGroups => Ok(from_catalog::shard_groups(&catalog)),
@@ -350,6 +363,7 @@ impl StatementService {
                 &catalog,
                 &self.statistics(),
                 &self.runs,
+                self.windows.as_deref(),
                 &self.subscribers,
                 s.module.as_deref(),
             )),

@@ -41,6 +41,7 @@ pub struct Config {
     pub flush: FlushConfig,
     pub retention: RetentionConfig,
     pub continuous_queries: ContinuousQueriesConfig,
+    pub views: ViewsConfig,
     pub backup: BackupConfig,
     pub subscriber: SubscriberConfig,
     pub write: WriteConfig,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{
     AuthConfig, BackupConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc,
     LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StatementSummaryConfig,
-    StorageConfig, SubscriberConfig, WalConfig, WriteConfig,
+    StorageConfig, SubscriberConfig, ViewsConfig, WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -25,6 +25,7 @@ const SECTIONS: &[SectionDoc] = &[
         about: ContinuousQueriesConfig::ABOUT,
         keys: ContinuousQueriesConfig::KEYS,
     },
+    SectionDoc { name: "views", about: ViewsConfig::ABOUT, keys: ViewsConfig::KEYS },
     SectionDoc { name: "retention", about: RetentionConfig::ABOUT, keys: RetentionConfig::KEYS },
     SectionDoc { name: "backup", about: BackupConfig::ABOUT, keys: BackupConfig::KEYS },
     SectionDoc { name: "subscriber", about: SubscriberConfig::ABOUT, keys: SubscriberConfig::KEYS },

@@ -8,6 +8,7 @@ use hyperbytedb_application::log::committer::CommitOptions;
 use hyperbytedb_application::statement_summary::StatementSummaryOptions;
 use hyperbytedb_application::statements::QueryOptions;
 use hyperbytedb_application::subscriptions::SubscriberOptions;
+use hyperbytedb_application::windows::WindowOptions;
 use hyperbytedb_engine_chdb::ChdbOptions;
 use hyperbytedb_http_api::HttpOptions;
 use hyperbytedb_line_protocol::ParseOptions;
@@ -179,6 +180,24 @@ section! {
         workers: usize = ContinuousOptions::default().workers,
         /// Whether each run is logged.
         log: bool = ContinuousOptions::default().log,
+    }
+}
+
+section! {
+    /// Materialized views, and windows of continuous queries that are computed again.
+    ViewsConfig {
+        /// Whether they are kept. Views that were not are computed anew when they are again.
+        enabled: bool = true,
+        /// Milliseconds between two looks at what was written.
+        interval_ms: u64 = WindowOptions::default().interval.as_millis() as u64,
+        /// Runs at one time.
+        workers: usize = WindowOptions::default().workers,
+        /// Windows of one run.
+        max_windows_per_run: usize = WindowOptions::default().max_windows_per_run,
+        /// Points that one run may compute: one with more is divided, down to one window.
+        max_points_per_run: usize = WindowOptions::default().max_points_per_run,
+        /// Bytes of log that views may hold back: behind more of it they are computed anew.
+        max_log_bytes: u64 = WindowOptions::default().max_log_bytes,
     }
 }
 
