@@ -13,7 +13,7 @@ KILLS ?= 100
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short compare-cqs compare-auth fuzz audit docs clean
+.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short compare-cqs compare-auth views fuzz audit docs clean bench-backup
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,11 +77,17 @@ bench-stream: build ## Measure memory and time of answers of 50M rows (10 minute
 bench-deletes: build ## Measure deletes, new measurements and the stop beside a real influxd (3 minutes)
 	scripts/bench-deletes.py --server $(BIN)
 
+bench-backup: build ## Back up 10M points under load, restore them and compare every series (2 minutes, 2 GB of disk)
+	scripts/bench-backup.py --server $(BIN)
+
 chaos: build ## Kill the server KILLS times (100) under writers and deleters, and check what it holds (SEED=)
 	scripts/chaos.py --server $(BIN) --kills $(KILLS) $(if $(filter command line environment,$(origin SEED)),--seed $(SEED))
 
 compare-cqs: build setup-test ## Compare what continuous queries write with a real influxd (1 minute)
 	scripts/compare-cqs.py --server $(BIN)
+
+views: build ## Keep a view of 10M points through 20 kills, and compare it with its statement (10 minutes)
+	scripts/views.py --server $(BIN)
 
 compare-auth: setup-test ## Compare who may do what with a real influxd (tests/auth/matrix.txt)
 	scripts/compare-auth.py

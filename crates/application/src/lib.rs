@@ -12,13 +12,16 @@ pub mod memtable;
 
 pub mod reader;
 pub mod retention;
+pub mod statement_summary;
 pub mod statements;
 pub mod subscriptions;
 #[cfg(test)]
 mod testing;
 pub mod threads;
+pub mod views;
 pub mod waiting;
 pub mod warm;
+pub mod windows;
 
 pub use api::{
     DEFAULT_CHUNK_ROWS, Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent,

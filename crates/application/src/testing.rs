@@ -25,6 +25,7 @@ use crate::log::committer::{CommitOptions, CommitPorts, CommitWorker, Committer,
 use crate::log::replay::replay;
 use crate::memtable::queue::SealLimits;
 use crate::reader::TableReader;
+use crate::statement_summary::{StatementSummary, StatementSummaryOptions};
 use crate::statements::running::RunningQueries;
 use crate::statements::{QueryOptions, StatementService};
 use crate::threads::Stop;
@@ -183,7 +184,9 @@ impl Node {
             commands: commands.clone(),
             ingestion: ingestion.clone(),
             running: Arc::new(RunningQueries::new(query_options.max_concurrent)),
+            summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
             runs: Arc::default(),
+            windows: None,
             subscribers: Arc::default(),
             options: query_options,
             started: Instant::now(),

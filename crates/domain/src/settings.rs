@@ -38,6 +38,8 @@ keys! {
     SERVER_SHUTDOWN_TIMEOUT_SECS = "server.shutdown_timeout_secs";
     WAL_MAX_BYTES = "wal.max_bytes";
     WAL_QUEUE_LENGTH = "wal.queue_length";
+    STATEMENT_SUMMARY_ENABLED = "statement_summary.enabled";
+    VIEWS_MAX_POINTS_PER_RUN = "views.max_points_per_run";
     WRITE_MAX_ABSENT_VALUES = "write.max_absent_values";
     WRITE_MAX_FIELDS = "write.max_fields";
     WRITE_MAX_LINE_BYTES = "write.max_line_bytes";

@@ -2,7 +2,7 @@
 
 use hyperbytedb_domain::FieldValue;
 use hyperbytedb_functions::MathFunction;
-use hyperbytedb_functions::value::{self, Place};
+use hyperbytedb_functions::value::{self, Clause};
 use hyperbytedb_timeseriesql::ast::{BinaryOp, Call, Expr, VarRef};
 use hyperbytedb_timeseriesql::regex::Regex;
 
@@ -13,7 +13,7 @@ use crate::error::ExecError;
 pub(crate) enum BoundExpr {
     Slot(usize),
     Literal(FieldValue),
-    Binary { op: BinaryOp, left: Box<BoundExpr>, right: Box<BoundExpr>, place: Place },
+    Binary { op: BinaryOp, left: Box<BoundExpr>, right: Box<BoundExpr>, clause: Clause },
     Matches { text: Box<BoundExpr>, regex: Regex, negated: bool },
     Math { function: MathFunction, arguments: Vec<BoundExpr> },
 }
@@ -34,21 +34,21 @@ impl BoundExpr {
 
     /// Binds a field to the slots of a row.
     pub fn field(expr: &Expr, slots: &dyn Slots) -> Result<Self, ExecError> {
-        Self::bind(expr, slots, Place::Field)
+        Self::bind(expr, slots, Clause::Field)
     }
 
     /// Binds a condition to the slots of a row.
     pub fn condition(expr: &Expr, slots: &dyn Slots) -> Result<Self, ExecError> {
-        Self::bind(expr, slots, Place::Condition)
+        Self::bind(expr, slots, Clause::Condition)
     }
 
     /// The same for a condition on a subquery.
     pub fn subquery_condition(expr: &Expr, slots: &dyn Slots) -> Result<Self, ExecError> {
-        Self::bind(expr, slots, Place::SubqueryCondition)
+        Self::bind(expr, slots, Clause::SubqueryCondition)
     }
 
-    fn bind(expr: &Expr, slots: &dyn Slots, place: Place) -> Result<Self, ExecError> {
-        let bind = |expr| Self::bind(expr, slots, place);
+    fn bind(expr: &Expr, slots: &dyn Slots, clause: Clause) -> Result<Self, ExecError> {
+        let bind = |expr| Self::bind(expr, slots, clause);
         Ok(match expr {
             Expr::Paren(inner) => bind(inner)?,
             Expr::VarRef(variable) => slots.variable(variable).map_or(Self::NULL, Self::Slot),
@@ -71,7 +71,7 @@ impl BoundExpr {
                 op: binary.op,
                 left: Box::new(bind(&binary.lhs)?),
                 right: Box::new(bind(&binary.rhs)?),
-                place,
+                clause,
             },
             // Of anything else InfluxDB makes no value.
             other => literal(other).map_or(Self::NULL, Self::Literal),
@@ -83,8 +83,8 @@ impl BoundExpr {
         match self {
             Self::Slot(i) => row.get(*i).cloned().unwrap_or_default(),
             Self::Literal(value) => value.clone(),
-            Self::Binary { op, left, right, place } => {
-                value::evaluate(*op, &left.evaluate(row), &right.evaluate(row), *place)
+            Self::Binary { op, left, right, clause } => {
+                value::evaluate(*op, &left.evaluate(row), &right.evaluate(row), *clause)
             }
             Self::Matches { text, regex, negated } => match text.evaluate(row) {
                 FieldValue::String(text) => FieldValue::Boolean(regex.is_match(&text) != *negated),

@@ -12,43 +12,43 @@ use jiff::tz::TimeZone;
 use crate::row::Series;
 
 /// The tags that group rows. A subquery groups by its own tags and by those of the statements around it, but its
-/// rows are ordered by the tags of the outermost statement alone: these make up a bucket.
+/// rows are ordered by the tags of the outermost statement alone: these make up its outer group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Grouping {
     /// Sorted, each once.
     pub keys: Vec<String>,
     /// Positions in `keys` of the outermost statement's tags, in their order.
-    pub bucket: Vec<usize>,
+    pub outer: Vec<usize>,
 }
 
 impl Grouping {
     fn outermost(keys: &[String]) -> Self {
         let keys = sorted(keys.to_vec());
-        let bucket = (0..keys.len()).collect();
-        Self { keys, bucket }
+        let outer = (0..keys.len()).collect();
+        Self { keys, outer }
     }
 
     fn inner(&self, own: &[String]) -> Self {
         let keys = sorted([own, &self.keys].concat());
-        let bucket = self.bucket.iter().filter_map(|&i| keys.binary_search(&self.keys[i]).ok()).collect();
-        Self { keys, bucket }
+        let outer = self.outer.iter().filter_map(|&i| keys.binary_search(&self.keys[i]).ok()).collect();
+        Self { keys, outer }
     }
 
-    /// Every group is a bucket of its own.
+    /// Every group is an outer group of its own.
     pub fn is_flat(&self) -> bool {
-        self.bucket.len() == self.keys.len()
+        self.outer.len() == self.keys.len()
     }
 
     pub fn position(&self, key: &str) -> Option<usize> {
         self.keys.binary_search_by(|k| k.as_str().cmp(key)).ok()
     }
 
-    pub fn compare_buckets(&self, a: &Series, b: &Series) -> Ordering {
+    pub fn compare_outer_groups(&self, a: &Series, b: &Series) -> Ordering {
         if self.is_flat() {
             return a.cmp(b);
         }
         a.name.cmp(&b.name).then_with(|| {
-            self.bucket
+            self.outer
                 .iter()
                 .map(|&i| a.tags[i].cmp(&b.tags[i]))
                 .find(|o| o.is_ne())

@@ -9,7 +9,7 @@ use FieldValue::{Boolean, Float, Integer, Null, Unsigned};
 
 /// Where an expression stands, for that decides what an operator does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Clause {
     /// A field of a SELECT: dividing integers gives a float; beside a boolean `Null` counts as false.
     Field,
     /// A condition on a subquery: integers divide towards zero; beside a boolean `Null` counts as false.
@@ -23,11 +23,11 @@ pub enum Place {
 /// Comparisons and `AND`/`OR` give a boolean. Where the types do not fit, comparisons give false and the
 /// others `Null`. An integer and a float compute as floats, an
 /// integer and an unsigned one as unsigned. Integers wrap around; dividing by zero gives zero.
-pub fn evaluate(op: BinaryOp, left: &FieldValue, right: &FieldValue, place: Place) -> FieldValue {
+pub fn evaluate(op: BinaryOp, left: &FieldValue, right: &FieldValue, clause: Clause) -> FieldValue {
     let no = Boolean(false);
     let (left, right) = match (left, right) {
-        (Null, Boolean(_)) if place != Place::Condition => (&no, right),
-        (Boolean(_), Null) if place != Place::Condition => (left, &no),
+        (Null, Boolean(_)) if clause != Clause::Condition => (&no, right),
+        (Boolean(_), Null) if clause != Clause::Condition => (left, &no),
         _ => (left, right),
     };
     let result = match (left, right) {
@@ -37,7 +37,7 @@ pub fn evaluate(op: BinaryOp, left: &FieldValue, right: &FieldValue, place: Plac
             BinaryOp::NotEq => Some(Boolean(l != r)),
             _ => None,
         },
-        (Integer(l), Integer(r)) => integers(op, *l, *r, place),
+        (Integer(l), Integer(r)) => integers(op, *l, *r, clause),
         (Integer(l), Unsigned(r)) => compare_mixed(op, *l, *r).or_else(|| unsigned(op, *l as u64, *r)),
         (Unsigned(l), Integer(r)) => {
             compare_mixed(mirrored(op), *r, *l).or_else(|| unsigned(op, *l, *r as u64))
@@ -92,12 +92,12 @@ fn floats(op: BinaryOp, l: f64, r: f64) -> Option<FieldValue> {
     })
 }
 
-fn integers(op: BinaryOp, l: i64, r: i64, place: Place) -> Option<FieldValue> {
+fn integers(op: BinaryOp, l: i64, r: i64, clause: Clause) -> Option<FieldValue> {
     Some(match op {
         BinaryOp::Add => Integer(l.wrapping_add(r)),
         BinaryOp::Sub => Integer(l.wrapping_sub(r)),
         BinaryOp::Mul => Integer(l.wrapping_mul(r)),
-        BinaryOp::Div if place == Place::Field => Float(if r == 0 { 0.0 } else { l as f64 / r as f64 }),
+        BinaryOp::Div if clause == Clause::Field => Float(if r == 0 { 0.0 } else { l as f64 / r as f64 }),
         BinaryOp::Div => Integer(if r == 0 { 0 } else { l.wrapping_div(r) }),
         BinaryOp::Mod => Integer(if r == 0 { 0 } else { l.wrapping_rem(r) }),
         BinaryOp::BitAnd => Integer(l & r),

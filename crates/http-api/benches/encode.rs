@@ -9,6 +9,7 @@ use axum::http::Request;
 use divan::Bencher;
 use divan::counter::BytesCount;
 use http_body_util::BodyExt;
+use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::{
     Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent, ResultSink,
 };
@@ -83,6 +84,7 @@ fn stream(bencher: Bencher, uri: &str) {
         ingestion: rows.clone(),
         queries: rows,
         backups: None,
+        statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
         readiness,
         auth: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),

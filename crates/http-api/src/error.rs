@@ -108,7 +108,13 @@ impl From<QueryError> for ApiError {
 
 /// What a client reads of a failed statement.
 pub fn statement_text(error: &StatementError) -> String {
-    if error.is_internal() { internal_text(error) } else { error.to_string() }
+    match error {
+        StatementError::Into { error, written } if error.is_internal() => {
+            format!("{} ({written} points were written before)", statement_text(error))
+        }
+        error if error.is_internal() => internal_text(error),
+        error => error.to_string(),
+    }
 }
 
 /// Logs what the engine or a store said, which is not for clients. They get a number to ask about.

@@ -18,6 +18,7 @@ mod logins;
 mod middleware;
 mod options;
 mod query;
+mod statements;
 mod status;
 mod stream;
 mod write;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{MethodRouter, delete, get, post};
+use hyperbytedb_application::statement_summary::StatementSummary;
 use hyperbytedb_application::{QueryApi, Readiness};
 use hyperbytedb_domain::ports::{AuthPort, BackupPort, IngestionPort};
 use hyperbytedb_domain::settings;
@@ -51,6 +53,7 @@ pub struct HttpState {
     pub queries: Arc<dyn QueryApi>,
     /// `None`: there are none.
     pub backups: Option<Arc<dyn BackupPort>>,
+    pub statement_summary: Arc<StatementSummary>,
     pub readiness: Arc<Readiness>,
     /// `None`: every request is let in and may do everything.
     pub auth: Option<Arc<dyn AuthPort>>,
@@ -89,6 +92,7 @@ pub fn router(http: HttpState) -> Router {
     let state: AppState = Arc::new(Shared { http, write_gate, query_gate, body_budget, logins });
 
     let ping = get(status::ping).head(status::ping);
+    let summary = get(statements::statements).delete(statements::statements);
     let liveness = get(status::status).head(status::status);
     Router::new()
         .route("/ping", only(ping, "GET, HEAD"))
@@ -101,6 +105,7 @@ pub fn router(http: HttpState) -> Router {
         .route("/api/v1/backup", only(post(backup::create), "POST"))
         .route("/api/v1/backup/{id}", only(delete(backup::remove), "DELETE"))
         .route("/api/v1/backup/{id}/files", only(get(backup::file), "GET"))
+        .route("/api/v1/statements", only(summary, "DELETE, GET, HEAD"))
         .route("/query", only(query_methods(), QUERY_METHODS))
         .fallback(status::not_found)
         .layer(CatchPanicLayer::custom(error::panic_response))

@@ -86,6 +86,7 @@ impl Meter {
             "/ping" => "/ping",
             "/status" => "/status",
             "/metrics" => "/metrics",
+            "/api/v1/statements" => "/api/v1/statements",
             path if path.starts_with("/health") => "/health",
             _ => "other",
         };
@@ -93,6 +94,7 @@ impl Meter {
             Method::GET => "GET",
             Method::POST => "POST",
             Method::HEAD => "HEAD",
+            Method::DELETE => "DELETE",
             _ => "other",
         };
         Self { endpoint, method, started: Instant::now() }

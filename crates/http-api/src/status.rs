@@ -104,13 +104,13 @@ pub async fn method_not_allowed(allowed: &'static str) -> Response<Body> {
 #[derive(Debug, Clone, Copy)]
 pub struct NoEndpoint;
 
-fn no_content() -> Response<Body> {
+pub fn no_content() -> Response<Body> {
     let mut response = text(StatusCode::NO_CONTENT, "application/json", String::new());
     *response.body_mut() = Body::empty();
     response
 }
 
-fn json(code: StatusCode, value: &serde_json::Value) -> Response<Body> {
+pub fn json(code: StatusCode, value: &serde_json::Value) -> Response<Body> {
     text(code, "application/json", format!("{value}\n"))
 }
 

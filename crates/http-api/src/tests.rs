@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
+use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::{
     Parameter, ParseError, Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent, ResultSink,
@@ -58,6 +59,7 @@ fn server_with(application: Application, options: HttpOptions) -> Server {
         ingestion: application.clone(),
         queries: application,
         backups: None,
+        statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
         readiness: readiness.clone(),
         auth: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),

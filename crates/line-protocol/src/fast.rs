@@ -10,7 +10,7 @@ use crate::body::LineSpan;
 use crate::escape::{NAME, STRING, unescape};
 use crate::fields::{Value, parse_boolean};
 use crate::number::{leading_digits, leading_float, to_nanoseconds};
-use crate::parser::{Parser, Place};
+use crate::parser::{Parser, SeriesRef};
 
 /// Longest series and field key that the fast reader takes: far from the limits on keys, and keeps
 /// short what it looks through in vain.
@@ -19,7 +19,7 @@ const MAX_KEY_BYTES: usize = 1024;
 /// Where the points of a line go.
 #[derive(Clone, Copy)]
 enum Series<'a> {
-    Known(Place),
+    Known(SeriesRef),
     /// Not seen before, in a batch that exists. Its parts are in `Parser::parts`.
     New {
         batch: u32,
@@ -36,7 +36,7 @@ impl<'a> Parser<'a> {
         let text = &self.body[start..];
         let series_end = series_end(text)?;
         let series = self.common_series(text, series_end)?;
-        let (Series::Known(Place { batch: number, .. }) | Series::New { batch: number, .. }) = series;
+        let (Series::Known(SeriesRef { batch: number, .. }) | Series::New { batch: number, .. }) = series;
 
         let batch = &mut self.batches[number as usize];
         self.touched.clear();
@@ -53,16 +53,16 @@ impl<'a> Parser<'a> {
             return None;
         };
 
-        let place = match series {
-            Series::Known(place) => place,
+        let series_ref = match series {
+            Series::Known(series_ref) => series_ref,
             Series::New { batch, hash, text } => {
                 let parts = std::mem::take(&mut self.parts);
-                let place = self.learn_series(hash, text, &parts, batch);
+                let series_ref = self.learn_series(hash, text, &parts, batch);
                 self.parts = parts;
-                place
+                series_ref
             }
         };
-        self.batches[number as usize].commit(time, place.series, self.lines.len() as u32);
+        self.batches[number as usize].commit(time, series_ref.series, self.lines.len() as u32);
         self.lines.push(LineSpan { start, end: start + end });
         self.absent_values += absent;
         Some(start + end + 1)
@@ -71,8 +71,8 @@ impl<'a> Parser<'a> {
     #[inline]
     fn common_series(&mut self, text: &'a [u8], end: usize) -> Option<Series<'a>> {
         let hash = self.hash_of(&text[..end]);
-        if let Some(place) = self.find_series(hash, &text[..end]) {
-            return Some(Series::Known(place));
+        if let Some(series_ref) = self.find_series(hash, &text[..end]) {
+            return Some(Series::Known(series_ref));
         }
         self.parts.read(&text[..=end], self.options.max_tags).ok()?;
         let text = std::str::from_utf8(&text[..end]).ok()?;

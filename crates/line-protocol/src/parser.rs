@@ -33,12 +33,12 @@ pub fn parse(body: &[u8], options: &ParseOptions) -> Parsed {
 struct KnownSeries<'a> {
     hash: u64,
     text: Cow<'a, [u8]>,
-    place: Place,
+    series_ref: SeriesRef,
 }
 
 /// A batch and a series in it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Place {
+pub(crate) struct SeriesRef {
     pub batch: u32,
     pub series: u32,
 }
@@ -157,8 +157,8 @@ impl<'a> Parser<'a> {
         let batch = batch.unwrap_or_else(|| self.add_batch(measurement.into_owned()));
         let written = &point.text[..parts.end];
         let hash = self.hash_of(written.as_bytes());
-        let place = match self.find_series(hash, written.as_bytes()) {
-            Some(place) => place,
+        let series_ref = match self.find_series(hash, written.as_bytes()) {
+            Some(series_ref) => series_ref,
             None => self.learn_series(hash, written, parts, batch),
         };
         let line = self.lines.len() as u32;
@@ -166,7 +166,7 @@ impl<'a> Parser<'a> {
         for (key, name, value) in fields {
             batch.set_field(key.as_bytes(), &name, value);
         }
-        batch.commit(point.time.unwrap_or(self.default_time), place.series, line);
+        batch.commit(point.time.unwrap_or(self.default_time), series_ref.series, line);
         self.absent_values += absent;
         self.lines.push(span);
         Ok(())
@@ -196,41 +196,41 @@ impl<'a> Parser<'a> {
 
     /// Where points of the series written like `text` go.
     #[inline]
-    pub fn find_series(&self, hash: u64, text: &[u8]) -> Option<Place> {
-        self.known_series.find(hash, |s| *s.text == *text).map(|s| s.place)
+    pub fn find_series(&self, hash: u64, text: &[u8]) -> Option<SeriesRef> {
+        self.known_series.find(hash, |s| *s.text == *text).map(|s| s.series_ref)
     }
 
-    /// A place in `batch` for a series that is not known as written: the place of another spelling of
+    /// Where in `batch` a series goes that is not known as written: where another spelling goes of
     /// it, or a new one. `parts` are those of `text`, which ends with the series.
-    pub fn learn_series(&mut self, hash: u64, text: &'a str, parts: &SeriesParts, batch: u32) -> Place {
+    pub fn learn_series(&mut self, hash: u64, text: &'a str, parts: &SeriesParts, batch: u32) -> SeriesRef {
         // Sorted and free of escapes it is canonical.
         if parts.sorted && memchr::memchr(b'\\', text.as_bytes()).is_none() {
-            let place = self.add_series(batch, Tags::from_sorted(parts.raw_tags(text)));
-            self.learn(hash, Cow::Borrowed(text.as_bytes()), place);
-            return place;
+            let series_ref = self.add_series(batch, Tags::from_sorted(parts.raw_tags(text)));
+            self.learn(hash, Cow::Borrowed(text.as_bytes()), series_ref);
+            return series_ref;
         }
         let tags = Tags::new(parts.unescaped_tags(text));
         let canonical = tags.series_key(&self.batches[batch as usize].measurement).into_bytes();
         let canonical_hash = self.hash_of(&canonical);
-        let place = self.find_series(canonical_hash, &canonical).unwrap_or_else(|| {
-            let place = self.add_series(batch, tags);
+        let series_ref = self.find_series(canonical_hash, &canonical).unwrap_or_else(|| {
+            let series_ref = self.add_series(batch, tags);
             if canonical != text.as_bytes() {
-                self.learn(canonical_hash, Cow::Owned(canonical), place);
+                self.learn(canonical_hash, Cow::Owned(canonical), series_ref);
             }
-            place
+            series_ref
         });
-        self.learn(hash, Cow::Borrowed(text.as_bytes()), place);
-        place
+        self.learn(hash, Cow::Borrowed(text.as_bytes()), series_ref);
+        series_ref
     }
 
-    fn add_series(&mut self, batch: u32, tags: Tags) -> Place {
+    fn add_series(&mut self, batch: u32, tags: Tags) -> SeriesRef {
         let series = &mut self.batches[batch as usize].series;
         series.push(tags);
-        Place { batch, series: series.len() as u32 - 1 }
+        SeriesRef { batch, series: series.len() as u32 - 1 }
     }
 
-    fn learn(&mut self, hash: u64, text: Cow<'a, [u8]>, place: Place) {
-        self.known_series.insert_unique(hash, KnownSeries { hash, text, place }, |s| s.hash);
+    fn learn(&mut self, hash: u64, text: Cow<'a, [u8]>, series_ref: SeriesRef) {
+        self.known_series.insert_unique(hash, KnownSeries { hash, text, series_ref }, |s| s.hash);
     }
 
     fn refuse(&mut self, span: LineSpan, reason: Reason) {

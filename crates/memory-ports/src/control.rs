@@ -14,6 +14,7 @@ pub enum Call {
     MarkDirty,
     ClearDirty,
     StoreCursors,
+    StoreWindows,
     NodeSync,
     RegisterSeries,
     RestoreSeries,

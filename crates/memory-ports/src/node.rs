@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hyperbytedb_domain::catalog::{Catalog, ShardGroup, Table, TableId};
 use hyperbytedb_domain::ports::{
-    CatalogPort, DirtyPartition, LocalStatePort, SeriesIndexPort, SeriesRefusal,
+    CatalogPort, DirtyPartition, DirtyWindows, LocalStatePort, SeriesIndexPort, SeriesRefusal,
 };
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{SeriesId, StorageError, Tags};
@@ -26,6 +26,7 @@ struct Node {
     applied: Sequence,
     dirty: BTreeMap<(TableId, u64), ShardGroup>,
     cursors: BTreeMap<String, Sequence>,
+    windows: BTreeMap<String, DirtyWindows>,
     series: BTreeMap<TableId, Arc<BTreeMap<Tags, SeriesId>>>,
 }
 
@@ -117,6 +118,21 @@ impl LocalStatePort for MemoryLocalState {
                 match position {
                     Some(position) => node.cursors.insert(name.clone(), *position),
                     None => node.cursors.remove(name),
+                };
+            }
+        })
+    }
+
+    fn dirty_windows(&self) -> Result<BTreeMap<String, DirtyWindows>, StorageError> {
+        Ok(self.disk.0.lock().now().windows.clone())
+    }
+
+    fn store_dirty_windows(&self, changes: &[(String, Option<DirtyWindows>)]) -> Result<(), StorageError> {
+        self.write(Call::StoreWindows, |node| {
+            for (name, windows) in changes {
+                match windows {
+                    Some(windows) => node.windows.insert(name.clone(), windows.clone()),
+                    None => node.windows.remove(name),
                 };
             }
         })

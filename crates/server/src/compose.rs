@@ -17,11 +17,13 @@ use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
 use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::retention::RetentionService;
+use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::subscriptions::{SubscriberOptions, SubscriberService};
 use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::warm::Warmer;
+use hyperbytedb_application::windows::{WindowOptions, WindowService, WindowState};
 use hyperbytedb_application::{Phase, QueryApi, Readiness};
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::ports::{AuthPort, Outbound};
@@ -61,6 +63,8 @@ pub struct Application {
     first_users: FirstUsers,
     /// `None`: continuous queries do not run.
     continuous: Option<ContinuousOptions>,
+    /// `None`: views are not kept.
+    windows: Option<(WindowOptions, Arc<WindowState>)>,
     subscriber: SubscriberOptions,
 }
 
@@ -122,6 +126,20 @@ impl Application {
             committer: committer.clone(),
             parse_limits: parse_limits(config),
         });
+        let windows = window_options(config).map(|options| {
+            let state = WindowState::load(
+                &options,
+                flush.clone(),
+                ports.wal.clone(),
+                ports.catalog.clone(),
+                ports.local_state.clone(),
+            )?;
+            Ok::<_, StorageError>((options, Arc::new(state)))
+        });
+        let windows = windows.transpose()?;
+        if windows.is_none() {
+            flush.cursors().release(hyperbytedb_application::log::cursors::WINDOWS);
+        }
         let options = query_options(config);
         let statements = Arc::new(StatementService {
             catalog: ports.catalog.clone(),
@@ -131,8 +149,10 @@ impl Application {
             flush: flush.clone(),
             commands: commands.clone(),
             ingestion: ingestion.clone(),
+            summary: Arc::new(StatementSummary::new(summary_options(config))),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
+            windows: windows.as_ref().map(|(_, state)| state.clone()),
             subscribers: Arc::default(),
             options,
             started: Instant::now(),
@@ -156,6 +176,7 @@ impl Application {
             auth: auth.transpose()?.map(Arc::new),
             first_users: first_users(&config.auth, |name| std::env::var(name).ok())?,
             continuous: continuous_options(config),
+            windows,
             subscriber: subscriber_options(config),
         })
     }
@@ -213,6 +234,17 @@ impl Application {
             };
             Arc::new(continuous).start(&self.threads)?;
         }
+        if let Some((options, state)) = &self.windows {
+            let windows = WindowService {
+                options: options.clone(),
+                state: state.clone(),
+                catalog: self.ports.catalog.clone(),
+                wal: self.ports.wal.clone(),
+                statements: self.statements.clone(),
+                queries: Default::default(),
+            };
+            Arc::new(windows).start(&self.threads)?;
+        }
         let warmer = Warmer {
             catalog: self.ports.catalog.clone(),
             reader: self.statements.reader.clone(),
@@ -248,12 +280,18 @@ impl Application {
             ingestion: self.ingestion.clone(),
             queries: self.statements.clone(),
             backups: Some(self.backups.clone()),
+            statement_summary: self.statements.summary.clone(),
             readiness: self.readiness.clone(),
             auth: self.auth.clone().map(|auth| auth as Arc<dyn AuthPort>),
             metrics: self.metrics.clone(),
             options: http_options(config),
         })
     }
+}
+
+fn summary_options(config: &Config) -> StatementSummaryOptions {
+    let summary = &config.statement_summary;
+    StatementSummaryOptions { enabled: summary.enabled, max_entries: summary.max_entries }
 }
 
 fn auth_options(config: &Config) -> AuthOptions {
@@ -270,6 +308,18 @@ fn continuous_options(config: &Config) -> Option<ContinuousOptions> {
         run_interval: Duration::from_secs(continuous.run_interval_secs),
         workers: continuous.workers,
         log: continuous.log,
+    })
+}
+
+fn window_options(config: &Config) -> Option<WindowOptions> {
+    let views = &config.views;
+    views.enabled.then(|| WindowOptions {
+        interval: Duration::from_millis(views.interval_ms),
+        workers: views.workers,
+        max_windows_per_run: views.max_windows_per_run,
+        max_points_per_run: views.max_points_per_run,
+        max_log_bytes: views.max_log_bytes,
+        ..WindowOptions::default()
     })
 }
 

@@ -3,6 +3,7 @@
 mod backup;
 mod compose;
 mod config;
+mod debug;
 mod first_users;
 mod head_file;
 mod logging;
@@ -48,6 +49,8 @@ enum Command {
     },
     /// Back up a running server, or check a backup.
     Backup(backup::BackupArguments),
+    /// Look into the data folder of a stopped server, or into a copy.
+    Debug(debug::DebugArguments),
     /// Restore a backup, as a new data folder or into a running server.
     Restore(restore::RestoreArguments),
     /// Commands that talk to a server, ours or InfluxDB's.
@@ -86,6 +89,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Command::Backup(arguments) => backup::run(arguments)?,
         Command::Restore(arguments) => restore::run(arguments)?,
         Command::Migration(command) => return Ok(command.run()),
+        Command::Debug(arguments) => debug::run(arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

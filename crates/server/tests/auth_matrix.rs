@@ -98,6 +98,7 @@ fn send(url: &str, user: &str, block: &Block) -> Answer {
     let client = Client::new(url);
     match method {
         "GET" => client.get_with(path, &query),
+        "DELETE" => client.delete(path, &query),
         _ => client.post(path, &query, body.as_bytes()),
     }
     .expect("an answer")
@@ -112,7 +113,7 @@ fn answers(url: &str, block: &Block) -> Vec<String> {
             serde_json::from_str(&answer.body).unwrap_or_default();
         let error = body.get("error").and_then(|e| e.as_str()).unwrap_or_default();
         let text = error
-            .replace(&format!("query: {user} not"), "query: {user} not")
+            .replace(&format!("{user} not auth"), "{user} not auth")
             .replace(&format!("{user:?} user"), "\"{user}\" user");
         let key = (answer.status, text);
         match groups.iter_mut().find(|(known, _)| *known == key) {

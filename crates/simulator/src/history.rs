@@ -94,6 +94,17 @@ pub enum Operation {
         time: Option<(i64, i64)>,
         counts: bool,
     },
+    /// A view of all measurements of a database's default policy, with its target in [`VIEWS`].
+    CreateView {
+        database: &'static str,
+    },
+    DropView {
+        database: &'static str,
+    },
+    /// Reads the log for the views.
+    Follow,
+    /// Computes dirty windows.
+    Compute,
     Seal,
     Checkpoint,
     Merge,
@@ -137,7 +148,16 @@ impl Condition {
 impl Operation {
     /// Whether it may change points or the catalogue.
     pub fn changes(&self) -> bool {
-        !matches!(self, Self::Read { .. } | Self::Seal | Self::Checkpoint | Self::Merge | Self::Restart)
+        !self.is_of_views()
+            && !matches!(
+                self,
+                Self::Read { .. } | Self::Seal | Self::Checkpoint | Self::Merge | Self::Restart
+            )
+    }
+
+    /// Whether it needs that views are kept.
+    pub fn is_of_views(&self) -> bool {
+        matches!(self, Self::CreateView { .. } | Self::DropView { .. } | Self::Follow | Self::Compute)
     }
 
     /// The database it is about; empty for those that are about none.
@@ -154,13 +174,24 @@ impl Operation {
             | Self::AlterPolicy { database, .. }
             | Self::DropPolicy { database, .. }
             | Self::Read { database, .. } => database,
-            Self::DropShard { .. } | Self::Seal | Self::Checkpoint | Self::Merge | Self::Restart => "",
+            Self::CreateView { .. } | Self::DropView { .. } => VIEWS,
+            Self::DropShard { .. }
+            | Self::Follow
+            | Self::Compute
+            | Self::Seal
+            | Self::Checkpoint
+            | Self::Merge
+            | Self::Restart => "",
         }
     }
 }
 
 const DATABASES: [&str; 2] = ["d0", "d1"];
 pub const MEASUREMENTS: [&str; 3] = ["m0", "m1", "m2"];
+/// The database of the views and their targets.
+pub const VIEWS: &str = "views";
+/// What a view has of a measurement.
+const VIEW_FIELDS: &str = "max(f) AS f, max(i) AS i, last(s) AS s, count(b) AS b";
 const POLICY: &str = "r1";
 /// Name of the policy whose points are all too old.
 pub const SHORT: &str = "short";
@@ -181,6 +212,21 @@ struct Style {
     crashes: u32,
     /// Of a hundred operations, so many that remove.
     removals: u32,
+    views: bool,
+}
+
+impl History {
+    pub fn has_views(&self) -> bool {
+        self.rounds.iter().flat_map(|round| &round.operations).any(Operation::is_of_views)
+    }
+}
+
+/// What a view answers, and what its target has.
+pub fn view_statements(database: &str) -> [String; 2] {
+    [
+        format!("SELECT {VIEW_FIELDS} FROM {database}.autogen./^m/ GROUP BY time(1h), * fill(none)"),
+        format!("SELECT * FROM {VIEWS}.autogen./^m/ GROUP BY *"),
+    ]
 }
 
 /// The history of a seed.
@@ -194,6 +240,7 @@ pub fn generate(seed: u64) -> History {
         stalls: *random.pick(&[0, 20, 40]),
         crashes: *random.pick(&[0, 5, 15]),
         removals: *random.pick(&[0, 10, 25, 40]),
+        views: random.chance(1, 4),
     };
     let (length, power_failures) = (5 + random.below(30), random.chance(4, 5));
     let mut generator = Generator { random, style, values: 0, focus: None };
@@ -267,7 +314,8 @@ impl Generator {
         while operations.len() < count {
             let operation = self.operation();
             // One checkpoint at a time; few changes, for all their orders are looked at.
-            let is_second = operation == Operation::Checkpoint && operations.contains(&operation);
+            let alone = [Operation::Checkpoint, Operation::Follow];
+            let is_second = alone.contains(&operation) && operations.contains(&operation);
             if is_second || (operation.changes() && changes == 3) {
                 continue;
             }
@@ -280,6 +328,15 @@ impl Generator {
     fn operation(&mut self) -> Operation {
         if self.random.chance(self.style.removals, 100) {
             return self.removal();
+        }
+        if self.style.views && self.random.chance(1, 3) {
+            return match self.random.below(100) {
+                // All views have one target.
+                0..=14 => Operation::CreateView { database: DATABASES[0] },
+                15..=17 => Operation::DropView { database: DATABASES[0] },
+                18..=54 => Operation::Follow,
+                _ => Operation::Compute,
+            };
         }
         match self.random.below(100) {
             0..=47 => self.write(),
@@ -331,6 +388,8 @@ impl Generator {
                 condition: self.random.chance(3, 4).then(|| self.condition()),
             },
             65..=79 => Operation::DropMeasurement { database, measurement },
+            // A view keeps what it has of a shard that is dropped.
+            80..=91 if self.style.views => Operation::DropMeasurement { database, measurement },
             80..=91 => Operation::DropShard { position: self.random.below(8) },
             92..=95 => Operation::DropPolicy { database, policy: POLICY },
             _ => Operation::DropDatabase { database },
@@ -498,7 +557,15 @@ impl fmt::Display for Operation {
                     write!(f, "SELECT * FROM {source}{clause} GROUP BY *")
                 }
             }
-            Self::Seal | Self::Checkpoint | Self::Merge | Self::Restart => write!(f, "{self:?}"),
+            Self::CreateView { database } => write!(
+                f,
+                "CREATE MATERIALIZED VIEW {database} ON {VIEWS} WITH BACKFILL AS SELECT {VIEW_FIELDS} \
+                 INTO {VIEWS}.autogen.:MEASUREMENT FROM {database}.autogen./^m/ GROUP BY time(1h), *"
+            ),
+            Self::DropView { database } => write!(f, "DROP MATERIALIZED VIEW {database} ON {VIEWS}"),
+            Self::Follow | Self::Compute | Self::Seal | Self::Checkpoint | Self::Merge | Self::Restart => {
+                write!(f, "{self:?}")
+            }
         }
     }
 }

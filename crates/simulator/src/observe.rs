@@ -6,7 +6,7 @@ use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, FieldValue, QueryContext, Tags};
 use hyperbytedb_memory_ports::Random;
 
-use crate::history::where_clause;
+use crate::history::{VIEWS, where_clause};
 use crate::model::{Fields, Place, Points, World};
 use crate::process::Process;
 use crate::run::retried;
@@ -30,7 +30,7 @@ pub struct Observed {
 pub fn observe(process: &Process, random: &mut Random, unfinished: bool) -> Result<Observation, String> {
     let mut observation = Observation::default();
     let catalog = process.catalog();
-    for (database, entry) in &catalog.databases {
+    for (database, entry) in catalog.databases.iter().filter(|(name, _)| *name != VIEWS) {
         observation.databases.insert(database.clone(), entry.retention_policies.keys().cloned().collect());
         let shown = shown_measurements(process, database)?;
         for (policy, entry) in &entry.retention_policies {
@@ -48,6 +48,28 @@ pub fn observe(process: &Process, random: &mut Random, unfinished: bool) -> Resu
         }
     }
     Ok(observation)
+}
+
+/// The target of a view must have what its statement answers. A source that does not exist has no answer.
+pub fn check_view(process: &Process, [direct, target]: &[String; 2]) -> Result<(), String> {
+    let Ok(direct) = ask(process, VIEWS, direct) else { return Ok(()) };
+    let target = ask(process, VIEWS, target)?;
+    let by_measurement = |blocks: Vec<SeriesBlock>| -> Result<BTreeMap<String, Points>, String> {
+        let mut names: BTreeMap<String, Vec<SeriesBlock>> = BTreeMap::new();
+        for block in blocks {
+            names.entry(block.name.to_string()).or_default().push(block);
+        }
+        names.into_iter().map(|(name, blocks)| Ok((name, points_of(&blocks)?))).collect()
+    };
+    let (direct, target) = (by_measurement(direct)?, by_measurement(target)?);
+    let nothing = Points::new();
+    for name in direct.keys().chain(target.keys()) {
+        let of = |side: &BTreeMap<String, Points>| side.get(name).unwrap_or(&nothing).clone();
+        if of(&direct) != of(&target) {
+            return Err(format!("the view of {name}: {}", difference(&of(&direct), &of(&target))));
+        }
+    }
+    Ok(())
 }
 
 /// The head forgets deleted points at once, the index their series when the engine has deleted them.

@@ -12,19 +12,23 @@ use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Commit
 use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
 use hyperbytedb_application::reader::TableReader;
+use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::threads::Stop;
 use hyperbytedb_application::warm::Warmer;
+use hyperbytedb_application::windows::{QueryKey, WindowOptions, WindowService, WindowState};
 use hyperbytedb_application::{QueryApi, QueryRequest, Readiness, ResultEvent, ResultSink, SinkClosed};
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::ports::{Caller, IngestionPort, Outbound, WriteError, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_domain::{CancelToken, EngineError, Precision, QueryContext};
+use hyperbytedb_domain::{CancelToken, EngineError, Precision, QueryContext, StorageError};
 use hyperbytedb_head::snapshot;
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_memory_ports::{Disk, MemoryPorts};
+use hyperbytedb_timeseriesql::ast::StoredQueryKind;
 
+use crate::history::VIEWS;
 use crate::scheduler::Scheduler;
 
 /// Small, so that memtables are sealed by size, too.
@@ -39,11 +43,18 @@ pub struct Process {
     ingestion: Arc<IngestionService>,
     statements: Arc<StatementService>,
     commands: Arc<CommandService>,
+    /// `None`: no views are kept.
+    windows: Option<WindowService>,
 }
 
 impl Process {
     /// Opens the stores and starts the threads. Nothing is replayed yet.
-    pub fn open(disk: &Disk, scheduler: &Arc<Scheduler>, head_bytes: usize) -> Result<Self, LogError> {
+    pub fn open(
+        disk: &Disk,
+        scheduler: &Arc<Scheduler>,
+        head_bytes: usize,
+        has_views: bool,
+    ) -> Result<Self, LogError> {
         let ports = MemoryPorts::open(disk, scheduler.clone()).outbound();
         let readiness = Arc::new(Readiness::default());
         let ending = Arc::downgrade(scheduler);
@@ -80,6 +91,13 @@ impl Process {
             committer: committer.clone(),
             parse_limits: ParseOptions::new(Precision::Nanosecond, 0),
         });
+        let load = || {
+            let (wal, catalog) = (ports.wal.clone(), ports.catalog.clone());
+            let state =
+                WindowState::load(&window_options(), flush.clone(), wal, catalog, ports.local_state.clone())?;
+            Ok::<_, LogError>(Arc::new(state))
+        };
+        let state = has_views.then(load).transpose()?;
         let options = QueryOptions { timeout: None, ..QueryOptions::default() };
         let statements = Arc::new(StatementService {
             catalog: ports.catalog.clone(),
@@ -89,13 +107,23 @@ impl Process {
             flush: flush.clone(),
             commands: commands.clone(),
             ingestion: ingestion.clone(),
+            summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
+            windows: state.clone(),
             subscribers: Arc::default(),
             options,
             started: Instant::now(),
         });
-        Ok(Self { flush, ports, committer, ingestion, statements, commands })
+        let windows = state.map(|state| WindowService {
+            options: window_options(),
+            state,
+            catalog: ports.catalog.clone(),
+            wal: ports.wal.clone(),
+            statements: statements.clone(),
+            queries: Default::default(),
+        });
+        Ok(Self { flush, ports, committer, ingestion, statements, commands, windows })
     }
 
     /// Brings back what the log holds, and before that the heads that an orderly stop kept.
@@ -173,6 +201,27 @@ impl Process {
         self.flush.checkpoint()
     }
 
+    /// Reads the log for the views.
+    pub fn follow(&self) -> Result<(), StorageError> {
+        self.windows.as_ref().map_or(Ok(()), |windows| windows.state.follower.follow())
+    }
+
+    /// Computes dirty windows; false when there are none.
+    pub fn compute(&self) -> bool {
+        self.windows.as_ref().is_some_and(WindowService::work_once)
+    }
+
+    /// Whether a view that has a source has dirty windows.
+    pub fn has_work(&self) -> bool {
+        let Some(windows) = &self.windows else { return false };
+        let catalog = self.catalog();
+        let views = catalog.database(VIEWS).map(|database| &database.materialized_views);
+        views.into_iter().flatten().any(|view| {
+            let key = QueryKey::new(StoredQueryKind::MaterializedView, VIEWS, &view.name);
+            catalog.database(&view.name).is_some() && windows.state.backlog(&key).dirty_ns > 0
+        })
+    }
+
     /// Merges the partitions that hold duplicates.
     pub fn merge(&self) -> Result<(), EngineError> {
         self.flush.merge_settled(|_| true).into_iter().try_for_each(|(_, error)| Err(error))
@@ -191,6 +240,16 @@ impl Process {
 
     pub fn log_bytes(&self) -> u64 {
         self.ports.wal.size_bytes()
+    }
+}
+
+/// Few windows at a time, so that what a run does not take waits for the next one.
+fn window_options() -> WindowOptions {
+    WindowOptions {
+        max_windows_per_run: 40,
+        retry_pause: Duration::ZERO,
+        pause_factor: 0,
+        ..WindowOptions::default()
     }
 }
 

@@ -9,9 +9,9 @@ use hyperbytedb_domain::{CancelToken, EngineError};
 use hyperbytedb_memory_ports::{Disk, Random, WalDisk};
 use parking_lot::Mutex;
 
-use crate::history::{History, Operation, Round, SHORT};
+use crate::history::{History, Operation, Round, SHORT, VIEWS, view_statements};
 use crate::model::{Carried, Outcome, Points, Shard, World, carry_out};
-use crate::observe::{counts, counts_of, observe, points_of};
+use crate::observe::{check_view, counts, counts_of, observe, points_of};
 use crate::process::Process;
 use crate::scheduler::{Faults, PRINT_CALLS, Scheduler, WRITER};
 
@@ -63,8 +63,12 @@ struct Simulation {
     unfinished: bool,
     random: Random,
     power_failures: bool,
+    has_views: bool,
     summary: Summary,
 }
+
+/// Runs of dirty windows until there are none: more never end.
+const COMPUTES_MAX: u32 = 10_000;
 
 /// One process reads everything from the engine, one everything that it can from memory, one has room for a few points.
 fn head_bytes(seed: u64) -> usize {
@@ -97,9 +101,13 @@ impl Simulation {
         let seed = history.seed;
         let disk = Disk { wal: Arc::new(WalDisk::new(history.power_failures)), ..Disk::default() };
         let scheduler = Scheduler::new(seed);
-        let process =
-            Arc::new(Process::open(&disk, &scheduler, head_bytes(seed)).map_err(|error| error.to_string())?);
+        let has_views = history.has_views();
+        let process = Process::open(&disk, &scheduler, head_bytes(seed), has_views);
+        let process = Arc::new(process.map_err(|error| error.to_string())?);
         process.replay(None)?;
+        if has_views {
+            process.query("", &format!("CREATE DATABASE {VIEWS}"), &CancelToken::default())?;
+        }
         let worlds = BTreeSet::from([World::default()]);
         let random = Random::new(seed);
         let (power_failures, summary) = (history.power_failures, Summary::default());
@@ -112,6 +120,7 @@ impl Simulation {
             unfinished: false,
             random,
             power_failures,
+            has_views,
             summary,
         })
     }
@@ -176,7 +185,7 @@ impl Simulation {
     fn open(&mut self, seed: u64, mut faults: Faults) -> Result<(), String> {
         for _ in 0..STARTS_MAX {
             self.scheduler = Scheduler::new(seed);
-            let process = Process::open(&self.disk, &self.scheduler, head_bytes(seed))
+            let process = Process::open(&self.disk, &self.scheduler, head_bytes(seed), self.has_views)
                 .map_err(|error| error.to_string())?;
             self.process = Arc::new(process);
             self.unfinished = false;
@@ -254,6 +263,7 @@ impl Simulation {
         for _ in 0..2 {
             self.rest().map_err(|error| format!("coming to rest failed: {error}"))?;
             self.check()?;
+            self.check_views()?;
             if self.process.log_bytes() > 0 {
                 return Err(format!("the log keeps {} bytes that nobody needs", self.process.log_bytes()));
             }
@@ -269,12 +279,36 @@ impl Simulation {
         Ok(())
     }
 
+    /// Targets must be what the statements of their views answer.
+    fn check_views(&self) -> Result<(), String> {
+        let catalog = self.process.catalog();
+        let views = catalog.database(VIEWS).map(|database| &database.materialized_views);
+        for view in views.into_iter().flatten() {
+            check_view(&self.process, &view_statements(&view.name))?;
+        }
+        Ok(())
+    }
+
+    /// Has the views computed what is dirty; a view whose source does not exist stays behind.
+    fn settle_views(&self) -> Result<(), EngineError> {
+        retried(|| self.process.follow()).map_err(|error| EngineError::failed("follow the log", error))?;
+        for _ in 0..COMPUTES_MAX {
+            if !self.process.has_work() {
+                return Ok(());
+            }
+            self.process.compute();
+        }
+        Err(EngineError::failed("views", "their windows stay dirty"))
+    }
+
     fn rest(&self) -> Result<(), EngineError> {
         let process = &self.process;
+        self.settle_views()?;
         // A delete that takes a table's last series has the table dropped behind it.
         for _ in 0..2 {
             retried(|| process.flush_all())?;
             retried(|| process.merge())?;
+            retried(|| process.follow()).map_err(|error| EngineError::failed("follow the log", error))?;
             retried(|| process.checkpoint())?;
         }
         Ok(())
@@ -348,6 +382,11 @@ fn carry(process: &Process, operation: &Operation, cancel: &CancelToken, running
             process.press();
             Outcome::Done
         }
+        Operation::Follow => outcome(process.follow().map_err(|error| error.to_string())),
+        Operation::Compute => {
+            process.compute();
+            Outcome::Done
+        }
         Operation::Checkpoint => outcome(process.checkpoint().map_err(|error| error.to_string())),
         Operation::Merge => outcome(process.merge().map_err(|error| error.to_string())),
         Operation::Restart => Outcome::Refused,
@@ -366,7 +405,7 @@ fn outcome(answer: Result<(), String>) -> Outcome {
 fn drop_shard(process: &Process, position: usize, running: &Mutex<Running>) -> Outcome {
     let catalog = process.catalog();
     let mut shards = Vec::new();
-    for (database, entry) in &catalog.databases {
+    for (database, entry) in catalog.databases.iter().filter(|(name, _)| *name != VIEWS) {
         for (policy, entry) in &entry.retention_policies {
             for group in entry.shard_groups.values() {
                 let (database, policy) = (database.clone(), policy.clone());

@@ -145,7 +145,7 @@ impl Database {
         Ok(())
     }
 
-    /// Deletes whole files between two keys at once; what is left goes with the range deletion beside it.
+    /// Deletes whole files between two keys, both included, at once; what is left goes with the range deletion beside it.
     pub fn delete_files(&self, family: &ColumnFamily, from: &[u8], to: &[u8]) -> Result<(), StorageError> {
         self.db.delete_file_in_range_cf(family, from, to).map_err(|error| self.failure("delete files", error))
     }

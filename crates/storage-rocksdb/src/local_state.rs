@@ -1,4 +1,4 @@
-//! What is this node's alone: cursors on the log and marks of dirty partitions.
+//! What is this node's alone: cursors on the log, marks of dirty partitions, dirty windows of stored queries.
 //!
 //! In the database of the catalogue, whose sync makes all of them durable together.
 
@@ -8,15 +8,18 @@ use std::sync::Arc;
 
 use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::{ShardGroup, TableId};
-use hyperbytedb_domain::ports::{DirtyPartition, LocalStatePort, SnapshotPort};
+use hyperbytedb_domain::ports::{DirtyPartition, DirtyWindows, LocalStatePort, SnapshotPort};
 use hyperbytedb_domain::wal::Sequence;
 use rocksdb::WriteBatch;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::database::{Database, Durability};
 use crate::stored;
 
 pub(crate) const DIRTY: &str = "dirty";
 pub(crate) const CURSORS: &str = "cursors";
+pub(crate) const WINDOWS: &str = "windows";
 
 const NUMBER_BYTES: usize = 8;
 /// Past every key of either family.
@@ -65,30 +68,54 @@ impl LocalStatePort for RocksLocalState {
     }
 
     fn cursors(&self) -> Result<BTreeMap<String, Sequence>, StorageError> {
-        let mut cursors = BTreeMap::new();
-        self.db.walk(self.db.family(CURSORS)?, &[], &END, |key, value| {
-            let place = || format!("{}, cursor {}", self.db.path().display(), key.escape_ascii());
-            let name = std::str::from_utf8(key).map_err(|error| StorageError::corrupt(place(), error))?;
-            cursors.insert(name.to_owned(), stored::decode(value, place)?);
-            Ok(true)
-        })?;
-        Ok(cursors)
+        self.named(CURSORS)
     }
 
     fn store_cursors(&self, changes: &[(String, Option<Sequence>)]) -> Result<(), StorageError> {
-        let family = self.db.family(CURSORS)?;
-        let mut batch = WriteBatch::default();
-        for (name, sequence) in changes {
-            match sequence {
-                Some(sequence) => batch.put_cf(family, name, stored::encode(sequence)?),
-                None => batch.delete_cf(family, name),
-            }
-        }
-        self.db.write(batch, Durability::Process, "store cursors")
+        self.store_named(CURSORS, changes)
+    }
+
+    fn dirty_windows(&self) -> Result<BTreeMap<String, DirtyWindows>, StorageError> {
+        self.named(WINDOWS)
+    }
+
+    fn store_dirty_windows(&self, changes: &[(String, Option<DirtyWindows>)]) -> Result<(), StorageError> {
+        self.store_named(WINDOWS, changes)
     }
 
     fn sync(&self) -> Result<(), StorageError> {
         self.db.sync()
+    }
+}
+
+impl RocksLocalState {
+    /// The values of a family whose keys are names.
+    fn named<T: DeserializeOwned>(&self, family: &'static str) -> Result<BTreeMap<String, T>, StorageError> {
+        let mut values = BTreeMap::new();
+        // A name is text: no byte of it is the greatest one.
+        self.db.walk(self.db.family(family)?, &[], &[u8::MAX], |key, value| {
+            let place = || format!("{}, {family}, {}", self.db.path().display(), key.escape_ascii());
+            let name = std::str::from_utf8(key).map_err(|error| StorageError::corrupt(place(), error))?;
+            values.insert(name.to_owned(), stored::decode(value, place)?);
+            Ok(true)
+        })?;
+        Ok(values)
+    }
+
+    fn store_named<T: Serialize>(
+        &self,
+        family: &'static str,
+        changes: &[(String, Option<T>)],
+    ) -> Result<(), StorageError> {
+        let column_family = self.db.family(family)?;
+        let mut batch = WriteBatch::default();
+        for (name, value) in changes {
+            match value {
+                Some(value) => batch.put_cf(column_family, name, stored::encode(value)?),
+                None => batch.delete_cf(column_family, name),
+            }
+        }
+        self.db.write(batch, Durability::Process, "store the state of consumers of the log")
     }
 }
 
@@ -152,5 +179,24 @@ mod tests {
             state.store_cursors(&[("flush".into(), Some(8)), ("flush/3".into(), None)]).unwrap();
         }
         assert_eq!(open(&dir).cursors().unwrap(), BTreeMap::from([("flush".to_owned(), 8)]));
+    }
+
+    #[test]
+    fn dirty_windows_are_kept() {
+        let dir = TempDir::new().unwrap();
+        let windows = |ranges: &[(i64, i64)]| DirtyWindows { ranges: ranges.to_vec(), backfill_ns: 3 };
+        {
+            let state = open(&dir);
+            let [a, b] = ["a".to_owned(), "b".to_owned()];
+            state
+                .store_dirty_windows(&[
+                    (a.clone(), Some(windows(&[(i64::MIN, -7), (1, i64::MAX)]))),
+                    (b.clone(), Some(windows(&[]))),
+                ])
+                .unwrap();
+            state.store_dirty_windows(&[(a, Some(windows(&[(-7, 1)]))), (b, None)]).unwrap();
+        }
+        let expected = BTreeMap::from([("a".to_owned(), windows(&[(-7, 1)]))]);
+        assert_eq!(open(&dir).dirty_windows().unwrap(), expected);
     }
 }

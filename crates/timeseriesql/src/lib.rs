@@ -10,6 +10,7 @@ pub mod ast;
 pub mod duration;
 mod error;
 mod lexer;
+pub mod normalize;
 mod params;
 pub mod parser;
 mod print;

@@ -42,9 +42,10 @@ pub const RULES: &[Rule] = &[
     rule(
         "CREATE MATERIALIZED VIEW",
         ReadAndWrite,
-        "CREATE MATERIALIZED VIEW w ON a AS SELECT mean(v) FROM m GROUP BY time(1m)",
+        "CREATE MATERIALIZED VIEW w ON a AS SELECT mean(v) INTO t FROM m GROUP BY time(1m)",
     ),
     rule("DROP MATERIALIZED VIEW", Write, "DROP MATERIALIZED VIEW w ON a"),
+    rule("BACKFILL", Write, "BACKFILL MATERIALIZED VIEW w ON a FROM 0 TO 1"),
     rule("DELETE", Write, "DELETE FROM nope"),
     rule("DROP SERIES", Write, "DROP SERIES FROM nope"),
     rule("DROP RETENTION POLICY", Write, "DROP RETENTION POLICY nope ON a"),
@@ -152,6 +153,7 @@ impl Places<'_> {
             DropSeries(s) => (None, &s.sources),
             DropContinuousQuery(s) => (Some(&s.database), &[]),
             DropMaterializedView(s) => (Some(&s.database), &[]),
+            Backfill(s) => (Some(&s.database), &[]),
             DropRetentionPolicy(s) => (Some(&s.database), &[]),
             ShowCardinality(s) => (s.database.as_deref(), &s.sources),
             ShowFieldKeys(s) => (s.database.as_deref(), &s.sources),
@@ -235,6 +237,7 @@ const ENDPOINTS: &str = "
 | --- | --- |
 | `/write`, `/api/v2/write` | WRITE on the database |
 | `/query` | what its statements take |
+| `/api/v1/statements`, `/api/v1/backup` | admin |
 | `/ping`, `/metrics` | nothing; with `auth.ping_auth_enabled`, `auth.metrics_auth_enabled` any user |
 | `/health`, `/health/ready`, `/status`, `OPTIONS` | nothing |
 ";

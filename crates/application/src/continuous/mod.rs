@@ -15,17 +15,16 @@ use hyperbytedb_domain::catalog::{Catalog, Command};
 use hyperbytedb_domain::ports::{Caller, CatalogPort};
 use hyperbytedb_domain::{FieldValue, QueryContext};
 use hyperbytedb_timeseriesql::ast::{CreateContinuousQueryStatement, SelectStatement, Statement};
-use hyperbytedb_timeseriesql::reduce::condition_expr;
-use hyperbytedb_timeseriesql::{parse_expr, parse_statement};
-use jiff::tz::TimeZone;
+use hyperbytedb_timeseriesql::parse_statement;
 use parking_lot::Mutex;
 
 pub use self::runs::{Run, Runs};
-use self::schedule::Schedule;
+pub use self::schedule::Schedule;
 use crate::api::{QueryApi, QueryRequest, ResultEvent, ResultSink, SinkClosed};
 use crate::commands::CommandService;
 use crate::ingestion::now_ns;
 use crate::threads::{Stop, Threads};
+use crate::windows::with_time;
 
 /// How often an idle worker looks whether it must stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
@@ -136,7 +135,7 @@ impl ContinuousQueries {
         let started = Instant::now();
         let windows = schedule.windows(job.due, now);
         let answer = windows.clone().map_or(Ok(0), |windows| {
-            self.select_into(&database, &with_time(&job.query.select, windows.start, windows.end)?)
+            select_into(&*self.queries, &database, &with_time(&job.query.select, windows.start, windows.end)?)
         });
         let at = schedule.run_time(now);
         let stored = answer.and_then(|rows| {
@@ -169,20 +168,6 @@ impl ContinuousQueries {
         };
         self.runs.note(&job.key, run);
         outcome
-    }
-
-    /// Returns the points written.
-    fn select_into(&self, database: &str, select: &SelectStatement) -> Result<i64, String> {
-        let request = QueryRequest {
-            // Who made the query was asked for its privileges then.
-            caller: Caller::Trusted,
-            text: select.to_string(),
-            database: database.to_owned(),
-            ..QueryRequest::default()
-        };
-        let mut written = Written::default();
-        self.queries.query(&request, &mut written).map_err(|error| error.to_string())?;
-        written.error.map_or(Ok(written.rows), Err)
     }
 }
 
@@ -235,17 +220,18 @@ fn prepare(text: &str) -> Option<Prepared> {
     }
 }
 
-/// The statement over these times instead of those it names.
-fn with_time(select: &SelectStatement, start: i64, end: i64) -> Result<SelectStatement, String> {
-    let zone = select.time_zone.clone().unwrap_or(TimeZone::UTC);
-    let (rest, _) =
-        condition_expr(select.condition.clone(), Some(now_ns()), &zone).map_err(|e| e.to_string())?;
-    let mut condition = format!("time >= {start} AND time < {end}");
-    if let Some(rest) = rest {
-        condition = format!("({rest}) AND {condition}");
-    }
-    let condition = parse_expr(&condition).map_err(|error| error.to_string())?;
-    Ok(SelectStatement { condition: Some(condition), ..select.clone() })
+/// Runs a SELECT INTO. Returns the points written.
+pub fn select_into(queries: &dyn QueryApi, database: &str, select: &SelectStatement) -> Result<i64, String> {
+    let request = QueryRequest {
+        // Who made the query was asked for its privileges then.
+        caller: Caller::Trusted,
+        text: select.to_string(),
+        database: database.to_owned(),
+        ..QueryRequest::default()
+    };
+    let mut written = Written::default();
+    queries.query(&request, &mut written).map_err(|error| error.to_string())?;
+    written.error.map_or(Ok(written.rows), Err)
 }
 
 /// What SELECT INTO answers.
@@ -269,24 +255,5 @@ impl ResultSink for Written {
             ResultEvent::Documents { .. } => {}
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_of_a_statement_give_way_to_those_of_the_run() {
-        let text = "CREATE CONTINUOUS QUERY q ON d BEGIN SELECT mean(v) INTO t FROM m \
-                    WHERE time > now() - 1h AND (host = 'a' OR host = 'b') GROUP BY time(1m), * END";
-        let query = prepare(text).expect("a query");
-        assert_eq!(
-            with_time(&query.select, 60, 120).map(|select| select.to_string()).as_deref(),
-            Ok(
-                "SELECT mean(v) INTO t FROM m WHERE (host = 'a' OR host = 'b') AND time >= 60 AND time < 120 \
-                GROUP BY time(1m), *"
-            )
-        );
     }
 }

@@ -25,12 +25,12 @@ impl Schedule {
     pub fn new(statement: &CreateContinuousQueryStatement) -> Option<Self> {
         let select = &statement.source;
         let interval = select.group_by_interval().ok()?.filter(|&ns| ns > 0 && !select.is_raw())?;
-        let every = statement.resample_every_ns.unwrap_or(interval);
+        let every = statement.resample.every_ns.unwrap_or(interval);
         Some(Self {
             interval,
             offset: select.group_by_offset().ok()?,
             every,
-            span: statement.resample_for_ns.unwrap_or_else(|| interval.max(every)),
+            span: statement.resample.for_ns.unwrap_or_else(|| interval.max(every)),
             zone: select.time_zone.clone().unwrap_or(TimeZone::UTC),
         })
     }

@@ -71,8 +71,9 @@ impl FlushService {
         // Cursors must never point beyond a log that a power failure cuts short.
         self.ports.wal.sync().map_err(failed("sync the log"))?;
         self.cursors.store_flushed(flushed, tables.into_iter()).map_err(failed("store cursors"))?;
-        self.ports.local_state.sync().map_err(failed("sync the catalogue"))?;
+        // A cursor that moves behind this call is not durable yet.
         let keep_from = self.cursors.oldest_needed();
+        self.ports.local_state.sync().map_err(failed("sync the catalogue"))?;
         self.ports.wal.truncate_before(keep_from).map_err(failed("truncate the log"))?;
         *last = Instant::now();
         metrics::histogram!("hyperbytedb_checkpoint_seconds").record(started.elapsed().as_secs_f64());

@@ -9,7 +9,7 @@ use hyperbytedb_domain::SeriesId;
 use hyperbytedb_domain::catalog::{ShardGroup, TableId};
 use parking_lot::Mutex;
 
-use crate::memtable::columns::{SeriesExtent, SortedRows, shard_of};
+use crate::memtable::columns::{SeriesRun, SortedRows, shard_of};
 
 /// Greatest stored times.
 #[derive(Debug)]
@@ -72,12 +72,12 @@ impl OverlapTracker {
         let tables = self.tables.lock();
         let Some(stored) = tables.get(&table) else { return rows.shards.clone() };
         let mut overlapping: Vec<ShardGroup> = Vec::new();
-        for extent in &rows.extents {
-            let of_series = stored.bound(extent.series).min(stored.max_time());
-            if extent.min_time > of_series {
+        for run in &rows.runs {
+            let of_series = stored.bound(run.series).min(stored.max_time());
+            if run.min_time > of_series {
                 continue;
             }
-            for &time in rows.times.get(extent.from..extent.to).unwrap_or_default() {
+            for &time in rows.times.get(run.from..run.to).unwrap_or_default() {
                 if time > of_series {
                     break;
                 }
@@ -98,12 +98,12 @@ impl OverlapTracker {
     pub fn flushed(&self, table: TableId, rows: &SortedRows) {
         let mut tables = self.tables.lock();
         let Some(stored) = tables.get_mut(&table) else { return };
-        if stored.series.len() + rows.extents.len() > self.series_per_table_max {
+        if stored.series.len() + rows.runs.len() > self.series_per_table_max {
             stored.series.clear();
         }
         // What an unknown series may have stored before this flush.
         let before = stored.max_time();
-        for SeriesExtent { series, max_time, .. } in &rows.extents {
+        for SeriesRun { series, max_time, .. } in &rows.runs {
             if stored.series.len() < self.series_per_table_max {
                 let last = stored.series.entry(*series).or_insert(before);
                 *last = (*last).max(*max_time);
@@ -140,11 +140,11 @@ mod tests {
 
     /// Rows of the given series, in shard groups of 100 that are numbered from 1.
     fn rows(series: &[(u64, &[i64])]) -> SortedRows {
-        let (mut times, mut extents) = (Vec::new(), Vec::new());
+        let (mut times, mut runs) = (Vec::new(), Vec::new());
         for (id, of_series) in series {
             let from = times.len();
             times.extend_from_slice(of_series);
-            extents.push(SeriesExtent {
+            runs.push(SeriesRun {
                 series: SeriesId(*id),
                 from,
                 to: times.len(),
@@ -155,7 +155,7 @@ mod tests {
         let mut shards: Vec<ShardGroup> = times.iter().map(|&time| shard(time / 100)).collect();
         shards.sort_unstable_by_key(|shard| shard.id);
         shards.dedup();
-        SortedRows { batch: RecordBatch::new_empty(Arc::new(Schema::empty())), times, shards, extents }
+        SortedRows { batch: RecordBatch::new_empty(Arc::new(Schema::empty())), times, shards, runs }
     }
 
     fn shard(number: i64) -> ShardGroup {

@@ -9,6 +9,8 @@ use hyperbytedb_domain::ports::LocalStatePort;
 use hyperbytedb_domain::wal::Sequence;
 use parking_lot::Mutex;
 
+/// What marks the windows of views and continuous queries.
+pub const WINDOWS: &str = "windows";
 /// The flush of all tables together.
 const FLUSH: &str = "flush";
 /// With a table's number behind it: a table that is further than all together. These hold nothing back.
@@ -103,11 +105,27 @@ impl Cursors {
         Ok(())
     }
 
+    /// Moves a consumer's cursor for as long as this process runs.
+    pub fn hold(&self, name: &str, sequence: Sequence) {
+        self.positions.lock().insert(name.to_owned(), sequence);
+    }
+
+    /// Takes a consumer's cursor out of the node's state: its position counts for as long as this process runs.
+    pub fn unstore(&self, name: &str) -> Result<(), StorageError> {
+        self.local_state.store_cursors(&[(name.to_owned(), None)])
+    }
+
+    /// Keeps no records for a consumer that does not run.
+    pub fn release(&self, name: &str) {
+        self.positions.lock().remove(name);
+    }
+
     /// The first record that some consumer still needs.
     pub fn oldest_needed(&self) -> Sequence {
         let positions = self.positions.lock();
         let consumers = positions.iter().filter(|(name, _)| !name.starts_with(FLUSH_TABLE));
-        consumers.map(|(_, &sequence)| sequence + 1).min().unwrap_or(0)
+        let others = consumers.map(|(_, &sequence)| sequence).min();
+        others.map_or(0, |least| least.min(positions.get(FLUSH).copied().unwrap_or(0)) + 1)
     }
 }
 

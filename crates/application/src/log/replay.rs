@@ -32,7 +32,7 @@ const ROOM_POLL: Duration = Duration::from_millis(5);
 pub fn replay(flush: &FlushService, ports: &Outbound) -> Result<u64, LogError> {
     let started = Instant::now();
     let mut replay = Replay { flush, ports, tables: TablesById::default() };
-    let mut next = flush.cursors().oldest_needed().min(ports.catalog.applied() + 1).max(1);
+    let mut next = (flush.cursors().flushed() + 1).min(ports.catalog.applied() + 1);
     let mut records = 0;
     loop {
         let chunk = ports.wal.read_from(next, READ_BYTES)?;

@@ -30,11 +30,11 @@ pub struct SortedRows {
     /// The shard groups of the rows, by start time.
     pub shards: Vec<ShardGroup>,
     /// Per series, in the order of the rows: its first and last time.
-    pub extents: Vec<SeriesExtent>,
+    pub runs: Vec<SeriesRun>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SeriesExtent {
+pub struct SeriesRun {
     pub series: SeriesId,
     /// Rows `from..to` of the batch.
     pub from: usize,
@@ -63,7 +63,7 @@ struct Layout {
 pub fn sorted_rows(memtable: &Memtable) -> Result<SortedRows, ArrowError> {
     let (ordinals, series) = distinct_series(&memtable.batches);
     let order = series_order(&series);
-    let (layout, extents) = layout(&memtable.batches, &ordinals, &series, &order);
+    let (layout, runs) = layout(&memtable.batches, &ordinals, &series, &order);
     let shards = memtable.shards();
     let mut columns: Vec<(String, ArrayRef)> = Vec::new();
     let sids: Vec<u64> = layout.series.iter().map(|&s| series[s as usize].0.0).collect();
@@ -89,7 +89,7 @@ pub fn sorted_rows(memtable: &Memtable) -> Result<SortedRows, ArrowError> {
     let options = RecordBatchOptions::new().with_row_count(Some(layout.times.len()));
     let arrays = columns.into_iter().map(|(_, array)| array).collect();
     let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?;
-    Ok(SortedRows { batch, times: layout.times, shards, extents })
+    Ok(SortedRows { batch, times: layout.times, shards, runs })
 }
 
 impl SortedRows {
@@ -97,7 +97,7 @@ impl SortedRows {
     pub fn max_times(&self) -> Vec<(u64, i64)> {
         if let [shard] = self.shards.as_slice() {
             return self
-                .extents
+                .runs
                 .iter()
                 .map(|e| e.max_time)
                 .max()
@@ -166,7 +166,7 @@ fn layout(
     ordinals: &[Vec<u32>],
     series: &[(SeriesId, &Tags)],
     order: &[u32],
-) -> (Layout, Vec<SeriesExtent>) {
+) -> (Layout, Vec<SeriesRun>) {
     let mut counts = vec![0u32; series.len()];
     for (batch, ordinals) in batches.iter().zip(ordinals) {
         for &s in &batch.series_of_row {
@@ -194,7 +194,7 @@ fn layout(
         times: Vec::with_capacity(bucketed.len()),
         series: Vec::with_capacity(bucketed.len()),
     };
-    let mut extents = Vec::with_capacity(order.len());
+    let mut runs = Vec::with_capacity(order.len());
     for &ordinal in order {
         let from = bucket_starts[ordinal as usize] as usize;
         let bucket = &mut bucketed[from..from + counts[ordinal as usize] as usize];
@@ -205,11 +205,11 @@ fn layout(
         layout.append_series(ordinal, bucket);
         if let (Some(&min_time), Some(&max_time)) = (layout.times.get(first_row), layout.times.last()) {
             let (from, to) = (first_row, layout.times.len());
-            extents.push(SeriesExtent { series: series[ordinal as usize].0, from, to, min_time, max_time });
+            runs.push(SeriesRun { series: series[ordinal as usize].0, from, to, min_time, max_time });
         }
     }
     layout.starts.push(layout.sources.len() as u32);
-    (layout, extents)
+    (layout, runs)
 }
 
 impl Layout {
@@ -428,15 +428,15 @@ mod tests {
         let rows = sorted_rows(&memtable(vec![first, second])).unwrap();
         assert_eq!(rows.batch.num_rows(), 3);
         let x = tags("x").0;
-        let extent = rows.extents.iter().find(|e| e.series == x).unwrap();
-        assert_eq!((extent.min_time, extent.max_time, extent.to - extent.from), (10, 20, 2));
+        let run = rows.runs.iter().find(|e| e.series == x).unwrap();
+        assert_eq!((run.min_time, run.max_time, run.to - run.from), (10, 20, 2));
         let a = rows.batch.column_by_name("f0").unwrap().as_primitive::<Float64Type>();
         let b = rows.batch.column_by_name("f1").unwrap().as_primitive::<Int64Type>();
-        assert_eq!((a.value(extent.from), a.value(extent.from + 1)), (1.0, 3.0));
+        assert_eq!((a.value(run.from), a.value(run.from + 1)), (1.0, 3.0));
         let shards = rows.batch.column_by_name("shard").unwrap().as_primitive::<UInt64Type>();
-        assert_eq!((shards.value(extent.from), shards.value(extent.from + 1)), (8, 9));
-        assert_eq!((b.value(extent.from), b.value(extent.from + 1)), (7, 8));
-        let y = rows.extents.iter().find(|e| e.series != x).unwrap();
+        assert_eq!((shards.value(run.from), shards.value(run.from + 1)), (8, 9));
+        assert_eq!((b.value(run.from), b.value(run.from + 1)), (7, 8));
+        let y = rows.runs.iter().find(|e| e.series != x).unwrap();
         assert_eq!(a.value(y.from), 5.0);
         assert!(b.is_null(y.from));
         let host = rows.batch.column_by_name("t0").unwrap().as_dictionary::<Int32Type>();

@@ -44,7 +44,7 @@ pub fn command(
         Statement::CreateMaterializedView(s) => Command::CreateMaterializedView {
             database: s.database.clone(),
             name: s.name.clone(),
-            query: s.source.to_string(),
+            query: s.to_string(),
         },
         Statement::DropMaterializedView(s) => {
             Command::DropMaterializedView { database: s.database.clone(), name: s.name.clone() }

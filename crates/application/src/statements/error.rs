@@ -4,7 +4,7 @@
 use hyperbytedb_domain::catalog::CatalogError;
 use hyperbytedb_domain::ports::WriteError;
 use hyperbytedb_domain::scan::PREDICATE_DEPTH_MAX;
-use hyperbytedb_domain::{EngineError, StorageError};
+use hyperbytedb_domain::{EngineError, StorageError, settings};
 use hyperbytedb_executor::ExecError;
 use hyperbytedb_planner::prepare::PrepareError;
 use hyperbytedb_timeseriesql::ast::BinaryOp;
@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::api::SinkClosed;
 use crate::auth::PasswordError;
 use crate::log::LogError;
+use crate::views::DefinitionError;
 
 /// Texts are InfluxDB's, where it has the error.
 #[derive(Debug, Error)]
@@ -49,8 +50,24 @@ pub enum StatementError {
     ConditionTooDeep,
     #[error("invalid subscription URL: {0}")]
     SubscriptionUrl(String),
+    /// INTO that failed half-way. What it has written stays.
+    #[error("{error} ({written} points were written before)")]
+    Into { error: Box<StatementError>, written: u64 },
     #[error("no such query id: {0}")]
     NoSuchQuery(u64),
+    #[error("max-concurrent-queries limit exceeded ({limit}, {limit}) ({})", settings::QUERY_MAX_CONCURRENT)]
+    TooManyQueries { limit: usize },
+    #[error("continuous query not found: {0}")]
+    ContinuousQueryNotFound(String),
+    #[error("{0} {1} has no windows to compute: it cannot be backfilled")]
+    NoWindows(&'static str, String),
+    #[error("the end of a backfill must be behind its start")]
+    EmptyBackfill,
+    #[error("materialized views are switched off (views.enabled)")]
+    ViewsDisabled,
+    /// A view that cannot be kept.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
     /// Its second report, when others follow.
     #[error("not executed")]
     NotExecuted,
@@ -92,6 +109,7 @@ impl StatementError {
             | Self::Command(LogError::Engine(error)) => error.is_internal(),
             Self::Storage(_) | Self::Command(LogError::Storage(_)) => true,
             Self::Write(WriteError::Storage(_)) => true,
+            Self::Into { error, .. } => error.is_internal(),
             _ => false,
         }
     }

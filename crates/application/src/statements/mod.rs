@@ -8,22 +8,24 @@ pub mod running;
 mod select;
 mod show;
 mod tag_filter;
+mod views;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::catalog::{Catalog, Command, Database};
 use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
-use hyperbytedb_executor::ExecOptions;
+use hyperbytedb_domain::{CancelToken, QueryContext};
+use hyperbytedb_executor::{ExecOptions, ExecStats};
 use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::duration::format_duration;
 use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
 
 pub use self::error::StatementError;
 use self::running::RunningQueries;
+pub use self::select::IntoPoint;
 use self::show::server::Statistics;
 use crate::api::{
     DEFAULT_CHUNK_ROWS, Parameter, QueryApi, QueryError, QueryRequest, ResultEvent, ResultSink,
@@ -34,7 +36,9 @@ use crate::continuous::Runs;
 use crate::flush::FlushService;
 use crate::log::LogError;
 use crate::reader::TableReader;
+use crate::statement_summary::{Cost, Described, StatementSummary};
 use crate::subscriptions::SubscriberCounts;
+use crate::windows::WindowState;
 
 /// Bounds of queries; 0 = none.
 #[derive(Debug, Clone)]
@@ -86,8 +90,11 @@ pub struct StatementService {
     /// Where INTO writes.
     pub ingestion: Arc<dyn IngestionPort>,
     pub running: Arc<RunningQueries>,
+    pub summary: Arc<StatementSummary>,
     /// Of continuous queries.
     pub runs: Arc<Runs>,
+    /// Of materialized views; `None`: they are not kept.
+    pub windows: Option<Arc<WindowState>>,
     pub subscribers: Arc<SubscriberCounts>,
     pub options: QueryOptions,
     pub started: Instant,
@@ -100,6 +107,9 @@ struct Execution<'a> {
     context: QueryContext,
     sink: &'a mut dyn ResultSink,
     messages: Vec<Message>,
+    /// What its scans have read.
+    rows_read: u64,
+    bytes_read: u64,
 }
 
 impl Execution<'_> {
@@ -112,6 +122,11 @@ impl Execution<'_> {
         self.sink
             .emit(ResultEvent::Documents { statement_id: self.statement_id, documents }, &self.context)?;
         Ok(self.context.check()?)
+    }
+
+    fn note(&mut self, stats: &ExecStats) {
+        self.rows_read += stats.rows_read;
+        self.bytes_read += stats.bytes_read;
     }
 
     /// Rows of a block at most.
@@ -149,18 +164,19 @@ impl QueryApi for StatementService {
             metrics::counter!("hyperbytedb_queries_refused_total").increment(1);
             return Err(QueryError::TooManyQueries { limit: self.options.max_concurrent });
         };
-        let context = QueryContext {
-            cancel: request.cancel.clone(),
-            deadline: self.options.timeout.map(|t| Instant::now() + t),
-            max_memory_bytes: self.options.max_memory_bytes,
-            max_rows_read: self.options.max_rows_read,
-            max_threads: self.options.max_threads,
-        };
+        let context = self.context(&request.cancel);
         let count = query.statements.len();
         for (statement_id, statement) in query.statements.into_iter().enumerate() {
-            let mut execution =
-                Execution { request, statement_id, context: context.clone(), sink, messages: Vec::new() };
-            let result = self.run(statement, &mut execution);
+            let mut execution = Execution {
+                request,
+                statement_id,
+                context: context.clone(),
+                sink,
+                messages: Vec::new(),
+                rows_read: 0,
+                bytes_read: 0,
+            };
+            let result = self.run_recorded(statement, &mut execution);
             let (messages, error) = match result {
                 Ok(()) => (std::mem::take(&mut execution.messages), None),
                 Err(StatementError::Closed(_)) => return Ok(()),
@@ -197,6 +213,38 @@ fn reported_errors(
 }
 
 impl StatementService {
+    /// The bounds of a query that begins now.
+    pub(crate) fn context(&self, cancel: &CancelToken) -> QueryContext {
+        QueryContext {
+            cancel: cancel.clone(),
+            deadline: self.options.timeout.map(|t| Instant::now() + t),
+            max_memory_bytes: self.options.max_memory_bytes,
+            max_rows_read: self.options.max_rows_read,
+            max_threads: self.options.max_threads,
+        }
+    }
+
+    /// Runs a statement and adds what that took to the summary.
+    fn run_recorded(
+        &self,
+        statement: Statement,
+        execution: &mut Execution<'_>,
+    ) -> Result<(), StatementError> {
+        if !self.summary.is_enabled() {
+            return self.run(statement, execution);
+        }
+        let (described, started) = (Described::new(&statement), Instant::now());
+        let result = self.run(statement, execution);
+        let cost = Cost {
+            latency: started.elapsed(),
+            failed: result.as_ref().is_err_and(|error| !matches!(error, StatementError::Closed(_))),
+            rows_read: execution.rows_read,
+            bytes_read: execution.bytes_read,
+        };
+        self.summary.record(&execution.request.database, described, cost);
+        result
+    }
+
     fn run(&self, statement: Statement, execution: &mut Execution<'_>) -> Result<(), StatementError> {
         let statement = self.with_defaults(statement, execution)?;
         if execution.request.read_only && !is_read_only(&statement) {
@@ -216,6 +264,7 @@ impl StatementService {
                 delete::drop_series(catalog, database, &s.sources, s.condition.as_ref())
             }),
             Statement::KillQuery(s) if self.running.kill(s.id) => Ok(()),
+            Statement::Backfill(s) => self.backfill(&s),
             Statement::KillQuery(s) => Err(StatementError::NoSuchQuery(s.id)),
             other => self.catalog_statement(&other, execution),
         }
@@ -262,7 +311,7 @@ impl StatementService {
         statement: &Statement,
         execution: &Execution<'_>,
     ) -> Result<Vec<SeriesBlock>, StatementError> {
-        use show::{cardinality, catalog as from_catalog, index, server};
+        use show::{cardinality, catalog as from_catalog, index, server, views};
         let catalog = self.catalog.catalog();
         let settle = |table, context: &QueryContext| self.flush.wait_for_replayed_removals(table, context);
         let lookup = show::Lookup {
@@ -292,7 +341,9 @@ impl StatementService {
             Statement::ShowUsers => Ok(from_catalog::users(&catalog)),
             Statement::ShowGrants(s) => from_catalog::grants(&catalog, &s.user),
             Statement::ShowContinuousQueries => Ok(from_catalog::continuous_queries(&catalog, access)),
-            Statement::ShowMaterializedViews => Ok(from_catalog::materialized_views(&catalog, access)),
+            Statement::ShowMaterializedViews => {
+                Ok(views::materialized_views(&catalog, access, self.windows.as_deref()))
+            }
             Statement::ShowSubscriptions => Ok(from_catalog::subscriptions(&catalog)),
             Statement::ShowShards => Ok(from_catalog::shards(&catalog)),
             Statement::ShowShardGroups => Ok(from_catalog::shard_groups(&catalog)),
@@ -312,6 +363,7 @@ impl StatementService {
                 &catalog,
                 &self.statistics(),
                 &self.runs,
+                self.windows.as_deref(),
                 &self.subscribers,
                 s.module.as_deref(),
             )),

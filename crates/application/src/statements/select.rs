@@ -1,25 +1,30 @@
 //! SELECT and EXPLAIN: plan, then stream the rows.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{Caller, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
+use hyperbytedb_domain::{CancelToken, Precision, Tags};
 use hyperbytedb_executor::{ExecError, ExecOptions, ExecStats, execute};
 use hyperbytedb_line_protocol::PointPrinter;
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
 use hyperbytedb_planner::prepared::{IntoTarget, PreparedSelect};
 use hyperbytedb_timeseriesql::ast::{
-    ExplainStatement, Measurement, MeasurementName, SelectStatement, Source, Statement,
+    CreateMaterializedViewStatement, ExplainStatement, Measurement, MeasurementName, SelectStatement, Source,
+    Statement,
 };
 use hyperbytedb_timeseriesql::walk::for_each_measurement_mut;
 
 use super::rows::{Rows, integer, text};
 use super::show::instead_of_system_name;
 use super::{Execution, StatementError, StatementService};
+use crate::api::{DEFAULT_CHUNK_ROWS, QueryRequest};
 use crate::ingestion::now_ns;
+use crate::views::check_definition;
 
 /// Rows of one write of INTO.
 const INTO_WRITE_ROWS: usize = 10_000;
@@ -32,14 +37,16 @@ impl StatementService {
     ) -> Result<(), StatementError> {
         refuse_system_sources(statement)?;
         let catalog = self.catalog.catalog();
-        let plan = self.prepare(statement, &catalog, execution)?;
+        let plan = self.prepare(statement, &catalog, execution.request)?;
         let context = execution.context.clone();
-        let options = self.exec_options(execution);
-        let run = execute(&plan, &self.reader, &context, &options)?;
-        match &plan.into {
-            Some(target) => self.write_into(&plan, target, run, execution),
-            None => run.into_iter().try_for_each(|block| execution.emit(block?)),
-        }
+        let options = self.exec_options(execution.chunk_rows());
+        let mut run = execute(&plan, &self.reader, &context, &options)?;
+        let result = match &plan.into {
+            Some(target) => self.write_into(&plan, target, run.by_ref(), execution),
+            None => run.by_ref().try_for_each(|block| execution.emit(block?)),
+        };
+        execution.note(&run.stats());
+        result
     }
 
     /// EXPLAIN prints the plan; EXPLAIN ANALYZE also runs it and prints what that took.
@@ -50,10 +57,10 @@ impl StatementService {
     ) -> Result<(), StatementError> {
         let catalog = self.catalog.catalog();
         let started = Instant::now();
-        let plan = self.prepare(&statement.statement, &catalog, execution)?;
+        let plan = self.prepare(&statement.statement, &catalog, execution.request)?;
         let planning = started.elapsed();
         let context = execution.context.clone();
-        let options = self.exec_options(execution);
+        let options = self.exec_options(execution.chunk_rows());
         let mut lines = hyperbytedb_executor::explain(&plan, &self.reader, &options)?;
         if statement.analyze {
             let started = Instant::now();
@@ -62,6 +69,7 @@ impl StatementService {
             for block in run.by_ref() {
                 rows += block?.rows().count();
             }
+            execution.note(&run.stats());
             lines.extend(analysis(&run.stats(), rows, planning, started.elapsed()));
         }
         let column = if statement.analyze { "EXPLAIN ANALYZE" } else { "QUERY PLAN" };
@@ -70,30 +78,59 @@ impl StatementService {
         execution.emit(rows.block())
     }
 
-    fn prepare(
+    pub(super) fn prepare(
         &self,
         statement: &SelectStatement,
         catalog: &Catalog,
-        execution: &Execution<'_>,
+        request: &QueryRequest,
     ) -> Result<PreparedSelect, StatementError> {
         let context = PrepareContext {
             catalog,
-            database: &execution.request.database,
-            retention_policy: &execution.request.retention_policy,
+            database: &request.database,
+            retention_policy: &request.retention_policy,
             now: now_ns(),
             limits: PrepareLimits { max_buckets: self.options.max_select_buckets },
         };
         Ok(prepare(statement, &context)?)
     }
 
-    fn exec_options(&self, execution: &Execution<'_>) -> ExecOptions {
+    fn exec_options(&self, chunk_rows: usize) -> ExecOptions {
         ExecOptions {
-            chunk_rows: execution.chunk_rows(),
+            chunk_rows,
             max_points: self.options.max_select_points as u64,
             max_buffered_points: self.options.max_buffered_points,
             sort_bound: self.options.sort_bound,
             pushdown: true,
         }
+    }
+
+    /// The points that a SELECT INTO would write, in batches.
+    pub fn points_of(
+        &self,
+        statement: &SelectStatement,
+        database: &str,
+        cancel: &CancelToken,
+        take: &mut dyn FnMut(Vec<IntoPoint>) -> Result<(), StatementError>,
+    ) -> Result<(), StatementError> {
+        let request = QueryRequest {
+            caller: Caller::Trusted,
+            database: database.to_owned(),
+            cancel: cancel.clone(),
+            ..QueryRequest::default()
+        };
+        let Some(_ticket) = self.running.enter(statement.to_string(), &request) else {
+            return Err(StatementError::TooManyQueries { limit: self.options.max_concurrent });
+        };
+        let context = self.context(&request.cancel);
+        let catalog = self.catalog.catalog();
+        let plan = self.prepare(statement, &catalog, &request)?;
+        let Some(target) = &plan.into else { return Ok(()) };
+        let options = self.exec_options(DEFAULT_CHUNK_ROWS);
+        for block in execute(&plan, &self.reader, &context, &options)? {
+            let block = block?;
+            take(block.rows().map(|row| IntoPoint::of(&plan, target, &block, row)).collect())?;
+        }
+        Ok(())
     }
 
     /// Writes the rows to the target and answers with their number.
@@ -104,25 +141,44 @@ impl StatementService {
         blocks: impl Iterator<Item = Result<SeriesBlock, ExecError>>,
         execution: &mut Execution<'_>,
     ) -> Result<(), StatementError> {
+        let mut written = 0;
+        let copied = self.copy(plan, target, blocks, &mut written);
+        match copied {
+            Err(error) if written > 0 => {
+                return Err(StatementError::Into { error: Box::new(error), written });
+            }
+            copied => copied?,
+        }
+        let mut rows = Rows::new("result", &["time", "written"]);
+        rows.row([FieldValue::Time(0), integer(written)]);
+        execution.emit(rows.block())
+    }
+
+    /// A few rows at a time, so that neither memory nor the log's records grow with the statement.
+    fn copy(
+        &self,
+        plan: &PreparedSelect,
+        target: &IntoTarget,
+        blocks: impl Iterator<Item = Result<SeriesBlock, ExecError>>,
+        written: &mut u64,
+    ) -> Result<(), StatementError> {
         let mut lines = String::new();
-        let (mut pending, mut written) = (0, 0u64);
+        let mut pending = 0;
         for block in blocks {
             let block = block?;
             for row in block.rows() {
                 pending += usize::from(push_line(&mut lines, plan, target, &block, row));
                 if pending >= INTO_WRITE_ROWS {
                     self.write_lines(target, std::mem::take(&mut lines))?;
-                    written += std::mem::take(&mut pending) as u64;
+                    *written += std::mem::take(&mut pending) as u64;
                 }
             }
         }
         if pending > 0 {
             self.write_lines(target, lines)?;
-            written += pending as u64;
+            *written += pending as u64;
         }
-        let mut rows = Rows::new("result", &["time", "written"]);
-        rows.row([FieldValue::Time(0), integer(written)]);
-        execution.emit(rows.block())
+        Ok(())
     }
 
     fn write_lines(&self, target: &IntoTarget, lines: String) -> Result<(), StatementError> {
@@ -144,9 +200,32 @@ impl StatementService {
         statement: Statement,
         execution: &Execution<'_>,
     ) -> Result<Statement, StatementError> {
-        let Statement::CreateContinuousQuery(mut cq) = statement else { return Ok(statement) };
-        self.fill_places(&mut cq.source, &cq.database, execution)?;
-        Ok(Statement::CreateContinuousQuery(cq))
+        match statement {
+            Statement::CreateContinuousQuery(mut cq) => {
+                self.fill_places(&mut cq.source, &cq.database, execution)?;
+                Ok(Statement::CreateContinuousQuery(cq))
+            }
+            Statement::CreateMaterializedView(mut view) => {
+                self.fill_places(&mut view.source, &view.database, execution)?;
+                self.check_view(&view, execution)?;
+                Ok(Statement::CreateMaterializedView(view))
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// Whether the view can be kept.
+    fn check_view(
+        &self,
+        view: &CreateMaterializedViewStatement,
+        execution: &Execution<'_>,
+    ) -> Result<(), StatementError> {
+        let catalog = self.catalog.catalog();
+        if catalog.database(&view.database).is_none() {
+            return Err(StatementError::database_not_found(&view.database));
+        }
+        check_definition(view, &catalog)?;
+        self.prepare(&view.source, &catalog, execution.request).map(drop)
     }
 
     /// The statement as InfluxDB prints it in a message.
@@ -211,7 +290,7 @@ fn analysis(stats: &ExecStats, rows: usize, planning: Duration, running: Duratio
 
 fn fill_place(
     catalog: &Catalog,
-    request: &crate::api::QueryRequest,
+    request: &QueryRequest,
     default_database: &str,
     database: &mut Option<String>,
     policy: &mut Option<String>,
@@ -237,6 +316,43 @@ fn fill_place(
     }
 }
 
+/// A point that a SELECT INTO writes.
+#[derive(Debug, Clone)]
+pub struct IntoPoint {
+    pub measurement: Arc<str>,
+    pub tags: Tags,
+    pub time: i64,
+    /// Those that can be stored: neither NULL nor infinite.
+    pub fields: BTreeMap<String, FieldValue>,
+}
+
+impl IntoPoint {
+    fn of(plan: &PreparedSelect, target: &IntoTarget, block: &SeriesBlock, row: &[FieldValue]) -> Self {
+        let measurement = target.measurement.as_deref().map_or_else(|| block.name.clone(), Arc::from);
+        let mut tags: Vec<(String, String)> =
+            block.tags.iter().flat_map(|tags| tags.iter()).cloned().collect();
+        let (mut time, mut fields) = (0, BTreeMap::new());
+        for (column, (key, value)) in block.columns.iter().zip(row).enumerate() {
+            match value {
+                FieldValue::Time(t) => time = *t,
+                FieldValue::String(value) if is_tag_column(plan, column) => {
+                    tags.push((key.clone(), value.as_ref().to_owned()));
+                }
+                FieldValue::Null | FieldValue::Strings(_) => {}
+                FieldValue::Float(value) if !value.is_finite() => {}
+                _ if is_tag_column(plan, column) => {}
+                value => drop(fields.insert(key.clone(), value.clone())),
+            }
+        }
+        Self { measurement, tags: Tags::new(tags), time, fields }
+    }
+}
+
+/// Whether a column of a result is a tag of the points that INTO makes of it.
+fn is_tag_column(plan: &PreparedSelect, column: usize) -> bool {
+    column.checked_sub(1).and_then(|i| plan.fields.get(i)).is_some_and(|field| field.implied)
+}
+
 /// Appends a result row as line protocol; false when it has no value besides its time.
 fn push_line(
     lines: &mut String,
@@ -249,9 +365,7 @@ fn push_line(
     for (key, value) in block.tags.iter().flat_map(|tags| tags.iter()) {
         point.tag(key, value);
     }
-    let is_tag = |column: usize| {
-        column.checked_sub(1).and_then(|i| plan.fields.get(i)).is_some_and(|field| field.implied)
-    };
+    let is_tag = |column| is_tag_column(plan, column);
     let columns = || block.columns.iter().zip(row).enumerate();
     for (_, (key, value)) in columns().filter(|(column, _)| is_tag(*column)) {
         if let FieldValue::String(value) = value {

@@ -7,8 +7,8 @@ mod write;
 
 pub use inbound::{AuthError, AuthPort, BackupPort, Caller, Credentials, IngestionPort};
 pub use outbound::{
-    BatchStream, CatalogPort, Delivery, DeliveryError, DeliveryPort, DirtyPartition, EncodedEntry,
-    LocalStatePort, LogSnapshotPort, NewRecord, Outbound, PartitionInfo, PointsSinkPort, QueryPort,
-    SeriesIndexPort, SeriesRefusal, SnapshotPort, UnfinishedDeletes, WalPort,
+    BatchStream, CatalogPort, Delivery, DeliveryError, DeliveryPort, DirtyPartition, DirtyWindows,
+    EncodedEntry, LocalStatePort, LogSnapshotPort, NewRecord, Outbound, PartitionInfo, PointsSinkPort,
+    QueryPort, SeriesIndexPort, SeriesRefusal, SnapshotPort, UnfinishedDeletes, WalPort,
 };
 pub use write::{WriteError, WriteRequest};

@@ -20,9 +20,9 @@ pub(crate) struct Part<'a> {
     feed: Feed<'a>,
     pipelines: Vec<Pipeline<'a>>,
     scope: Scope,
-    bucket: Option<Series>,
-    /// All input of the bucket is in: what is left can go out.
-    bucket_ended: bool,
+    outer_group: Option<Series>,
+    /// All input of the outer group is in: what is left can go out.
+    outer_group_ended: bool,
     exhausted: bool,
 }
 
@@ -115,8 +115,8 @@ impl<'a> Part<'a> {
             feed,
             pipelines: calls.into_iter().map(|call| Pipeline::new(call, scope, runtime)).collect(),
             scope: scope.clone(),
-            bucket: None,
-            bucket_ended: false,
+            outer_group: None,
+            outer_group_ended: false,
             exhausted: false,
         })
     }
@@ -127,12 +127,12 @@ impl<'a> Part<'a> {
             if let Some(row) = self.ready() {
                 return Ok(Some(row));
             }
-            if self.bucket_ended {
+            if self.outer_group_ended {
                 if self.exhausted {
                     return Ok(None);
                 }
-                self.bucket_ended = false;
-                self.bucket = Some(self.feed.series().clone());
+                self.outer_group_ended = false;
+                self.outer_group = Some(self.feed.series().clone());
                 self.feed.push(&mut self.pipelines)?;
                 continue;
             }
@@ -142,16 +142,16 @@ impl<'a> Part<'a> {
 
     fn read(&mut self) -> Result<(), ExecError> {
         let more = self.feed.advance()?;
-        let same_bucket = more
+        let same_outer_group = more
             && self
-                .bucket
+                .outer_group
                 .as_ref()
-                .is_some_and(|b| self.scope.grouping.compare_buckets(b, self.feed.series()).is_eq());
-        if same_bucket {
+                .is_some_and(|b| self.scope.grouping.compare_outer_groups(b, self.feed.series()).is_eq());
+        if same_outer_group {
             return self.feed.push(&mut self.pipelines);
         }
-        self.pipelines.iter_mut().try_for_each(Pipeline::end_bucket)?;
-        self.bucket_ended = true;
+        self.pipelines.iter_mut().try_for_each(Pipeline::end_outer_group)?;
+        self.outer_group_ended = true;
         self.exhausted = !more;
         Ok(())
     }
@@ -162,7 +162,9 @@ impl<'a> Part<'a> {
         let (series, first) =
             heads.min_by(|a, b| self.scope.directed(a.0.cmp(&b.0).then_with(|| a.1.time.cmp(&b.1.time))))?;
         let (series, time) = (series.clone(), first.time);
-        if !self.bucket_ended && self.pipelines.iter().any(|p| p.peek().is_none() && !self.is_past(p, time)) {
+        if !self.outer_group_ended
+            && self.pipelines.iter().any(|p| p.peek().is_none() && !self.is_past(p, time))
+        {
             return None;
         }
         let points = self.pipelines.iter_mut().map(|pipeline| {

@@ -1,4 +1,4 @@
-//! A call at work: rows in, points out, bucket by bucket.
+//! A call at work: rows in, points out, one outer group after the other.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -27,7 +27,7 @@ enum Stage<'a> {
 pub(crate) struct Pipeline<'a> {
     plan: CallPlan,
     stages: Vec<Stage<'a>>,
-    /// The time of the latest input of the bucket.
+    /// The time of the latest input of the outer group.
     input_time: Option<i64>,
     output: Output<'a>,
 }
@@ -91,15 +91,15 @@ impl<'a> Pipeline<'a> {
         point.map_or(Ok(()), |point| feed(rest, series, point, &mut self.output))
     }
 
-    /// The bucket has no more points.
-    pub fn end_bucket(&mut self) -> Result<(), ExecError> {
+    /// The outer group has no more points.
+    pub fn end_outer_group(&mut self) -> Result<(), ExecError> {
         for position in 0..self.stages.len() {
             let (stage, rest) = self.stages[position..].split_at_mut(1);
             let output = &mut self.output;
             match &mut stage[0] {
-                Stage::Reduce(reduce) => collect(rest, output, |emit| Ok(reduce.end_bucket(emit)))?,
-                Stage::Transform(transform) => collect(rest, output, |emit| transform.end_bucket(emit))?,
-                Stage::Fill(fill) => collect(rest, output, |emit| Ok(fill.end_bucket(emit)))?,
+                Stage::Reduce(reduce) => collect(rest, output, |emit| Ok(reduce.end_outer_group(emit)))?,
+                Stage::Transform(transform) => collect(rest, output, |emit| transform.end_outer_group(emit))?,
+                Stage::Fill(fill) => collect(rest, output, |emit| Ok(fill.end_outer_group(emit)))?,
             }
         }
         self.input_time = None;

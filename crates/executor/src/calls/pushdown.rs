@@ -122,10 +122,10 @@ impl AggregatePlan {
         }
         let keys: Vec<Option<TagId>> = scope.grouping.keys.iter().map(|key| table.tag(key)).collect();
         let group_by: Vec<TagId> = keys.iter().flatten().copied().collect();
-        let within_bucket = |(i, key): (usize, &Option<TagId>)| {
-            if scope.grouping.bucket.contains(&i) { None } else { *key }
+        let within_outer_group = |(i, key): (usize, &Option<TagId>)| {
+            if scope.grouping.outer.contains(&i) { None } else { *key }
         };
-        let after_time = keys.iter().enumerate().filter_map(within_bucket).collect();
+        let after_time = keys.iter().enumerate().filter_map(within_outer_group).collect();
         let columns = aggregates.columns(group_by.len() + 1);
         let point_columns = |(value, count): (usize, Option<usize>), reduce: &ReducePlan| PointColumns {
             count: count.map(|count| columns[count].value),

@@ -48,7 +48,7 @@ impl SeriesLimit {
             return None;
         }
         let table: &Table = &source.table;
-        let names = scope.grouping.bucket.iter().map(|&i| &scope.grouping.keys[i]);
+        let names = scope.grouping.outer.iter().map(|&i| &scope.grouping.keys[i]);
         let tags: Vec<_> = names.map(|name| (name.clone(), table.tag(name))).collect();
         let shards = Shards::of(table);
         let scan = Scan {
@@ -86,7 +86,7 @@ impl SeriesLimit {
     }
 
     fn tag_set_of(&self, series: &Series) -> TagSet {
-        self.grouping.bucket.iter().map(|&i| Arc::clone(&series.tags[i])).collect()
+        self.grouping.outer.iter().map(|&i| Arc::clone(&series.tags[i])).collect()
     }
 
     /// The tag sets shown, if they are the same in all shards. [`Self::prepare`] comes first.

@@ -30,7 +30,7 @@ impl RowStream for Chain<'_> {
     }
 }
 
-/// Streams merged by bucket and time; at the same time the rows of an earlier stream come first.
+/// Streams merged by outer group and time; at the same time the rows of an earlier stream come first.
 pub(crate) struct Merge<'a> {
     scope: Scope,
     inputs: Vec<Input<'a>>,
@@ -57,7 +57,7 @@ impl<'a> Merge<'a> {
 
     fn compare(&self, a: &Row, b: &Row) -> Ordering {
         let ordering =
-            self.scope.grouping.compare_buckets(&a.series, &b.series).then_with(|| a.time.cmp(&b.time));
+            self.scope.grouping.compare_outer_groups(&a.series, &b.series).then_with(|| a.time.cmp(&b.time));
         self.scope.directed(ordering)
     }
 }

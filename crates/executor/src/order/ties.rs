@@ -127,7 +127,7 @@ impl<'a> TieOrder<'a> {
     }
 
     fn is_same_group(&self, group: &Series, row: &Row) -> bool {
-        self.scope.grouping.compare_buckets(group, &row.series).is_eq()
+        self.scope.grouping.compare_outer_groups(group, &row.series).is_eq()
     }
 }
 

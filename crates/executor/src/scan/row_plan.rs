@@ -41,7 +41,7 @@ pub(crate) struct RowPlan {
     pub(super) origins: Vec<Origin>,
     pub(super) inputs: usize,
     pub(super) residual: Option<BoundExpr>,
-    /// All tags of the table by name, with their positions among the scanned tags; empty where buckets are series.
+    /// All tags of the table by name, with their positions among the scanned tags; empty where outer groups are series.
     pub(super) series_tags: Vec<(String, usize)>,
 }
 
@@ -112,7 +112,7 @@ impl RowPlan {
             None => None,
         };
         let order: Vec<TagId> =
-            scope.grouping.bucket.iter().filter_map(|&i| group_by[i].map(|c| columns.tags[c])).collect();
+            scope.grouping.outer.iter().filter_map(|&i| group_by[i].map(|c| columns.tags[c])).collect();
         let series_tags =
             if order.len() < table.tags.len() { series_tags(table, &mut columns) } else { Vec::new() };
         let scan = Scan {
@@ -153,7 +153,7 @@ impl RowPlan {
         self.residual.is_some()
     }
 
-    /// Whether a bucket may have rows of several series.
+    /// Whether an outer group may have rows of several series.
     pub fn may_tie(&self) -> bool {
         !self.series_tags.is_empty()
     }

@@ -35,9 +35,9 @@ const RATIO_MARGIN: f64 = 1.5;
 /// Values of the grouping tags.
 type Key = Vec<Arc<str>>;
 
-/// A piece of a scan.
+/// A segment of a scan.
 #[derive(Debug, Clone, PartialEq)]
-enum Extent {
+enum Bounds {
     Whole,
     /// The groups between two, which are included; their series where each group is one.
     Groups {
@@ -49,16 +49,16 @@ enum Extent {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Piece {
-    extent: Extent,
+struct Segment {
+    bounds: Bounds,
     /// As counted.
     rows: u64,
 }
 
-/// A scan that has been cut into pieces, in the order of its rows.
+/// A scan that has been cut into segments, in the order of its rows.
 struct Cut {
     scan: Scan,
-    pieces: VecDeque<Piece>,
+    segments: VecDeque<Segment>,
     /// Rows of one slice.
     budget: u64,
     /// Rows that come for each that was counted.
@@ -67,7 +67,7 @@ struct Cut {
 
 /// A slice being read.
 struct Slice {
-    pieces: Vec<Piece>,
+    segments: Vec<Segment>,
     stream: Box<dyn BatchStream>,
     rows: u64,
 }
@@ -86,9 +86,9 @@ pub(crate) struct Slices {
 impl Slices {
     pub fn new(scan: Scan, bound: SortBound) -> Self {
         let limit_per_group = row_scan(&scan).map_or(0, |rows| rows.limit_per_group);
-        let pieces = [Piece { extent: Extent::Whole, rows: 0 }].into();
+        let segments = [Segment { bounds: Bounds::Whole, rows: 0 }].into();
         let budget = if bound.rows > 0 { bound.rows } else { u64::MAX };
-        let cuts = vec![Cut { scan, pieces, budget, ratio: 1.0 }];
+        let cuts = vec![Cut { scan, segments, budget, ratio: 1.0 }];
         Self { cuts, current: None, bound, limit_per_group, group_rows: 0 }
     }
 
@@ -118,29 +118,29 @@ impl Slices {
     /// Starts the next slice.
     fn next_slice(&mut self, runtime: &Runtime<'_>) -> Result<Option<Slice>, ExecError> {
         while let Some(cut) = self.cuts.last_mut() {
-            let Some(pieces) = cut.take() else {
+            let Some(segments) = cut.take() else {
                 self.cuts.pop();
                 continue;
             };
-            let is_time = matches!(pieces[0].extent, Extent::Time(_));
+            let is_time = matches!(segments[0].bounds, Bounds::Time(_));
             if !is_time {
                 self.group_rows = 0;
             } else if self.limit_per_group > 0 && self.group_rows >= self.limit_per_group {
                 self.cuts.pop();
                 continue;
             }
-            let divisible = pieces.len() > 1 || pieces[0].is_divisible();
-            if divisible && cut.estimate(&pieces) > cut.budget as f64 {
-                self.divide(&pieces[0], runtime)?;
+            let divisible = segments.len() > 1 || segments[0].is_divisible();
+            if divisible && cut.estimate(&segments) > cut.budget as f64 {
+                self.divide(&segments[0], runtime)?;
                 continue;
             }
-            let mut scan = cut.scan_of(&pieces);
+            let mut scan = cut.scan_of(&segments);
             if let ScanOutput::Rows(rows) = &mut scan.output {
                 rows.sort_bound = divisible.then_some(self.bound);
                 rows.limit_per_group -= if is_time { self.group_rows.min(rows.limit_per_group) } else { 0 };
             }
             let stream = runtime.scan(&scan)?;
-            return Ok(Some(Slice { pieces, stream, rows: 0 }));
+            return Ok(Some(Slice { segments, stream, rows: 0 }));
         }
         Ok(None)
     }
@@ -148,7 +148,7 @@ impl Slices {
     /// Learns from a slice that has been read.
     fn finish(&mut self) {
         let (Some(slice), Some(cut)) = (self.current.take(), self.cuts.last_mut()) else { return };
-        let counted: u64 = slice.pieces.iter().map(|piece| piece.rows).sum();
+        let counted: u64 = slice.segments.iter().map(|segment| segment.rows).sum();
         if counted > 0 && self.limit_per_group == 0 {
             cut.ratio = (slice.rows as f64 / counted as f64 * RATIO_MARGIN).clamp(RATIO_MIN, 1.0);
         }
@@ -157,86 +157,86 @@ impl Slices {
     /// Divides a slice that is too large.
     fn cut(&mut self, runtime: &Runtime<'_>) -> Result<(), ExecError> {
         let (Some(slice), Some(cut)) = (self.current.take(), self.cuts.last_mut()) else { return Ok(()) };
-        if let [piece] = slice.pieces.as_slice() {
-            return self.divide(piece, runtime);
+        if let [segment] = slice.segments.as_slice() {
+            return self.divide(segment, runtime);
         }
         if cut.ratio < 1.0 {
             cut.ratio = 1.0;
         } else {
-            cut.budget = (slice.pieces.iter().map(|piece| piece.rows).sum::<u64>() / 2).max(1);
+            cut.budget = (slice.segments.iter().map(|segment| segment.rows).sum::<u64>() / 2).max(1);
         }
-        slice.pieces.into_iter().rev().for_each(|piece| cut.pieces.push_front(piece));
+        slice.segments.into_iter().rev().for_each(|segment| cut.segments.push_front(segment));
         Ok(())
     }
 
-    /// Cuts a piece into smaller ones, which come next.
-    fn divide(&mut self, piece: &Piece, runtime: &Runtime<'_>) -> Result<(), ExecError> {
+    /// Cuts a segment into smaller ones, which come next.
+    fn divide(&mut self, segment: &Segment, runtime: &Runtime<'_>) -> Result<(), ExecError> {
         let Some(cut) = self.cuts.last() else { return Ok(()) };
-        let scan = cut.scan_of(std::slice::from_ref(piece));
+        let scan = cut.scan_of(std::slice::from_ref(segment));
         let budget = cut.budget;
         let is_grouped = row_scan(&scan).is_some_and(|rows| !rows.group_by.is_empty());
-        let pieces = match &piece.extent {
-            Extent::Whole if is_grouped => groups(&scan, budget / GROUPS_PART, runtime)?,
-            Extent::Groups { first, last, .. } if first != last => {
-                groups(&scan, piece.rows / GROUPS_PART, runtime)?
+        let segments = match &segment.bounds {
+            Bounds::Whole if is_grouped => groups(&scan, budget / GROUPS_PART, runtime)?,
+            Bounds::Groups { first, last, .. } if first != last => {
+                groups(&scan, segment.rows / GROUPS_PART, runtime)?
             }
-            Extent::Whole | Extent::Groups { .. } => windows(&scan, shard_windows(&scan), runtime)?,
-            Extent::Time(range) => windows(&scan, fine_windows(*range), runtime)?,
+            Bounds::Whole | Bounds::Groups { .. } => windows(&scan, shard_windows(&scan), runtime)?,
+            Bounds::Time(range) => windows(&scan, fine_windows(*range), runtime)?,
         };
-        self.cuts.push(Cut { scan, pieces, budget, ratio: 1.0 });
+        self.cuts.push(Cut { scan, segments, budget, ratio: 1.0 });
         Ok(())
     }
 }
 
-impl Piece {
+impl Segment {
     fn is_divisible(&self) -> bool {
-        !matches!(self.extent, Extent::Time(range) if range.min >= range.max)
+        !matches!(self.bounds, Bounds::Time(range) if range.min >= range.max)
     }
 }
 
 impl Cut {
     /// Rows to expect.
-    fn estimate(&self, pieces: &[Piece]) -> f64 {
-        pieces.iter().map(|piece| piece.rows as f64).sum::<f64>() * self.ratio
+    fn estimate(&self, segments: &[Segment]) -> f64 {
+        segments.iter().map(|segment| segment.rows as f64).sum::<f64>() * self.ratio
     }
 
-    /// The next pieces that fit in a slice together; at least one.
-    fn take(&mut self) -> Option<Vec<Piece>> {
-        let mut pieces = vec![self.pieces.pop_front()?];
-        let mut rows = pieces[0].rows as f64;
-        while let Some(next) = self.pieces.front() {
+    /// The next segments that fit in a slice together; at least one.
+    fn take(&mut self) -> Option<Vec<Segment>> {
+        let mut segments = vec![self.segments.pop_front()?];
+        let mut rows = segments[0].rows as f64;
+        while let Some(next) = self.segments.front() {
             rows += next.rows as f64;
             if rows * self.ratio > self.budget as f64 {
                 break;
             }
-            pieces.extend(self.pieces.pop_front());
+            segments.extend(self.segments.pop_front());
         }
-        Some(pieces)
+        Some(segments)
     }
 
-    /// The scan of pieces that follow each other.
-    fn scan_of(&self, pieces: &[Piece]) -> Scan {
+    /// The scan of segments that follow each other.
+    fn scan_of(&self, segments: &[Segment]) -> Scan {
         let mut scan = self.scan.clone();
-        let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else { return scan };
-        match (&first.extent, &last.extent) {
-            (Extent::Time(a), Extent::Time(b)) => {
+        let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return scan };
+        match (&first.bounds, &last.bounds) {
+            (Bounds::Time(a), Bounds::Time(b)) => {
                 scan.time = TimeRange { min: a.min.min(b.min), max: a.max.max(b.max) };
             }
-            (Extent::Groups { first, .. }, Extent::Groups { last, .. }) => {
-                self.restrict_groups(&mut scan, pieces, first, last);
+            (Bounds::Groups { first, .. }, Bounds::Groups { last, .. }) => {
+                self.restrict_groups(&mut scan, segments, first, last);
             }
             _ => {}
         }
         scan
     }
 
-    fn restrict_groups(&self, scan: &mut Scan, pieces: &[Piece], first: &Key, last: &Key) {
+    fn restrict_groups(&self, scan: &mut Scan, segments: &[Segment], first: &Key, last: &Key) {
         let ScanOutput::Rows(rows) = &mut scan.output else { return };
-        let series_of = |piece: &Piece| match &piece.extent {
-            Extent::Groups { series, .. } => series.clone(),
+        let series_of = |segment: &Segment| match &segment.bounds {
+            Bounds::Groups { series, .. } => series.clone(),
             _ => Vec::new(),
         };
-        let series: Vec<SeriesId> = pieces.iter().flat_map(series_of).collect();
+        let series: Vec<SeriesId> = segments.iter().flat_map(series_of).collect();
         if !series.is_empty() {
             rows.series = Some(series.into());
             return;
@@ -291,34 +291,34 @@ fn fine_windows(range: TimeRange) -> Window {
 }
 
 /// The windows of time that have rows.
-fn windows(scan: &Scan, window: Window, runtime: &Runtime<'_>) -> Result<VecDeque<Piece>, ExecError> {
-    let mut pieces = VecDeque::new();
+fn windows(scan: &Scan, window: Window, runtime: &Runtime<'_>) -> Result<VecDeque<Segment>, ExecError> {
+    let mut segments = VecDeque::new();
     let count = AggregateScan { window: Some(window), ..AggregateScan::default() };
     count_rows(scan, count, runtime, |_, start, rows| {
         let last = i128::from(start) - window.since_start(start) + i128::from(window.every) - 1;
         let max = last.min(i128::from(scan.time.max)) as i64;
         let range = TimeRange { min: start.max(scan.time.min), max };
-        pieces.push_back(Piece { extent: Extent::Time(range), rows });
+        segments.push_back(Segment { bounds: Bounds::Time(range), rows });
     })?;
-    Ok(pieces)
+    Ok(segments)
 }
 
 /// The groups that have rows, small ones together up to `target` rows.
-fn groups(scan: &Scan, target: u64, runtime: &Runtime<'_>) -> Result<VecDeque<Piece>, ExecError> {
+fn groups(scan: &Scan, target: u64, runtime: &Runtime<'_>) -> Result<VecDeque<Segment>, ExecError> {
     let Some(output) = row_scan(scan) else { return Ok(VecDeque::new()) };
     let table = &scan.table;
     let names = output.group_by.iter().filter_map(|tag| table.tags.get(tag.0 as usize));
     let names: Vec<&String> = names.collect();
     let group_is_series = names.len() == table.tags.len();
-    let mut pieces: VecDeque<Piece> = VecDeque::new();
+    let mut segments: VecDeque<Segment> = VecDeque::new();
     let count = AggregateScan { group_by: output.group_by.clone(), ..AggregateScan::default() };
     count_rows(scan, count, runtime, |key, _, rows| {
         let id = group_is_series.then(|| {
             let pairs = names.iter().zip(&key).map(|(name, value)| ((*name).clone(), value.to_string()));
             Tags::new(pairs.collect()).series_id()
         });
-        match pieces.back_mut() {
-            Some(Piece { extent: Extent::Groups { last, series, .. }, rows: so_far })
+        match segments.back_mut() {
+            Some(Segment { bounds: Bounds::Groups { last, series, .. }, rows: so_far })
                 if *so_far + rows <= target =>
             {
                 *last = key;
@@ -326,13 +326,13 @@ fn groups(scan: &Scan, target: u64, runtime: &Runtime<'_>) -> Result<VecDeque<Pi
                 *so_far += rows;
             }
             _ => {
-                let extent =
-                    Extent::Groups { first: key.clone(), last: key, series: id.into_iter().collect() };
-                pieces.push_back(Piece { extent, rows });
+                let bounds =
+                    Bounds::Groups { first: key.clone(), last: key, series: id.into_iter().collect() };
+                segments.push_back(Segment { bounds, rows });
             }
         }
     })?;
-    Ok(pieces)
+    Ok(segments)
 }
 
 /// Calls `visit` with the tags, the time and the number of rows of each group of `count`, in the order of the scan.

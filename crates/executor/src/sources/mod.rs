@@ -91,7 +91,7 @@ fn table_rows<'a>(
     } else {
         Box::new(rows)
     };
-    // Of rows in one piece, what the limit itself leaves is the same.
+    // Of rows that are not cut, what the limit itself leaves is the same.
     let reads_less = match request.limited {
         Limited::No => false,
         Limited::Rows => !scope.grouping.is_flat() || (scope.limit == 0 && scope.offset > 0),

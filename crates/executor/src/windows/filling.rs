@@ -55,7 +55,7 @@ impl Filling {
         self.latest = None;
     }
 
-    pub fn end_bucket(&mut self, emit: &mut Emit<'_>) {
+    pub fn end_outer_group(&mut self, emit: &mut Emit<'_>) {
         self.end_group(emit);
     }
 

@@ -1,4 +1,4 @@
-//! Operators over the windows of a bucket, one group beside the other: aggregates and selectors, transformations, fill.
+//! Operators over the windows of an outer group, one group beside the other: aggregates and selectors, transformations, fill.
 
 use std::ops::ControlFlow;
 

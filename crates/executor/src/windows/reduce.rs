@@ -124,7 +124,7 @@ impl Reduce {
         (!is_gap && !self.gaps.has_ended).then_some(point)
     }
 
-    pub fn end_bucket(&mut self, emit: &mut Emit<'_>) {
+    pub fn end_outer_group(&mut self, emit: &mut Emit<'_>) {
         self.end_window(emit);
         self.groups.clear();
     }

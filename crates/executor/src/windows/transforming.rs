@@ -53,7 +53,7 @@ impl<'a> Transforming<'a> {
         self.groups.held.add(after.saturating_sub(before))
     }
 
-    pub fn end_bucket(&mut self, emit: &mut Emit<'_>) -> Result<(), ExecError> {
+    pub fn end_outer_group(&mut self, emit: &mut Emit<'_>) -> Result<(), ExecError> {
         let mut positions: Vec<usize> = (0..self.groups.members.len()).collect();
         self.groups.sort(&mut positions);
         let start = shown_start(self.windows.range.min);

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::{
     AuthConfig, BackupConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc,
-    LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StorageConfig, SubscriberConfig,
-    WalConfig, WriteConfig,
+    LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StatementSummaryConfig,
+    StorageConfig, SubscriberConfig, ViewsConfig, WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -25,11 +25,17 @@ const SECTIONS: &[SectionDoc] = &[
         about: ContinuousQueriesConfig::ABOUT,
         keys: ContinuousQueriesConfig::KEYS,
     },
+    SectionDoc { name: "views", about: ViewsConfig::ABOUT, keys: ViewsConfig::KEYS },
     SectionDoc { name: "retention", about: RetentionConfig::ABOUT, keys: RetentionConfig::KEYS },
     SectionDoc { name: "backup", about: BackupConfig::ABOUT, keys: BackupConfig::KEYS },
     SectionDoc { name: "subscriber", about: SubscriberConfig::ABOUT, keys: SubscriberConfig::KEYS },
     SectionDoc { name: "write", about: WriteConfig::ABOUT, keys: WriteConfig::KEYS },
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },
+    SectionDoc {
+        name: "statement_summary",
+        about: StatementSummaryConfig::ABOUT,
+        keys: StatementSummaryConfig::KEYS,
+    },
     SectionDoc { name: "limits", about: LimitsConfig::ABOUT, keys: LimitsConfig::KEYS },
     SectionDoc { name: "http", about: HttpConfig::ABOUT, keys: HttpConfig::KEYS },
     SectionDoc { name: "auth", about: AuthConfig::ABOUT, keys: AuthConfig::KEYS },

@@ -5,8 +5,10 @@ use hyperbytedb_application::backup::BackupOptions;
 use hyperbytedb_application::continuous::ContinuousOptions;
 use hyperbytedb_application::flush::FlushOptions;
 use hyperbytedb_application::log::committer::CommitOptions;
+use hyperbytedb_application::statement_summary::StatementSummaryOptions;
 use hyperbytedb_application::statements::QueryOptions;
 use hyperbytedb_application::subscriptions::SubscriberOptions;
+use hyperbytedb_application::windows::WindowOptions;
 use hyperbytedb_engine_chdb::ChdbOptions;
 use hyperbytedb_http_api::HttpOptions;
 use hyperbytedb_line_protocol::ParseOptions;
@@ -182,6 +184,24 @@ section! {
 }
 
 section! {
+    /// Materialized views, and windows of continuous queries that are computed again.
+    ViewsConfig {
+        /// Whether they are kept. Views that were not are computed anew when they are again.
+        enabled: bool = true,
+        /// Milliseconds between two looks at what was written.
+        interval_ms: u64 = WindowOptions::default().interval.as_millis() as u64,
+        /// Runs at one time.
+        workers: usize = WindowOptions::default().workers,
+        /// Windows of one run.
+        max_windows_per_run: usize = WindowOptions::default().max_windows_per_run,
+        /// Points that one run may compute: one with more is divided, down to one window.
+        max_points_per_run: usize = WindowOptions::default().max_points_per_run,
+        /// Bytes of log that views may hold back: behind more of it they are computed anew.
+        max_log_bytes: u64 = WindowOptions::default().max_log_bytes,
+    }
+}
+
+section! {
     /// Dropping what is past its retention policy.
     RetentionConfig {
         /// Whether shard groups past their policy are dropped. Their points are not shown in any case.
@@ -255,6 +275,16 @@ section! {
         timeout_secs: u64 = SubscriberOptions::default().timeout.as_secs(),
         /// Destinations at one time.
         max_destinations: usize = SubscriberOptions::default().max_destinations,
+    }
+}
+
+section! {
+    /// What statements have cost, by statement without its literals: `GET /api/v1/statements`.
+    StatementSummaryConfig {
+        /// Whether it is kept.
+        enabled: bool = StatementSummaryOptions::default().enabled,
+        /// Statements that are kept, some kilobytes each; of more, those that ran least often are forgotten.
+        max_entries: usize = StatementSummaryOptions::default().max_entries,
     }
 }
 

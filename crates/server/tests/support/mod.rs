@@ -172,6 +172,10 @@ impl Client {
         answer(self.agent.get(format!("{}{path}", self.url)).query_pairs(query.iter().copied()).call()?)
     }
 
+    pub fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, ureq::Error> {
+        answer(self.agent.delete(format!("{}{path}", self.url)).query_pairs(query.iter().copied()).call()?)
+    }
+
     pub fn post(&self, path: &str, query: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {
         answer(self.agent.post(format!("{}{path}", self.url)).query_pairs(query.iter().copied()).send(body)?)
     }

@@ -21,7 +21,7 @@ use rocksdb::{
 };
 
 use crate::database::{Database, Durability, OpenDatabase, common_options};
-use crate::local_state::{CURSORS, DIRTY};
+use crate::local_state::{CURSORS, DIRTY, WINDOWS};
 use crate::options::StorageOptions;
 use crate::series;
 
@@ -72,7 +72,7 @@ pub(crate) fn open_database(
     options.set_db_write_buffer_size(settings.meta_write_buffer_bytes);
     options.set_max_total_wal_size(2 * settings.meta_write_buffer_bytes as u64);
     let cache = Cache::new_lru_cache(settings.meta_cache_bytes);
-    let names = [CATALOG, DIRTY, CURSORS].into_iter().chain(series::FAMILIES);
+    let names = [CATALOG, DIRTY, CURSORS, WINDOWS].into_iter().chain(series::FAMILIES);
     let families =
         names.map(|name| ColumnFamilyDescriptor::new(name, family_options(settings, &cache))).collect();
     Ok(Arc::new(open(&settings.meta_dir, &options, families)?))

@@ -71,7 +71,7 @@ fn register_unknown(
     counts: &mut Counts,
     answers: &mut Answers,
 ) -> Result<(), StorageError> {
-    let (mut new, twins) = apart(candidates);
+    let (mut new, duplicates) = without_duplicates(candidates);
     new = without_stored(index, table, new, answers)?;
     let mut pairs = pairs_of(index, table, &mut new)?;
     new = within_value_limit(limits.values_per_tag, table, new, &pairs, counts, answers);
@@ -88,38 +88,38 @@ fn register_unknown(
             answers[series.position] = Ok(true);
         }
     }
-    for twin in twins {
-        answers[twin.candidate.position] = if twin.same_tags {
-            answers[twin.first].clone().map(|_| false)
+    for duplicate in duplicates {
+        answers[duplicate.candidate.position] = if duplicate.same_tags {
+            answers[duplicate.first].clone().map(|_| false)
         } else {
-            Err(collision(table, &twin.candidate))
+            Err(collision(table, &duplicate.candidate))
         };
     }
     Ok(())
 }
 
 /// A candidate whose id came before in the same call.
-struct Twin<'a> {
+struct Duplicate<'a> {
     candidate: Candidate<'a>,
     first: usize,
     same_tags: bool,
 }
 
 /// Sorts the candidates by id, in the order of the call where ids are equal, and takes out all but the first of each.
-fn apart(mut candidates: Vec<Candidate>) -> (Vec<Candidate>, Vec<Twin>) {
+fn without_duplicates(mut candidates: Vec<Candidate>) -> (Vec<Candidate>, Vec<Duplicate>) {
     candidates.sort_by_key(|candidate| (candidate.id, candidate.position));
     let mut firsts: Vec<Candidate> = Vec::with_capacity(candidates.len());
-    let mut twins = Vec::new();
+    let mut duplicates = Vec::new();
     for candidate in candidates {
         match firsts.last() {
             Some(first) if first.id == candidate.id => {
                 let same_tags = first.encoded == candidate.encoded;
-                twins.push(Twin { first: first.position, same_tags, candidate });
+                duplicates.push(Duplicate { first: first.position, same_tags, candidate });
             }
             _ => firsts.push(candidate),
         }
     }
-    (firsts, twins)
+    (firsts, duplicates)
 }
 
 /// Takes out the series that are stored already, be it under other tags.

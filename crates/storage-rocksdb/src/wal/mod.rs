@@ -232,6 +232,7 @@ impl WalPort for RocksWal {
         // An upper bound will do: the clock must only never go back.
         let new = Floor { sequence, position, clock: head.clock };
         let (from, to) = (floor.sequence.to_be_bytes(), sequence.to_be_bytes());
+        let last_forgotten = (sequence - 1).to_be_bytes();
         let mut batch = WriteBatch::default();
         batch.put_cf(self.db.family(STATE)?, FLOOR_KEY, stored::encode(&new)?);
         let records = self.db.family(RECORDS)?;
@@ -241,7 +242,7 @@ impl WalPort for RocksWal {
         *floor = new;
         drop(floor);
         // Files are deleted as a whole, also those that begin before the old floor.
-        self.db.delete_files(records, &Sequence::MIN.to_be_bytes(), &to)?;
+        self.db.delete_files(records, &Sequence::MIN.to_be_bytes(), &last_forgotten)?;
         self.release_forgotten(head)
     }
 

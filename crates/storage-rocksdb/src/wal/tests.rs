@@ -155,6 +155,20 @@ fn concurrent_appends_get_sequences_of_their_own() {
     assert_eq!(firsts, (0..200).map(|i| 1 + 2 * i).collect::<Vec<_>>());
 }
 
+/// Files are deleted as a whole: one whose last record is the first that is kept must stay.
+#[test]
+fn the_first_record_that_is_kept_is_kept_wherever_its_file_ends() {
+    let dir = TempDir::new().unwrap();
+    let wal = RocksWal::open(&options(&dir)).unwrap();
+    append(&wal, &(1..=10).map(record).collect::<Vec<_>>());
+    // All ten are in one file, and that is not a new one.
+    wal.db.release(&[RECORDS, STATE]).unwrap();
+    wal.truncate_before(10).unwrap();
+    let kept: Vec<Sequence> =
+        wal.read_from(1, usize::MAX).unwrap().into_iter().map(|(sequence, _)| sequence).collect();
+    assert_eq!(kept, [10]);
+}
+
 /// Forgotten records must not pile up on disk, whether they were written to tables before or not.
 #[test]
 fn space_stays_bounded() {

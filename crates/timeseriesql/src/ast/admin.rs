@@ -117,14 +117,21 @@ pub struct RevokeAdminStatement {
     pub user: String,
 }
 
-/// `CREATE CONTINUOUS QUERY name ON db [RESAMPLE [EVERY d] [FOR d]] BEGIN SELECT … INTO … END`.
+/// `CREATE CONTINUOUS QUERY name ON db [RESAMPLE [EVERY d] [FOR d] [LATE d]] BEGIN SELECT … INTO … END`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateContinuousQueryStatement {
     pub name: String,
     pub database: String,
     pub source: SelectStatement,
-    pub resample_every_ns: Option<i64>,
-    pub resample_for_ns: Option<i64>,
+    pub resample: Resample,
+}
+
+/// `RESAMPLE`: how often, over which span, and (an extension) for how long windows that get late points run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Resample {
+    pub every_ns: Option<i64>,
+    pub for_ns: Option<i64>,
+    pub late_ns: Option<i64>,
 }
 
 /// `DROP CONTINUOUS QUERY name ON db`.
@@ -134,11 +141,13 @@ pub struct DropContinuousQueryStatement {
     pub database: String,
 }
 
-/// `CREATE MATERIALIZED VIEW name ON db AS SELECT …` (an extension).
+/// `CREATE MATERIALIZED VIEW name ON db [WITH BACKFILL] AS SELECT … INTO …`, or `BEGIN SELECT … END` (an extension).
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateMaterializedViewStatement {
     pub name: String,
     pub database: String,
+    /// Whether what is stored already is computed too.
+    pub backfill: bool,
     pub source: SelectStatement,
 }
 
@@ -147,6 +156,24 @@ pub struct CreateMaterializedViewStatement {
 pub struct DropMaterializedViewStatement {
     pub name: String,
     pub database: String,
+}
+
+/// `BACKFILL CONTINUOUS QUERY|MATERIALIZED VIEW name ON db FROM time TO time` (an extension).
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackfillStatement {
+    pub kind: StoredQueryKind,
+    pub name: String,
+    pub database: String,
+    /// Included.
+    pub from: Expr,
+    /// Excluded.
+    pub to: Expr,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredQueryKind {
+    ContinuousQuery,
+    MaterializedView,
 }
 
 /// Whether every destination of a subscription gets each write, or one of them.

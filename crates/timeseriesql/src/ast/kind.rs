@@ -23,6 +23,7 @@ kinds! {
     Select(_) => "SELECT",
     Explain(_) => "EXPLAIN",
     Delete(_) => "DELETE",
+    Backfill(_) => "BACKFILL",
     AlterRetentionPolicy(_) => "ALTER RETENTION POLICY",
     CreateContinuousQuery(_) => "CREATE CONTINUOUS QUERY",
     CreateDatabase(_) => "CREATE DATABASE",

@@ -29,6 +29,7 @@ pub enum Statement {
     Select(Box<SelectStatement>),
     Explain(Box<ExplainStatement>),
     Delete(DeleteStatement),
+    Backfill(Box<BackfillStatement>),
 
     AlterRetentionPolicy(AlterRetentionPolicyStatement),
     CreateContinuousQuery(Box<CreateContinuousQueryStatement>),

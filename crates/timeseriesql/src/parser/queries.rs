@@ -7,9 +7,9 @@ impl Parser<'_> {
     pub(super) fn create_continuous_query(&mut self) -> Result<Statement, ParseError> {
         let name = self.ident()?;
         let database = self.required_on_database()?;
-        let (resample_every_ns, resample_for_ns) = match self.accept(Token::Resample) {
+        let resample = match self.accept(Token::Resample) {
             true => self.resample()?,
-            false => (None, None),
+            false => Resample::default(),
         };
         self.expect(Token::Begin)?;
         self.expect(Token::Select)?;
@@ -20,13 +20,12 @@ impl Parser<'_> {
         }
         self.expect(Token::End)?;
         let interval = interval.map_err(|error| ParseError::other(error.to_string()))?;
-        check_resample(interval.unwrap_or(0), resample_every_ns, resample_for_ns)?;
+        check_resample(interval.unwrap_or(0), &resample)?;
         Ok(Statement::CreateContinuousQuery(Box::new(CreateContinuousQueryStatement {
             name,
             database,
             source,
-            resample_every_ns,
-            resample_for_ns,
+            resample,
         })))
     }
 
@@ -41,19 +40,23 @@ impl Parser<'_> {
         self.unexpected(next, &expected)
     }
 
-    /// `[EVERY d] [FOR d]`, at least one of them.
-    fn resample(&mut self) -> Result<(Option<i64>, Option<i64>), ParseError> {
-        let every = self.resample_duration(Token::Every)?;
-        let past = self.resample_duration(Token::For)?;
-        if every.is_none() && past.is_none() {
+    /// `[EVERY d] [FOR d] [LATE d]`, at least one of them.
+    fn resample(&mut self) -> Result<Resample, ParseError> {
+        let is_every = self.accept(Token::Every);
+        let every_ns = self.resample_duration(is_every)?;
+        let is_for = self.accept(Token::For);
+        let for_ns = self.resample_duration(is_for)?;
+        let is_late = self.accept_word("LATE");
+        let late_ns = self.resample_duration(is_late)?;
+        if every_ns.is_none() && for_ns.is_none() && late_ns.is_none() {
             let next = self.scan();
             return Err(self.unexpected(next, &["EVERY", "FOR"]));
         }
-        Ok((every, past))
+        Ok(Resample { every_ns, for_ns, late_ns })
     }
 
-    fn resample_duration(&mut self, keyword: Token) -> Result<Option<i64>, ParseError> {
-        if !self.accept(keyword) {
+    fn resample_duration(&mut self, is_given: bool) -> Result<Option<i64>, ParseError> {
+        if !is_given {
             return Ok(None);
         }
         let ns = self.finite_duration()?;
@@ -69,14 +72,48 @@ impl Parser<'_> {
     pub(super) fn create_materialized_view(&mut self) -> Result<Statement, ParseError> {
         let name = self.ident()?;
         let database = self.required_on_database()?;
-        self.expect(Token::As)?;
+        let backfill = self.accept(Token::With);
+        if backfill {
+            self.expect_word("BACKFILL")?;
+        }
+        let is_block = self.accept(Token::Begin);
+        if !is_block {
+            self.expect(Token::As)?;
+        }
         self.expect(Token::Select)?;
-        let source = self.select(Into::Optional)?;
+        let source = self.select(Into::Required)?;
+        if is_block {
+            self.expect(Token::End)?;
+        }
         Ok(Statement::CreateMaterializedView(Box::new(CreateMaterializedViewStatement {
             name,
             database,
+            backfill,
             source,
         })))
+    }
+
+    /// What follows `BACKFILL`.
+    pub(super) fn backfill(&mut self) -> Result<Statement, ParseError> {
+        let next = self.scan();
+        let kind = match next.token {
+            Token::Continuous => {
+                self.expect(Token::Query)?;
+                StoredQueryKind::ContinuousQuery
+            }
+            Token::Ident if self.is_word("MATERIALIZED") => {
+                self.expect_word("VIEW")?;
+                StoredQueryKind::MaterializedView
+            }
+            _ => return Err(self.unexpected(next, &["CONTINUOUS", "MATERIALIZED"])),
+        };
+        let name = self.ident()?;
+        let database = self.required_on_database()?;
+        self.expect(Token::From)?;
+        let from = self.expr()?;
+        self.expect(Token::To)?;
+        let to = self.expr()?;
+        Ok(Statement::Backfill(Box::new(BackfillStatement { kind, name, database, from, to })))
     }
 
     pub(super) fn drop_materialized_view(&mut self) -> Result<Statement, ParseError> {
@@ -123,9 +160,9 @@ impl Parser<'_> {
 }
 
 /// `FOR` must cover at least one window, and one resampling.
-fn check_resample(interval: i64, every_ns: Option<i64>, for_ns: Option<i64>) -> Result<(), ParseError> {
-    let least = interval.max(every_ns.unwrap_or(interval));
-    match for_ns {
+fn check_resample(interval: i64, resample: &Resample) -> Result<(), ParseError> {
+    let least = interval.max(resample.every_ns.unwrap_or(interval));
+    match resample.for_ns {
         Some(for_ns) if least > for_ns => Err(ParseError::other(format!(
             "FOR duration must be >= GROUP BY time duration: must be a minimum of {}, got {}",
             format_duration(least),

@@ -29,6 +29,7 @@ impl Parser<'_> {
                 self.expect(Token::Query)?;
                 self.kill_query()
             }
+            Token::Ident if self.is_word("BACKFILL") => self.backfill(),
             _ => Err(self.unexpected(
                 next,
                 &[
@@ -167,11 +168,19 @@ impl Parser<'_> {
     }
 
     /// Whether the token last read spells a word of our extensions, which are not reserved.
-    fn is_word(&self, word: &str) -> bool {
+    pub(super) fn is_word(&self, word: &str) -> bool {
         self.text().eq_ignore_ascii_case(word)
     }
 
-    fn expect_word(&mut self, word: &str) -> Result<(), ParseError> {
+    pub(super) fn accept_word(&mut self, word: &str) -> bool {
+        let found = self.scan().token == Token::Ident && self.is_word(word);
+        if !found {
+            self.unscan();
+        }
+        found
+    }
+
+    pub(super) fn expect_word(&mut self, word: &str) -> Result<(), ParseError> {
         let next = self.scan();
         if next.token == Token::Ident && self.is_word(word) {
             return Ok(());

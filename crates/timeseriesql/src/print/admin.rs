@@ -125,10 +125,11 @@ impl Display for CreateContinuousQueryStatement {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (name, database) = (quote_ident(&self.name), quote_ident(&self.database));
         write!(f, "CREATE CONTINUOUS QUERY {name} ON {database} ")?;
-        if self.resample_every_ns.is_some() || self.resample_for_ns.is_some() {
+        let Resample { every_ns, for_ns, late_ns } = self.resample;
+        if every_ns.or(for_ns).or(late_ns).is_some() {
             f.write_str("RESAMPLE ")?;
         }
-        for (keyword, ns) in [("EVERY", self.resample_every_ns), ("FOR", self.resample_for_ns)] {
+        for (keyword, ns) in [("EVERY", every_ns), ("FOR", for_ns), ("LATE", late_ns)] {
             if let Some(ns) = ns {
                 write!(f, "{keyword} {} ", format_duration(ns))?;
             }
@@ -140,7 +141,19 @@ impl Display for CreateContinuousQueryStatement {
 impl Display for CreateMaterializedViewStatement {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (name, database) = (quote_ident(&self.name), quote_ident(&self.database));
-        write!(f, "CREATE MATERIALIZED VIEW {name} ON {database} AS {}", self.source)
+        let backfill = if self.backfill { " WITH BACKFILL" } else { "" };
+        write!(f, "CREATE MATERIALIZED VIEW {name} ON {database}{backfill} AS {}", self.source)
+    }
+}
+
+impl Display for BackfillStatement {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (name, database) = (quote_ident(&self.name), quote_ident(&self.database));
+        let kind = match self.kind {
+            StoredQueryKind::ContinuousQuery => "CONTINUOUS QUERY",
+            StoredQueryKind::MaterializedView => "MATERIALIZED VIEW",
+        };
+        write!(f, "BACKFILL {kind} {name} ON {database} FROM {} TO {}", self.from, self.to)
     }
 }
 

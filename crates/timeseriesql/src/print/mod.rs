@@ -68,6 +68,7 @@ impl Display for Statement {
             Self::Select(s) => s.fmt(f),
             Self::Explain(s) => s.fmt(f),
             Self::Delete(s) => s.fmt(f),
+            Self::Backfill(s) => s.fmt(f),
             Self::AlterRetentionPolicy(s) => s.fmt(f),
             Self::CreateContinuousQuery(s) => s.fmt(f),
             Self::CreateDatabase(s) => s.fmt(f),

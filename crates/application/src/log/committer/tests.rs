@@ -96,7 +96,7 @@ fn a_writer_that_is_stale_tries_again() {
     let node = Node::new();
     node.write("m,h=a v=1 1");
     node.before(Call::RegisterSeries, |node| drop(node.query("DROP MEASUREMENT m")));
-    node.write("m,h=b v=2i 2");
+    node.write("m,h=b v=2 2");
     assert_eq!(node.query("SELECT h, v FROM m"), ["2 b 2"]);
     assert_eq!(node.series("m"), ["m,h=b"]);
 }

@@ -62,27 +62,11 @@ pub fn grants(catalog: &Catalog, user: &str) -> Result<Vec<SeriesBlock>, Stateme
     Ok(vec![rows.block()])
 }
 
-pub fn continuous_queries(catalog: &Catalog, access: Access<'_>) -> Vec<SeriesBlock> {
-    stored_queries(catalog, access, |db| {
-        db.continuous_queries.iter().map(|cq| (&*cq.name, &*cq.query)).collect()
-    })
-}
-
-pub fn materialized_views(catalog: &Catalog, access: Access<'_>) -> Vec<SeriesBlock> {
-    stored_queries(catalog, access, |db| {
-        db.materialized_views.iter().map(|v| (&*v.name, &*v.query)).collect()
-    })
-}
-
 /// Those of the databases that the caller may read.
-fn stored_queries(
-    catalog: &Catalog,
-    access: Access<'_>,
-    of: impl Fn(&Database) -> Vec<(&str, &str)>,
-) -> Vec<SeriesBlock> {
+pub fn continuous_queries(catalog: &Catalog, access: Access<'_>) -> Vec<SeriesBlock> {
     let block = |db: &Database| {
         let mut rows = Rows::new(&db.name, &["name", "query"]);
-        of(db).into_iter().for_each(|(name, query)| rows.row([text(name), text(query)]));
+        db.continuous_queries.iter().for_each(|cq| rows.row([text(&cq.name), text(&cq.query)]));
         rows.block()
     };
     let databases = catalog.databases_in_order().into_iter();

@@ -7,6 +7,7 @@ pub mod index;
 mod lookup;
 mod measurement_filter;
 pub mod server;
+pub mod views;
 mod watched;
 
 use std::collections::BTreeMap;

@@ -9,8 +9,10 @@ use hyperbytedb_domain::result::SeriesBlock;
 use super::super::rows::{Rows, integer, text};
 use super::super::running::RunningQuery;
 use super::catalog::go_duration;
+use super::views;
 use crate::continuous::{Run, Runs};
 use crate::subscriptions::{Counts, SubscriberCounts};
+use crate::windows::WindowState;
 
 pub fn queries(running: &[RunningQuery]) -> Vec<SeriesBlock> {
     let mut rows = Rows::new("", &["qid", "query", "database", "duration", "status"]);
@@ -43,6 +45,7 @@ pub fn stats(
     catalog: &Catalog,
     statistics: &Statistics,
     runs: &Runs,
+    windows: Option<&WindowState>,
     subscribers_counts: &SubscriberCounts,
     module: Option<&str>,
 ) -> Vec<SeriesBlock> {
@@ -71,7 +74,13 @@ pub fn stats(
         blocks.extend(subscribers(subscribers_counts));
     }
     if module.is_none_or(|m| m == CONTINUOUS_QUERIES) {
-        blocks.extend(runs.last().into_iter().map(|((database, name), run)| last_run(database, name, &run)));
+        for ((database, name), run) in runs.last() {
+            let dirty = views::dirty_windows_of_continuous_query(catalog, &database, &name, windows);
+            blocks.push(last_run(database, name, &run, dirty));
+        }
+    }
+    if module.is_none_or(|m| m == views::MODULE) {
+        blocks.extend(views::stats(catalog, windows));
     }
     blocks
 }
@@ -115,15 +124,22 @@ fn subscribers(counts: &SubscriberCounts) -> Vec<SeriesBlock> {
 /// The module of the last run of each continuous query.
 const CONTINUOUS_QUERIES: &str = "continuousQuery";
 
-fn last_run(database: String, name: String, run: &Run) -> SeriesBlock {
-    let columns = ["lastRun", "nextRun", "durationNs", "pointsWritten", "lastError"];
+fn last_run(database: String, name: String, run: &Run, dirty_windows: u64) -> SeriesBlock {
+    let columns = ["lastRun", "nextRun", "durationNs", "pointsWritten", "lastError", "dirtyWindows"];
     let mut rows = Rows::new(CONTINUOUS_QUERIES, &columns);
     let (written, error) = match &run.result {
         Ok(written) => (*written, ""),
         Err(error) => (0, error.as_str()),
     };
     let duration = i64::try_from(run.duration.as_nanos()).unwrap_or(i64::MAX);
-    rows.row([integer(run.at), integer(run.next), integer(duration), integer(written), text(error)]);
+    rows.row([
+        integer(run.at),
+        integer(run.next),
+        integer(duration),
+        integer(written),
+        text(error),
+        integer(dirty_windows),
+    ]);
     let tags = [("database".to_owned(), database), ("name".to_owned(), name)];
     SeriesBlock { tags: Some(tags.into()), ..rows.block() }
 }

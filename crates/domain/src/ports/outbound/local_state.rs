@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::catalog::{ShardGroup, TableId};
 use crate::error::StorageError;
 use crate::wal::Sequence;
@@ -11,6 +13,15 @@ use crate::wal::Sequence;
 pub struct DirtyPartition {
     pub table: TableId,
     pub shard: ShardGroup,
+}
+
+/// Times that a stored query (a view, a continuous query) has to compute, or to compute again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirtyWindows {
+    /// Starts included, ends excluded; apart from each other, in rising order.
+    pub ranges: Vec<(i64, i64)>,
+    /// Nanoseconds that were dirty when the backfill at work began; 0: there is none.
+    pub backfill_ns: u64,
 }
 
 /// The node's own state.
@@ -28,6 +39,12 @@ pub trait LocalStatePort: Send + Sync {
 
     /// Sets cursors (`Some`) and removes them (`None`), all or none.
     fn store_cursors(&self, changes: &[(String, Option<Sequence>)]) -> Result<(), StorageError>;
+
+    /// The dirty windows of stored queries, by name.
+    fn dirty_windows(&self) -> Result<BTreeMap<String, DirtyWindows>, StorageError>;
+
+    /// Sets the dirty windows of stored queries (`Some`) and forgets them (`None`), all or none.
+    fn store_dirty_windows(&self, changes: &[(String, Option<DirtyWindows>)]) -> Result<(), StorageError>;
 
     /// Makes everything stored so far, also the catalogue and the series index, survive a power failure.
     fn sync(&self) -> Result<(), StorageError>;

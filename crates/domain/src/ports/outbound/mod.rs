@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub use catalog::CatalogPort;
 pub use delivery::{Delivery, DeliveryError, DeliveryPort};
 pub use engine::{BatchStream, PartitionInfo, PointsSinkPort, QueryPort, UnfinishedDeletes};
-pub use local_state::{DirtyPartition, LocalStatePort};
+pub use local_state::{DirtyPartition, DirtyWindows, LocalStatePort};
 pub use series_index::{SeriesIndexPort, SeriesRefusal};
 pub use snapshot::{LogSnapshotPort, SnapshotPort};
 pub use wal::{EncodedEntry, NewRecord, WalPort};

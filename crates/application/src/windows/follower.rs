@@ -1,0 +1,339 @@
+//! From the log to dirty windows.
+//!
+//! One cursor follows the log for all stored queries: a record is read once, whatever the number of queries. Marks are
+//! stored before the cursor moves; marking twice only has a window computed once more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use hyperbytedb_domain::StorageError;
+use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, TableId};
+use hyperbytedb_domain::ports::{CatalogPort, WalPort};
+use hyperbytedb_domain::wal::{Sequence, WalEntry, WriteEntry};
+use hyperbytedb_line_protocol::{ParseOptions, parse};
+use parking_lot::Mutex;
+
+use super::dirty::{DirtyBoard, Mark};
+use super::query::{QueryKey, StoredQueries, StoredQuery};
+use super::ranges::Ranges;
+use crate::flush::FlushService;
+use crate::ingestion::now_ns;
+use crate::log::cursors::WINDOWS;
+
+/// Bytes of log read at a time.
+const READ_BYTES: usize = 4 << 20;
+
+/// Reads the log behind its cursor.
+pub struct Follower {
+    pub wal: Arc<dyn WalPort>,
+    pub catalog: Arc<dyn CatalogPort>,
+    pub flush: Arc<FlushService>,
+    pub board: Arc<DirtyBoard>,
+    /// Bytes of the log past which it is not followed record by record: all windows become dirty instead.
+    pub max_log_bytes: u64,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The last record that has been read.
+    position: Sequence,
+    queries: StoredQueries,
+    names: TableNames,
+    /// What `names` has the tables of.
+    catalog: Arc<Catalog>,
+    /// Whether the cursor is in the node's state.
+    is_stored: bool,
+    /// Views of which nothing is known yet: their creation is behind the cursor, or was never followed.
+    unknown: Option<Vec<QueryKey>>,
+}
+
+type Marks = BTreeMap<QueryKey, Mark>;
+
+impl Follower {
+    /// Nothing may have been appended to the log yet.
+    pub fn new(
+        flush: Arc<FlushService>,
+        wal: Arc<dyn WalPort>,
+        catalog: Arc<dyn CatalogPort>,
+        board: Arc<DirtyBoard>,
+        max_log_bytes: u64,
+    ) -> Self {
+        let first = wal.first_sequence().saturating_sub(1);
+        // After a power failure the log may be shorter than what was read of it.
+        let stored = flush.cursors().position(WINDOWS);
+        let position = stored.map_or(first, |stored| stored.min(wal.last_sequence()));
+        flush.cursors().hold(WINDOWS, position);
+        let state = State {
+            position,
+            queries: StoredQueries::default(),
+            names: TableNames::default(),
+            catalog: Arc::default(),
+            is_stored: stored.is_some(),
+            unknown: None,
+        };
+        Self { wal, catalog, flush, board, max_log_bytes, state: Mutex::new(state) }
+    }
+
+    /// Records that have not been read yet.
+    pub fn records_behind(&self) -> u64 {
+        let position = self.flush.cursors().position(WINDOWS).unwrap_or(0);
+        self.flush.applied().saturating_sub(position)
+    }
+
+    /// Marks windows for all records that have taken effect.
+    pub fn follow(&self) -> Result<(), StorageError> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let applied = self.flush.applied();
+        let catalog = self.catalog.catalog();
+        if !Arc::ptr_eq(&state.catalog, &catalog) {
+            state.queries.update(&catalog);
+            state.names.update(&catalog);
+            let names: Vec<String> = state.queries.iter().map(|query| query.key.stored()).collect();
+            self.board.retain(|name| names.iter().any(|known| known == name))?;
+            state.catalog = catalog.clone();
+        }
+        let views = || state.queries.iter().filter(|query| query.key.is_view);
+        let unknown = state.unknown.get_or_insert_with(|| {
+            views().filter(|view| !self.board.knows(&view.key)).map(|view| view.key.clone()).collect()
+        });
+        if !state.queries.follow_the_log() {
+            if std::mem::take(&mut state.is_stored) {
+                self.flush.cursors().unstore(WINDOWS)?;
+            }
+            state.position = state.position.max(applied);
+            self.flush.cursors().hold(WINDOWS, state.position);
+            state.names.replace(&catalog);
+            return Ok(());
+        }
+        if applied > state.position && self.is_too_far_behind(state.position, applied) {
+            tracing::warn!(
+                from = state.position,
+                to = applied,
+                "views are too far behind the log (views.max_log_bytes): they are computed anew"
+            );
+            let marks = views().map(|view| (view.key.clone(), whole(view, &catalog))).collect();
+            unknown.clear();
+            state.is_stored = true;
+            return self.advance(&marks, applied, &mut state.position);
+        }
+        while state.position < applied {
+            let chunk = self.wal.read_from(state.position + 1, READ_BYTES)?;
+            let mut marks = Marks::new();
+            let mut last = state.position;
+            for (sequence, record) in chunk.into_iter().take_while(|(sequence, _)| *sequence <= applied) {
+                let reading = Reading { board: &self.board, catalog: &catalog, queries: &state.queries };
+                reading.record(record.entry, &mut state.names, &mut marks);
+                last = sequence;
+            }
+            if last == state.position {
+                break;
+            }
+            unknown.retain(|key| !marks.contains_key(key));
+            state.is_stored = true;
+            self.advance(&marks, last, &mut state.position)?;
+        }
+        state.names.replace(&catalog);
+        let marks: Marks = unknown
+            .drain(..)
+            .filter_map(|key| Some((key.clone(), whole(state.queries.get(&key)?, &catalog))))
+            .collect();
+        self.board.mark(&marks)
+    }
+
+    /// Whether records were forgotten, or more are to be read than is worth it.
+    fn is_too_far_behind(&self, position: Sequence, applied: Sequence) -> bool {
+        let (first, last) = (self.wal.first_sequence(), self.wal.last_sequence());
+        let kept = u128::from((last + 1).saturating_sub(first).max(1));
+        let bytes = u128::from(self.wal.size_bytes()) * u128::from(applied - position) / kept;
+        first > position + 1 || bytes > u128::from(self.max_log_bytes)
+    }
+
+    fn advance(&self, marks: &Marks, to: Sequence, position: &mut Sequence) -> Result<(), StorageError> {
+        self.board.mark(marks)?;
+        self.flush.cursors().advance(WINDOWS, to)?;
+        *position = to;
+        Ok(())
+    }
+}
+
+fn whole(query: &StoredQuery, catalog: &Catalog) -> Mark {
+    Mark { ranges: query.extent(catalog), is_backfill: true }
+}
+
+/// What records are understood with.
+struct Reading<'a> {
+    board: &'a DirtyBoard,
+    catalog: &'a Catalog,
+    queries: &'a StoredQueries,
+}
+
+impl Reading<'_> {
+    fn record(&self, entry: WalEntry, names: &mut TableNames, marks: &mut Marks) {
+        match entry {
+            WalEntry::Write(write) => {
+                names.learn(&write);
+                self.write(&write, marks);
+            }
+            WalEntry::Command(command) => self.command(&command, names, marks),
+        }
+    }
+
+    /// Whether a query is told of what the log says from here on.
+    fn is_told(&self, query: &StoredQuery, marks: &Marks) -> bool {
+        if query.key.is_view {
+            marks.contains_key(&query.key) || self.board.knows(&query.key)
+        } else {
+            query.late.is_some()
+        }
+    }
+
+    fn write(&self, write: &WriteEntry, marks: &mut Marks) {
+        let (database, policy) = (write.database.as_str(), Some(write.retention_policy.as_str()));
+        let readers_of = |measurement: &str| -> Vec<&Arc<StoredQuery>> {
+            self.queries.iter().filter(|query| query.reads(database, policy, measurement)).collect()
+        };
+        if write.tables.iter().all(|table| readers_of(&table.measurement).is_empty()) {
+            return;
+        }
+        let parsed = parse(&write.body, &ParseOptions::accepted(write.precision, write.default_time));
+        let now = now_ns();
+        for batch in &parsed.batches {
+            for query in readers_of(&batch.measurement) {
+                if self.is_told(query, marks) {
+                    let ranges = windows_of(query, &batch.times, now);
+                    marks.entry(query.key.clone()).or_default().ranges.extend(&ranges);
+                }
+            }
+        }
+        marks.retain(|key, mark| key.is_view || !mark.ranges.is_empty());
+    }
+
+    fn command(&self, command: &Command, names: &TableNames, marks: &mut Marks) {
+        match command {
+            Command::CreateMaterializedView { database, name, .. } => {
+                let key = QueryKey { is_view: true, database: database.clone(), name: name.clone() };
+                let Some(view) = self.queries.get(&key) else { return };
+                let mark = if view.backfill { whole(view, self.catalog) } else { Mark::default() };
+                marks.insert(key, mark);
+            }
+            Command::DropMaterializedView { database, name } => {
+                marks.remove(&QueryKey { is_view: true, database: database.clone(), name: name.clone() });
+            }
+            Command::DeletePoints { scopes } => {
+                scopes.iter().for_each(|scope| self.delete(scope, names, marks));
+            }
+            Command::DropMeasurement { database, name } => {
+                self.mark_views(marks, |view| view.reads(database, None, name), None);
+            }
+            // Once the place is there again, its earlier points are not.
+            Command::DropDatabase { name } => {
+                let is_source = |view: &StoredQuery| view.sources.iter().any(|s| s.database == *name);
+                self.mark_views(marks, is_source, None);
+            }
+            Command::DropRetentionPolicy { database, name } => {
+                let is_source =
+                    |view: &StoredQuery| view.sources.iter().any(|s| s.is_in(database, Some(name)));
+                self.mark_views(marks, is_source, None);
+            }
+            // What a policy or DROP SHARD takes from a source stays in the target.
+            _ => {}
+        }
+    }
+
+    fn delete(&self, scope: &DeleteScope, names: &TableNames, marks: &mut Marks) {
+        let times = Some((scope.time.min, scope.time.max.saturating_add(1)));
+        match names.get(scope.table) {
+            Some(name) => self.mark_views(
+                marks,
+                |view| view.reads(&name.database, Some(&name.retention_policy), &name.measurement),
+                times,
+            ),
+            // A table that is gone: it may have been any.
+            None => self.mark_views(marks, |_| true, times),
+        }
+    }
+
+    fn mark_views(&self, marks: &mut Marks, reads: impl Fn(&StoredQuery) -> bool, times: Option<(i64, i64)>) {
+        for view in self.queries.iter().filter(|query| query.key.is_view && reads(query)) {
+            if self.is_told(view, marks) {
+                let mut ranges = view.extent(self.catalog);
+                if let Some((start, end)) = times {
+                    let windows = view.windows_over(start, end);
+                    ranges = ranges.within(windows.start, windows.end);
+                }
+                marks.entry(view.key.clone()).or_default().ranges.extend(&ranges);
+            }
+        }
+    }
+}
+
+/// The windows that hold these times; of a continuous query those that have ended and are not too old.
+fn windows_of(query: &StoredQuery, times: &[i64], now: i64) -> Ranges {
+    let is_wanted = |window: &std::ops::Range<i64>| match query.late {
+        Some(late) if !query.key.is_view => window.end <= now && window.end > now.saturating_sub(late),
+        _ => true,
+    };
+    let mut ranges = Ranges::default();
+    let mut window = 0..0;
+    for &time in times {
+        if !window.contains(&time) {
+            window = query.window(time);
+            if is_wanted(&window) {
+                ranges.insert(window.start, window.end);
+            }
+        }
+    }
+    ranges
+}
+
+/// Which measurements tables are of, those of dropped tables too, for records that only have the number.
+#[derive(Default)]
+struct TableNames {
+    names: HashMap<TableId, Arc<TableName>>,
+}
+
+struct TableName {
+    database: String,
+    retention_policy: String,
+    measurement: String,
+}
+
+impl TableNames {
+    fn get(&self, table: TableId) -> Option<&Arc<TableName>> {
+        self.names.get(&table)
+    }
+
+    fn learn(&mut self, write: &WriteEntry) {
+        for version in &write.tables {
+            self.names.entry(version.table).or_insert_with(|| {
+                Arc::new(TableName {
+                    database: write.database.clone(),
+                    retention_policy: write.retention_policy.clone(),
+                    measurement: version.measurement.clone(),
+                })
+            });
+        }
+    }
+
+    fn update(&mut self, catalog: &Catalog) {
+        for table in catalog.tables() {
+            self.names.entry(table.id).or_insert_with(|| {
+                Arc::new(TableName {
+                    database: table.database.clone(),
+                    retention_policy: table.retention_policy.clone(),
+                    measurement: table.measurement.clone(),
+                })
+            });
+        }
+    }
+
+    /// No record behind this one is about a table that has been dropped before it.
+    fn replace(&mut self, catalog: &Catalog) {
+        let before = std::mem::take(&mut self.names);
+        self.names =
+            catalog.tables().filter_map(|table| Some((table.id, before.get(&table.id)?.clone()))).collect();
+        self.update(catalog);
+    }
+}
