@@ -235,7 +235,7 @@ const ENDPOINTS: &str = "
 | --- | --- |
 | `/write`, `/api/v2/write` | WRITE on the database |
 | `/query` | what its statements take |
-| `/api/v1/statements` | admin |
+| `/api/v1/statements`, `/api/v1/backup` | admin |
 | `/ping`, `/metrics` | nothing; with `auth.ping_auth_enabled`, `auth.metrics_auth_enabled` any user |
 | `/health`, `/health/ready`, `/status`, `OPTIONS` | nothing |
 ";
