@@ -127,12 +127,16 @@ impl Reader {
         let text = Bytes::from(lines.text);
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.deliver(text.clone()) {
+            match self.deliver(text.clone(), last) {
                 Ok(()) => {
                     self.counts.note_written(lines.points);
                     return Ok(true);
                 }
-                Err(DeliveryError::GivenUp) => return Ok(false),
+                Err(DeliveryError::GivenUp) if self.is_over() => return Ok(false),
+                Err(DeliveryError::GivenUp) => {
+                    self.counts.note_failure();
+                    self.warn("no answer", "a subscription's destination is too far behind");
+                }
                 Err(DeliveryError::Refused(error)) => {
                     self.counts.note_failure();
                     self.counts.note_dropped(lines.points);
@@ -162,7 +166,7 @@ impl Reader {
     }
 
     /// To the destination whose turn it is, or the next that takes it.
-    fn deliver(&mut self, lines: Bytes) -> Result<(), DeliveryError> {
+    fn deliver(&mut self, lines: Bytes, last: Sequence) -> Result<(), DeliveryError> {
         let destinations = &self.route.destinations;
         let mut outcome = Err(DeliveryError::Refused("no destination".to_owned()));
         for _ in 0..destinations.len() {
@@ -176,7 +180,9 @@ impl Reader {
                 retention_policy: &self.route.retention_policy,
                 lines: lines.clone(),
             };
-            outcome = self.delivery.deliver(&delivery, &|| self.is_over());
+            // A request that nobody answers must not hold back more than its time may bring.
+            let give_up = || self.is_over() || self.holds_too_much(last).unwrap_or(false);
+            outcome = self.delivery.deliver(&delivery, &give_up);
             if !matches!(outcome, Err(DeliveryError::Failed(_))) {
                 return outcome;
             }
@@ -184,9 +190,13 @@ impl Reader {
         outcome
     }
 
+    fn holds_too_much(&self, last: Sequence) -> Result<bool, StorageError> {
+        Ok(self.wal.bytes_from(last + 1)? > self.options.max_backlog_bytes)
+    }
+
     /// Whether records up to this one hold back more than they may.
     fn is_too_far_behind(&self, last: Sequence) -> Result<bool, StorageError> {
-        if self.wal.bytes_from(last + 1)? > self.options.max_backlog_bytes {
+        if self.holds_too_much(last)? {
             return Ok(true);
         }
         let oldest = self.wal.read_from(last, 1)?;
