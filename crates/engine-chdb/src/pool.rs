@@ -96,12 +96,16 @@ impl Pool {
 
     /// A free connection. Waits for one until the query's deadline, or the pool's own without one.
     pub(crate) fn take(self: &Arc<Self>, context: &QueryContext) -> Result<Worker, EngineError> {
-        let give_up = context.deadline.unwrap_or_else(|| Instant::now() + self.wait);
+        let mut give_up = context.deadline.unwrap_or_else(|| Instant::now() + self.wait);
         let mut waiting = None;
         let mut state = self.state.lock();
         loop {
             let is_open = match &state.phase {
-                Phase::Opening => false,
+                Phase::Opening => {
+                    // The pool's own patience is for connections that are in use.
+                    give_up = context.deadline.unwrap_or_else(|| Instant::now() + self.wait);
+                    false
+                }
                 Phase::Open => true,
                 Phase::Failed(error) => return Err(error.clone()),
                 Phase::Closed => {

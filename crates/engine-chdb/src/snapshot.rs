@@ -30,6 +30,7 @@ impl SnapshotPort for ChdbEngine {
             let context = format!("link the engine's files into {}", target.display());
             StorageError::failed(context, error)
         };
+        self.wait_until_open().map_err(|e| StorageError::failed("open the engine", e))?;
         clear_shadow(&self.data_path).map_err(failed)?;
         let tables =
             self.existing_tables().map_err(|e| StorageError::failed("list the engine's tables", e))?;

@@ -215,6 +215,7 @@ impl SubscriberService {
             route,
             counts,
             is_over: is_over.clone(),
+            is_dropped: false,
         };
         let thread = std::thread::Builder::new().name("subscription".to_owned()).spawn(move || reader.run());
         let thread = thread.map_err(|error| StorageError::failed("start a thread", error))?;

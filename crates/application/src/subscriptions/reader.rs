@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyperbytedb_domain::StorageError;
+use hyperbytedb_domain::catalog::Command;
 use hyperbytedb_domain::clock::millis_of;
 use hyperbytedb_domain::ports::{Delivery, DeliveryError, DeliveryPort, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WalRecord, WriteEntry};
@@ -37,6 +38,8 @@ pub(super) struct Reader {
     pub route: Route,
     pub counts: Arc<Counts>,
     pub is_over: Arc<AtomicBool>,
+    /// The records read say that it is dropped, and not yet that there is one of its name again.
+    pub is_dropped: bool,
 }
 
 /// Lines of some records.
@@ -86,7 +89,9 @@ impl Reader {
             if sequence > applied {
                 break;
             }
-            if let Some(entry) = self.wanted(&record) {
+            if let WalEntry::Command(command) = &record.entry {
+                self.follow(command);
+            } else if let Some(entry) = self.wanted(&record) {
                 lines.push(entry);
             }
             last = sequence;
@@ -110,10 +115,35 @@ impl Reader {
         self.flush.cursors().advance(&self.cursor, sequence)
     }
 
+    /// Whether it is there, as the log says.
+    fn follow(&mut self, command: &Command) {
+        let Route { database: own_database, retention_policy: own_policy, subscription, .. } = &self.route;
+        match command {
+            Command::CreateSubscription { database, retention_policy, name, .. }
+                if database == own_database && retention_policy == own_policy && name == subscription =>
+            {
+                self.is_dropped = false;
+            }
+            Command::DropSubscription { database, retention_policy, name }
+                if database == own_database && retention_policy == own_policy && name == subscription =>
+            {
+                self.is_dropped = true;
+            }
+            Command::DropRetentionPolicy { database, name }
+                if database == own_database && name == own_policy =>
+            {
+                self.is_dropped = true;
+            }
+            Command::DropDatabase { name } if name == own_database => self.is_dropped = true,
+            _ => {}
+        }
+    }
+
     fn wanted<'a>(&self, record: &'a WalRecord) -> Option<&'a WriteEntry> {
         match &record.entry {
             WalEntry::Write(entry)
-                if entry.database == self.route.database
+                if !self.is_dropped
+                    && entry.database == self.route.database
                     && entry.retention_policy == self.route.retention_policy =>
             {
                 Some(entry)

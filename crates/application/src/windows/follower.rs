@@ -258,15 +258,24 @@ impl Reading<'_> {
     fn mark_views(&self, marks: &mut Marks, reads: impl Fn(&StoredQuery) -> bool, times: Option<(i64, i64)>) {
         for view in self.queries.iter().filter(|query| query.key.is_view && reads(query)) {
             if self.is_told(view, marks) {
-                let mut ranges = view.extent(self.catalog);
-                if let Some((start, end)) = times {
-                    let windows = view.windows_over(start, end);
-                    ranges = ranges.within(windows.start, windows.end);
-                }
+                let ranges = within(view, view.extent(self.catalog), times);
                 marks.entry(view.key.clone()).or_default().ranges.extend(&ranges);
             }
         }
     }
+}
+
+/// The part of an extent whose windows hold some of these times.
+fn within(view: &StoredQuery, extent: Ranges, times: Option<(i64, i64)>) -> Ranges {
+    let bounds = extent.iter().next().zip(extent.iter().next_back());
+    let (Some((start, end)), Some((first, last))) = (times, bounds) else { return extent };
+    // No window of the ends of time is asked for: with an offset it would begin beyond them.
+    let (start, end) = (start.max(first.0), end.min(last.1));
+    if start >= end {
+        return Ranges::default();
+    }
+    let windows = view.windows_over(start, end);
+    extent.within(windows.start, windows.end)
 }
 
 /// The windows that hold these times; of a continuous query those that have ended and are not too old.

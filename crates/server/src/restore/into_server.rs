@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hyperbytedb_application::{QueryApi, QueryRequest, ResultEvent, ResultSink, SinkClosed};
 use hyperbytedb_backup::{Client, Server};
 use hyperbytedb_domain::catalog::{Catalog, Database, RetentionPolicy, Table};
+use hyperbytedb_domain::ports::Caller;
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{FieldValue, QueryContext};
 use hyperbytedb_line_protocol::PointPrinter;
@@ -209,6 +210,7 @@ fn read_points(
         sink.policy.clone_from(&policy.name);
         for table in policy.tables.values() {
             let request = QueryRequest {
+                caller: Caller::Trusted,
                 text: all_of(table),
                 database: database.name.clone(),
                 chunk_rows: Some(BLOCK_ROWS),

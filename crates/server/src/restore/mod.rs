@@ -84,6 +84,7 @@ fn open(folder: &Path) -> Result<Application, Box<dyn Error>> {
     config.retention.enabled = false;
     config.continuous_queries.enabled = false;
     config.subscriber.enabled = false;
+    config.views.enabled = false;
     // Series are counted against the limits of the server that they go to.
     config.limits.max_series_per_database = 0;
     config.limits.max_values_per_tag = 0;
