@@ -263,6 +263,15 @@ impl FlushService {
         queue.wait(ticket, context)
     }
 
+    /// Returns when no scan of the engine can see what the records that have taken effect removed from the table. Whoever
+    /// asked for a removal waits for it; whoever follows the log has to wait here.
+    pub fn wait_for_removals(&self, table: TableId, context: &QueryContext) -> Result<(), EngineError> {
+        let Some(queue) = self.memtables.queue(table) else { return Ok(()) };
+        let Some(ticket) = queue.last_removal() else { return Ok(()) };
+        self.queues.add_urgent(&queue);
+        queue.wait(ticket, context)
+    }
+
     /// As [`flush_tables`](Self::flush_tables), for all tables.
     pub fn flush_all(&self, context: &QueryContext) -> Result<(), EngineError> {
         let tables: Vec<TableId> = self.memtables.all().iter().map(|queue| queue.table).collect();

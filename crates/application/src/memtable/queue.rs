@@ -241,6 +241,13 @@ impl TableQueue {
         Some(state.done + position as Ticket + 1)
     }
 
+    /// The ticket of the last removal in the queue.
+    pub fn last_removal(&self) -> Option<Ticket> {
+        let state = self.state.lock();
+        let position = state.items.iter().rposition(Item::is_removal)?;
+        Some(state.done + position as Ticket + 1)
+    }
+
     /// Whether the front item, if any, is a removal.
     pub fn front_is_removal(&self) -> Option<bool> {
         self.state.lock().items.front().map(Item::is_removal)

@@ -82,6 +82,7 @@ impl Mirror<'_> {
         range: &Range<i64>,
         context: &QueryContext,
     ) -> Result<Changes, MirrorError> {
+        self.wait_for_removals(view, context)?;
         let select = view.over(range).map_err(MirrorError::Statement)?;
         // Windows without points have no points, whichever others there are.
         let wanted = self.read(view, &SelectStatement { fill: Fill::None, ..select }, context)?;
@@ -90,6 +91,18 @@ impl Mirror<'_> {
         self.delete(view, &difference.deletes, context)?;
         let written = self.write(view, &difference.writes)?;
         Ok(Changes { written, removed: difference.removed })
+    }
+
+    /// The windows may be dirty because of a delete that the engine has still to carry out.
+    fn wait_for_removals(&self, view: &StoredQuery, context: &QueryContext) -> Result<(), MirrorError> {
+        let catalog = self.statements.catalog.catalog();
+        let reads = |table: &&Arc<Table>| {
+            view.reads(&table.database, Some(&table.retention_policy), &table.measurement)
+        };
+        for table in catalog.tables().filter(reads) {
+            self.statements.flush.wait_for_removals(table.id, context).map_err(LogError::Engine)?;
+        }
+        Ok(())
     }
 
     fn read(
