@@ -363,7 +363,12 @@ fn same_value(a: &FieldValue, b: &FieldValue) -> bool {
 mod tests {
     use super::*;
 
-    fn points(of: &[(&str, i64, &[(&str, f64)])]) -> Points {
+    /// A host, a time, and fields.
+    type Point<'a> = (&'a str, i64, &'a [(&'a str, f64)]);
+    /// Deletes by their times and number of series; writes by host and time.
+    type Summary = (Vec<(i64, i64, usize)>, Vec<(String, i64)>);
+
+    fn points(of: &[Point<'_>]) -> Points {
         let mut points = Points::new();
         for (host, time, fields) in of {
             let tags = Tags::new(vec![("host".to_owned(), (*host).to_owned())]);
@@ -374,7 +379,7 @@ mod tests {
         points
     }
 
-    fn summary(wanted: &Points, stored: &Points) -> (Vec<(i64, i64, usize)>, Vec<(String, i64)>) {
+    fn summary(wanted: &Points, stored: &Points) -> Summary {
         let difference = Difference::between(wanted, stored);
         let deletes = difference.deletes.iter().map(|d| (d.times.0, d.times.1, d.series.len())).collect();
         let host = |tags: &Tags| tags.get("host").unwrap_or_default().to_owned();
