@@ -257,17 +257,24 @@ impl FlushService {
         table: TableId,
         context: &QueryContext,
     ) -> Result<(), EngineError> {
-        let Some(queue) = self.memtables.queue(table) else { return Ok(()) };
-        let Some(ticket) = queue.last_again() else { return Ok(()) };
-        self.queues.add_urgent(&queue);
-        queue.wait(ticket, context)
+        self.wait_for(table, TableQueue::last_again, context)
     }
 
     /// Returns when no scan of the engine can see what the records that have taken effect removed from the table. Whoever
     /// asked for a removal waits for it; whoever follows the log has to wait here.
     pub fn wait_for_removals(&self, table: TableId, context: &QueryContext) -> Result<(), EngineError> {
+        self.wait_for(table, TableQueue::last_removal, context)
+    }
+
+    /// Has a table's items done up to the one that `ticket` names, if any, and waits for it.
+    fn wait_for(
+        &self,
+        table: TableId,
+        ticket: impl Fn(&TableQueue) -> Option<Ticket>,
+        context: &QueryContext,
+    ) -> Result<(), EngineError> {
         let Some(queue) = self.memtables.queue(table) else { return Ok(()) };
-        let Some(ticket) = queue.last_removal() else { return Ok(()) };
+        let Some(ticket) = ticket(&queue) else { return Ok(()) };
         self.queues.add_urgent(&queue);
         queue.wait(ticket, context)
     }

@@ -236,15 +236,17 @@ impl TableQueue {
 
     /// The ticket of the last removal in the queue that was logged before a restart: who asked for it may know it done.
     pub fn last_again(&self) -> Option<Ticket> {
-        let state = self.state.lock();
-        let position = state.items.iter().rposition(Item::is_again)?;
-        Some(state.done + position as Ticket + 1)
+        self.last(Item::is_again)
     }
 
     /// The ticket of the last removal in the queue.
     pub fn last_removal(&self) -> Option<Ticket> {
+        self.last(Item::is_removal)
+    }
+
+    fn last(&self, is_meant: impl Fn(&Item) -> bool) -> Option<Ticket> {
         let state = self.state.lock();
-        let position = state.items.iter().rposition(Item::is_removal)?;
+        let position = state.items.iter().rposition(is_meant)?;
         Some(state.done + position as Ticket + 1)
     }
 
