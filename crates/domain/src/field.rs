@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The type of a field, fixed by the first point that carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FieldType {
+    // In the order in which InfluxDB prefers them where a field has several.
     Float,
     Integer,
     Unsigned,
@@ -16,6 +17,12 @@ pub enum FieldType {
 }
 
 impl FieldType {
+    /// The type of one of InfluxDB's names.
+    pub fn parse(name: &str) -> Option<Self> {
+        let all = [Self::Float, Self::Integer, Self::Unsigned, Self::String, Self::Boolean];
+        all.into_iter().find(|field_type| field_type.name() == name)
+    }
+
     /// InfluxDB's name of the type, as SHOW FIELD KEYS and error texts print it.
     pub const fn name(self) -> &'static str {
         match self {

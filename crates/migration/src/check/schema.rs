@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hyperbytedb_domain::FieldType;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::report::Report;
 use crate::client::Server;
 use crate::error::Error;
-use crate::read::{self, FieldType, Measurement};
+use crate::read::{self, Measurement};
 
 const INTERNAL: &str = "_internal";
 

@@ -11,14 +11,14 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
-use hyperbytedb_domain::FieldValue;
+use hyperbytedb_domain::{FieldType, FieldValue};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
 use super::Exporting;
 use crate::error::Error;
-use crate::read::{FieldType, Measurement, Row, tag_keys, value_of};
+use crate::read::{Measurement, Row, tag_keys, value_of};
 
 /// Rows of a row group: what the writer holds in memory.
 const GROUP_ROWS: usize = 100_000;

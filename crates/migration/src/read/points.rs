@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::ops::RangeInclusive;
 
-use hyperbytedb_domain::FieldValue;
+use hyperbytedb_domain::{FieldType, FieldValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::schema::{FieldType, Measurement};
+use super::schema::Measurement;
 use crate::client::{Server, quote, read_line};
 use crate::error::Error;
 

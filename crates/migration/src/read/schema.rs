@@ -2,41 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use hyperbytedb_domain::FieldType;
+
 use crate::client::{Series, Server, quote};
 use crate::error::Error;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FieldType {
-    // In the order in which InfluxDB prefers them where a field has several.
-    Float,
-    Integer,
-    Unsigned,
-    String,
-    Boolean,
-}
-
-impl FieldType {
-    fn parse(name: &str) -> Option<Self> {
-        Some(match name {
-            "float" => Self::Float,
-            "integer" => Self::Integer,
-            "unsigned" => Self::Unsigned,
-            "string" => Self::String,
-            "boolean" => Self::Boolean,
-            _ => return None,
-        })
-    }
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Float => "float",
-            Self::Integer => "integer",
-            Self::Unsigned => "unsigned",
-            Self::String => "string",
-            Self::Boolean => "boolean",
-        }
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
