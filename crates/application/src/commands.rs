@@ -21,7 +21,7 @@ impl CommandService {
     /// Returns when the command has taken effect, for deletes also in the engine. A context that ends ends the wait: the
     /// command is in the log and goes on.
     pub fn run(&self, command: Command, context: &QueryContext) -> Result<(), LogError> {
-        for work in self.committer.command(command)? {
+        for work in self.committer.command(command)?.waits {
             work.wait(context)?;
         }
         Ok(())
@@ -29,6 +29,10 @@ impl CommandService {
 
     /// Drops a table whose last series is gone, unless it has series again.
     pub fn drop_empty_table(&self, table: TableId) {
+        if self.committer.is_in_cluster() {
+            // Other nodes may have points of it that are still on their way.
+            return;
+        }
         match self.committer.command(Command::DropEmptyTable { table }) {
             Ok(_) | Err(LogError::Stale | LogError::Stopped) => {}
             Err(error) => tracing::warn!(%error, table = table.0, "an empty table could not be dropped"),

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod auth;
 pub mod backup;
+pub mod cluster;
 pub mod commands;
 pub mod continuous;
 pub mod flush;

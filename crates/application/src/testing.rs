@@ -173,6 +173,7 @@ impl Node {
             flush: flush.clone(),
             committer: committer.clone(),
             parse_limits: ParseOptions::new(Precision::Nanosecond, 0),
+            replication: Default::default(),
         });
         let query_options = QueryOptions { timeout: None, ..QueryOptions::default() };
         let statements = Arc::new(StatementService {
@@ -348,6 +349,7 @@ fn request(lines: &str) -> WriteRequest {
         precision: Precision::Nanosecond,
         body: Bytes::copy_from_slice(lines.as_bytes()),
         internal: false,
+        consistency: None,
     }
 }
 

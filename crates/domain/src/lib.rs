@@ -8,6 +8,7 @@ pub mod backup;
 pub mod cancel;
 pub mod catalog;
 pub mod clock;
+pub mod cluster;
 pub mod columns;
 pub mod error;
 pub mod field;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Command, TableId};
+use crate::cluster::{AgreedChange, AgreedEntry};
 use crate::time::Precision;
 
 /// Position of a record in the log; the first is 1.
@@ -25,6 +26,19 @@ pub enum WalEntry {
     Write(WriteEntry),
     /// A change of the catalogue, or a delete.
     Command(Command),
+    /// In a cluster, what its nodes have agreed on.
+    Agreed(AgreedEntry),
+}
+
+impl WalEntry {
+    /// The command that it carries, whoever decided on it.
+    pub const fn command(&self) -> Option<&Command> {
+        match self {
+            Self::Command(command)
+            | Self::Agreed(AgreedEntry { change: AgreedChange::Command(command), .. }) => Some(command),
+            Self::Write(_) | Self::Agreed(_) => None,
+        }
+    }
 }
 
 /// A measurement of a write: the table and the version of its schema that the points were resolved against. A

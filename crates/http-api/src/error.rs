@@ -88,7 +88,9 @@ impl From<WriteError> for ApiError {
             WriteError::UserRequired(_) | WriteError::Forbidden { .. } => {
                 Self::new(StatusCode::FORBIDDEN, text)
             }
-            WriteError::RetentionPolicyNotFound(_) | WriteError::Storage(_) => Self::internal(text),
+            WriteError::RetentionPolicyNotFound(_) | WriteError::Unconfirmed(_) | WriteError::Storage(_) => {
+                Self::internal(text)
+            }
             WriteError::Stopping => Self::overloaded(text, RETRY_AFTER_SECS),
             WriteError::Overloaded { retry_after_secs, .. } => Self::overloaded(text, retry_after_secs),
         }

@@ -5,6 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use hyperbytedb_domain::Precision;
+use hyperbytedb_domain::cluster::Consistency;
 use hyperbytedb_domain::ports::{WriteError, WriteRequest};
 
 use crate::encode::Format;
@@ -12,13 +13,12 @@ use crate::error::{ApiError, task_failed};
 use crate::form::Form;
 use crate::{AppState, admission, auth, body};
 
-const CONSISTENCY_LEVELS: [&str; 5] = ["", "any", "one", "quorum", "all"];
-
 /// Where the points of a request go.
 struct Target {
     database: String,
     retention_policy: String,
     precision: Precision,
+    consistency: Option<Consistency>,
 }
 
 pub async fn write(State(state): State<AppState>, request: Request) -> Response<Body> {
@@ -33,13 +33,17 @@ fn v1_target(form: &Form) -> Result<Target, ApiError> {
     if form.text("db").is_empty() {
         return Err(WriteError::DatabaseRequired.into());
     }
-    if !CONSISTENCY_LEVELS.iter().any(|level| form.text("consistency").eq_ignore_ascii_case(level)) {
-        return Err(ApiError::bad_request("invalid consistency level"));
-    }
+    let consistency = match form.text("consistency") {
+        "" => None,
+        level => Some(
+            Consistency::parse(level).ok_or_else(|| ApiError::bad_request("invalid consistency level"))?,
+        ),
+    };
     Ok(Target {
         database: form.text("db").to_owned(),
         retention_policy: form.text("rp").to_owned(),
         precision: Precision::parse(form.text("precision")),
+        consistency,
     })
 }
 
@@ -60,7 +64,12 @@ fn v2_target(form: &Form) -> Result<Target, ApiError> {
             format!("bucket name {bucket:?} has no database: it must be \"database/retention-policy\"");
         return Err(ApiError::new(StatusCode::NOT_FOUND, text));
     }
-    Ok(Target { database: database.to_owned(), retention_policy: retention_policy.to_owned(), precision })
+    Ok(Target {
+        database: database.to_owned(),
+        retention_policy: retention_policy.to_owned(),
+        precision,
+        consistency: None,
+    })
 }
 
 type TargetOf = fn(&Form) -> Result<Target, ApiError>;
@@ -89,13 +98,20 @@ async fn accept(state: AppState, request: Request, target: TargetOf) -> Result<(
     let encoded = body::read(&head.headers, sent, &mut share, options).await?;
     metrics::counter!("hyperbytedb_http_write_bytes_total").increment(encoded.len() as u64);
 
-    let Target { database, retention_policy, precision } = target(&form)?;
+    let Target { database, retention_policy, precision, consistency } = target(&form)?;
     admission::ready(&state.http.readiness, options.replay_timeout).await?;
     let turn = state.write_gate.enter().await?;
 
     let gzip = head.headers.get(CONTENT_ENCODING).is_some_and(|v| v.as_bytes() == b"gzip");
-    let request =
-        WriteRequest { caller, database, retention_policy, precision, body: encoded, internal: false };
+    let request = WriteRequest {
+        caller,
+        database,
+        retention_policy,
+        precision,
+        body: encoded,
+        internal: false,
+        consistency,
+    };
     let shared = state.clone();
     let work = move || {
         let _turn = turn;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hyperbytedb_domain::StorageError;
-use hyperbytedb_domain::ports::{EncodedEntry, NewRecord, WalPort};
+use hyperbytedb_domain::cluster::NodeId;
+use hyperbytedb_domain::ports::{EncodedEntry, NewRecord, StoredRecord, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WalRecord};
 use parking_lot::Mutex;
 
@@ -14,6 +15,7 @@ use crate::versions::Versions;
 
 const WRITE: u8 = 0;
 const COMMAND: u8 = 1;
+const AGREED: u8 = 2;
 
 /// A log that outlives its process.
 #[derive(Debug)]
@@ -28,12 +30,14 @@ struct Log {
     records: BTreeMap<Sequence, Arc<Record>>,
     last: Sequence,
     clock: u64,
+    received: BTreeMap<NodeId, u64>,
 }
 
 #[derive(Debug)]
 struct Record {
     bytes: u64,
     record: WalRecord,
+    is_foreign: bool,
 }
 
 impl Default for WalDisk {
@@ -71,6 +75,7 @@ impl WalPort for MemoryWal {
             let encoded = match entry {
                 WalEntry::Write(write) => postcard::to_extend(write, vec![WRITE]),
                 WalEntry::Command(command) => postcard::to_extend(command, vec![COMMAND]),
+                WalEntry::Agreed(entry) => postcard::to_extend(entry, vec![AGREED]),
             };
             encoded.map(EncodedEntry).map_err(|error| StorageError::failed("encode", error))
         })
@@ -83,9 +88,14 @@ impl WalPort for MemoryWal {
                 let first = log.last + 1;
                 for record in records {
                     let clock = record.record.clock;
-                    assert!(clock > log.clock, "the clock goes back: {clock} after {}", log.clock);
+                    if record.is_foreign {
+                        let received = log.received.entry(record.record.origin).or_default();
+                        *received = clock.max(*received);
+                    } else {
+                        assert!(clock > log.clock, "the clock goes back: {clock} after {}", log.clock);
+                    }
                     log.last += 1;
-                    log.clock = clock;
+                    log.clock = clock.max(log.clock);
                     log.records.insert(log.last, Arc::new(record));
                 }
                 first
@@ -110,6 +120,38 @@ impl WalPort for MemoryWal {
                 }
             }
             Ok(records)
+        })
+    }
+
+    fn read_stored(&self, from: Sequence, max_bytes: usize) -> Result<Vec<StoredRecord>, StorageError> {
+        let stored = |(sequence, record): (Sequence, WalRecord)| {
+            let WalRecord { origin, clock, ref entry } = record;
+            let is_write = matches!(entry, WalEntry::Write(_));
+            let bytes = postcard::to_extend(&(origin, clock), self.encode(entry)?.0);
+            let bytes = bytes.map_err(|error| StorageError::failed("encode", error))?;
+            Ok(StoredRecord { sequence, origin, clock, is_write, bytes })
+        };
+        self.read_from(from, max_bytes)?.into_iter().map(stored).collect()
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<(WalRecord, EncodedEntry), StorageError> {
+        let failed = |error: postcard::Error| StorageError::corrupt("a record of another node", error);
+        let (entry, rest) = take_entry(bytes)?;
+        let (origin, clock) = postcard::from_bytes(rest).map_err(failed)?;
+        let encoded = EncodedEntry(bytes[..bytes.len() - rest.len()].to_vec());
+        Ok((WalRecord { origin, clock, entry }, encoded))
+    }
+
+    fn received(&self) -> BTreeMap<NodeId, u64> {
+        self.disk.log.lock().now().received.clone()
+    }
+
+    fn note_received(&self, origin: NodeId, clock: u64) -> Result<(), StorageError> {
+        storage(&*self.controller, Call::WalAppend, || {
+            Ok(self.disk.log.lock().write(true, |log| {
+                log.received.insert(origin, clock);
+                log.clock = log.clock.max(clock);
+            }))
         })
     }
 
@@ -147,13 +189,24 @@ impl WalPort for MemoryWal {
 }
 
 fn decode(new: NewRecord) -> Result<Record, StorageError> {
-    let corrupt = |message: String| StorageError::corrupt("memory", message);
-    let failed = |error: postcard::Error| corrupt(error.to_string());
-    let entry = match new.entry.0.split_first() {
-        Some((&WRITE, bytes)) => WalEntry::Write(postcard::from_bytes(bytes).map_err(failed)?),
-        Some((&COMMAND, bytes)) => WalEntry::Command(postcard::from_bytes(bytes).map_err(failed)?),
-        _ => return Err(corrupt("not an entry".to_owned())),
-    };
-    let bytes = new.entry.0.len() as u64;
-    Ok(Record { bytes, record: WalRecord { origin: new.origin, clock: new.clock, entry } })
+    let NewRecord { origin, clock, entry: encoded, is_foreign } = new;
+    let (entry, _) = take_entry(&encoded.0)?;
+    Ok(Record { bytes: encoded.0.len() as u64, record: WalRecord { origin, clock, entry }, is_foreign })
+}
+
+/// An encoded entry, and the bytes behind it.
+fn take_entry(bytes: &[u8]) -> Result<(WalEntry, &[u8]), StorageError> {
+    let failed = |error: postcard::Error| StorageError::corrupt("memory", error);
+    match bytes.split_first() {
+        Some((&WRITE, bytes)) => postcard::take_from_bytes(bytes)
+            .map(|(write, rest)| (WalEntry::Write(write), rest))
+            .map_err(failed),
+        Some((&COMMAND, bytes)) => postcard::take_from_bytes(bytes)
+            .map(|(command, rest)| (WalEntry::Command(command), rest))
+            .map_err(failed),
+        Some((&AGREED, bytes)) => postcard::take_from_bytes(bytes)
+            .map(|(entry, rest)| (WalEntry::Agreed(entry), rest))
+            .map_err(failed),
+        _ => Err(StorageError::corrupt("memory", "not an entry")),
+    }
 }

@@ -125,6 +125,7 @@ impl Application {
             flush: flush.clone(),
             committer: committer.clone(),
             parse_limits: parse_limits(config),
+            replication: Default::default(),
         });
         let windows = window_options(config).map(|options| {
             let state = WindowState::load(

@@ -90,6 +90,7 @@ impl Process {
             flush: flush.clone(),
             committer: committer.clone(),
             parse_limits: ParseOptions::new(Precision::Nanosecond, 0),
+            replication: Default::default(),
         });
         let load = || {
             let (wal, catalog) = (ports.wal.clone(), ports.catalog.clone());
@@ -162,6 +163,7 @@ impl Process {
             precision: Precision::Nanosecond,
             body: Bytes::from(body),
             internal: false,
+            consistency: None,
         })
     }
 

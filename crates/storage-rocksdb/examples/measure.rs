@@ -83,7 +83,7 @@ fn record(clock: u64, body: Vec<u8>) -> WalRecord {
 fn body_length(record: &WalRecord) -> usize {
     match &record.entry {
         WalEntry::Write(write) => write.body.len(),
-        WalEntry::Command(_) => 0,
+        WalEntry::Command(_) | WalEntry::Agreed(_) => 0,
     }
 }
 
@@ -106,7 +106,12 @@ fn measure_wal(dir: PathBuf) {
                         let body = bodies[(round + i) % bodies.len()].clone();
                         bytes += body.len();
                         let WalRecord { origin, clock, entry } = record(round as u64, body);
-                        NewRecord { origin, clock, entry: storage.wal.encode(&entry).expect("encode") }
+                        NewRecord {
+                            origin,
+                            clock,
+                            entry: storage.wal.encode(&entry).expect("encode"),
+                            is_foreign: false,
+                        }
                     })
                     .collect();
                 written += records.len();

@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod catalog;
+mod consensus_log;
 mod database;
 mod local_state;
 mod options;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use hyperbytedb_domain::StorageError;
 
 pub use catalog::RocksCatalog;
+pub use consensus_log::RocksConsensusLog;
 use database::{Database, OpenDatabase};
 pub use local_state::RocksLocalState;
 pub use options::{StorageOptions, WalSync};

@@ -88,7 +88,7 @@ fn writer_process() {
         storage.series.register(&table, &[(tags.series_id(), &tags)]).unwrap()[0].clone().unwrap();
         let WalRecord { origin, clock, entry } = record(number);
         let entry = storage.wal.encode(&entry).unwrap();
-        storage.wal.append(vec![NewRecord { origin, clock, entry }], false).unwrap();
+        storage.wal.append(vec![NewRecord { origin, clock, entry, is_foreign: false }], false).unwrap();
         println!("acknowledged {number}");
         if number.is_multiple_of(50) {
             storage.wal.truncate_before(number.saturating_sub(RECORDS_KEPT)).unwrap();

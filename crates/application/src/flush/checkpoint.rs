@@ -36,7 +36,7 @@ impl FlushService {
             }
             let size = self.ports.wal.size_bytes();
             let is_due = self.checkpoint.0.lock().elapsed() >= self.options.checkpoint_interval;
-            if size == 0 || !(is_due || size > self.options.wal_size_bytes) {
+            if size == 0 || !(is_due || self.log_is_large()) {
                 continue;
             }
             if let Err(error) = self.checkpoint() {

@@ -334,6 +334,13 @@ impl FlushService {
         self.ports.wal.size_bytes() < self.options.wal_size_bytes_max
     }
 
+    /// Whether more of the log waits for the flush than should. What waits for others alone does not count.
+    fn log_is_large(&self) -> bool {
+        let limit = self.options.wal_size_bytes;
+        self.ports.wal.size_bytes() > limit
+            && self.ports.wal.bytes_from(self.cursors.flushed() + 1).is_ok_and(|bytes| bytes > limit)
+    }
+
     /// Bytes in memory that are not in the engine yet.
     pub fn memory_bytes(&self) -> usize {
         self.memtables.bytes()
@@ -361,8 +368,7 @@ impl FlushService {
     }
 
     fn seal_due(&self) {
-        let pressed = self.memtables.bytes() > self.options.memory_limit_bytes / 2
-            || self.ports.wal.size_bytes() > self.options.wal_size_bytes;
+        let pressed = self.memtables.bytes() > self.options.memory_limit_bytes / 2 || self.log_is_large();
         self.seal((!pressed).then_some(&self.options.limits));
         self.head.keep_budget();
         metrics::gauge!("hyperbytedb_head_bytes").set(self.head.bytes() as f64);

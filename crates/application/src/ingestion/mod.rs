@@ -2,7 +2,7 @@
 
 pub mod schema;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse};
 
 use self::schema::{Resolved, SchemaResolver, Target};
 use crate::auth::access::authorize_write;
+use crate::cluster::replication::Replication;
 use crate::flush::FlushService;
 use crate::log::LogError;
 use crate::log::committer::{Committer, ResolvedWrite};
@@ -37,6 +38,8 @@ pub struct IngestionService {
     pub committer: Arc<Committer>,
     /// Limits of the parser; precision and default time come with each request.
     pub parse_limits: ParseOptions,
+    /// Set in a cluster.
+    pub replication: OnceLock<Arc<Replication>>,
 }
 
 impl IngestionService {
@@ -50,26 +53,35 @@ impl IngestionService {
         }
         authorize_write(&request.caller, &catalog, &request.database)?;
         drop(catalog);
+        if self.replication.get().is_some_and(|replication| replication.is_draining()) {
+            return Err(overloaded(
+                "this node is being taken out of the cluster: write to another one".to_owned(),
+            ));
+        }
         self.wait_for_room()?;
         let now = now_ns();
         for _ in 0..ATTEMPTS_MAX {
             let mut parsed = self.parse(request, now);
             let batches = std::mem::take(&mut parsed.batches);
             let mut drops = parsed.drops();
+            let mut committed_at = None;
             if !batches.is_empty() {
                 let target =
                     Target { database: &request.database, retention_policy: &request.retention_policy, now };
                 let mut resolved = self.resolver().resolve(&target, batches)?;
                 let record = self.record(request, now, &parsed, &mut resolved).map_err(log_error)?;
-                match record.map_or(Ok(()), |record| self.committer.write(record)) {
+                match record.map(|record| self.committer.write(record)).transpose() {
                     Err(LogError::Stale) => continue,
-                    committed => committed.map_err(log_error)?,
+                    committed => committed_at = committed.map_err(log_error)?,
                 }
                 for &line in &resolved.dropped_lines {
                     let first = resolved.reasons.iter().find(|(l, _)| *l == line);
                     let start = parsed.lines.get(line as usize).map_or(usize::MAX, |span| span.start);
                     drops.add(start, first.map_or("", |(_, reason)| reason));
                 }
+            }
+            if let (Some(sequence), Some(replication)) = (committed_at, self.replication.get()) {
+                replication.confirm(sequence, request.consistency).map_err(WriteError::Unconfirmed)?;
             }
             return parsed.error_text(&drops).map_or(Ok(()), |text| Err(WriteError::Rejected(text)));
         }
@@ -173,7 +185,7 @@ pub fn now_ns() -> i64 {
 /// What a writer is told when its record did not take effect.
 fn log_error(error: LogError) -> WriteError {
     match error {
-        LogError::QueueFull | LogError::Stale => overloaded(error.to_string()),
+        LogError::QueueFull | LogError::Stale | LogError::NotAgreed(_) => overloaded(error.to_string()),
         LogError::Stopped => WriteError::Stopping,
         LogError::Storage(error) => WriteError::Storage(error),
         // A write's own command was refused again and again, or a removal failed: neither can be the writer's fault.

@@ -1,12 +1,13 @@
 //! Group commit: one thread takes what has queued up, checks it, appends it to the log in one durable batch, lets it take
 //! effect in log order, and only then lets the callers go on.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use hyperbytedb_domain::HybridClock;
 use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, Effects, ShardGroup};
+use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, NodeId};
 use hyperbytedb_domain::ports::{CatalogPort, EncodedEntry, NewRecord, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry};
 use parking_lot::RwLock;
@@ -14,6 +15,8 @@ use parking_lot::RwLock;
 use super::epochs::Epoch;
 use super::{LogError, take_effect};
 use crate::api::Readiness;
+use crate::cluster::agreement::Agreement;
+use crate::cluster::peers;
 use crate::flush::{FlushService, PendingWork};
 use crate::memtable::ResolvedBatch;
 use crate::threads::Threads;
@@ -63,12 +66,37 @@ pub struct ResolvedWrite {
     pub batches: Vec<ResolvedBatch>,
 }
 
-/// What a record's caller should wait for; nothing for most.
-pub type Outcome = Result<Vec<PendingWork>, LogError>;
+/// A write of another node, resolved against this node's catalogue.
+pub struct ReceivedWrite {
+    pub origin: NodeId,
+    pub clock: u64,
+    pub write: ResolvedWrite,
+}
+
+/// A change that is in the log.
+#[derive(Default)]
+pub struct Committed {
+    /// Its last record.
+    pub sequence: Sequence,
+    /// What its caller should wait for; nothing for most.
+    pub waits: Vec<PendingWork>,
+}
+
+pub type Outcome = Result<Committed, LogError>;
 
 enum Change {
     Write(ResolvedWrite),
-    Command { command: Command, entry: EncodedEntry },
+    Command {
+        command: Command,
+        entry: EncodedEntry,
+    },
+    /// All or none: what is received of a node is never with gaps.
+    Received(Vec<ReceivedWrite>),
+    Agreed {
+        agreed: AgreedEntry,
+        clock: u64,
+        entry: EncodedEntry,
+    },
 }
 
 struct Pending {
@@ -80,7 +108,10 @@ struct Pending {
 pub struct Committer {
     queue: RwLock<Option<Sender<Pending>>>,
     wal: Arc<dyn WalPort>,
+    clock: Arc<HybridClock>,
     timeout: Duration,
+    /// Whom commands go to in a cluster.
+    agreement: OnceLock<Arc<Agreement>>,
 }
 
 impl Committer {
@@ -99,19 +130,49 @@ impl Committer {
     pub fn new(options: CommitOptions, ports: CommitPorts) -> (Arc<Self>, CommitWorker) {
         let (queue, pending) = bounded(options.queue_length);
         let (wal, timeout) = (ports.wal.clone(), options.queue_timeout);
-        let clock = HybridClock::seeded(wal.last_clock());
-        let committer = Self { queue: RwLock::new(Some(queue)), wal, timeout };
+        let clock = Arc::new(HybridClock::seeded(wal.last_clock()));
+        let queue = RwLock::new(Some(queue));
+        let committer = Self { queue, wal, clock: clock.clone(), timeout, agreement: OnceLock::new() };
         (Arc::new(committer), CommitWorker { pending, options, clock, ports })
     }
 
     /// Returns when the write is durable and its points are in the memtables.
-    pub fn write(&self, write: ResolvedWrite) -> Result<(), LogError> {
-        self.commit(Change::Write(write)).map(drop)
+    pub fn write(&self, write: ResolvedWrite) -> Result<Sequence, LogError> {
+        Ok(self.commit(Change::Write(write))?.sequence)
+    }
+
+    /// As [`write`](Self::write), for what another node sent: in the order of its clocks, none of it twice.
+    pub fn receive(&self, writes: Vec<ReceivedWrite>) -> Result<(), LogError> {
+        self.commit(Change::Received(writes)).map(drop)
+    }
+
+    /// Carries out what the nodes of a cluster have agreed on; once more does nothing.
+    pub fn agreed(&self, agreed: AgreedEntry, clock: u64) -> Outcome {
+        let entry = self.wal.encode(&WalEntry::Agreed(agreed.clone()))?;
+        self.commit(Change::Agreed { agreed, clock, entry })
+    }
+
+    /// From now on commands are agreed on with the other nodes of a cluster.
+    pub fn join_cluster(&self, agreement: Arc<Agreement>) {
+        // A second call would be of the same node.
+        let _ = self.agreement.set(agreement);
+    }
+
+    pub fn is_in_cluster(&self) -> bool {
+        self.agreement.get().is_some()
+    }
+
+    /// The node's clock.
+    pub fn clock(&self) -> &HybridClock {
+        &self.clock
     }
 
     /// Returns when the command is durable and part of the catalogue. What it removes from the engine may still be there:
     /// the caller can wait for it.
     pub fn command(&self, command: Command) -> Outcome {
+        if let Some(agreement) = self.agreement.get() {
+            return agreement.propose(command);
+        }
         let entry = self.wal.encode(&WalEntry::Command(command.clone()))?;
         self.commit(Change::Command { command, entry })
     }
@@ -147,20 +208,27 @@ impl Drop for Committer {
 pub struct CommitWorker {
     pending: Receiver<Pending>,
     options: CommitOptions,
-    clock: HybridClock,
+    clock: Arc<HybridClock>,
     ports: CommitPorts,
 }
 
-/// A record that passed the checks: what takes effect once it is in the log.
+/// A change that passed the checks.
 struct Accepted {
-    effect: Effect,
+    /// What takes effect once its records are in the log; one for each.
+    effects: Vec<Effect>,
     done: Sender<Outcome>,
 }
 
 enum Effect {
     Write(Vec<ResolvedBatch>),
     Command(Command, Effects),
+    Agreed(AgreedChange, Effects),
+    /// Agreed on, and refused by all nodes alike.
+    Refused(LogError),
 }
+
+/// The records of a change, and their effects.
+type Checked = Vec<(NewRecord, Effect)>;
 
 impl CommitWorker {
     /// Waits for records and commits them. False when there will be no more, or the server cannot go on.
@@ -195,9 +263,12 @@ impl CommitWorker {
         let (mut records, mut accepted) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for Pending { change, done } in group {
             match self.check(change, &mut catalog) {
-                Ok((entry, effect)) => {
-                    records.push(NewRecord { origin: self.ports.origin, clock: self.clock.next(), entry });
-                    accepted.push(Accepted { effect, done });
+                // It was agreed on, and carried out, before.
+                Ok(checked) if checked.is_empty() => drop(done.send(Ok(Committed::default()))),
+                Ok(checked) => {
+                    let (new, effects): (Vec<_>, Vec<_>) = checked.into_iter().unzip();
+                    records.extend(new);
+                    accepted.push(Accepted { effects, done });
                 }
                 // Whoever asked may have gone away.
                 Err(error) => drop(done.send(Err(error))),
@@ -207,9 +278,10 @@ impl CommitWorker {
             return true;
         }
         let changed = !Arc::ptr_eq(&published, &catalog);
-        let is_command = |accepted: &Accepted| matches!(accepted.effect, Effect::Command(..));
+        let is_write = |effect: &Effect| matches!(effect, Effect::Write(..));
         // A catalogue must never be ahead of a log that a power failure cuts short.
-        let durable = accepted.iter().any(is_command);
+        let durable = !accepted.iter().flat_map(|accepted| &accepted.effects).all(is_write);
+        let count = records.len() as Sequence;
         metrics::histogram!("hyperbytedb_wal_group_writes").record(records.len() as f64);
         let first = match self.ports.wal.append(records, durable) {
             Ok(first) => first,
@@ -220,30 +292,43 @@ impl CommitWorker {
                 return true;
             }
         };
-        let last = first + accepted.len() as Sequence - 1;
+        let last = first + count - 1;
         if changed && let Err(error) = self.ports.catalog.publish(Catalog::clone(&catalog), last) {
             // The log is ahead of the catalogue now; only a replay brings them together.
             self.ports.readiness.fail(format!("the catalogue could not be stored: {error}"));
             return false;
         }
-        for (sequence, Accepted { effect, done }) in (first..).zip(accepted) {
-            let waits = self.take_effect(&catalog, sequence, effect);
-            let _ = done.send(Ok(waits));
+        let mut next = first;
+        for Accepted { effects, done } in accepted {
+            let mut outcome = Ok(Committed::default());
+            for effect in effects {
+                outcome =
+                    self.take_effect(&catalog, next, effect).map(|waits| Committed { sequence: next, waits });
+                next += 1;
+            }
+            let _ = done.send(outcome);
         }
         flush.set_applied(last);
         true
     }
 
     /// Whether a change may be logged behind those that made `catalog` what it is; a command moves it on.
-    fn check(&self, change: Change, catalog: &mut Arc<Catalog>) -> Result<(EncodedEntry, Effect), LogError> {
+    fn check(&self, change: Change, catalog: &mut Arc<Catalog>) -> Result<Checked, LogError> {
         match change {
             Change::Write(write) => {
-                if self.is_stale(&write, catalog) {
-                    self.unregister_dropped(&write);
-                    return Err(LogError::Stale);
-                }
-                Ok((write.entry, Effect::Write(write.batches)))
+                self.check_write(&write, catalog)?;
+                Ok(vec![(self.own(write.entry), Effect::Write(write.batches))])
             }
+            Change::Received(writes) => {
+                writes.iter().try_for_each(|received| self.check_write(&received.write, catalog))?;
+                let checked = |ReceivedWrite { origin, clock, write }: ReceivedWrite| {
+                    self.clock.observe(clock);
+                    let record = NewRecord { origin, clock, entry: write.entry, is_foreign: true };
+                    (record, Effect::Write(write.batches))
+                };
+                Ok(writes.into_iter().map(checked).collect())
+            }
+            Change::Agreed { agreed, clock, entry } => self.check_agreed(agreed, clock, entry, catalog),
             Change::Command { command, entry } => {
                 self.check_command(&command, catalog)?;
                 let mut changed = Catalog::clone(catalog);
@@ -251,9 +336,56 @@ impl CommitWorker {
                 if !matches!(command, Command::DeletePoints { .. }) {
                     *catalog = Arc::new(changed);
                 }
-                Ok((entry, Effect::Command(command, effects)))
+                Ok(vec![(self.own(entry), Effect::Command(command, effects))])
             }
         }
+    }
+
+    /// What a majority has decided is logged in any case: of what cannot be carried out, its place.
+    fn check_agreed(
+        &self,
+        mut agreed: AgreedEntry,
+        clock: u64,
+        mut entry: EncodedEntry,
+        catalog: &mut Arc<Catalog>,
+    ) -> Result<Checked, LogError> {
+        if agreed.position.index <= catalog.cluster.applied_index() {
+            return Ok(Vec::new());
+        }
+        let refusal = match &agreed.change {
+            AgreedChange::Command(command) => self.check_command(command, catalog).err(),
+            _ => None,
+        };
+        if refusal.is_some() {
+            agreed.change = AgreedChange::Nothing;
+        }
+        let mut changed = Catalog::clone(catalog);
+        let effect = match (changed.agree(&agreed), refusal) {
+            (_, Some(refusal)) => Effect::Refused(refusal),
+            (Ok(effects), None) => Effect::Agreed(agreed.change.clone(), effects),
+            (Err(refusal), None) => Effect::Refused(refusal.into()),
+        };
+        if matches!(effect, Effect::Refused(_)) {
+            let change = AgreedChange::Nothing;
+            entry = self.ports.wal.encode(&WalEntry::Agreed(AgreedEntry { change, ..agreed }))?;
+        }
+        *catalog = Arc::new(changed);
+        self.clock.observe(clock);
+        let record = NewRecord { origin: peers::CLUSTER, clock, entry, is_foreign: true };
+        Ok(vec![(record, effect)])
+    }
+
+    /// A record of this node.
+    fn own(&self, entry: EncodedEntry) -> NewRecord {
+        NewRecord { origin: self.ports.origin, clock: self.clock.next(), entry, is_foreign: false }
+    }
+
+    fn check_write(&self, write: &ResolvedWrite, catalog: &Arc<Catalog>) -> Result<(), LogError> {
+        if self.is_stale(write, catalog) {
+            self.unregister_dropped(write);
+            return Err(LogError::Stale);
+        }
+        Ok(())
     }
 
     fn check_command(&self, command: &Command, catalog: &Catalog) -> Result<(), LogError> {
@@ -301,16 +433,33 @@ impl CommitWorker {
         }
     }
 
-    fn take_effect(&self, catalog: &Catalog, sequence: Sequence, effect: Effect) -> Vec<PendingWork> {
+    fn take_effect(
+        &self,
+        catalog: &Catalog,
+        sequence: Sequence,
+        effect: Effect,
+    ) -> Result<Vec<PendingWork>, LogError> {
         let flush = &self.ports.flush;
         match effect {
             Effect::Write(batches) => {
                 flush.push(sequence, batches);
-                Vec::new()
+                Ok(Vec::new())
             }
             Effect::Command(command, effects) => {
-                take_effect(flush, catalog, sequence, &command, &effects, false)
+                Ok(take_effect(flush, catalog, sequence, Some(&command), &effects, false))
             }
+            Effect::Agreed(change, effects) => {
+                if let AgreedChange::Membership(_) | AgreedChange::Catalog(_) = &change {
+                    let membership = &catalog.cluster.membership;
+                    peers::follow(flush.cursors(), membership, self.ports.origin, sequence);
+                }
+                let command = match &change {
+                    AgreedChange::Command(command) => Some(command),
+                    _ => None,
+                };
+                Ok(take_effect(flush, catalog, sequence, command, &effects, false))
+            }
+            Effect::Refused(refusal) => Err(refusal),
         }
     }
 }
@@ -319,7 +468,8 @@ impl Change {
     fn bytes(&self) -> usize {
         match self {
             Self::Write(write) => write.entry.0.len(),
-            Self::Command { entry, .. } => entry.0.len(),
+            Self::Command { entry, .. } | Self::Agreed { entry, .. } => entry.0.len(),
+            Self::Received(writes) => writes.iter().map(|received| received.write.entry.0.len()).sum(),
         }
     }
 }

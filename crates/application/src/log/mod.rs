@@ -31,6 +31,9 @@ pub enum LogError {
     QueueFull,
     #[error("the server is stopping")]
     Stopped,
+    /// The nodes of the cluster could not agree on a command: it has not taken effect, or may still do so.
+    #[error("{0}")]
+    NotAgreed(String),
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// A removal that is in the log, and will be carried out, did not end well yet.
@@ -44,12 +47,12 @@ fn take_effect(
     flush: &FlushService,
     catalog: &Catalog,
     sequence: Sequence,
-    command: &Command,
+    command: Option<&Command>,
     effects: &Effects,
     replayed: bool,
 ) -> Vec<PendingWork> {
     // The engine's answers have a partition until it is dropped: whoever drops a shard waits for that.
-    if let Command::CreateSubscription { .. } = command
+    if let Some(command @ Command::CreateSubscription { .. }) = command
         && let Err(error) = subscriptions::begin(flush.cursors(), command, sequence)
     {
         tracing::error!(%error, "a subscription begins later than it was created");
@@ -60,7 +63,7 @@ fn take_effect(
     for table in &effects.dropped_tables {
         flush.drop_table(sequence, table);
     }
-    if let Command::DeletePoints { scopes } = command {
+    if let Some(Command::DeletePoints { scopes }) = command {
         let deletes = scopes.iter().filter(|scope| sequence > flush.cursors().flushed_of(scope.table));
         waits.extend(deletes.filter_map(|scope| {
             let table = catalog.table_by_id(scope.table)?;

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use hyperbytedb_domain::StorageError;
-use hyperbytedb_domain::catalog::{Catalog, Command, Effects, ShardGroup, Table, TableId};
+use hyperbytedb_domain::catalog::{Catalog, CatalogError, Command, Effects, ShardGroup, Table, TableId};
+use hyperbytedb_domain::cluster::AgreedChange;
 use hyperbytedb_domain::points::PointsBatch;
-use hyperbytedb_domain::ports::{Outbound, PartitionInfo};
+use hyperbytedb_domain::ports::{Outbound, PartitionInfo, SeriesIndexPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WriteEntry};
 use hyperbytedb_line_protocol::{ParseOptions, parse};
 
@@ -31,7 +32,7 @@ const ROOM_POLL: Duration = Duration::from_millis(5);
 /// Replays the log. Returns the number of records read. The flush threads must be running.
 pub fn replay(flush: &FlushService, ports: &Outbound) -> Result<u64, LogError> {
     let started = Instant::now();
-    let mut replay = Replay { flush, ports, tables: TablesById::default() };
+    let mut replay = Replay { flush, ports, writes: LoggedWrites::new(&*ports.series) };
     let mut next = (flush.cursors().flushed() + 1).min(ports.catalog.applied() + 1);
     let mut records = 0;
     loop {
@@ -55,7 +56,7 @@ pub fn replay(flush: &FlushService, ports: &Outbound) -> Result<u64, LogError> {
 struct Replay<'a> {
     flush: &'a FlushService,
     ports: &'a Outbound,
-    tables: TablesById,
+    writes: LoggedWrites<'a>,
 }
 
 impl Replay<'_> {
@@ -64,10 +65,23 @@ impl Replay<'_> {
             WalEntry::Write(entry) => {
                 // A delete that is carried out meanwhile must not take series from the index before their points come.
                 let _applying = self.flush.epochs().lock();
-                let batches = self.batches(sequence, &entry)?;
+                let catalog = self.ports.catalog.catalog();
+                let is_wanted = |table| sequence > self.flush.cursors().flushed_of(table);
+                let place = || format!("the write-ahead log, sequence {sequence}");
+                let batches = self.writes.batches(&catalog, &entry, is_wanted, place)?;
                 self.flush.push(sequence, batches);
             }
-            WalEntry::Command(command) => self.command(sequence, &command)?,
+            WalEntry::Command(command) => {
+                let apply = |catalog: &mut Catalog| catalog.apply(&command);
+                self.catalog_change(sequence, Some(&command), &apply)?;
+            }
+            WalEntry::Agreed(entry) => {
+                let command = match &entry.change {
+                    AgreedChange::Command(command) => Some(command),
+                    _ => None,
+                };
+                self.catalog_change(sequence, command, &|catalog| catalog.agree(&entry))?;
+            }
         }
         if sequence > self.flush.applied() {
             self.flush.set_applied(sequence);
@@ -75,16 +89,21 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn command(&self, sequence: Sequence, command: &Command) -> Result<(), LogError> {
+    fn catalog_change(
+        &self,
+        sequence: Sequence,
+        command: Option<&Command>,
+        apply: &dyn Fn(&mut Catalog) -> Result<Effects, CatalogError>,
+    ) -> Result<(), LogError> {
         let mut effects = Effects::default();
         if sequence > self.ports.catalog.applied() {
             let mut catalog = Catalog::clone(&self.ports.catalog.catalog());
-            effects = catalog.apply(command).map_err(|error| {
+            effects = apply(&mut catalog).map_err(|error| {
                 let place = format!("the write-ahead log, sequence {sequence}");
                 StorageError::corrupt(place, format!("the command is refused: {error}"))
             })?;
             self.ports.catalog.publish(catalog, sequence)?;
-        } else if let Command::DropShardGroups { ids } = command {
+        } else if let Some(Command::DropShardGroups { ids }) = command {
             self.drop_shards_again(sequence, ids);
         }
         let catalog = self.ports.catalog.catalog();
@@ -100,21 +119,37 @@ impl Replay<'_> {
             }
         }
     }
+}
 
-    /// The points of a write that are not in the engine yet and whose table and shard groups are not dropped.
-    fn batches(&mut self, sequence: Sequence, entry: &WriteEntry) -> Result<Vec<ResolvedBatch>, LogError> {
-        let catalog = self.ports.catalog.catalog();
+/// Resolves writes that were accepted before: by this node, or by another one of its cluster.
+pub(crate) struct LoggedWrites<'a> {
+    series: &'a dyn SeriesIndexPort,
+    tables: TablesById,
+}
+
+impl<'a> LoggedWrites<'a> {
+    pub fn new(series: &'a dyn SeriesIndexPort) -> Self {
+        Self { series, tables: TablesById::default() }
+    }
+
+    /// The points of a write in tables that are `wanted` and, like their shard groups, not dropped.
+    pub fn batches(
+        &mut self,
+        catalog: &Arc<Catalog>,
+        entry: &WriteEntry,
+        is_wanted: impl Fn(TableId) -> bool,
+        place: impl Fn() -> String,
+    ) -> Result<Vec<ResolvedBatch>, StorageError> {
         let parsed = parse(&entry.body, &ParseOptions::accepted(entry.precision, entry.default_time));
         let mut batches = Vec::with_capacity(parsed.batches.len());
         for batch in parsed.batches {
             let Some(version) = entry.tables.iter().find(|t| t.measurement == batch.measurement) else {
-                let place = format!("the write-ahead log, sequence {sequence}");
-                return Err(StorageError::corrupt(place, "a measurement without a table").into());
+                return Err(StorageError::corrupt(place(), "a measurement without a table"));
             };
-            if sequence <= self.flush.cursors().flushed_of(version.table) {
+            if !is_wanted(version.table) {
                 continue;
             }
-            let Some(table) = self.tables.get(&catalog, version.table) else { continue };
+            let Some(table) = self.tables.get(catalog, version.table) else { continue };
             let Some(policy) = catalog.policy_of(&table) else { continue };
             // Groups of the same time that were opened later are others.
             let groups = shards_of_times(policy, &batch.times);
@@ -130,7 +165,7 @@ impl Replay<'_> {
         table: Arc<Table>,
         batch: PointsBatch,
         groups: Vec<ShardGroup>,
-    ) -> Result<Option<ResolvedBatch>, LogError> {
+    ) -> Result<Option<ResolvedBatch>, StorageError> {
         let kept: Vec<bool> =
             batch.times.iter().map(|&time| groups.iter().any(|group| group.contains(time))).collect();
         let keep = kept.contains(&false).then_some(kept);
@@ -139,7 +174,7 @@ impl Replay<'_> {
             return Ok(None);
         };
         let series: Vec<_> = resolved.series.iter().map(|(id, tags)| (*id, tags)).collect();
-        self.ports.series.restore(&resolved.table, &series)?;
+        self.series.restore(&resolved.table, &series)?;
         Ok(Some(resolved))
     }
 }

@@ -190,6 +190,7 @@ impl StatementService {
             precision: Precision::Nanosecond,
             body: lines.into(),
             internal: true,
+            consistency: None,
         };
         Ok(self.ingestion.write(request)?)
     }

@@ -89,7 +89,7 @@ impl Reader {
             if sequence > applied {
                 break;
             }
-            if let WalEntry::Command(command) = &record.entry {
+            if let Some(command) = record.entry.command() {
                 self.follow(command);
             } else if let Some(entry) = self.wanted(&record) {
                 lines.push(entry);

@@ -174,6 +174,7 @@ impl Mirror<'_> {
                 precision: Precision::Nanosecond,
                 body: body.into(),
                 internal: true,
+                consistency: None,
             })?;
         }
         Ok(writes.len() as u64)

@@ -176,7 +176,11 @@ impl Reading<'_> {
                 names.learn(&write);
                 self.write(&write, marks);
             }
-            WalEntry::Command(command) => self.command(&command, names, marks),
+            WalEntry::Command(_) | WalEntry::Agreed(_) => {
+                if let Some(command) = entry.command() {
+                    self.command(command, names, marks);
+                }
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use super::model::{
     Catalog, ContinuousQuery, Database, MaterializedView, Privilege, RetentionPolicy, ShardGroup,
     Subscription, Table, TableId, User,
 };
+use crate::cluster::{AgreedChange, AgreedEntry};
 use crate::time::TimeRange;
 
 const HOUR: i64 = 3_600_000_000_000;
@@ -103,6 +104,43 @@ impl Catalog {
                 self.change_database(database, |db| db.materialized_views.retain(|v| &v.name != name))
             }
         }
+    }
+
+    /// Applies what a cluster has agreed on. Of a command that is refused, its place stays: it was agreed on, too.
+    pub fn agree(&mut self, entry: &AgreedEntry) -> Result<Effects, CatalogError> {
+        let applied = match &entry.change {
+            AgreedChange::Nothing => Ok(Effects::default()),
+            AgreedChange::Command(command) => self.apply(command),
+            AgreedChange::Membership(membership) => {
+                self.cluster.membership = membership.clone();
+                Ok(Effects::default())
+            }
+            AgreedChange::Catalog(catalog) => Ok(self.replace(catalog)),
+        };
+        self.cluster.applied = Some(entry.position);
+        applied
+    }
+
+    /// Becomes another one, and says what is not part of it any more.
+    fn replace(&mut self, other: &Self) -> Effects {
+        let old = std::mem::replace(self, other.clone());
+        let mut effects = Effects::default();
+        for table in old.tables() {
+            let (Some(now), Some(policy)) = (self.table_by_id(table.id), old.policy_of(table)) else {
+                effects.dropped_tables.push(table.clone());
+                continue;
+            };
+            let remains = |group: &ShardGroup| {
+                let groups = self.policy_of(now).map(|policy| &policy.shard_groups);
+                groups.is_some_and(|groups| groups.values().any(|other| other.id == group.id))
+            };
+            let gone: Vec<ShardGroup> =
+                policy.shard_groups.values().copied().filter(|group| !remains(group)).collect();
+            if !gone.is_empty() {
+                effects.dropped_shards.push((now.clone(), gone));
+            }
+        }
+        effects
     }
 
     fn require(&self, database: &str) -> Result<&Arc<Database>, CatalogError> {
@@ -593,6 +631,35 @@ mod tests {
     }
 
     use crate::field::FieldType;
+
+    #[test]
+    fn what_a_cluster_agreed_on_has_its_place_also_when_it_is_refused() {
+        let mut catalog = catalog();
+        let position = crate::cluster::LogPosition { term: 1, leader: 2, index: 7 };
+        let change = AgreedChange::Command(Command::DropUser { name: "nobody".into() });
+        assert_eq!(catalog.agree(&AgreedEntry { position, change }), Err(CatalogError::UserNotFound));
+        assert_eq!(catalog.cluster.applied, Some(position));
+    }
+
+    #[test]
+    fn a_catalogue_that_comes_as_a_whole_drops_what_it_lacks() {
+        let mut old = catalog();
+        extend(&mut old, &[], &[("v", FieldType::Float)]).unwrap();
+        old.apply(&schema(Vec::new(), vec![0, 7 * DAY])).unwrap();
+        let mut new = old.clone();
+        let first =
+            new.databases["db"].retention_policy("").unwrap().shard_groups.values().next().unwrap().id;
+        new.apply(&Command::DropShardGroups { ids: vec![first] }).unwrap();
+        let replaced = |old: &Catalog, new: &Catalog| {
+            let change = AgreedChange::Catalog(Box::new(new.clone()));
+            old.clone().agree(&AgreedEntry { position: Default::default(), change }).unwrap()
+        };
+        let effects = replaced(&old, &new);
+        assert_eq!((effects.dropped_tables.len(), effects.dropped_shards.len()), (0, 1));
+        assert_eq!(effects.dropped_shards[0].1[0].id, first);
+        new.apply(&Command::DropMeasurement { database: "db".into(), name: "m".into() }).unwrap();
+        assert_eq!(replaced(&old, &new).dropped_tables.len(), 1);
+    }
 
     #[test]
     fn a_new_database_has_autogen() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::ClusterState;
 use crate::field::FieldType;
 use crate::scan::{FieldId, TagId};
 use crate::time::{MAX_TIME, MIN_TIME, TimeRange};
@@ -19,6 +20,8 @@ pub struct Catalog {
     pub users: BTreeMap<String, Arc<User>>,
     pub next_table_id: u64,
     pub next_shard_id: u64,
+    /// What a cluster agreed on beside all that.
+    pub cluster: ClusterState,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]

@@ -1,14 +1,17 @@
 //! The ports: what the application needs from the outside ([`outbound`]), what it offers ([`inbound`]), and the values
 //! they carry. Calls block; callers own the threads.
 
+mod cluster_node;
 pub mod inbound;
 pub mod outbound;
 mod write;
 
+pub use cluster_node::{ClusterNodePort, Proposer, ReceiveError};
 pub use inbound::{AuthError, AuthPort, BackupPort, Caller, Credentials, IngestionPort};
 pub use outbound::{
-    BatchStream, CatalogPort, Delivery, DeliveryError, DeliveryPort, DirtyPartition, DirtyWindows,
-    EncodedEntry, LocalStatePort, LogSnapshotPort, NewRecord, Outbound, PartitionInfo, PointsSinkPort,
-    QueryPort, SeriesIndexPort, SeriesRefusal, SnapshotPort, UnfinishedDeletes, WalPort,
+    BatchStream, CatalogPort, ConsensusLogPort, ConsensusPort, Delivery, DeliveryError, DeliveryPort,
+    DirtyPartition, DirtyWindows, EncodedEntry, LocalStatePort, LogSnapshotPort, NewRecord, Outbound,
+    PartitionInfo, PeerBatch, PeerError, PeerLag, PeerPort, PointsSinkPort, ProposalError, QueryPort,
+    SeriesIndexPort, SeriesRefusal, SnapshotPort, StoredRecord, UnfinishedDeletes, WalPort,
 };
 pub use write::{WriteError, WriteRequest};

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Caller;
+use crate::cluster::Consistency;
 use crate::text::go_quoted;
 use crate::time::Precision;
 
@@ -17,6 +18,8 @@ pub struct WriteRequest {
     pub body: Bytes,
     /// The points come from this server itself (INTO): unsigned integers are taken whatever `write.uint_support` says.
     pub internal: bool,
+    /// How many nodes of a cluster must have the points; `None`: as many as the configuration says.
+    pub consistency: Option<Consistency>,
 }
 
 /// Why a write, or a part of it, was not accepted. Texts are InfluxDB's.
@@ -38,6 +41,9 @@ pub enum WriteError {
     /// A bound is reached: nothing was kept, the client should come again after the given seconds.
     #[error("{reason}")]
     Overloaded { reason: String, retry_after_secs: u64 },
+    /// This node has the points and sends them to the others, of which too few have them yet.
+    #[error("{0}")]
+    Unconfirmed(String),
     #[error(transparent)]
     Storage(#[from] crate::StorageError),
     #[error("the server is stopping")]

@@ -48,6 +48,11 @@ fn described(record: &WalRecord) -> String {
             let text = serde_json::to_value(command).map(redacted).map(|value| value.to_string());
             format!("{millis} ms origin {origin} command {}", text.unwrap_or_else(|error| error.to_string()))
         }
+        WalEntry::Agreed(entry) => {
+            let index = entry.position.index;
+            let text = serde_json::to_value(&entry.change).map(redacted).map(|value| value.to_string());
+            format!("{millis} ms agreed {index} {}", text.unwrap_or_else(|error| error.to_string()))
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use hyperbytedb_domain::catalog::{Catalog, Command, Table, TableId};
+use hyperbytedb_domain::cluster::AgreedChange;
 use hyperbytedb_domain::ports::{CatalogPort, LocalStatePort, QueryPort, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::scan::RowSelection;
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WriteEntry};
@@ -126,6 +127,16 @@ fn check_log(
                         && let Err(error) = catalog.apply(&command)
                     {
                         report.error(format!("log record {sequence}: its command is refused: {error}"));
+                    }
+                }
+                WalEntry::Agreed(entry) => {
+                    if let AgreedChange::Command(command) = &entry.change {
+                        note_removals(command, sequence, catalog, &flushed_of, &mut pending);
+                    }
+                    if sequence > stores.catalog.applied()
+                        && let Err(error) = catalog.agree(&entry)
+                    {
+                        report.error(format!("log record {sequence}: what was agreed is refused: {error}"));
                     }
                 }
             }

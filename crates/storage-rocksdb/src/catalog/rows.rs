@@ -20,6 +20,7 @@ use crate::database::Database;
 use crate::stored;
 
 const COUNTERS: u8 = b'a';
+const CLUSTER: u8 = b'c';
 const DATABASE: u8 = b'd';
 const POLICY: u8 = b'p';
 const TABLE: u8 = b't';
@@ -126,6 +127,7 @@ pub(super) fn read_catalog(db: &Database) -> Result<(Catalog, Sequence), Storage
                 (catalog.next_table_id, catalog.next_shard_id) = (row.next_table_id, row.next_shard_id);
                 applied = row.applied;
             }
+            Some(&CLUSTER) => catalog.cluster = stored::decode(value, place)?,
             Some(&DATABASE) => {
                 let row: DatabaseRow = stored::decode(value, place)?;
                 databases.insert(row.name.clone(), row.into_database());
@@ -176,6 +178,9 @@ pub(super) fn write_difference(
     let mut rows = Rows { family: db.family(CATALOG)?, batch };
     let (next_table_id, next_shard_id) = (new.next_table_id, new.next_shard_id);
     rows.put(vec![COUNTERS], &CountersRow { next_table_id, next_shard_id, applied })?;
+    if old.cluster != new.cluster {
+        rows.put(vec![CLUSTER], &new.cluster)?;
+    }
     for (name, (before, after)) in changes(&old.users, &new.users) {
         if before != after {
             rows.set(named_key(USER, &[name]), after)?;

@@ -11,12 +11,14 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyperbytedb_domain::StorageError;
-use hyperbytedb_domain::ports::{EncodedEntry, LogSnapshotPort, NewRecord, WalPort};
+use hyperbytedb_domain::cluster::NodeId;
+use hyperbytedb_domain::ports::{EncodedEntry, LogSnapshotPort, NewRecord, StoredRecord, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WalRecord};
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{
@@ -29,12 +31,13 @@ use crate::database::{Database, Durability, OpenDatabase, common_options};
 use crate::options::{StorageOptions, WalSync};
 use crate::stored;
 pub use record::{RecordError, decode_record, encode_record};
-use record::{encode_entry, seal};
+use record::{encode_entry, read_head, seal, unseal};
 use sync::BackgroundSync;
 
 const RECORDS: &str = DEFAULT_COLUMN_FAMILY_NAME;
 const STATE: &str = "state";
 const FLOOR_KEY: &[u8] = b"floor";
+const RECEIVED_KEY: &[u8] = b"received";
 const POSITION_BYTES: usize = 8;
 /// What a write batch needs for a record beside its entry, at most.
 const RECORD_OVERHEAD_BYTES: usize = 64;
@@ -56,6 +59,16 @@ struct Floor {
     clock: u64,
 }
 
+/// What came from other nodes. Their clocks are not in order with this node's, so the log's last record does not say
+/// the greatest.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Received {
+    /// By origin.
+    clocks: BTreeMap<NodeId, u64>,
+    /// The greatest of the whole log when this was stored.
+    greatest: u64,
+}
+
 /// Where the next record goes.
 #[derive(Debug, Clone, Copy)]
 struct Head {
@@ -75,6 +88,7 @@ pub struct RocksWal {
     /// The greatest clock ever appended.
     clock: AtomicU64,
     floor: RwLock<Floor>,
+    received: Mutex<Received>,
     /// The log's end when the space of forgotten records was last given back.
     released_position: AtomicU64,
     _sync: Option<BackgroundSync>,
@@ -105,7 +119,12 @@ impl RocksWal {
             Some(bytes) => stored::decode(&bytes, || format!("{}, floor", db.path().display()))?,
             None => Floor { sequence: 1, position: 0, clock: 0 },
         };
-        let head = find_head(&db, floor)?;
+        let received: Received = match get(&db, STATE, RECEIVED_KEY)? {
+            Some(bytes) => stored::decode(&bytes, || format!("{}, received", db.path().display()))?,
+            None => Received::default(),
+        };
+        let mut head = find_head(&db, floor)?;
+        head.clock = head.clock.max(received.greatest);
         Ok(Self {
             db,
             durability: match options.wal_sync {
@@ -117,6 +136,7 @@ impl RocksWal {
             clock: AtomicU64::new(head.clock),
             head: Mutex::new(head),
             floor: RwLock::new(floor),
+            received: Mutex::new(received),
             released_position: AtomicU64::new(floor.position),
             _sync: sync,
         })
@@ -127,7 +147,7 @@ impl RocksWal {
         &self,
         from: Sequence,
         to: Sequence,
-        mut visit: impl FnMut(Sequence, WalRecord) -> bool,
+        mut visit: impl FnMut(Sequence, &[u8]) -> Result<bool, RecordError>,
     ) -> Result<(), StorageError> {
         // Held so that no record goes while it is read.
         let floor = self.floor.read();
@@ -144,8 +164,7 @@ impl RocksWal {
             }
             expected += 1;
             let (record, _) = split_position(value).ok_or_else(|| self.corrupt(sequence, "too short"))?;
-            let record = decode_record(record).map_err(|error| self.corrupt(sequence, error))?;
-            Ok(visit(sequence, record))
+            visit(sequence, record).map_err(|error| self.corrupt(sequence, error))
         })
     }
 
@@ -187,19 +206,32 @@ impl WalPort for RocksWal {
         let mut next = *head;
         let bytes: usize = records.iter().map(|record| record.entry.0.len() + RECORD_OVERHEAD_BYTES).sum();
         let mut batch = WriteBatch::with_capacity_bytes(bytes);
+        let mut received: Option<Received> = None;
         for record in records {
             next.clock = next.clock.max(record.clock);
+            if record.is_foreign {
+                let received = received.get_or_insert_with(|| self.received.lock().clone());
+                let clock = received.clocks.entry(record.origin).or_default();
+                *clock = record.clock.max(*clock);
+                received.greatest = next.clock;
+            }
             let mut value = seal(record).map_err(|error| StorageError::failed("append", error))?;
             value.extend_from_slice(&next.position.to_be_bytes());
             batch.put(next.sequence.to_be_bytes(), &value);
             next.sequence += 1;
             next.position += value.len() as u64;
         }
+        if let Some(received) = &received {
+            batch.put_cf(self.db.family(STATE)?, RECEIVED_KEY, stored::encode(received)?);
+        }
         metrics::counter!("hyperbytedb_wal_appended_bytes_total").increment(next.position - head.position);
         let started = std::time::Instant::now();
         self.db.write(batch, if durable { Durability::Disk } else { self.durability }, "append")?;
         metrics::histogram!("hyperbytedb_wal_commit_seconds").record(started.elapsed());
         *head = next;
+        if let Some(received) = received {
+            *self.received.lock() = received;
+        }
         self.end_position.store(next.position, Ordering::Release);
         self.clock.store(next.clock, Ordering::Release);
         self.last.store(next.sequence - 1, Ordering::Release);
@@ -214,11 +246,52 @@ impl WalPort for RocksWal {
         let mut records = Vec::new();
         let mut bytes = 0;
         self.read(from, Sequence::MAX, |sequence, record| {
+            let record = decode_record(record)?;
             bytes += size_of::<WalRecord>() + body_bytes(&record);
             records.push((sequence, record));
-            bytes < max_bytes
+            Ok(bytes < max_bytes)
         })?;
         Ok(records)
+    }
+
+    fn read_stored(&self, from: Sequence, max_bytes: usize) -> Result<Vec<StoredRecord>, StorageError> {
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        self.read(from, Sequence::MAX, |sequence, record| {
+            let head = read_head(record)?;
+            bytes += record.len();
+            records.push(StoredRecord {
+                sequence,
+                origin: head.origin,
+                clock: head.clock,
+                is_write: head.is_write,
+                bytes: record.to_vec(),
+            });
+            Ok(bytes < max_bytes)
+        })?;
+        Ok(records)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<(WalRecord, EncodedEntry), StorageError> {
+        let decoded = decode_record(bytes).and_then(|record| Ok((record, unseal(bytes.to_vec())?)));
+        decoded.map_err(|error| StorageError::corrupt("a record of another node", error))
+    }
+
+    fn received(&self) -> BTreeMap<NodeId, u64> {
+        self.received.lock().clocks.clone()
+    }
+
+    fn note_received(&self, origin: NodeId, clock: u64) -> Result<(), StorageError> {
+        let head = self.head.lock();
+        let mut received = self.received.lock();
+        let mut noted = received.clone();
+        noted.clocks.insert(origin, clock);
+        noted.greatest = head.clock.max(clock);
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.db.family(STATE)?, RECEIVED_KEY, stored::encode(&noted)?);
+        self.db.write(batch, Durability::Disk, "note what was received")?;
+        *received = noted;
+        Ok(())
     }
 
     fn truncate_before(&self, sequence: Sequence) -> Result<(), StorageError> {
@@ -293,7 +366,7 @@ impl LogSnapshotPort for RocksWal {
 fn body_bytes(record: &WalRecord) -> usize {
     match &record.entry {
         WalEntry::Write(write) => write.body.len(),
-        WalEntry::Command(_) => 0,
+        WalEntry::Command(_) | WalEntry::Agreed(_) => 0,
     }
 }
 

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use crc32fast::Hasher;
 use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::catalog::Command;
+use hyperbytedb_domain::cluster::AgreedEntry;
 use hyperbytedb_domain::ports::{EncodedEntry, NewRecord};
 use hyperbytedb_domain::wal::{TableVersion, WalEntry, WalRecord, WriteEntry};
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 const VERSION: u8 = 2;
 const KIND_WRITE: u8 = 1;
 const KIND_COMMAND: u8 = 2;
+const KIND_AGREED: u8 = 3;
 const CHECKSUM: std::ops::Range<usize> = 2..6;
 const ORIGIN: std::ops::Range<usize> = 6..14;
 const CLOCK: std::ops::Range<usize> = 14..22;
@@ -80,6 +82,10 @@ pub fn encode_entry(entry: &WalEntry) -> Result<EncodedEntry, RecordError> {
             out[1] = KIND_COMMAND;
             postcard::to_extend(command, out).map_err(payload_error)?
         }
+        WalEntry::Agreed(entry) => {
+            out[1] = KIND_AGREED;
+            postcard::to_extend(entry, out).map_err(payload_error)?
+        }
     };
     let checksum = crc32fast::hash(&out[PAYLOAD_START..]);
     out[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
@@ -88,7 +94,7 @@ pub fn encode_entry(entry: &WalEntry) -> Result<EncodedEntry, RecordError> {
 
 /// Makes an encoded entry a record.
 pub fn seal(record: NewRecord) -> Result<Vec<u8>, RecordError> {
-    let NewRecord { origin, clock, entry: EncodedEntry(mut out) } = record;
+    let NewRecord { origin, clock, entry: EncodedEntry(mut out), is_foreign: _ } = record;
     let length = out.len();
     let payload_bytes = length.checked_sub(PAYLOAD_START).ok_or(RecordError::Truncated(length))?;
     let payload = read_array(&out[CHECKSUM]).map(u32::from_le_bytes).unwrap_or_default();
@@ -103,7 +109,7 @@ pub fn seal(record: NewRecord) -> Result<Vec<u8>, RecordError> {
 /// The stored form of a record.
 pub fn encode_record(record: &WalRecord) -> Result<Vec<u8>, RecordError> {
     let entry = encode_entry(&record.entry)?;
-    seal(NewRecord { origin: record.origin, clock: record.clock, entry })
+    seal(NewRecord { origin: record.origin, clock: record.clock, entry, is_foreign: false })
 }
 
 /// Reads a stored record. Never panics, whatever the bytes.
@@ -120,6 +126,7 @@ pub fn decode_record(bytes: &[u8]) -> Result<WalRecord, RecordError> {
     let entry = match head[1] {
         KIND_WRITE => WalEntry::Write(read_write(payload)?),
         KIND_COMMAND => WalEntry::Command(postcard::from_bytes::<Command>(payload).map_err(payload_error)?),
+        KIND_AGREED => WalEntry::Agreed(postcard::from_bytes::<AgreedEntry>(payload).map_err(payload_error)?),
         kind => return Err(RecordError::Kind(kind)),
     };
     Ok(WalRecord {
@@ -127,6 +134,34 @@ pub fn decode_record(bytes: &[u8]) -> Result<WalRecord, RecordError> {
         clock: read_array(&head[CLOCK]).map(u64::from_le_bytes).unwrap_or_default(),
         entry,
     })
+}
+
+/// A record's head, without a look at the rest.
+pub struct RecordHead {
+    pub origin: u64,
+    pub clock: u64,
+    pub is_write: bool,
+}
+
+pub fn read_head(bytes: &[u8]) -> Result<RecordHead, RecordError> {
+    let head = bytes.get(..PAYLOAD_START).ok_or(RecordError::Truncated(bytes.len()))?;
+    if head[0] != VERSION {
+        return Err(RecordError::Version(head[0]));
+    }
+    Ok(RecordHead {
+        origin: read_array(&head[ORIGIN]).map(u64::from_le_bytes).unwrap_or_default(),
+        clock: read_array(&head[CLOCK]).map(u64::from_le_bytes).unwrap_or_default(),
+        is_write: head[1] == KIND_WRITE,
+    })
+}
+
+/// Makes a record that [`decode_record`] could read an encoded entry again.
+pub fn unseal(mut record: Vec<u8>) -> Result<EncodedEntry, RecordError> {
+    let length = record.len();
+    let payload = record.get(PAYLOAD_START..).ok_or(RecordError::Truncated(length))?;
+    let checksum = crc32fast::hash(payload);
+    record[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+    Ok(EncodedEntry(record))
 }
 
 fn read_array<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
@@ -279,6 +314,15 @@ mod tests {
         let bytes = encode_record(&write("cpu v=1")).unwrap();
         let expected = b"\x02\x01k\xc0\x04;\x03\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\x02db\0\x03\x0d\x01\x03cpu\x05\x01\x01\x09\0cpu v=1";
         assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn a_record_can_be_sealed_again_elsewhere() {
+        let bytes = encode_record(&write("cpu v=1")).unwrap();
+        let head = read_head(&bytes).unwrap();
+        assert_eq!((head.origin, head.clock, head.is_write), (3, 1 << 40, true));
+        let entry = unseal(bytes.clone()).unwrap();
+        assert_eq!(seal(NewRecord { origin: 3, clock: 1 << 40, entry, is_foreign: true }), Ok(bytes));
     }
 
     #[test]

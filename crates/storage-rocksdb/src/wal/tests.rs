@@ -27,6 +27,7 @@ fn append(wal: &RocksWal, records: &[WalRecord]) -> Sequence {
         origin: record.origin,
         clock: record.clock,
         entry: wal.encode(&record.entry).unwrap(),
+        is_foreign: false,
     });
     wal.append(encoded.collect(), false).unwrap()
 }

@@ -184,8 +184,12 @@ fn a_record_that_makes_no_sense_is_an_error_that_names_its_place() {
         body: "m v=1 1".into(),
     });
     let wal = &node.ports.wal;
-    let record =
-        NewRecord { origin: 1, clock: wal.last_clock() + 1, entry: wal.encode(&entry).expect("an entry") };
+    let record = NewRecord {
+        origin: 1,
+        clock: wal.last_clock() + 1,
+        entry: wal.encode(&entry).expect("an entry"),
+        is_foreign: false,
+    };
     let sequence = wal.append(vec![record], true).expect("an append");
     let node = Node::open(node.disk.clone(), NodeOptions::default());
     let error = node.replay().expect_err("an error").to_string();

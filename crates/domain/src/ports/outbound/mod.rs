@@ -1,6 +1,8 @@
 //! What the application needs from the outside.
 
 mod catalog;
+mod cluster;
+mod consensus_log;
 mod delivery;
 mod engine;
 mod local_state;
@@ -11,12 +13,14 @@ mod wal;
 use std::sync::Arc;
 
 pub use catalog::CatalogPort;
+pub use cluster::{ConsensusPort, PeerBatch, PeerError, PeerLag, PeerPort, ProposalError};
+pub use consensus_log::{ConsensusLogPort, IndexedEntry};
 pub use delivery::{Delivery, DeliveryError, DeliveryPort};
 pub use engine::{BatchStream, PartitionInfo, PointsSinkPort, QueryPort, UnfinishedDeletes};
 pub use local_state::{DirtyPartition, DirtyWindows, LocalStatePort};
 pub use series_index::{SeriesIndexPort, SeriesRefusal};
 pub use snapshot::{LogSnapshotPort, SnapshotPort};
-pub use wal::{EncodedEntry, NewRecord, WalPort};
+pub use wal::{EncodedEntry, NewRecord, StoredRecord, WalPort};
 
 /// All of them, as one process uses them. Cheap to clone.
 #[derive(Clone)]

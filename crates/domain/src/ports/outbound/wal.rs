@@ -1,5 +1,8 @@
 //! The write-ahead log.
 
+use std::collections::BTreeMap;
+
+use crate::cluster::NodeId;
 use crate::error::StorageError;
 use crate::wal::{Sequence, WalEntry, WalRecord};
 
@@ -13,6 +16,19 @@ pub struct NewRecord {
     pub origin: u64,
     pub clock: u64,
     pub entry: EncodedEntry,
+    /// It came from another node, with a clock of that node.
+    pub is_foreign: bool,
+}
+
+/// A record in its stored form, as nodes send it to each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord {
+    pub sequence: Sequence,
+    pub origin: NodeId,
+    pub clock: u64,
+    /// A write; else a change of the catalogue.
+    pub is_write: bool,
+    pub bytes: Vec<u8>,
 }
 
 /// The write-ahead log: one order of everything that changes points or the catalogue.
@@ -28,6 +44,18 @@ pub trait WalPort: Send + Sync {
     /// Records from `from` on, in order, until about `max_bytes` are read; empty at the end.
     fn read_from(&self, from: Sequence, max_bytes: usize)
     -> Result<Vec<(Sequence, WalRecord)>, StorageError>;
+
+    /// As [`read_from`](Self::read_from), undecoded.
+    fn read_stored(&self, from: Sequence, max_bytes: usize) -> Result<Vec<StoredRecord>, StorageError>;
+
+    /// Reads a record in the stored form of another node, and what to append of it.
+    fn decode(&self, bytes: &[u8]) -> Result<(WalRecord, EncodedEntry), StorageError>;
+
+    /// The greatest clock of the records that came from each other node. Survives truncation.
+    fn received(&self) -> BTreeMap<NodeId, u64>;
+
+    /// Notes that everything of a node up to this clock is here.
+    fn note_received(&self, origin: NodeId, clock: u64) -> Result<(), StorageError>;
 
     /// Forgets the records before `sequence`.
     fn truncate_before(&self, sequence: Sequence) -> Result<(), StorageError>;

@@ -1,0 +1,350 @@
+//! Sending what this node took from its clients to the others.
+//!
+//! A thread for each other node reads the log behind that node's cursor, sends the records that began here, and moves the
+//! cursor when the other node has them on its disk. So what a node misses while it is away waits in the log; past the bounds
+//! of `hints_max_bytes` and `hints_max_age` it waits no longer, and the node has to be made anew.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hyperbytedb_domain::StorageError;
+use hyperbytedb_domain::clock::millis_of;
+use hyperbytedb_domain::cluster::{Consistency, Membership, NodeAddress, NodeId};
+use hyperbytedb_domain::ports::{CatalogPort, PeerBatch, PeerError, PeerLag, PeerPort, WalPort};
+use hyperbytedb_domain::wal::Sequence;
+use parking_lot::{Condvar, Mutex};
+
+use super::peers;
+use crate::flush::FlushService;
+use crate::threads::Stop;
+use crate::waiting;
+
+/// How often a sender that has sent everything looks for more without being told.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How often the membership is looked at.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
+/// The pause before records are sent again: doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How often the oldest waiting record is looked at.
+const AGE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a drain looks whether it is done.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// Settings of the replication.
+#[derive(Debug, Clone)]
+pub struct ReplicationOptions {
+    pub node: NodeId,
+    /// What a write without a level asks for.
+    pub consistency: Consistency,
+    /// How long a write waits for other nodes.
+    pub write_timeout: Duration,
+    /// Bytes of log that a node may be behind.
+    pub hints_max_bytes: u64,
+    /// How old what a node has not got may become.
+    pub hints_max_age: Duration,
+    /// Bytes of records in one request, about.
+    pub batch_bytes: usize,
+}
+
+impl Default for ReplicationOptions {
+    fn default() -> Self {
+        Self {
+            node: 1,
+            consistency: Consistency::One,
+            write_timeout: Duration::from_secs(10),
+            hints_max_bytes: 2 << 30,
+            hints_max_age: Duration::from_secs(24 * 3600),
+            batch_bytes: 4 << 20,
+        }
+    }
+}
+
+/// What is known of another node.
+#[derive(Debug, Clone, Default)]
+struct Peer {
+    position: Sequence,
+    error: Option<String>,
+    needs_repair: bool,
+}
+
+/// Sends, and knows who has what.
+pub struct Replication {
+    options: ReplicationOptions,
+    wal: Arc<dyn WalPort>,
+    catalog: Arc<dyn CatalogPort>,
+    flush: Arc<FlushService>,
+    /// By node.
+    peers: Mutex<BTreeMap<NodeId, Peer>>,
+    /// A peer's position has moved.
+    moved: Condvar,
+    /// Counts what there is to send, for senders that wait.
+    news: Mutex<u64>,
+    has_news: Condvar,
+    is_draining: AtomicBool,
+}
+
+impl Replication {
+    pub fn new(
+        options: ReplicationOptions,
+        wal: Arc<dyn WalPort>,
+        catalog: Arc<dyn CatalogPort>,
+        flush: Arc<FlushService>,
+    ) -> Self {
+        Self {
+            options,
+            wal,
+            catalog,
+            flush,
+            peers: Mutex::default(),
+            moved: Condvar::new(),
+            news: Mutex::default(),
+            has_news: Condvar::new(),
+            is_draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells the senders that there may be something to send.
+    pub fn notify(&self) {
+        *self.news.lock() += 1;
+        self.has_news.notify_all();
+    }
+
+    fn membership(&self) -> Membership {
+        self.catalog.catalog().cluster.membership.clone()
+    }
+
+    /// Returns when as many nodes have a record as the level asks for, this one counted.
+    pub fn confirm(&self, sequence: Sequence, level: Option<Consistency>) -> Result<(), String> {
+        self.notify();
+        let level = level.unwrap_or(self.options.consistency);
+        if matches!(level, Consistency::Any | Consistency::One) {
+            return Ok(());
+        }
+        let nodes = self.catalog.catalog().cluster.membership.nodes.len().max(1);
+        let needed = level.nodes_of(nodes);
+        let until = Instant::now() + self.options.write_timeout;
+        let mut peers = self.peers.lock();
+        loop {
+            let having = 1 + peers.values().filter(|peer| peer.position >= sequence).count();
+            if having >= needed {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                let reached = 1 + peers.values().filter(|peer| peer.error.is_none()).count();
+                // InfluxDB Enterprise's words.
+                let kind = if reached < needed { "partial write" } else { "timeout" };
+                return Err(format!(
+                    "{kind}: {having} of the {needed} nodes that consistency {} asks for have the points; they are kept and sent to the others",
+                    level.name()
+                ));
+            }
+            waiting::wait_until(&self.moved, &mut peers, until);
+        }
+    }
+
+    /// How far the others are behind.
+    pub fn lags(&self) -> Vec<PeerLag> {
+        let applied = self.flush.applied();
+        let peers = self.peers.lock().clone();
+        let lag = |(node, peer): (NodeId, Peer)| PeerLag {
+            node,
+            position: peer.position,
+            lag_records: applied.saturating_sub(peer.position),
+            lag_bytes: self.wal.bytes_from(peer.position + 1).unwrap_or(0),
+            error: peer.error,
+            needs_repair: peer.needs_repair,
+        };
+        peers.into_iter().map(lag).collect()
+    }
+
+    /// Takes no writes any more, and returns when the others have everything.
+    pub fn drain(&self, timeout: Duration) -> Result<(), String> {
+        self.is_draining.store(true, Ordering::Release);
+        let until = Instant::now() + timeout;
+        loop {
+            let behind: Vec<String> = self
+                .lags()
+                .iter()
+                .filter(|lag| lag.lag_records > 0)
+                .map(|lag| format!("node {} lacks {} records", lag.node, lag.lag_records))
+                .collect();
+            if behind.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                return Err(format!("the others have not got everything: {}", behind.join(", ")));
+            }
+            waiting::sleep(DRAIN_POLL);
+        }
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
+    }
+
+    /// Runs a sender for each other node until told to stop.
+    pub fn run(self: &Arc<Self>, port: &Arc<dyn PeerPort>, stop: &Stop) {
+        let mut running: HashMap<NodeId, std::thread::JoinHandle<()>> = HashMap::new();
+        while stop.wait(FOLLOW_INTERVAL) {
+            let membership = self.membership();
+            let others: HashSet<NodeId> =
+                membership.nodes.keys().copied().filter(|&node| node != self.options.node).collect();
+            running.retain(|_, thread| !thread.is_finished());
+            self.peers.lock().retain(|node, _| others.contains(node));
+            for node in others {
+                if running.contains_key(&node) {
+                    continue;
+                }
+                let (replication, port, stop) = (self.clone(), port.clone(), stop.clone());
+                let thread = std::thread::Builder::new().name(format!("to node {node}"));
+                match thread.spawn(move || replication.send_to(node, &*port, &stop)) {
+                    Ok(thread) => drop(running.insert(node, thread)),
+                    Err(error) => tracing::error!(%error, node, "a sender could not be started"),
+                }
+            }
+        }
+        self.notify();
+        for (_, thread) in running {
+            // A panic has been reported.
+            let _ = thread.join();
+        }
+    }
+
+    /// Sends until the node is not of the cluster any more.
+    fn send_to(&self, node: NodeId, port: &dyn PeerPort, stop: &Stop) {
+        let Some(position) = self.flush.cursors().position(&peers::cursor(node)) else { return };
+        // A power failure may have cut the log short of the cursor.
+        let position = position.min(self.wal.last_sequence());
+        self.peers.lock().entry(node).or_default().position = position;
+        let mut sender = Sender { replication: self, node, position, looked: Instant::now() };
+        let mut pause = FIRST_PAUSE;
+        while !stop.is_set() {
+            let news = *self.news.lock();
+            let Some(address) = self.membership().nodes.get(&node).cloned() else { return };
+            match sender.step(port, &address) {
+                Ok(true) => pause = FIRST_PAUSE,
+                Ok(false) => {
+                    pause = FIRST_PAUSE;
+                    let mut current = self.news.lock();
+                    if *current == news {
+                        waiting::wait_until(&self.has_news, &mut current, Instant::now() + LOOK_INTERVAL);
+                    }
+                }
+                Err(error) => {
+                    sender.note(Some(error));
+                    if !stop.wait(pause) {
+                        return;
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+}
+
+struct Sender<'a> {
+    replication: &'a Replication,
+    node: NodeId,
+    /// The last record that the node has.
+    position: Sequence,
+    /// When the age of what waits was last looked at.
+    looked: Instant,
+}
+
+impl Sender<'_> {
+    /// Sends some records; false when there are none.
+    fn step(&mut self, port: &dyn PeerPort, address: &NodeAddress) -> Result<bool, String> {
+        let Replication { wal, flush, catalog, options, .. } = self.replication;
+        let applied = flush.applied();
+        if self.position >= applied {
+            self.note(None);
+            return Ok(false);
+        }
+        let read = |error: StorageError| error.to_string();
+        self.give_up_backlog().map_err(read)?;
+        if wal.first_sequence() > self.position + 1 {
+            self.mark_for_repair("the log does not reach back to what it lacks").map_err(read)?;
+            return Ok(true);
+        }
+        let mut last = self.position;
+        let mut records = Vec::new();
+        for record in wal.read_stored(self.position + 1, options.batch_bytes).map_err(read)? {
+            if record.sequence > applied {
+                break;
+            }
+            last = record.sequence;
+            if record.origin == options.node && record.is_write {
+                records.push(record.bytes.into());
+            }
+        }
+        if !records.is_empty() {
+            // The catalogue now has at least what they were resolved against.
+            let agreed_index = catalog.catalog().cluster.applied_index();
+            let batch = PeerBatch { origin: options.node, agreed_index, records };
+            port.send(address, &batch).map_err(|error| match error {
+                PeerError::Unreachable(error) | PeerError::Refused(error) => error,
+            })?;
+            metrics::counter!("hyperbytedb_cluster_sent_records_total", "node" => self.node.to_string())
+                .increment(batch.records.len() as u64);
+        }
+        self.move_to(last).map_err(read)?;
+        self.note(None);
+        Ok(true)
+    }
+
+    fn move_to(&mut self, sequence: Sequence) -> Result<(), StorageError> {
+        self.replication.flush.cursors().advance(&peers::cursor(self.node), sequence)?;
+        self.position = sequence;
+        self.replication.peers.lock().entry(self.node).or_default().position = sequence;
+        self.replication.moved.notify_all();
+        Ok(())
+    }
+
+    fn note(&self, error: Option<String>) {
+        let mut peers = self.replication.peers.lock();
+        let peer = peers.entry(self.node).or_default();
+        if peer.error != error {
+            match &error {
+                Some(error) => tracing::warn!(node = self.node, error, "a node does not take records"),
+                None => tracing::info!(node = self.node, "a node takes records again"),
+            }
+            peer.error = error;
+        }
+    }
+
+    /// Lets the log go when too much of it waits for this node.
+    fn give_up_backlog(&mut self) -> Result<(), StorageError> {
+        let Replication { wal, options, .. } = self.replication;
+        if self.looked.elapsed() < AGE_INTERVAL {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        let bytes = wal.bytes_from(self.position + 1)?;
+        metrics::gauge!("hyperbytedb_cluster_lag_bytes", "node" => self.node.to_string()).set(bytes as f64);
+        if bytes > options.hints_max_bytes {
+            return self.mark_for_repair("more waits for it than cluster.hints_max_bytes");
+        }
+        let oldest = wal.read_stored(self.position + 1, 1)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let age =
+            oldest.first().map(|record| now.saturating_sub(Duration::from_millis(millis_of(record.clock))));
+        if age.is_some_and(|age| age > options.hints_max_age) {
+            return self.mark_for_repair("it has been away for longer than cluster.hints_max_age_secs");
+        }
+        Ok(())
+    }
+
+    fn mark_for_repair(&mut self, reason: &str) -> Result<(), StorageError> {
+        let node = self.node;
+        tracing::error!(
+            node,
+            reason,
+            "a node has missed points: remove it from the cluster, and let it join again with an empty data folder"
+        );
+        self.replication.peers.lock().entry(node).or_default().needs_repair = true;
+        self.move_to(self.replication.flush.applied())
+    }
+}

@@ -1,0 +1,52 @@
+//! What a node offers to the other nodes of its cluster.
+
+use thiserror::Error;
+
+use super::outbound::{PeerBatch, PeerLag};
+use crate::catalog::Catalog;
+use crate::cluster::{AgreedEntry, NodeId};
+use crate::error::StorageError;
+
+/// Who waits for an agreed entry: a node, and its number of the proposal.
+pub type Proposer = (NodeId, u64);
+
+/// Why a node does not take records of another one.
+#[derive(Debug, Clone, Error)]
+pub enum ReceiveError {
+    /// It will, later.
+    #[error("{0}")]
+    NotNow(String),
+    /// They are not what they should be.
+    #[error("{0}")]
+    Bad(String),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A node as its peers see it. Calls block.
+pub trait ClusterNodePort: Send + Sync {
+    fn id(&self) -> NodeId;
+
+    /// The catalogue, with what was agreed on up to now.
+    fn catalog(&self) -> std::sync::Arc<Catalog>;
+
+    /// A clock for a proposal: past what this node and the one that asks have seen.
+    fn stamp(&self, seen: u64) -> u64;
+
+    /// Carries out what was agreed on: durable when it returns. Once more does nothing.
+    fn agreed(&self, entry: AgreedEntry, clock: u64, proposer: Option<Proposer>) -> Result<(), StorageError>;
+
+    /// Takes records of another node: durable when it returns. Those that are here already are passed over.
+    fn receive(&self, batch: &PeerBatch) -> Result<(), ReceiveError>;
+
+    /// How far the others are behind this node's log.
+    fn lags(&self) -> Vec<PeerLag>;
+
+    /// Whether the node can be asked and written to.
+    fn is_ready(&self) -> bool;
+
+    /// Takes no writes any more, and returns when all others have what it took, or the time is over.
+    fn drain(&self, timeout: std::time::Duration) -> Result<(), ReceiveError>;
+
+    fn is_draining(&self) -> bool;
+}

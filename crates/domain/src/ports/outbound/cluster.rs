@@ -1,0 +1,70 @@
+//! The other nodes of a cluster.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::cluster::{NodeAddress, NodeId, Proposal};
+use crate::wal::Sequence;
+
+/// Why nodes did not agree on a command.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ProposalError {
+    /// It has not taken effect, and never will.
+    #[error("{0}")]
+    NotAgreed(String),
+    /// It may take effect.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// Agreeing on commands.
+pub trait ConsensusPort: Send + Sync {
+    /// Brings a proposal to the leader, and returns when a majority has it. It takes effect on this node a moment before
+    /// or after that.
+    fn propose(&self, proposal: Proposal) -> Result<(), ProposalError>;
+
+    /// Whether this node leads and has heard from a majority a moment ago. Never blocks.
+    fn is_leader(&self) -> bool;
+}
+
+/// Records of one node, on their way to another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerBatch {
+    pub origin: NodeId,
+    /// The agreed entry that the records count on.
+    pub agreed_index: u64,
+    /// In their stored form, in the order of their clocks.
+    pub records: Vec<Bytes>,
+}
+
+/// Why a node did not take records.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PeerError {
+    /// It cannot be reached, or does not answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It answers, and cannot take them now.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Sending records.
+pub trait PeerPort: Send + Sync {
+    /// Returns when the other node has the records on its disk.
+    fn send(&self, to: &NodeAddress, batch: &PeerBatch) -> Result<(), PeerError>;
+}
+
+/// How far a peer is behind the log of this node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerLag {
+    pub node: NodeId,
+    /// The last record of this node's log that it has.
+    pub position: Sequence,
+    pub lag_records: u64,
+    pub lag_bytes: u64,
+    /// Why the last attempt failed; `None`: it did not.
+    pub error: Option<String>,
+    /// It has missed records, and must be made anew.
+    pub needs_repair: bool,
+}
