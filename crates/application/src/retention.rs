@@ -10,6 +10,7 @@ use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::catalog::{Catalog, Command};
 use hyperbytedb_domain::ports::CatalogPort;
 
+use crate::cluster::Lease;
 use crate::commands::CommandService;
 use crate::ingestion::now_ns;
 use crate::threads::Stop;
@@ -22,6 +23,7 @@ pub struct RetentionService {
     pub catalog: Arc<dyn CatalogPort>,
     pub commands: Arc<CommandService>,
     pub check_interval: Duration,
+    pub lease: Lease,
 }
 
 /// Durations of all policies that have one, by database and policy.
@@ -33,6 +35,10 @@ impl RetentionService {
         let mut durations = Durations::new();
         let mut checked: Option<Instant> = None;
         while stop.wait(LOOK_INTERVAL) {
+            if !self.lease.is_held() {
+                checked = None;
+                continue;
+            }
             let now = durations_of(&self.catalog.catalog());
             let is_due = checked.is_none_or(|at| at.elapsed() >= self.check_interval);
             if is_due || now != durations {

@@ -84,6 +84,7 @@ fn stream(bencher: Bencher, uri: &str) {
         ingestion: rows.clone(),
         queries: rows,
         backups: None,
+        cluster: Default::default(),
         statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
         readiness,
         auth: None,

@@ -9,6 +9,7 @@ mod auth;
 mod backup;
 mod bind;
 mod body;
+mod cluster;
 mod encode;
 mod error;
 mod form;
@@ -26,13 +27,13 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::routing::{MethodRouter, delete, get, post};
 use hyperbytedb_application::statement_summary::StatementSummary;
 use hyperbytedb_application::{QueryApi, Readiness};
-use hyperbytedb_domain::ports::{AuthPort, BackupPort, IngestionPort};
+use hyperbytedb_domain::ports::{AuthPort, BackupPort, ClusterPort, IngestionPort};
 use hyperbytedb_domain::settings;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::CompressionLevel;
@@ -53,6 +54,8 @@ pub struct HttpState {
     pub queries: Arc<dyn QueryApi>,
     /// `None`: there are none.
     pub backups: Option<Arc<dyn BackupPort>>,
+    /// Empty on a node of its own, and until the cluster is there.
+    pub cluster: Arc<OnceLock<Arc<dyn ClusterPort>>>,
     pub statement_summary: Arc<StatementSummary>,
     pub readiness: Arc<Readiness>,
     /// `None`: every request is let in and may do everything.
@@ -106,6 +109,10 @@ pub fn router(http: HttpState) -> Router {
         .route("/api/v1/backup/{id}", only(delete(backup::remove), "DELETE"))
         .route("/api/v1/backup/{id}/files", only(get(backup::file), "GET"))
         .route("/api/v1/statements", only(summary, "DELETE, GET, HEAD"))
+        .route("/cluster/nodes", only(get(cluster::nodes), "GET, HEAD"))
+        .route("/cluster/leader", only(get(cluster::leader), "GET, HEAD"))
+        .route("/cluster/membership/remove/{id}", only(post(cluster::remove), "POST"))
+        .route("/cluster/membership/drain/{id}", only(post(cluster::drain), "POST"))
         .route("/query", only(query_methods(), QUERY_METHODS))
         .fallback(status::not_found)
         .layer(CatchPanicLayer::custom(error::panic_response))

@@ -59,6 +59,7 @@ fn server_with(application: Application, options: HttpOptions) -> Server {
         ingestion: application.clone(),
         queries: application,
         backups: None,
+        cluster: Default::default(),
         statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
         readiness: readiness.clone(),
         auth: None,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hyperbytedb_application::auth::first_users::FirstUsers;
 use hyperbytedb_application::auth::{AuthOptions, AuthService};
 use hyperbytedb_application::backup::{BackupOptions, BackupService, SnapshotPorts};
+use hyperbytedb_application::cluster::Lease;
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
 use hyperbytedb_application::flush::{FlushOptions, FlushService};
@@ -36,6 +37,7 @@ use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
 use hyperbytedb_subscriber::Courier;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
+use crate::cluster;
 use crate::config::Config;
 use crate::first_users::first_users;
 use crate::head_file;
@@ -66,6 +68,8 @@ pub struct Application {
     /// `None`: views are not kept.
     windows: Option<(WindowOptions, Arc<WindowState>)>,
     subscriber: SubscriberOptions,
+    /// `None`: this server is a node of its own.
+    cluster: Option<cluster::Node>,
 }
 
 impl Application {
@@ -73,6 +77,7 @@ impl Application {
     pub fn open(config: &Config) -> Result<Self, Box<dyn Error>> {
         std::fs::create_dir_all(&config.storage.data_dir)
             .map_err(|e| format!("data folder {}: {e}", config.storage.data_dir))?;
+        cluster::prepare(config)?;
         let metrics = PrometheusBuilder::new().install_recorder()?;
         let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
         let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
@@ -109,7 +114,7 @@ impl Application {
             snapshots,
         )?);
         let commit_ports = CommitPorts {
-            origin: config.server.node_id,
+            origin: config.node_id(),
             wal: ports.wal.clone(),
             catalog: ports.catalog.clone(),
             series: ports.series.clone(),
@@ -140,6 +145,14 @@ impl Application {
         let windows = windows.transpose()?;
         if windows.is_none() {
             flush.cursors().release(hyperbytedb_application::log::cursors::WINDOWS);
+        }
+        let cluster = config
+            .cluster
+            .enabled
+            .then(|| cluster::Node::new(config, &ports, &flush, &committer, &readiness));
+        if let Some(node) = &cluster {
+            // Nobody else sets it.
+            let _ = ingestion.replication.set(node.replication.clone());
         }
         let options = query_options(config);
         let statements = Arc::new(StatementService {
@@ -179,6 +192,7 @@ impl Application {
             continuous: continuous_options(config),
             windows,
             subscriber: subscriber_options(config),
+            cluster,
         })
     }
 
@@ -189,6 +203,10 @@ impl Application {
             .map_err(|error| format!("the head's file cannot be removed: {error}"))?;
         replay(&self.flush, &self.ports)
             .map_err(|e| format!("the write-ahead log cannot be replayed: {e}"))?;
+        if let Some(node) = &self.cluster {
+            node.join(self.backups.clone(), &self.threads)
+                .map_err(|error| format!("this node cannot take part in its cluster: {error}"))?;
+        }
         let commands = Arc::downgrade(&self.commands);
         self.flush.on_emptied(move |table| {
             if let Some(commands) = commands.upgrade() {
@@ -222,7 +240,7 @@ impl Application {
         self.threads.spawn("backups", move |stop| backups.run(stop))?;
         if let Some(check_interval) = self.retention_interval {
             let (catalog, commands) = (self.ports.catalog.clone(), self.commands.clone());
-            let retention = RetentionService { catalog, commands, check_interval };
+            let retention = RetentionService { catalog, commands, check_interval, lease: self.lease() };
             self.threads.spawn("retention", move |stop| retention.run(stop))?;
         }
         if let Some(options) = self.continuous.clone() {
@@ -232,6 +250,7 @@ impl Application {
                 queries: self.statements.clone(),
                 commands: self.commands.clone(),
                 runs: self.statements.runs.clone(),
+                lease: self.lease(),
             };
             Arc::new(continuous).start(&self.threads)?;
         }
@@ -243,6 +262,7 @@ impl Application {
                 wal: self.ports.wal.clone(),
                 statements: self.statements.clone(),
                 queries: Default::default(),
+                lease: self.lease(),
             };
             Arc::new(windows).start(&self.threads)?;
         }
@@ -257,11 +277,18 @@ impl Application {
     /// Takes no more, flushes for a while and ends the threads. What is not flushed then is in the log.
     pub fn stop(&self) -> Result<(), Box<dyn Error>> {
         self.flush.flush_for_stop();
+        if let Some(node) = &self.cluster {
+            node.stop();
+        }
         self.committer.close();
         self.threads.stop();
         self.flush.checkpoint()?;
         head_file::save(&self.flush, &self.head_file);
         Ok(())
+    }
+
+    fn lease(&self) -> Lease {
+        self.cluster.as_ref().map(|node| node.lease.clone()).unwrap_or_default()
     }
 
     pub fn catalog(&self) -> Arc<Catalog> {
@@ -281,6 +308,7 @@ impl Application {
             ingestion: self.ingestion.clone(),
             queries: self.statements.clone(),
             backups: Some(self.backups.clone()),
+            cluster: self.cluster.as_ref().map(|node| node.port.clone()).unwrap_or_default(),
             statement_summary: self.statements.summary.clone(),
             readiness: self.readiness.clone(),
             auth: self.auth.clone().map(|auth| auth as Arc<dyn AuthPort>),
@@ -340,6 +368,7 @@ fn subscriber_options(config: &Config) -> SubscriberOptions {
         max_backlog_age: Duration::from_secs(subscriber.max_backlog_age_secs),
         timeout: Duration::from_secs(subscriber.timeout_secs),
         max_destinations: subscriber.max_destinations,
+        origin: config.cluster.enabled.then_some(config.cluster.node_id),
     }
 }
 

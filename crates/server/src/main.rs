@@ -1,6 +1,7 @@
 //! The `hyperbytedb` binary: reads the configuration, puts the parts together, listens, and stops in order.
 
 mod backup;
+mod cluster;
 mod compose;
 mod config;
 mod debug;

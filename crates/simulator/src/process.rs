@@ -122,6 +122,7 @@ impl Process {
             catalog: ports.catalog.clone(),
             wal: ports.wal.clone(),
             statements: statements.clone(),
+            lease: Default::default(),
             queries: Default::default(),
         });
         Ok(Self { flush, ports, committer, ingestion, statements, commands, windows })

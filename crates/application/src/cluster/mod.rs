@@ -9,5 +9,33 @@ pub mod node;
 pub mod peers;
 pub mod replication;
 
+use std::sync::{Arc, OnceLock};
+
+use hyperbytedb_domain::ports::ConsensusPort;
+
+/// The right to do what only one node of a cluster does: continuous queries, views, retention. The leader holds it, who
+/// has heard from a majority a moment ago; on a node of its own it is always held.
+#[derive(Clone, Default)]
+pub struct Lease {
+    is_clustered: bool,
+    port: Arc<OnceLock<Arc<dyn ConsensusPort>>>,
+}
+
+impl Lease {
+    /// Nobody holds it until the cluster is there.
+    pub fn of_cluster() -> Self {
+        Self { is_clustered: true, port: Arc::default() }
+    }
+
+    pub fn set(&self, port: Arc<dyn ConsensusPort>) {
+        // A second call would be of the same node.
+        let _ = self.port.set(port);
+    }
+
+    pub fn is_held(&self) -> bool {
+        !self.is_clustered || self.port.get().is_some_and(|port| port.is_leader())
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! What comes from the other nodes: agreed entries and records.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::StorageError;
@@ -40,6 +41,8 @@ pub struct ClusterNode {
     pub replication: Arc<Replication>,
     /// Held while records are taken, so that those of one node come in their order.
     pub receiving: Mutex<()>,
+    /// Set when the log is replayed.
+    pub is_open: AtomicBool,
 }
 
 impl ClusterNode {
@@ -130,7 +133,7 @@ impl ClusterNodePort for ClusterNode {
     }
 
     fn receive(&self, batch: &PeerBatch) -> Result<(), ReceiveError> {
-        if !matches!(self.readiness.phase(), Phase::Ready) {
+        if !self.is_open.load(Ordering::Acquire) {
             return Err(ReceiveError::NotNow(format!("node {} is not ready yet", self.id)));
         }
         if !self.catalog().cluster.membership.nodes.contains_key(&batch.origin) {

@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 pub use self::runs::{Run, Runs};
 pub use self::schedule::Schedule;
 use crate::api::{QueryApi, QueryRequest, ResultEvent, ResultSink, SinkClosed};
+use crate::cluster::Lease;
 use crate::commands::CommandService;
 use crate::ingestion::now_ns;
 use crate::threads::{Stop, Threads};
@@ -53,6 +54,7 @@ pub struct ContinuousQueries {
     pub queries: Arc<dyn QueryApi>,
     pub commands: Arc<CommandService>,
     pub runs: Arc<Runs>,
+    pub lease: Lease,
 }
 
 /// Database and name.
@@ -103,6 +105,9 @@ impl ContinuousQueries {
     fn look(&self, jobs: &Sender<Job>, board: &Arc<Board>, stop: &Stop) {
         let mut known: HashMap<Key, Arc<Prepared>> = HashMap::new();
         while stop.wait(self.options.run_interval) {
+            if !self.lease.is_held() {
+                continue;
+            }
             let catalog = self.catalog.catalog();
             known = prepared(&catalog, known);
             self.runs.retain(|key| known.contains_key(key));

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::{Catalog, Command, Subscription};
+use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::ports::{CatalogPort, DeliveryPort, WalPort};
 use hyperbytedb_domain::wal::Sequence;
 
@@ -42,6 +43,8 @@ pub struct SubscriberOptions {
     pub timeout: Duration,
     /// Destinations at one time.
     pub max_destinations: usize,
+    /// The only origin whose points are sent, in a cluster: each node sends what it took from its clients.
+    pub origin: Option<NodeId>,
 }
 
 impl Default for SubscriberOptions {
@@ -52,6 +55,7 @@ impl Default for SubscriberOptions {
             max_backlog_age: Duration::from_secs(600),
             timeout: Duration::from_secs(30),
             max_destinations: 64,
+            origin: None,
         }
     }
 }

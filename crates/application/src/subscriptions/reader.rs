@@ -143,6 +143,7 @@ impl Reader {
         match &record.entry {
             WalEntry::Write(entry)
                 if !self.is_dropped
+                    && self.options.origin.is_none_or(|origin| origin == record.origin)
                     && entry.database == self.route.database
                     && entry.retention_policy == self.route.retention_policy =>
             {

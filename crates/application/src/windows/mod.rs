@@ -27,6 +27,7 @@ use self::follower::Follower;
 pub use self::query::{Place, QueryKey, StoredQueries, StoredQuery, with_time};
 pub use self::ranges::Ranges;
 pub use self::runs::{Changes, Fate, Fates};
+use crate::cluster::Lease;
 use crate::continuous::select_into;
 use crate::flush::FlushService;
 use crate::ingestion::now_ns;
@@ -134,6 +135,7 @@ pub struct WindowService {
     pub wal: Arc<dyn WalPort>,
     pub statements: Arc<StatementService>,
     pub queries: Mutex<StoredQueries>,
+    pub lease: Lease,
 }
 
 impl WindowService {
@@ -169,7 +171,8 @@ impl WindowService {
 
     fn work(&self, stop: &Stop) {
         while !stop.is_set() {
-            if !self.work_once() && !stop.wait(WORKER_INTERVAL) {
+            let worked = self.lease.is_held() && self.work_once();
+            if !worked && !stop.wait(WORKER_INTERVAL) {
                 return;
             }
         }

@@ -1,11 +1,13 @@
 //! The ports: what the application needs from the outside ([`outbound`]), what it offers ([`inbound`]), and the values
 //! they carry. Calls block; callers own the threads.
 
+mod cluster;
 mod cluster_node;
 pub mod inbound;
 pub mod outbound;
 mod write;
 
+pub use cluster::{ClusterPort, NodeInfo, NodeStatus};
 pub use cluster_node::{ClusterNodePort, Proposer, ReceiveError};
 pub use inbound::{AuthError, AuthPort, BackupPort, Caller, Credentials, IngestionPort};
 pub use outbound::{

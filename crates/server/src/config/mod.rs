@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use hyperbytedb_domain::cluster::Consistency;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -35,6 +36,7 @@ pub enum ConfigError {
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub server: ServerConfig,
+    pub cluster: ClusterConfig,
     pub storage: StorageConfig,
     pub chdb: ChdbConfig,
     pub wal: WalConfig,
@@ -80,6 +82,7 @@ impl Config {
             return refuse(format!("logging.format is {:?}: it must be text or json", self.logging.format));
         }
         self.validate_auth()?;
+        self.validate_cluster()?;
         if self.continuous_queries.run_interval_secs == 0 || self.continuous_queries.workers == 0 {
             let keys = "continuous_queries.run_interval_secs and continuous_queries.workers";
             return refuse(format!("{keys} must be greater than 0"));
@@ -117,6 +120,50 @@ impl Config {
             return Err(ConfigError::Invalid(text.to_owned()));
         }
         Ok(())
+    }
+
+    fn validate_cluster(&self) -> Result<(), ConfigError> {
+        let cluster = &self.cluster;
+        let refuse = |text: String| Err(ConfigError::Invalid(text));
+        if !cluster.enabled {
+            return Ok(());
+        }
+        if cluster.node_id == 0 {
+            return refuse("cluster.node_id must be greater than 0".to_owned());
+        }
+        if Consistency::parse(&cluster.write_consistency).is_none() {
+            let level = &cluster.write_consistency;
+            return refuse(format!(
+                "cluster.write_consistency is {level:?}: it must be any, one, quorum or all"
+            ));
+        }
+        if cluster.secret.is_redacted() {
+            let text =
+                "cluster.secret is what a printed configuration shows in place of it: put the secret there";
+            return refuse(text.to_owned());
+        }
+        let is_local =
+            ["127.", "localhost:", "[::1]"].iter().any(|local| cluster.bind_address.starts_with(local));
+        if cluster.secret.is_empty() && !is_local {
+            return refuse(
+                "cluster.secret must be set: whoever reaches cluster.bind_address could change everything"
+                    .to_owned(),
+            );
+        }
+        if cluster.hints_max_bytes > self.wal.max_bytes / 2 {
+            return refuse("cluster.hints_max_bytes must be at most half of wal.max_bytes".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Number of this node in log records.
+    pub fn node_id(&self) -> u64 {
+        if self.cluster.enabled { self.cluster.node_id } else { self.server.node_id }
+    }
+
+    /// Raft's log.
+    pub fn raft_dir(&self) -> PathBuf {
+        self.dir("", "raft")
     }
 
     pub fn wal_dir(&self) -> PathBuf {
@@ -182,6 +229,9 @@ mod tests {
             ("[wal]\nsync = \"sometimes\"", "wal.sync"),
             ("[logging]\nformat = \"xml\"", "logging.format"),
             ("[auth]\nadmin_user = \"x\"", "auth.admin_password"),
+            ("[cluster]\nenabled = true\nnode_id = 0", "cluster.node_id"),
+            ("[cluster]\nenabled = true\nwrite_consistency = \"most\"", "cluster.write_consistency"),
+            ("[cluster]\nenabled = true\nbind_address = \"0.0.0.0:8088\"", "cluster.secret"),
             ("[auth]\nshared_secret = \"[REDACTED]\"", "auth.shared_secret"),
         ] {
             let error = load(toml).unwrap_err().to_string();

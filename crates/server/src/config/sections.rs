@@ -2,6 +2,7 @@
 
 use hyperbytedb_application::auth::AuthOptions;
 use hyperbytedb_application::backup::BackupOptions;
+use hyperbytedb_application::cluster::replication::ReplicationOptions;
 use hyperbytedb_application::continuous::ContinuousOptions;
 use hyperbytedb_application::flush::FlushOptions;
 use hyperbytedb_application::log::committer::CommitOptions;
@@ -19,6 +20,10 @@ use super::Secret;
 
 fn chdb() -> ChdbOptions {
     ChdbOptions::new("")
+}
+
+fn replication() -> ReplicationOptions {
+    ReplicationOptions::default()
 }
 
 fn storage() -> StorageOptions {
@@ -68,6 +73,38 @@ section! {
         shutdown_timeout_secs: u64 = 30,
         /// Number of this node in log records; matters once there are several.
         node_id: u64 = 1,
+    }
+}
+
+section! {
+    /// A cluster of nodes that each have all the data (docs/cluster.md).
+    ClusterConfig {
+        /// Whether this server is a node of a cluster.
+        enabled: bool = false,
+        /// Number of this node, from 1; never given to another node, also not when this one is gone.
+        node_id: u64 = 1,
+        /// Address and port to listen on for the other nodes.
+        bind_address: String = "127.0.0.1:8088".to_owned(),
+        /// Address and port at which the other nodes reach this one; empty: `bind_address`.
+        advertise_address: String = String::new(),
+        /// Address and port at which clients reach this node; empty: those of `server`.
+        advertise_http_address: String = String::new(),
+        /// Addresses of members, for a node that joins with an empty data folder: any of them will do. Empty: this node founds a cluster.
+        join: Vec<String> = Vec::new(),
+        /// What all nodes know and nobody else: requests between nodes are signed with it. May be empty only where `bind_address` is on this machine alone.
+        secret: Secret = Secret::default(),
+        /// How many nodes must have a write before it is answered, where the write does not say: `any` and `one` (this one), `quorum`, or `all`.
+        write_consistency: String = "one".to_owned(),
+        /// Seconds that a write waits for other nodes.
+        write_timeout_secs: u64 = replication().write_timeout.as_secs(),
+        /// Seconds that a change of the schema waits for a majority.
+        propose_timeout_secs: u64 = 10,
+        /// Bytes of log that are kept for a node that is away; it must be made anew when it lacks more.
+        hints_max_bytes: u64 = replication().hints_max_bytes,
+        /// Seconds that records are kept for a node that is away.
+        hints_max_age_secs: u64 = replication().hints_max_age.as_secs(),
+        /// Bytes of records in one request to another node, about.
+        batch_bytes: usize = replication().batch_bytes,
     }
 }
 

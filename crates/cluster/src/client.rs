@@ -1,0 +1,159 @@
+//! Requests to other nodes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyperbytedb_domain::cluster::NodeId;
+use reqwest::{Method, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::signature::{Secret, now_ms};
+
+/// What nodes of this version say and understand. One that says less is still understood.
+pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL_HEADER: &str = "x-hyperbytedb-protocol";
+pub const NODE_HEADER: &str = "x-hyperbytedb-node";
+pub const TIME_HEADER: &str = "x-hyperbytedb-time";
+pub const SIGNATURE_HEADER: &str = "x-hyperbytedb-signature";
+/// Marks what comes from a node, and is not to be sent on.
+pub const REPLICATED_HEADER: &str = "x-hyperbytedb-replicated";
+/// Bytes of an answer that is read as a whole.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, Error)]
+pub enum CallError {
+    /// It was never sent.
+    #[error("node at {address} cannot be reached: {reason}")]
+    Unreachable { address: String, reason: String },
+    /// It was sent, and who knows what became of it.
+    #[error("node at {address} does not answer: {reason}")]
+    NoAnswer { address: String, reason: String },
+    #[error("{text}")]
+    Refused { status: StatusCode, text: String },
+}
+
+/// Signs what this node sends.
+#[derive(Clone)]
+pub struct Client {
+    node: NodeId,
+    secret: Secret,
+    http: reqwest::Client,
+}
+
+/// What is signed of a request.
+pub fn signed_parts<'a>(
+    method: &'a str,
+    path: &'a str,
+    node: &'a str,
+    time: &'a str,
+    body: &'a [u8],
+) -> [&'a [u8]; 5] {
+    [method.as_bytes(), path.as_bytes(), node.as_bytes(), time.as_bytes(), body]
+}
+
+impl Client {
+    pub fn new(node: NodeId, secret: Secret) -> Result<Self, String> {
+        // Whoever was first has installed one that does.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .no_proxy()
+            .build()
+            .map_err(|error| format!("the client of the cluster: {error}"))?;
+        Ok(Self { node, secret, http })
+    }
+
+    /// The answer, whatever it holds.
+    pub async fn send(
+        &self,
+        method: Method,
+        address: &str,
+        path: &str,
+        body: Bytes,
+        timeout: Option<Duration>,
+    ) -> Result<Response, CallError> {
+        let (node, time) = (self.node.to_string(), now_ms().to_string());
+        let signature = self.secret.sign(&signed_parts(method.as_str(), path, &node, &time, &body));
+        let mut request = self
+            .http
+            .request(method, format!("http://{address}{path}"))
+            .header(PROTOCOL_HEADER, PROTOCOL)
+            .header(NODE_HEADER, node)
+            .header(TIME_HEADER, time)
+            .header(SIGNATURE_HEADER, signature)
+            .header(REPLICATED_HEADER, "true")
+            .body(body);
+        if let Some(timeout) = timeout {
+            request = request.timeout(timeout);
+        }
+        let response = request.send().await.map_err(|error| {
+            let (address, reason) = (address.to_owned(), root_cause(&error));
+            if error.is_connect() {
+                CallError::Unreachable { address, reason }
+            } else {
+                CallError::NoAnswer { address, reason }
+            }
+        })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let text = response.text().await.unwrap_or_default().trim().to_owned();
+        Err(CallError::Refused { status, text: format!("node at {address}: {text}") })
+    }
+
+    /// Sends a value and reads one, in the compact form of what is much or often.
+    pub async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        address: &str,
+        path: &str,
+        question: &Q,
+        timeout: Duration,
+    ) -> Result<A, CallError> {
+        let bad = |reason: String| CallError::NoAnswer { address: address.to_owned(), reason };
+        let body = postcard::to_stdvec(question).map_err(|error| bad(error.to_string()))?;
+        let answer = self.exchange(address, path, body, timeout).await?;
+        postcard::from_bytes(&answer).map_err(|error| bad(format!("the answer cannot be read: {error}")))
+    }
+
+    /// As [`call`](Self::call), in a form that other versions of the server understand.
+    pub async fn ask<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        address: &str,
+        path: &str,
+        question: &Q,
+        timeout: Duration,
+    ) -> Result<A, CallError> {
+        let bad = |reason: String| CallError::NoAnswer { address: address.to_owned(), reason };
+        let body = serde_json::to_vec(question).map_err(|error| bad(error.to_string()))?;
+        let answer = self.exchange(address, path, body, timeout).await?;
+        serde_json::from_slice(&answer).map_err(|error| bad(format!("the answer cannot be read: {error}")))
+    }
+
+    async fn exchange(
+        &self,
+        address: &str,
+        path: &str,
+        body: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Bytes, CallError> {
+        let bad = |reason: String| CallError::NoAnswer { address: address.to_owned(), reason };
+        let response = self.send(Method::POST, address, path, body.into(), Some(timeout)).await?;
+        if response.content_length().is_some_and(|length| length > ANSWER_BYTES_MAX as u64) {
+            return Err(bad("the answer is too large".to_owned()));
+        }
+        response.bytes().await.map_err(|error| bad(root_cause(&error)))
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,277 @@
+//! The listener for the other nodes: checks who speaks, then translates.
+
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::routing::{delete, get, post};
+use bytes::Bytes;
+use hyperbytedb_domain::backup::BackupError;
+use hyperbytedb_domain::cluster::Proposal;
+use hyperbytedb_domain::ports::{PeerBatch, ReceiveError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::client::{NODE_HEADER, PROTOCOL, PROTOCOL_HEADER, SIGNATURE_HEADER, TIME_HEADER, signed_parts};
+use crate::cluster::{Inner, JoinRequest, NodeRequest};
+use crate::network;
+use crate::signature::{SIGNATURE_AGE_MAX, is_recent};
+
+/// Bytes of one request.
+const REQUEST_BYTES_MAX: usize = 64 << 20;
+/// Bytes read from a file at a time, and pieces read ahead of the other node.
+const PIECE_BYTES: usize = 256 << 10;
+const PIECES_AHEAD: usize = 2;
+
+pub const PROPOSE: &str = "/v1/propose";
+pub const RECORDS: &str = "/v1/records";
+pub const STATUS: &str = "/v1/status";
+pub const JOIN: &str = "/v1/join";
+pub const PROMOTE: &str = "/v1/promote";
+pub const REMOVE: &str = "/v1/remove";
+pub const DRAIN: &str = "/v1/drain";
+pub const ELECT: &str = "/v1/elect";
+pub const COPY: &str = "/v1/copy";
+
+type AppState = Arc<Inner>;
+/// A status and a text for the other node's log.
+type Refusal = (StatusCode, String);
+type Answer = Result<Vec<u8>, Refusal>;
+
+pub fn router(state: AppState) -> Router {
+    Router::new()
+        .route(network::APPEND, post(append))
+        .route(network::VOTE, post(vote))
+        .route(network::SNAPSHOT, post(snapshot))
+        .route(PROPOSE, post(propose))
+        .route(RECORDS, post(records))
+        .route(STATUS, post(status))
+        .route(JOIN, post(join))
+        .route(PROMOTE, post(promote))
+        .route(REMOVE, post(remove))
+        .route(DRAIN, post(drain))
+        .route(ELECT, post(elect))
+        .route(COPY, post(create_copy))
+        .route("/v1/copy/{id}", delete(remove_copy))
+        .route("/v1/copy/{id}/file", get(copied_file))
+        .layer(from_fn_with_state(state.clone(), check))
+        .with_state(state)
+}
+
+/// Lets in what a node with the secret has signed a moment ago, and hands on its body.
+async fn check(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
+    match checked(&state, request).await {
+        Ok(request) => next.run(request).await,
+        Err((status, text)) => {
+            tracing::warn!(%status, text, "a request to the cluster's address is refused");
+            refused(status, text)
+        }
+    }
+}
+
+async fn checked(state: &Inner, request: Request) -> Result<Request, Refusal> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path_and_query().map_or("", |path| path.as_str());
+    let (node, time) = (header(&head.headers, NODE_HEADER)?, header(&head.headers, TIME_HEADER)?);
+    let signature = header(&head.headers, SIGNATURE_HEADER)?;
+    let unauthorized = |text: &str| (StatusCode::UNAUTHORIZED, text.to_owned());
+    // Before the body is read: whoever has no secret takes no memory.
+    let signed_ms: u64 = time.parse().map_err(|_| unauthorized("the time of the signature is no number"))?;
+    if !is_recent(signed_ms) {
+        let text = format!(
+            "the signature is more than {} s old or early: the clocks of the nodes are too far apart",
+            SIGNATURE_AGE_MAX.as_secs()
+        );
+        return Err((StatusCode::UNAUTHORIZED, text));
+    }
+    let protocol = header(&head.headers, PROTOCOL_HEADER)?;
+    if protocol.parse::<u32>().map_or(true, |version| version == 0 || version > PROTOCOL) {
+        let text = format!("protocol {protocol} is not known here, only up to {PROTOCOL}: upgrade this node");
+        return Err((StatusCode::BAD_REQUEST, text));
+    }
+    let body = to_bytes(body, REQUEST_BYTES_MAX)
+        .await
+        .map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, format!("more than {REQUEST_BYTES_MAX} bytes")))?;
+    if !state.secret.verify(&signed_parts(head.method.as_str(), path, node, time, &body), signature) {
+        return Err(unauthorized("wrong signature: is cluster.secret the same on all nodes?"));
+    }
+    let is_once = [PROPOSE, JOIN, PROMOTE, REMOVE, DRAIN, ELECT].contains(&path);
+    if is_once && !state.seen.is_new(signature, signed_ms) {
+        return Err(unauthorized("this request was sent before"));
+    }
+    Ok(Request::from_parts(head, Body::from(body)))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Refusal> {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    value.ok_or_else(|| {
+        (StatusCode::UNAUTHORIZED, format!("no {name}: this address is for the cluster's nodes"))
+    })
+}
+
+fn refused(status: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response
+}
+
+fn respond(answer: Answer) -> Response<Body> {
+    match answer {
+        Ok(body) => Response::new(Body::from(body)),
+        Err((status, text)) => refused(status, text),
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> Refusal {
+    (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+}
+
+fn bad(error: impl std::fmt::Display) -> Refusal {
+    (StatusCode::BAD_REQUEST, error.to_string())
+}
+
+fn compact<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
+    postcard::from_bytes(body).map_err(bad)
+}
+
+fn compacted<T: Serialize>(value: &T) -> Answer {
+    postcard::to_stdvec(value).map_err(internal)
+}
+
+fn json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(bad)
+}
+
+fn to_json<T: Serialize>(value: &T) -> Answer {
+    serde_json::to_vec(value).map_err(internal)
+}
+
+/// Work that blocks, on a thread of its own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.map_err(internal)
+}
+
+async fn append(State(state): State<AppState>, body: Bytes) -> Response<Body> {
+    let handle = async || compacted(&state.raft()?.append_entries(compact(&body)?).await.map_err(internal)?);
+    respond(handle().await)
+}
+
+async fn vote(State(state): State<AppState>, body: Bytes) -> Response<Body> {
+    let handle = async || compacted(&state.raft()?.vote(compact(&body)?).await.map_err(internal)?);
+    respond(handle().await)
+}
+
+async fn snapshot(State(state): State<AppState>, body: Bytes) -> Response<Body> {
+    let handle =
+        async || compacted(&state.raft()?.install_snapshot(compact(&body)?).await.map_err(internal)?);
+    respond(handle().await)
+}
+
+async fn propose(State(state): State<AppState>, body: Bytes) -> Response<Body> {
+    let handle = async || compacted(&state.propose_here(compact::<Proposal>(&body)?).await?);
+    respond(handle().await)
+}
+
+async fn records(State(state): State<AppState>, body: Bytes) -> Response<Body> {
+    let handle = async || {
+        let batch: PeerBatch = compact(&body)?;
+        let node = state.node.clone();
+        let received = blocking(move || node.receive(&batch)).await?;
+        received.map_err(|error| match error {
+            ReceiveError::NotNow(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
+            ReceiveError::Bad(text) => (StatusCode::BAD_REQUEST, text),
+            ReceiveError::Storage(error) => internal(error),
+        })?;
+        compacted(&())
+    };
+    respond(handle().await)
+}
+
+async fn status(State(state): State<AppState>) -> Response<Body> {
+    respond(to_json(&state.status()))
+}
+
+async fn join(State(state): State<AppState>, body: Bytes) -> Response<Body> {
+    let handle = async || to_json(&state.join(json::<JoinRequest>(&body)?).await.map_err(bad)?);
+    respond(handle().await)
+}
+
+async fn promote(State(state): State<AppState>, body: Bytes) -> Response<Body> {
+    let handle = async || to_json(&state.promote(json::<NodeRequest>(&body)?.node).await.map_err(bad)?);
+    respond(handle().await)
+}
+
+async fn remove(State(state): State<AppState>, body: Bytes) -> Response<Body> {
+    let handle = async || to_json(&state.remove(json::<NodeRequest>(&body)?.node).await.map_err(bad)?);
+    respond(handle().await)
+}
+
+async fn drain(State(state): State<AppState>, body: Bytes) -> Response<Body> {
+    let handle = async || to_json(&state.drain(json::<NodeRequest>(&body)?.node).await.map_err(bad)?);
+    respond(handle().await)
+}
+
+async fn elect(State(state): State<AppState>) -> Response<Body> {
+    let handle = async || to_json(&state.raft()?.trigger().elect().await.map_err(internal)?);
+    respond(handle().await)
+}
+
+fn backup_error(error: BackupError) -> Refusal {
+    let status = match error {
+        BackupError::Busy | BackupError::TooMany(_) => StatusCode::SERVICE_UNAVAILABLE,
+        BackupError::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::NOT_FOUND,
+    };
+    (status, error.to_string())
+}
+
+async fn create_copy(State(state): State<AppState>) -> Response<Body> {
+    let handle = async || {
+        let backups = state.backups.clone();
+        to_json(&blocking(move || backups.create(None)).await?.map_err(backup_error)?)
+    };
+    respond(handle().await)
+}
+
+async fn remove_copy(State(state): State<AppState>, Path(id): Path<String>) -> Response<Body> {
+    let handle = async || {
+        let backups = state.backups.clone();
+        to_json(&blocking(move || backups.remove(&id)).await?.map_err(backup_error)?)
+    };
+    respond(handle().await)
+}
+
+/// The bytes of the file whose name is the request's body.
+async fn copied_file(State(state): State<AppState>, Path(id): Path<String>, name: String) -> Response<Body> {
+    let backups = state.backups.clone();
+    let opened = blocking(move || backups.open(&id, &name)).await;
+    match opened.and_then(|opened| opened.map_err(backup_error)) {
+        Ok((file, _)) => Response::new(stream(file)),
+        Err((status, text)) => refused(status, text),
+    }
+}
+
+fn stream(mut file: File) -> Body {
+    let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        loop {
+            let mut piece = Vec::with_capacity(PIECE_BYTES);
+            let read = file.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut piece);
+            let is_over = !matches!(read, Ok(1..));
+            if read.as_ref().is_ok_and(|read| *read == 0)
+                || sender.blocking_send(read.map(|_| Bytes::from(piece))).is_err()
+                || is_over
+            {
+                return;
+            }
+        }
+    });
+    Body::from_stream(ReceiverStream::new(receiver))
+}

@@ -1,0 +1,50 @@
+//! What a cluster offers to those who run it.
+
+use serde::{Deserialize, Serialize};
+
+use super::outbound::PeerLag;
+use crate::cluster::NodeId;
+
+/// What a node says of itself to the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    pub id: NodeId,
+    pub version: String,
+    pub is_ready: bool,
+    pub is_draining: bool,
+    /// Of the agreed entries.
+    pub applied_index: u64,
+    /// How far the others are behind it.
+    pub lags: Vec<PeerLag>,
+}
+
+/// A node of the cluster, as `/cluster/nodes` and SHOW SERVERS print it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    pub id: NodeId,
+    pub address: String,
+    pub http_address: String,
+    /// `leader`, `follower` or `learner`.
+    pub role: String,
+    /// `ready`, `catching_up`, `draining`, `repair` or `down`.
+    pub state: String,
+    /// The most that any other node has and this one lacks.
+    pub lag_records: u64,
+    pub lag_bytes: u64,
+}
+
+/// Looking at the cluster and changing who is in it. Calls block.
+pub trait ClusterPort: Send + Sync {
+    fn own_id(&self) -> NodeId;
+
+    /// All nodes, by number. Asks the others.
+    fn nodes(&self) -> Vec<NodeInfo>;
+
+    fn leader(&self) -> Option<NodeId>;
+
+    /// Takes a node out, for ever: its number is never used again.
+    fn remove(&self, node: NodeId) -> Result<(), String>;
+
+    /// Has a node take no more writes, hand over what it has and stop leading.
+    fn drain(&self, node: NodeId) -> Result<(), String>;
+}

@@ -1,0 +1,267 @@
+//! Three real processes: they agree on the schema, send each other what they take, and lose nothing when one is killed.
+
+mod support;
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use support::{Server, until};
+use tempfile::TempDir;
+
+/// Elections and catching up, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+const DB: &str = "db";
+
+struct Nodes {
+    dir: TempDir,
+    ports: Vec<u16>,
+    servers: Vec<Option<Server>>,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Nodes {
+    /// A cluster of three.
+    fn start() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(settings: &[(&'static str, &str)]) -> Self {
+        let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut nodes = Self { dir, ports: Vec::new(), servers: Vec::new(), settings };
+        (1..=3).for_each(|_| nodes.add());
+        nodes
+    }
+
+    /// A new node, which joins.
+    fn add(&mut self) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        self.ports.push(listener.local_addr().expect("an address").port());
+        drop(listener);
+        self.servers.push(None);
+        self.restart(self.servers.len());
+    }
+
+    fn restart(&mut self, id: usize) {
+        let dir = self.dir.path().join(id.to_string());
+        std::fs::create_dir_all(&dir).expect("a folder");
+        self.servers[id - 1] = Some(self.start_node(id, &dir));
+    }
+
+    fn start_node(&self, id: usize, dir: &Path) -> Server {
+        let address = |id: usize| format!("127.0.0.1:{}", self.ports[id - 1]);
+        let join = if id == 1 { "[]".to_owned() } else { format!("[\"{}\"]", address(1)) };
+        let (id_text, own) = (id.to_string(), address(id));
+        let mut settings = vec![
+            ("CLUSTER__ENABLED", "true"),
+            ("CLUSTER__NODE_ID", &id_text),
+            ("CLUSTER__BIND_ADDRESS", &own),
+            ("CLUSTER__JOIN", &join),
+            ("CLUSTER__SECRET", "between nodes"),
+        ];
+        settings.extend(self.settings.iter().map(|(key, value)| (*key, value.as_str())));
+        Server::start_in(dir, &settings)
+    }
+
+    fn node(&self, id: usize) -> &Server {
+        self.servers[id - 1].as_ref().expect("a running node")
+    }
+
+    fn kill(&mut self, id: usize) {
+        self.servers[id - 1].take().expect("a running node").kill();
+    }
+
+    fn running(&self) -> Vec<usize> {
+        (1..=self.servers.len()).filter(|id| self.servers[id - 1].is_some()).collect()
+    }
+
+    /// The number of the node that leads, as a running node knows it.
+    fn leader(&self) -> Option<usize> {
+        let running = self.running();
+        let answer = self.node(running[0]).try_get("/cluster/leader").ok()?;
+        let id = answer.json()["id"].as_u64()? as usize;
+        running.contains(&id).then_some(id)
+    }
+
+    /// Runs a statement on a node until it succeeds: a leader may have to be found first.
+    fn change(&self, id: usize, statement: &str) {
+        let client = self.node(id).client();
+        until(statement, PATIENCE, || {
+            let answer = client.query_raw(DB, statement);
+            answer.status == 200 && !answer.body.contains("error")
+        });
+    }
+
+    /// All running nodes answer the same, and this.
+    fn agree(&self, statement: &str, expected: &str) {
+        for id in self.running() {
+            let client = self.node(id).client();
+            let mut last = String::new();
+            until(&format!("node {id}: {statement} = {expected}"), PATIENCE, || {
+                last = client.query_raw(DB, statement).body;
+                last.contains(expected)
+            });
+        }
+    }
+}
+
+fn write(server: &Server, consistency: &str, lines: &str) -> (u16, String) {
+    let answer = server
+        .client()
+        .post("/write", &[("db", DB), ("consistency", consistency), ("precision", "s")], lines.as_bytes())
+        .expect("an answer");
+    (answer.status, answer.body)
+}
+
+#[test]
+fn any_node_changes_the_schema_and_any_may_be_killed() {
+    let mut nodes = Nodes::start();
+    for id in 1..=3 {
+        nodes.change(id, &format!("CREATE DATABASE db{id}"));
+        nodes.agree("SHOW DATABASES", &format!("[\"db{id}\"]"));
+    }
+    nodes.change(2, "CREATE USER u WITH PASSWORD 'p'");
+    nodes.agree("SHOW USERS", "[\"u\",false]");
+    let twice = nodes.node(3).client().query_raw(DB, "CREATE USER u WITH PASSWORD 'q'");
+    assert!(twice.body.contains("user already exists"), "{}", twice.body);
+    for round in 0..3 {
+        until("a leader", PATIENCE, || nodes.leader().is_some());
+        // The leader first, then others.
+        let victim = if round == 0 { nodes.leader().expect("a leader") } else { round + 1 };
+        nodes.kill(victim);
+        let asked = nodes.running()[0];
+        nodes.change(asked, &format!("CREATE DATABASE without_{round}"));
+        nodes.agree("SHOW DATABASES", &format!("[\"without_{round}\"]"));
+        nodes.restart(victim);
+        nodes.agree("SHOW DATABASES", &format!("[\"without_{round}\"]"));
+    }
+    let answer = nodes.node(2).try_get("/cluster/nodes").expect("an answer").json();
+    let roles: Vec<&str> =
+        answer["nodes"].as_array().expect("nodes").iter().filter_map(|node| node["role"].as_str()).collect();
+    assert_eq!((roles.len(), roles.iter().filter(|role| **role == "leader").count()), (3, 1), "{answer}");
+}
+
+#[test]
+fn points_reach_all_nodes_and_none_is_lost() {
+    let mut nodes = Nodes::start();
+    nodes.change(1, "CREATE DATABASE db");
+    nodes.agree("SHOW DATABASES", "[\"db\"]");
+    for id in 1..=3 {
+        let (status, body) = write(nodes.node(id), "all", &format!("m,node={id} v={id},n={id}i {id}"));
+        assert_eq!(status, 204, "{body}");
+        // `all`: every node has it now.
+        for other in 1..=3 {
+            let rows = nodes.node(other).client().rows(DB, "SELECT count(v) FROM m");
+            assert_eq!(rows[0][1], id, "node {other} after a write to {id}");
+        }
+    }
+    // While one is away, a quorum goes on, and all does not.
+    nodes.kill(3);
+    let mut written = 3;
+    for second in 10..30 {
+        let (status, body) = write(nodes.node(1 + second % 2), "quorum", &format!("m,node=x v=1 {second}"));
+        assert_eq!(status, 204, "{body}");
+        written += 1;
+    }
+    nodes.agree("SELECT count(v) FROM m", &format!(",{written}]"));
+    nodes.restart(3);
+    nodes.agree("SELECT count(v) FROM m", &format!(",{written}]"));
+    // Killed at once behind its answers, each node has what it acknowledged, and the others get it.
+    for id in 1..=3 {
+        for second in 0..20 {
+            let time = 1000 * id + second;
+            let (status, body) = write(nodes.node(id), "one", &format!("m,node={id} v=2 {time}"));
+            assert_eq!(status, 204, "{body}");
+            written += 1;
+        }
+        nodes.kill(id);
+        nodes.restart(id);
+        nodes.agree("SELECT count(v) FROM m", &format!(",{written}]"));
+    }
+    nodes.change(2, "DELETE FROM m WHERE \"node\" = 'x'");
+    nodes.agree("SELECT count(v) FROM m", &format!(",{}]", written - 20));
+    nodes.agree("SELECT count(n) FROM m", ",3]");
+}
+
+#[test]
+fn too_few_nodes_are_an_error_that_says_how_many() {
+    let mut nodes =
+        Nodes::with(&[("CLUSTER__WRITE_TIMEOUT_SECS", "1"), ("CLUSTER__PROPOSE_TIMEOUT_SECS", "2")]);
+    nodes.change(1, "CREATE DATABASE db");
+    assert_eq!(write(nodes.node(1), "all", "m v=1 1").0, 204);
+    nodes.kill(2);
+    let (status, body) = write(nodes.node(1), "all", "m v=1 2");
+    assert_eq!(status, 500, "{body}");
+    assert!(body.contains("partial write: 2 of the 3 nodes"), "{body}");
+    assert_eq!(write(nodes.node(1), "quorum", "m v=1 3").0, 204);
+    assert_eq!(write(nodes.node(1), "some", "m v=1 3").0, 400);
+    nodes.kill(3);
+    // Known series go on; a change of the schema needs a majority.
+    assert_eq!(write(nodes.node(1), "one", "m v=1 4").0, 204);
+    let (status, body) = write(nodes.node(1), "one", "other v=1 4");
+    assert!(status == 503 && body.contains("timeout"), "{status} {body}");
+    nodes.restart(2);
+    nodes.restart(3);
+    nodes.agree("SELECT count(v) FROM m", ",4]");
+    assert_eq!(write(nodes.node(3), "all", "other v=1 4").0, 204);
+}
+
+#[test]
+fn nodes_come_and_go() {
+    let mut nodes = Nodes::start();
+    nodes.change(1, "CREATE DATABASE db");
+    let lines: String = (0..5000).map(|n| format!("m,series={} v={n} {n}\n", n % 50)).collect();
+    assert_eq!(write(nodes.node(2), "quorum", &lines).0, 204);
+    nodes.add();
+    nodes.agree("SELECT count(v) FROM m", ",5000]");
+    assert_eq!(write(nodes.node(4), "all", "m,series=new v=1 9000").0, 204);
+    nodes.agree("SELECT count(v) FROM m", ",5001]");
+    // A node that is to go hands over what it has; the others go on without it.
+    let drained = nodes.node(1).client().post("/cluster/membership/drain/2", &[], b"").expect("an answer");
+    assert_eq!(drained.status, 200, "{}", drained.body);
+    assert_eq!(write(nodes.node(2), "one", "m,series=new v=1 9001").0, 503);
+    nodes.kill(2);
+    let removed = nodes.node(1).client().post("/cluster/membership/remove/2", &[], b"").expect("an answer");
+    assert_eq!(removed.status, 200, "{}", removed.body);
+    assert_eq!(write(nodes.node(3), "all", "m,series=new v=1 9002").0, 204);
+    nodes.agree("SELECT count(v) FROM m", ",5002]");
+    let answer = nodes.node(3).try_get("/cluster/nodes").expect("an answer").json();
+    let ids: Vec<u64> =
+        answer["nodes"].as_array().expect("nodes").iter().filter_map(|node| node["id"].as_u64()).collect();
+    assert_eq!(ids, [1, 3, 4], "{answer}");
+}
+
+#[test]
+fn a_single_node_becomes_the_first_of_a_cluster() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let first = dir.path().join("1");
+    std::fs::create_dir_all(&first).expect("a folder");
+    let alone = Server::start_in(&first, &[]);
+    alone.client().query("", "CREATE DATABASE db");
+    alone.client().write(DB, "m v=1 1\nm v=2 2");
+    alone.kill();
+    let mut nodes = Nodes { dir, ports: Vec::new(), servers: Vec::new(), settings: Vec::new() };
+    nodes.add();
+    nodes.add();
+    nodes.agree("SELECT sum(v) FROM m", ",3]");
+    assert_eq!(write(nodes.node(2), "all", "m v=4 3").0, 204);
+    nodes.agree("SELECT sum(v) FROM m", ",7]");
+}
+
+#[test]
+fn nobody_without_the_secret_is_heard() {
+    let mut nodes = Nodes {
+        dir: tempfile::tempdir().expect("a folder"),
+        ports: vec![],
+        servers: vec![],
+        settings: vec![],
+    };
+    nodes.add();
+    let client = support::Client::new(&format!("http://127.0.0.1:{}", nodes.ports[0]));
+    for path in ["/v1/propose", "/v1/records", "/v1/remove", "/v1/copy", "/v1/raft/append"] {
+        assert_eq!(client.post(path, &[], b"x").expect("an answer").status, 401, "{path}");
+        let on_the_public_port = nodes.node(1).client().post(path, &[], b"x").expect("an answer");
+        assert_eq!(on_the_public_port.status, 404, "{path}");
+    }
+}
