@@ -163,6 +163,7 @@ impl Node {
             series: ports.series.clone(),
             flush: flush.clone(),
             readiness: readiness.clone(),
+            conflicts: None,
         };
         let (committer, worker) = Committer::new(options.commit.clone(), commit_ports);
         let commands = Arc::new(CommandService::new(committer.clone()));

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use hyperbytedb_application::Readiness;
 use hyperbytedb_application::cluster::agreement::{Agreement, Waiting};
+use hyperbytedb_application::cluster::conflicts::Conflicts;
 use hyperbytedb_application::cluster::node::ClusterNode;
 use hyperbytedb_application::cluster::replication::{Replication, ReplicationOptions};
 use hyperbytedb_application::cluster::{Lease, peers};
@@ -168,6 +169,7 @@ impl Node {
         flush: &Arc<FlushService>,
         committer: &Arc<Committer>,
         readiness: &Arc<Readiness>,
+        conflicts: Arc<Conflicts>,
     ) -> Self {
         let cluster = &config.cluster;
         let options = ReplicationOptions {
@@ -177,9 +179,16 @@ impl Node {
             hints_max_bytes: cluster.hints_max_bytes,
             hints_max_age: Duration::from_secs(cluster.hints_max_age_secs),
             batch_bytes: cluster.batch_bytes,
+            conflict_rows: cluster.conflict_rows,
         };
-        let replication =
-            Arc::new(Replication::new(options, ports.wal.clone(), ports.catalog.clone(), flush.clone()));
+        let replication = Arc::new(Replication::new(
+            options,
+            ports.wal.clone(),
+            ports.catalog.clone(),
+            flush.clone(),
+            committer.clock().clone(),
+            conflicts.clone(),
+        ));
         let waiting = Arc::new(Waiting::default());
         let node = Arc::new(ClusterNode {
             id: cluster.node_id,
@@ -191,6 +200,7 @@ impl Node {
             flush: flush.clone(),
             readiness: readiness.clone(),
             replication: replication.clone(),
+            conflicts,
             receiving: Default::default(),
             is_open: AtomicBool::new(false),
         });
@@ -222,6 +232,7 @@ impl Node {
             id,
             self.node.flush.applied(),
         );
+        self.node.remember().map_err(|error| error.to_string())?;
         let log = RocksConsensusLog::open(&self.config.raft_dir()).map_err(|error| error.to_string())?;
         let options = ClusterOptions {
             node: id,

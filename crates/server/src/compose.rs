@@ -9,6 +9,7 @@ use hyperbytedb_application::auth::first_users::FirstUsers;
 use hyperbytedb_application::auth::{AuthOptions, AuthService};
 use hyperbytedb_application::backup::{BackupOptions, BackupService, SnapshotPorts};
 use hyperbytedb_application::cluster::Lease;
+use hyperbytedb_application::cluster::conflicts::Conflicts;
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
 use hyperbytedb_application::flush::{FlushOptions, FlushService};
@@ -113,6 +114,8 @@ impl Application {
             flush.clone(),
             snapshots,
         )?);
+        let conflicts =
+            config.cluster.enabled.then(|| Arc::new(Conflicts::new(config.cluster.conflict_rows)));
         let commit_ports = CommitPorts {
             origin: config.node_id(),
             wal: ports.wal.clone(),
@@ -120,6 +123,7 @@ impl Application {
             series: ports.series.clone(),
             flush: flush.clone(),
             readiness: readiness.clone(),
+            conflicts: conflicts.clone(),
         };
         let committer = Committer::start(commit_options(config), commit_ports, &threads)?;
         let commands = Arc::new(CommandService::new(committer.clone()));
@@ -146,10 +150,8 @@ impl Application {
         if windows.is_none() {
             flush.cursors().release(hyperbytedb_application::log::cursors::WINDOWS);
         }
-        let cluster = config
-            .cluster
-            .enabled
-            .then(|| cluster::Node::new(config, &ports, &flush, &committer, &readiness));
+        let cluster = conflicts
+            .map(|conflicts| cluster::Node::new(config, &ports, &flush, &committer, &readiness, conflicts));
         if let Some(node) = &cluster {
             // Nobody else sets it.
             let _ = ingestion.replication.set(node.replication.clone());

@@ -184,6 +184,64 @@ fn points_reach_all_nodes_and_none_is_lost() {
     nodes.agree("SELECT count(n) FROM m", ",3]");
 }
 
+/// Node 2 takes something that node 3 has not got when it takes the same points; then it comes late to node 3.
+#[test]
+fn of_conflicting_values_the_later_one_stays_whichever_comes_first() {
+    let mut nodes = Nodes::start();
+    nodes.change(1, "CREATE DATABASE db");
+    assert_eq!(write(nodes.node(1), "all", "m,k=a v=0,w=0 1\ngone,k=a v=0 1\ngone,k=b v=0 1").0, 204);
+    nodes.kill(3);
+    assert_eq!(write(nodes.node(2), "one", "m,k=a v=1,w=5 10\nm,k=b v=1 10").0, 204);
+    assert_eq!(write(nodes.node(2), "one", "gone,k=a v=1 10\ngone,k=b v=1 10").0, 204);
+    nodes.kill(2);
+    nodes.restart(3);
+    assert_eq!(write(nodes.node(3), "one", "m,k=a v=2 10").0, 204);
+    nodes.change(3, "DELETE FROM gone WHERE k = 'a'");
+    assert_eq!(write(nodes.node(3), "one", "gone,k=a v=3 20").0, 204);
+    // What it must know of this survives, too.
+    nodes.kill(3);
+    nodes.restart(3);
+    nodes.restart(2);
+    assert_eq!(write(nodes.node(2), "all", "last v=1 1").0, 204);
+    nodes.agree("SELECT sum(v), sum(w) FROM m WHERE k = 'a'", ",2,5]");
+    nodes.agree("SELECT sum(v) FROM m WHERE k = 'b'", ",1]");
+    nodes.agree("SELECT sum(v), count(v) FROM gone WHERE k = 'a'", ",3,1]");
+    nodes.agree("SELECT sum(v), count(v) FROM gone WHERE k = 'b'", ",1,2]");
+}
+
+#[test]
+fn nodes_that_write_the_same_points_at_the_same_time_end_with_the_same() {
+    let nodes = Nodes::start();
+    nodes.change(1, "CREATE DATABASE db");
+    nodes.agree("SHOW DATABASES", "[\"db\"]");
+    assert_eq!(write(nodes.node(1), "all", "m,k=0 v=0 0").0, 204);
+    std::thread::scope(|scope| {
+        for id in 1..=3 {
+            let server = nodes.node(id);
+            scope.spawn(move || {
+                for round in 0..100 {
+                    let line =
+                        |row: usize| format!("m,k={} v={},f{id}=1 {row}\n", row % 3, id * 1000 + round);
+                    let lines: String = (0..20).map(line).collect();
+                    assert_eq!(write(server, "one", &lines).0, 204);
+                    if round % 40 == 20 {
+                        let answer =
+                            server.client().query_raw(DB, &format!("DELETE FROM m WHERE k = '{}'", id - 1));
+                        assert_eq!(answer.status, 200, "{}", answer.body);
+                    }
+                }
+            });
+        }
+    });
+    let answer = |id: usize| nodes.node(id).client().query_raw(DB, "SELECT * FROM m GROUP BY k").body;
+    let mut answers = Vec::new();
+    until("the same on all nodes", PATIENCE, || {
+        answers = (1..=3).map(answer).collect();
+        answers[0] == answers[1] && answers[1] == answers[2]
+    });
+    assert!(answers[0].contains("f1"), "{}", answers[0]);
+}
+
 #[test]
 fn too_few_nodes_are_an_error_that_says_how_many() {
     let mut nodes =

@@ -79,6 +79,7 @@ impl Process {
             series: ports.series.clone(),
             flush: flush.clone(),
             readiness,
+            conflicts: None,
         };
         let (committer, worker) = Committer::new(CommitOptions::default(), commit_ports);
         scheduler.spawn("committer", None, move || while worker.commit_next() {});

@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hyperbytedb_domain::StorageError;
-use hyperbytedb_domain::catalog::Catalog;
-use hyperbytedb_domain::cluster::{AgreedEntry, NodeId};
+use hyperbytedb_domain::catalog::{Catalog, Command};
+use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, NodeId};
 use hyperbytedb_domain::ports::{
-    CatalogPort, ClusterNodePort, PeerBatch, PeerLag, Proposer, ReceiveError, SeriesIndexPort, WalPort,
+    CatalogPort, ClusterNodePort, PeerBatch, PeerLag, PeerRecord, Proposer, ReceiveError, SeriesIndexPort,
+    WalPort,
 };
-use hyperbytedb_domain::wal::WalEntry;
+use hyperbytedb_domain::wal::{WalEntry, WriteEntry};
+use hyperbytedb_domain::{Precision, StorageError};
+use hyperbytedb_line_protocol::{ParseOptions, parse, print_point};
 use parking_lot::Mutex;
 
 use super::agreement::Waiting;
+use super::conflicts::{Conflicts, Stamp, bit};
 use super::replication::Replication;
 use crate::api::{Phase, Readiness};
 use crate::flush::FlushService;
@@ -24,6 +27,8 @@ use crate::waiting;
 
 /// How long records wait for the schema they were made with, and for memory.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of log read at a time.
+const READ_BYTES: usize = 8 << 20;
 const POLL: Duration = Duration::from_millis(2);
 /// How often what records were resolved against may change before they are refused for now.
 const ATTEMPTS_MAX: usize = 64;
@@ -39,6 +44,7 @@ pub struct ClusterNode {
     pub flush: Arc<FlushService>,
     pub readiness: Arc<Readiness>,
     pub replication: Arc<Replication>,
+    pub conflicts: Arc<Conflicts>,
     /// Held while records are taken, so that those of one node come in their order.
     pub receiving: Mutex<()>,
     /// Set when the log is replayed.
@@ -62,10 +68,11 @@ impl ClusterNode {
     fn resolve(&self, batch: &PeerBatch) -> Result<Vec<ReceivedWrite>, ReceiveError> {
         let seen = self.wal.received().get(&batch.origin).copied().unwrap_or(0);
         let mut last = seen;
-        let mut writes = LoggedWrites::new(&*self.series);
+        let mut writes = LoggedWrites::new(Some(&*self.series));
+        let mut looked_at = LoggedWrites::new(None);
         let mut received = Vec::with_capacity(batch.records.len());
-        for bytes in &batch.records {
-            let (record, entry) =
+        for PeerRecord { agreed_index, bytes } in &batch.records {
+            let (record, mut entry) =
                 self.wal.decode(bytes).map_err(|error| ReceiveError::Bad(error.to_string()))?;
             let (origin, clock) = (record.origin, record.clock);
             if origin != batch.origin {
@@ -81,20 +88,92 @@ impl ClusterNode {
                 return Err(ReceiveError::Bad(format!("records of node {origin} are not in their order")));
             }
             last = clock;
-            let WalEntry::Write(write) = record.entry else {
+            let WalEntry::Write(mut write) = record.entry else {
                 return Err(ReceiveError::Bad(format!("node {origin} sent something else than a write")));
             };
             let epoch = self.flush.epochs().now();
             let catalog = self.catalog.catalog();
             let place = || format!("a record of node {origin}");
+            let stamp = Stamp { clock, origin };
+            let seen = looked_at.batches(&catalog, &write, |_| true, place)?;
+            if self.conflicts.has_losers(stamp, *agreed_index, &seen) {
+                write = self.without_losers(&catalog, &write, stamp, *agreed_index);
+                entry = self.wal.encode(&WalEntry::Write(write.clone()))?;
+                metrics::counter!("hyperbytedb_cluster_conflicts_total").increment(1);
+            }
+            // Series are registered of what stays alone.
             let batches = writes.batches(&catalog, &write, |_| true, place)?;
             received.push(ReceivedWrite {
-                origin,
-                clock,
+                stamp,
+                agreed_index: *agreed_index,
                 write: ResolvedWrite { entry, catalog, epoch, batches },
             });
         }
         Ok(received)
+    }
+
+    /// A write without the values that lose against something that is here.
+    fn without_losers(
+        &self,
+        catalog: &Catalog,
+        write: &WriteEntry,
+        stamp: Stamp,
+        agreed_index: u64,
+    ) -> WriteEntry {
+        let parsed = parse(&write.body, &ParseOptions::accepted(write.precision, write.default_time));
+        let mut lines = String::new();
+        for mut batch in parsed.batches {
+            let version = write.tables.iter().find(|table| table.measurement == batch.measurement);
+            let Some(table) = version.and_then(|version| catalog.table_by_id(version.table)) else {
+                continue;
+            };
+            let rows = batch.rows();
+            for row in 0..rows {
+                let tags = &batch.series[batch.series_of_row[row] as usize];
+                let losing = self.conflicts.losing(table, tags, batch.times[row], stamp, agreed_index);
+                if losing == u128::MAX {
+                    continue;
+                }
+                for column in &mut batch.fields {
+                    let field = table.field(&column.name).map_or(0, |(field, _)| bit(field));
+                    if losing & field != 0 {
+                        column.present.get_or_insert_with(|| vec![true; rows])[row] = false;
+                    }
+                }
+                if batch.fields.iter().any(|column| column.is_present(row)) {
+                    print_point(&batch, row, &mut lines);
+                }
+            }
+        }
+        WriteEntry { precision: Precision::Nanosecond, body: lines.into(), ..write.clone() }
+    }
+
+    /// Brings back what may still meet something from another node. The log must be replayed.
+    pub fn remember(&self) -> Result<(), StorageError> {
+        self.replication.set_peers();
+        let Some(settled) = self.conflicts.settled_clock() else { return Ok(()) };
+        let catalog = self.catalog.catalog();
+        let mut writes = LoggedWrites::new(None);
+        let mut next = self.wal.first_sequence();
+        loop {
+            let records = self.wal.read_stored(next, READ_BYTES)?;
+            let Some(last) = records.last() else { return Ok(()) };
+            next = last.sequence + 1;
+            for record in records.iter().filter(|record| !record.is_write || record.clock > settled) {
+                match self.wal.decode(&record.bytes)?.0.entry {
+                    WalEntry::Write(write) => {
+                        let place = || format!("the write-ahead log, sequence {}", record.sequence);
+                        let batches = writes.batches(&catalog, &write, |_| true, place)?;
+                        self.conflicts.note(Stamp { clock: record.clock, origin: record.origin }, &batches);
+                    }
+                    WalEntry::Agreed(AgreedEntry {
+                        position,
+                        change: AgreedChange::Command(Command::DeletePoints { scopes }),
+                    }) => self.conflicts.note_delete(position.index, &scopes),
+                    WalEntry::Agreed(_) | WalEntry::Command(_) => {}
+                }
+            }
+        }
     }
 }
 
@@ -153,14 +232,15 @@ impl ClusterNodePort for ClusterNode {
         let _receiving = self.receiving.lock();
         for _ in 0..ATTEMPTS_MAX {
             let writes = self.resolve(batch)?;
-            if writes.is_empty() {
-                return Ok(());
-            }
-            match self.committer.receive(writes) {
+            let committed = if writes.is_empty() { Ok(()) } else { self.committer.receive(writes) };
+            match committed {
                 Err(LogError::Stale) => {}
                 Err(LogError::Storage(error)) => return Err(error.into()),
                 Err(error) => return Err(ReceiveError::NotNow(error.to_string())),
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.conflicts.advance(batch.origin, batch.clock, batch.agreed_index);
+                    return Ok(());
+                }
             }
         }
         Err(ReceiveError::NotNow(LogError::Stale.to_string()))

@@ -9,13 +9,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::clock::millis_of;
 use hyperbytedb_domain::cluster::{Consistency, Membership, NodeAddress, NodeId};
-use hyperbytedb_domain::ports::{CatalogPort, PeerBatch, PeerError, PeerLag, PeerPort, WalPort};
-use hyperbytedb_domain::wal::Sequence;
+use hyperbytedb_domain::ports::{
+    CatalogPort, PeerBatch, PeerError, PeerLag, PeerPort, PeerRecord, StoredRecord, WalPort,
+};
+use hyperbytedb_domain::wal::{Sequence, WalEntry};
+use hyperbytedb_domain::{HybridClock, StorageError};
 use parking_lot::{Condvar, Mutex};
 
+use super::conflicts::Conflicts;
 use super::peers;
 use crate::flush::FlushService;
 use crate::threads::Stop;
@@ -25,6 +28,10 @@ use crate::waiting;
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How often the membership is looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
+/// How often a node that has sent everything says how far its clock is.
+const CLOCK_INTERVAL: Duration = Duration::from_millis(200);
+/// Bytes of log looked through at a time.
+const READ_BYTES: usize = 8 << 20;
 /// The pause before records are sent again: doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -47,6 +54,8 @@ pub struct ReplicationOptions {
     pub hints_max_age: Duration,
     /// Bytes of records in one request, about.
     pub batch_bytes: usize,
+    /// Rows remembered for what may still come from other nodes.
+    pub conflict_rows: usize,
 }
 
 impl Default for ReplicationOptions {
@@ -58,6 +67,7 @@ impl Default for ReplicationOptions {
             hints_max_bytes: 2 << 30,
             hints_max_age: Duration::from_secs(24 * 3600),
             batch_bytes: 4 << 20,
+            conflict_rows: 1_000_000,
         }
     }
 }
@@ -76,6 +86,8 @@ pub struct Replication {
     wal: Arc<dyn WalPort>,
     catalog: Arc<dyn CatalogPort>,
     flush: Arc<FlushService>,
+    clock: Arc<HybridClock>,
+    conflicts: Arc<Conflicts>,
     /// By node.
     peers: Mutex<BTreeMap<NodeId, Peer>>,
     /// A peer's position has moved.
@@ -92,12 +104,16 @@ impl Replication {
         wal: Arc<dyn WalPort>,
         catalog: Arc<dyn CatalogPort>,
         flush: Arc<FlushService>,
+        clock: Arc<HybridClock>,
+        conflicts: Arc<Conflicts>,
     ) -> Self {
         Self {
             options,
             wal,
             catalog,
             flush,
+            clock,
+            conflicts,
             peers: Mutex::default(),
             moved: Condvar::new(),
             news: Mutex::default(),
@@ -192,6 +208,7 @@ impl Replication {
             let membership = self.membership();
             let others: HashSet<NodeId> =
                 membership.nodes.keys().copied().filter(|&node| node != self.options.node).collect();
+            self.set_peers();
             running.retain(|_, thread| !thread.is_finished());
             self.peers.lock().retain(|node, _| others.contains(node));
             for node in others {
@@ -213,13 +230,52 @@ impl Replication {
         }
     }
 
+    /// Says who the others are to what settles conflicts.
+    pub fn set_peers(&self) {
+        let received = self.wal.received();
+        let membership = self.membership();
+        let others = membership.nodes.keys().filter(|&&node| node != self.options.node);
+        self.conflicts.set_peers(others.map(|&node| (node, received.get(&node).copied().unwrap_or(0))));
+    }
+
+    /// The last agreed entry before a place in the log.
+    fn agreed_before(&self, mut next: Sequence) -> Result<u64, StorageError> {
+        // Read first: an entry that comes meanwhile is found in the log.
+        let applied = self.catalog.catalog().cluster.applied_index();
+        loop {
+            let records = self.wal.read_stored(next, READ_BYTES)?;
+            let Some(last) = records.last() else { return Ok(applied) };
+            next = last.sequence + 1;
+            for record in records.iter().filter(|record| !record.is_write) {
+                if let Some(index) = self.agreed_index(record)? {
+                    return Ok(index.saturating_sub(1));
+                }
+            }
+        }
+    }
+
+    fn agreed_index(&self, record: &StoredRecord) -> Result<Option<u64>, StorageError> {
+        match self.wal.decode(&record.bytes)?.0.entry {
+            WalEntry::Agreed(entry) => Ok(Some(entry.position.index)),
+            WalEntry::Write(_) | WalEntry::Command(_) => Ok(None),
+        }
+    }
+
     /// Sends until the node is not of the cluster any more.
     fn send_to(&self, node: NodeId, port: &dyn PeerPort, stop: &Stop) {
         let Some(position) = self.flush.cursors().position(&peers::cursor(node)) else { return };
         // A power failure may have cut the log short of the cursor.
         let position = position.min(self.wal.last_sequence());
         self.peers.lock().entry(node).or_default().position = position;
-        let mut sender = Sender { replication: self, node, position, looked: Instant::now() };
+        let agreed_index = match self.agreed_before(position + 1) {
+            Ok(index) => index,
+            Err(error) => {
+                tracing::error!(%error, node, "the log cannot be read for a node; it is tried again");
+                return;
+            }
+        };
+        let now = Instant::now();
+        let mut sender = Sender { replication: self, node, position, agreed_index, looked: now, told: now };
         let mut pause = FIRST_PAUSE;
         while !stop.is_set() {
             let news = *self.news.lock();
@@ -250,6 +306,10 @@ struct Sender<'a> {
     node: NodeId,
     /// The last record that the node has.
     position: Sequence,
+    /// The last agreed entry up to there.
+    agreed_index: u64,
+    /// When the node was last told this node's clock.
+    told: Instant,
     /// When the age of what waits was last looked at.
     looked: Instant,
 }
@@ -257,10 +317,16 @@ struct Sender<'a> {
 impl Sender<'_> {
     /// Sends some records; false when there are none.
     fn step(&mut self, port: &dyn PeerPort, address: &NodeAddress) -> Result<bool, String> {
-        let Replication { wal, flush, catalog, options, .. } = self.replication;
-        let applied = flush.applied();
+        let Replication { wal, flush, options, .. } = self.replication;
+        // Where nothing is being committed, all that has a smaller clock is in the log.
+        let (clock, applied) = {
+            let _applying = flush.epochs().lock();
+            (self.replication.clock.next(), flush.applied())
+        };
         if self.position >= applied {
-            self.note(None);
+            if self.told.elapsed() >= CLOCK_INTERVAL {
+                self.send(port, address, Vec::new(), clock, self.agreed_index)?;
+            }
             return Ok(false);
         }
         let read = |error: StorageError| error.to_string();
@@ -269,30 +335,47 @@ impl Sender<'_> {
             self.mark_for_repair("the log does not reach back to what it lacks").map_err(read)?;
             return Ok(true);
         }
-        let mut last = self.position;
+        let (mut last, mut last_clock, mut agreed_index) = (self.position, 0, self.agreed_index);
         let mut records = Vec::new();
         for record in wal.read_stored(self.position + 1, options.batch_bytes).map_err(read)? {
             if record.sequence > applied {
                 break;
             }
             last = record.sequence;
-            if record.origin == options.node && record.is_write {
-                records.push(record.bytes.into());
+            if !record.is_write {
+                agreed_index = self.replication.agreed_index(&record).map_err(read)?.unwrap_or(agreed_index);
+            } else if record.origin == options.node {
+                last_clock = record.clock;
+                records.push(PeerRecord { agreed_index, bytes: record.bytes.into() });
             }
         }
         if !records.is_empty() {
-            // The catalogue now has at least what they were resolved against.
-            let agreed_index = catalog.catalog().cluster.applied_index();
-            let batch = PeerBatch { origin: options.node, agreed_index, records };
-            port.send(address, &batch).map_err(|error| match error {
-                PeerError::Unreachable(error) | PeerError::Refused(error) => error,
-            })?;
-            metrics::counter!("hyperbytedb_cluster_sent_records_total", "node" => self.node.to_string())
-                .increment(batch.records.len() as u64);
+            let clock = if last == applied { clock } else { last_clock };
+            self.send(port, address, records, clock, agreed_index)?;
         }
+        self.agreed_index = agreed_index;
         self.move_to(last).map_err(read)?;
-        self.note(None);
         Ok(true)
+    }
+
+    fn send(
+        &mut self,
+        port: &dyn PeerPort,
+        address: &NodeAddress,
+        records: Vec<PeerRecord>,
+        clock: u64,
+        agreed_index: u64,
+    ) -> Result<(), String> {
+        let count = records.len() as u64;
+        let batch = PeerBatch { origin: self.replication.options.node, records, clock, agreed_index };
+        port.send(address, &batch).map_err(|error| match error {
+            PeerError::Unreachable(error) | PeerError::Refused(error) => error,
+        })?;
+        metrics::counter!("hyperbytedb_cluster_sent_records_total", "node" => self.node.to_string())
+            .increment(count);
+        self.told = Instant::now();
+        self.note(None);
+        Ok(())
     }
 
     fn move_to(&mut self, sequence: Sequence) -> Result<(), StorageError> {
@@ -345,6 +428,8 @@ impl Sender<'_> {
             "a node has missed points: remove it from the cluster, and let it join again with an empty data folder"
         );
         self.replication.peers.lock().entry(node).or_default().needs_repair = true;
-        self.move_to(self.replication.flush.applied())
+        let applied = self.replication.flush.applied();
+        self.agreed_index = self.replication.agreed_before(applied + 1)?;
+        self.move_to(applied)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use hyperbytedb_domain::HybridClock;
 use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, Effects, ShardGroup};
-use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, NodeId};
+use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry};
 use hyperbytedb_domain::ports::{CatalogPort, EncodedEntry, NewRecord, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry};
 use parking_lot::RwLock;
@@ -16,6 +16,7 @@ use super::epochs::Epoch;
 use super::{LogError, take_effect};
 use crate::api::Readiness;
 use crate::cluster::agreement::Agreement;
+use crate::cluster::conflicts::{Conflicts, Stamp};
 use crate::cluster::peers;
 use crate::flush::{FlushService, PendingWork};
 use crate::memtable::ResolvedBatch;
@@ -55,6 +56,8 @@ pub struct CommitPorts {
     pub series: Arc<dyn SeriesIndexPort>,
     pub flush: Arc<FlushService>,
     pub readiness: Arc<Readiness>,
+    /// `None`: there are no other nodes.
+    pub conflicts: Option<Arc<Conflicts>>,
 }
 
 /// A write that has been resolved against a catalogue.
@@ -68,8 +71,10 @@ pub struct ResolvedWrite {
 
 /// A write of another node, resolved against this node's catalogue.
 pub struct ReceivedWrite {
-    pub origin: NodeId,
-    pub clock: u64,
+    pub stamp: Stamp,
+    /// The last agreed entry before it in the log of its origin.
+    pub agreed_index: u64,
+    /// Without what loses against something that is here.
     pub write: ResolvedWrite,
 }
 
@@ -163,7 +168,7 @@ impl Committer {
     }
 
     /// The node's clock.
-    pub fn clock(&self) -> &HybridClock {
+    pub fn clock(&self) -> &Arc<HybridClock> {
         &self.clock
     }
 
@@ -317,12 +322,20 @@ impl CommitWorker {
         match change {
             Change::Write(write) => {
                 self.check_write(&write, catalog)?;
-                Ok(vec![(self.own(write.entry), Effect::Write(write.batches))])
+                let record = self.own(write.entry);
+                if let Some(conflicts) = &self.ports.conflicts {
+                    conflicts.note(Stamp { clock: record.clock, origin: record.origin }, &write.batches);
+                }
+                Ok(vec![(record, Effect::Write(write.batches))])
             }
             Change::Received(writes) => {
-                writes.iter().try_for_each(|received| self.check_write(&received.write, catalog))?;
-                let checked = |ReceivedWrite { origin, clock, write }: ReceivedWrite| {
+                writes.iter().try_for_each(|received| self.check_received(received, catalog))?;
+                let checked = |ReceivedWrite { stamp, write, .. }: ReceivedWrite| {
+                    let Stamp { clock, origin } = stamp;
                     self.clock.observe(clock);
+                    if let Some(conflicts) = &self.ports.conflicts {
+                        conflicts.note(stamp, &write.batches);
+                    }
                     let record = NewRecord { origin, clock, entry: write.entry, is_foreign: true };
                     (record, Effect::Write(write.batches))
                 };
@@ -349,7 +362,8 @@ impl CommitWorker {
         mut entry: EncodedEntry,
         catalog: &mut Arc<Catalog>,
     ) -> Result<Checked, LogError> {
-        if agreed.position.index <= catalog.cluster.applied_index() {
+        let index = agreed.position.index;
+        if index <= catalog.cluster.applied_index() {
             return Ok(Vec::new());
         }
         let refusal = match &agreed.change {
@@ -371,6 +385,11 @@ impl CommitWorker {
         }
         *catalog = Arc::new(changed);
         self.clock.observe(clock);
+        if let (Effect::Agreed(AgreedChange::Command(Command::DeletePoints { scopes }), _), Some(conflicts)) =
+            (&effect, &self.ports.conflicts)
+        {
+            conflicts.note_delete(index, scopes);
+        }
         let record = NewRecord { origin: peers::CLUSTER, clock, entry, is_foreign: true };
         Ok(vec![(record, effect)])
     }
@@ -378,6 +397,17 @@ impl CommitWorker {
     /// A record of this node.
     fn own(&self, entry: EncodedEntry) -> NewRecord {
         NewRecord { origin: self.ports.origin, clock: self.clock.next(), entry, is_foreign: false }
+    }
+
+    /// What was resolved before something greater came must be resolved again.
+    fn check_received(&self, received: &ReceivedWrite, catalog: &Arc<Catalog>) -> Result<(), LogError> {
+        let ReceivedWrite { stamp, agreed_index, write } = received;
+        self.check_write(write, catalog)?;
+        let conflicts = self.ports.conflicts.as_ref();
+        if conflicts.is_some_and(|conflicts| conflicts.has_losers(*stamp, *agreed_index, &write.batches)) {
+            return Err(LogError::Stale);
+        }
+        Ok(())
     }
 
     fn check_write(&self, write: &ResolvedWrite, catalog: &Arc<Catalog>) -> Result<(), LogError> {

@@ -32,7 +32,7 @@ const ROOM_POLL: Duration = Duration::from_millis(5);
 /// Replays the log. Returns the number of records read. The flush threads must be running.
 pub fn replay(flush: &FlushService, ports: &Outbound) -> Result<u64, LogError> {
     let started = Instant::now();
-    let mut replay = Replay { flush, ports, writes: LoggedWrites::new(&*ports.series) };
+    let mut replay = Replay { flush, ports, writes: LoggedWrites::new(Some(&*ports.series)) };
     let mut next = (flush.cursors().flushed() + 1).min(ports.catalog.applied() + 1);
     let mut records = 0;
     loop {
@@ -123,12 +123,13 @@ impl Replay<'_> {
 
 /// Resolves writes that were accepted before: by this node, or by another one of its cluster.
 pub(crate) struct LoggedWrites<'a> {
-    series: &'a dyn SeriesIndexPort,
+    /// Where their series are registered; `None`: they are only looked at.
+    series: Option<&'a dyn SeriesIndexPort>,
     tables: TablesById,
 }
 
 impl<'a> LoggedWrites<'a> {
-    pub fn new(series: &'a dyn SeriesIndexPort) -> Self {
+    pub fn new(series: Option<&'a dyn SeriesIndexPort>) -> Self {
         Self { series, tables: TablesById::default() }
     }
 
@@ -173,8 +174,10 @@ impl<'a> LoggedWrites<'a> {
         let Some(resolved) = resolved_batch(table, batch, &columns, keep.as_deref(), groups) else {
             return Ok(None);
         };
-        let series: Vec<_> = resolved.series.iter().map(|(id, tags)| (*id, tags)).collect();
-        self.series.restore(&resolved.table, &series)?;
+        if let Some(index) = self.series {
+            let series: Vec<_> = resolved.series.iter().map(|(id, tags)| (*id, tags)).collect();
+            index.restore(&resolved.table, &series)?;
+        }
         Ok(Some(resolved))
     }
 }

@@ -13,7 +13,7 @@ pub use inbound::{AuthError, AuthPort, BackupPort, Caller, Credentials, Ingestio
 pub use outbound::{
     BatchStream, CatalogPort, ConsensusLogPort, ConsensusPort, Delivery, DeliveryError, DeliveryPort,
     DirtyPartition, DirtyWindows, EncodedEntry, LocalStatePort, LogSnapshotPort, NewRecord, Outbound,
-    PartitionInfo, PeerBatch, PeerError, PeerLag, PeerPort, PointsSinkPort, ProposalError, QueryPort,
-    SeriesIndexPort, SeriesRefusal, SnapshotPort, StoredRecord, UnfinishedDeletes, WalPort,
+    PartitionInfo, PeerBatch, PeerError, PeerLag, PeerPort, PeerRecord, PointsSinkPort, ProposalError,
+    QueryPort, SeriesIndexPort, SeriesRefusal, SnapshotPort, StoredRecord, UnfinishedDeletes, WalPort,
 };
 pub use write::{WriteError, WriteRequest};

@@ -105,6 +105,8 @@ section! {
         hints_max_age_secs: u64 = replication().hints_max_age.as_secs(),
         /// Bytes of records in one request to another node, about.
         batch_bytes: usize = replication().batch_bytes,
+        /// Rows remembered, about 100 bytes each, until all nodes are past them: of conflicting values beyond it the last to come stays.
+        conflict_rows: usize = replication().conflict_rows,
     }
 }
 

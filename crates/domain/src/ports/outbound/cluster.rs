@@ -32,10 +32,20 @@ pub trait ConsensusPort: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerBatch {
     pub origin: NodeId,
-    /// The agreed entry that the records count on.
+    /// In the order of their clocks; none where there is only the clock to tell.
+    pub records: Vec<PeerRecord>,
+    /// What comes behind these records has a greater clock.
+    pub clock: u64,
+    /// What comes behind these records has seen this agreed entry.
     pub agreed_index: u64,
-    /// In their stored form, in the order of their clocks.
-    pub records: Vec<Bytes>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerRecord {
+    /// The last agreed entry before it in the log of its origin.
+    pub agreed_index: u64,
+    /// The record in its stored form.
+    pub bytes: Bytes,
 }
 
 /// Why a node did not take records.

@@ -13,7 +13,7 @@ mod wal;
 use std::sync::Arc;
 
 pub use catalog::CatalogPort;
-pub use cluster::{ConsensusPort, PeerBatch, PeerError, PeerLag, PeerPort, ProposalError};
+pub use cluster::{ConsensusPort, PeerBatch, PeerError, PeerLag, PeerPort, PeerRecord, ProposalError};
 pub use consensus_log::{ConsensusLogPort, IndexedEntry};
 pub use delivery::{Delivery, DeliveryError, DeliveryPort};
 pub use engine::{BatchStream, PartitionInfo, PointsSinkPort, QueryPort, UnfinishedDeletes};

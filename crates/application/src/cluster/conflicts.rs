@@ -1,0 +1,316 @@
+//! Settling what two nodes did to the same points without knowing of each other.
+//!
+//! Of two values of one field of one series and time the one with the greater (clock, origin) stays. The engine keeps the value
+//! that came last; so a value that comes late is left out when a greater one is here. A record of a node can only lose against
+//! records whose clock that node has not passed yet, for its own clock passes all that it has seen: these few are remembered here, and
+//! forgotten when every other node is past them. Each node says how far its clock is with what it sends, also when it has nothing to send.
+//!
+//! A write is older than a delete when it comes before it in the log of the node that took it. That log says the same to all:
+//! each record is sent with the last agreed entry before it.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+use hyperbytedb_domain::catalog::{DeleteScope, Table, TableId};
+use hyperbytedb_domain::cluster::NodeId;
+use hyperbytedb_domain::points::FieldColumn;
+use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, Predicate};
+use hyperbytedb_domain::{FieldValue, SeriesId, Tags};
+use parking_lot::Mutex;
+use regex::Regex;
+
+use crate::memtable::ResolvedBatch;
+
+/// Fields beyond it are not looked at: the last to come stays.
+const FIELDS_MAX: u32 = u128::BITS;
+
+/// When a record was made: the greater of two wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp {
+    pub clock: u64,
+    pub origin: NodeId,
+}
+
+/// A series at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct RowKey {
+    table: TableId,
+    series: SeriesId,
+    time: i64,
+}
+
+/// A record that wrote fields of a row.
+#[derive(Debug, Clone, Copy)]
+struct Writer {
+    stamp: Stamp,
+    /// By position of the field.
+    fields: u128,
+}
+
+/// Nearly always one.
+#[derive(Debug)]
+struct Writers {
+    first: Writer,
+    others: Vec<Writer>,
+}
+
+impl Writers {
+    fn iter(&self) -> impl Iterator<Item = &Writer> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+/// A delete that records may still be on their way from before it.
+struct Tombstone {
+    agreed_index: u64,
+    table: TableId,
+    scope: DeleteScope,
+    regexes: HashMap<String, Regex>,
+}
+
+/// How far another node is, as it has said.
+#[derive(Debug, Clone, Copy, Default)]
+struct Peer {
+    /// What comes from it has a greater clock.
+    clock: u64,
+    /// What comes from it has seen this agreed entry.
+    agreed_index: u64,
+}
+
+#[derive(Default)]
+struct State {
+    peers: HashMap<NodeId, Peer>,
+    rows: HashMap<RowKey, Writers>,
+    /// The rows of each record, in the order of this node's log.
+    records: VecDeque<(u64, Vec<RowKey>)>,
+    tombstones: Vec<Tombstone>,
+    is_overflowing: bool,
+}
+
+/// What may still meet something from another node. Empty on a node of its own.
+pub struct Conflicts {
+    state: Mutex<State>,
+    rows_max: usize,
+}
+
+impl Conflicts {
+    pub fn new(rows_max: usize) -> Self {
+        Self { state: Mutex::default(), rows_max }
+    }
+
+    /// The other nodes, with the clocks that are known of them.
+    pub fn set_peers(&self, peers: impl Iterator<Item = (NodeId, u64)>) {
+        let mut state = self.state.lock();
+        let known = std::mem::take(&mut state.peers);
+        let peer = |(node, clock): (NodeId, u64)| {
+            let peer = known.get(&node).copied().unwrap_or_default();
+            (node, Peer { clock: clock.max(peer.clock), ..peer })
+        };
+        state.peers = peers.map(peer).collect();
+        state.forget();
+    }
+
+    /// Notes how far another node is.
+    pub fn advance(&self, node: NodeId, clock: u64, agreed_index: u64) {
+        let mut state = self.state.lock();
+        let Some(peer) = state.peers.get_mut(&node) else { return };
+        peer.clock = peer.clock.max(clock);
+        peer.agreed_index = peer.agreed_index.max(agreed_index);
+        state.forget();
+    }
+
+    /// The clock that all other nodes are past; `None` when there are none.
+    pub fn settled_clock(&self) -> Option<u64> {
+        self.state.lock().peers.values().map(|peer| peer.clock).min()
+    }
+
+    /// Notes what a record wrote.
+    pub fn note(&self, stamp: Stamp, batches: &[ResolvedBatch]) {
+        let mut state = self.state.lock();
+        if state.peers.values().all(|peer| peer.clock >= stamp.clock) {
+            return;
+        }
+        let rows: usize = batches.iter().map(ResolvedBatch::rows).sum();
+        if state.rows.len() + rows > self.rows_max {
+            metrics::counter!("hyperbytedb_cluster_rows_unguarded_total").increment(rows as u64);
+            if !std::mem::replace(&mut state.is_overflowing, true) {
+                tracing::warn!(
+                    limit = self.rows_max,
+                    "too many points wait for another node: of conflicting values the last to come stays (cluster.conflict_rows)"
+                );
+            }
+            return;
+        }
+        state.is_overflowing = false;
+        let mut keys = Vec::with_capacity(rows);
+        for batch in batches {
+            for (row, (&time, &series)) in batch.times.iter().zip(&batch.series_of_row).enumerate() {
+                let Some((series, _)) = batch.series.get(series as usize) else { continue };
+                let key = RowKey { table: batch.table.id, series: *series, time };
+                let columns = batch.fields.iter().filter(|(_, column)| column.is_present(row));
+                let fields = columns.fold(0, |fields, (field, _)| fields | bit(*field));
+                state.write(key, Writer { stamp, fields });
+                keys.push(key);
+            }
+        }
+        state.records.push_back((stamp.clock, keys));
+    }
+
+    /// Notes a delete.
+    pub fn note_delete(&self, agreed_index: u64, scopes: &[DeleteScope]) {
+        let mut state = self.state.lock();
+        if state.peers.values().all(|peer| peer.agreed_index >= agreed_index) {
+            return;
+        }
+        for scope in scopes {
+            let mut regexes = HashMap::new();
+            if let Some(filter) = &scope.filter {
+                compile(filter, &mut regexes);
+            }
+            state.tombstones.push(Tombstone {
+                agreed_index,
+                table: scope.table,
+                scope: scope.clone(),
+                regexes,
+            });
+        }
+    }
+
+    /// Whether a record has something that must be left out.
+    pub fn has_losers(&self, stamp: Stamp, agreed_index: u64, batches: &[ResolvedBatch]) -> bool {
+        let state = self.state.lock();
+        if state.rows.is_empty() && state.tombstones.is_empty() {
+            return false;
+        }
+        batches.iter().any(|batch| {
+            (0..batch.rows()).any(|row| {
+                let Some((series, tags)) = batch.series.get(batch.series_of_row[row] as usize) else {
+                    return false;
+                };
+                let losing = state.losing(&batch.table, *series, tags, batch.times[row], stamp, agreed_index);
+                let present = |(field, column): &(FieldId, FieldColumn)| {
+                    losing & bit(*field) != 0 && column.is_present(row)
+                };
+                losing == u128::MAX || batch.fields.iter().any(present)
+            })
+        })
+    }
+
+    /// The fields of a row that lose, by position; all bits: the whole row.
+    pub fn losing(&self, table: &Table, tags: &Tags, time: i64, stamp: Stamp, agreed_index: u64) -> u128 {
+        self.state.lock().losing(table, tags.series_id(), tags, time, stamp, agreed_index)
+    }
+}
+
+/// Where a field is in a set of fields; none for one that is not looked at.
+pub fn bit(field: FieldId) -> u128 {
+    if field.0 < FIELDS_MAX { 1 << field.0 } else { 0 }
+}
+
+impl State {
+    fn write(&mut self, key: RowKey, writer: Writer) {
+        match self.rows.entry(key) {
+            hashbrown::hash_map::Entry::Vacant(entry) => {
+                entry.insert(Writers { first: writer, others: Vec::new() });
+            }
+            hashbrown::hash_map::Entry::Occupied(mut entry) => entry.get_mut().others.push(writer),
+        }
+    }
+
+    fn losing(
+        &self,
+        table: &Table,
+        series: SeriesId,
+        tags: &Tags,
+        time: i64,
+        stamp: Stamp,
+        agreed_index: u64,
+    ) -> u128 {
+        let is_deleted = |tombstone: &Tombstone| {
+            tombstone.agreed_index > agreed_index && tombstone.covers(table, tags, time)
+        };
+        if self.tombstones.iter().any(is_deleted) {
+            return u128::MAX;
+        }
+        let writers = self.rows.get(&RowKey { table: table.id, series, time });
+        let greater = writers.iter().flat_map(|writers| writers.iter()).filter(|writer| writer.stamp > stamp);
+        greater.fold(0, |fields, writer| fields | writer.fields)
+    }
+
+    /// Forgets what every other node is past.
+    fn forget(&mut self) {
+        let clock = self.peers.values().map(|peer| peer.clock).min().unwrap_or(u64::MAX);
+        while self.records.front().is_some_and(|(record, _)| *record <= clock) {
+            let Some((_, keys)) = self.records.pop_front() else { return };
+            for key in keys {
+                let hashbrown::hash_map::Entry::Occupied(mut entry) = self.rows.entry(key) else { continue };
+                let mut left: Vec<Writer> =
+                    entry.get().iter().filter(|writer| writer.stamp.clock > clock).copied().collect();
+                match left.pop() {
+                    None => drop(entry.remove()),
+                    Some(first) => *entry.get_mut() = Writers { first, others: left },
+                }
+            }
+        }
+        if self.rows.is_empty() && self.rows.capacity() > 1 << 16 {
+            self.rows = HashMap::new();
+        }
+        let agreed_index = self.peers.values().map(|peer| peer.agreed_index).min().unwrap_or(u64::MAX);
+        self.tombstones.retain(|tombstone| tombstone.agreed_index > agreed_index);
+    }
+}
+
+impl Tombstone {
+    fn covers(&self, table: &Table, tags: &Tags, time: i64) -> bool {
+        self.table == table.id
+            && self.scope.time.min <= time
+            && time <= self.scope.time.max
+            && self.scope.filter.as_ref().is_none_or(|filter| self.matches(filter, table, tags))
+    }
+
+    fn matches(&self, filter: &Predicate, table: &Table, tags: &Tags) -> bool {
+        let text = |operand: &Operand| match operand {
+            Operand::Tag(tag) => {
+                let key = table.tags.get(tag.0 as usize);
+                let value = key.and_then(|key| tags.iter().find(|(name, _)| name == key));
+                Some(value.map_or_else(String::new, |(_, value)| value.to_owned()))
+            }
+            Operand::Literal(FieldValue::String(text)) => Some(text.to_string()),
+            Operand::Literal(_) | Operand::Field(_) => None,
+        };
+        match filter {
+            Predicate::Constant(value) => *value,
+            Predicate::And(terms) => terms.iter().all(|term| self.matches(term, table, tags)),
+            Predicate::Or(terms) => terms.iter().any(|term| self.matches(term, table, tags)),
+            Predicate::Compare { left, op, right } => {
+                let (Some(left), Some(right)) = (text(left), text(right)) else { return false };
+                match op {
+                    CompareOp::Eq => left == right,
+                    CompareOp::Ne => left != right,
+                    CompareOp::Lt => left < right,
+                    CompareOp::Le => left <= right,
+                    CompareOp::Gt => left > right,
+                    CompareOp::Ge => left >= right,
+                }
+            }
+            Predicate::Regex { operand, pattern, negated } => {
+                let regex = self.regexes.get(pattern);
+                let found = text(operand).zip(regex).map(|(text, regex)| regex.is_match(&text));
+                found.is_some_and(|found| found != *negated)
+            }
+        }
+    }
+}
+
+fn compile(filter: &Predicate, regexes: &mut HashMap<String, Regex>) {
+    match filter {
+        Predicate::And(terms) | Predicate::Or(terms) => terms.iter().for_each(|term| compile(term, regexes)),
+        Predicate::Regex { pattern, .. } => {
+            // It was checked when the statement was.
+            if let Ok(regex) = Regex::new(pattern) {
+                regexes.insert(pattern.clone(), regex);
+            }
+        }
+        Predicate::Constant(_) | Predicate::Compare { .. } => {}
+    }
+}
