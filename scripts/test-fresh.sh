@@ -157,6 +157,7 @@ run_in_namespace() {
 }
 
 the_two_commands() {
+  keep all /src/target
   say "make serve"
   inside 'make serve >serve.log 2>&1 & server=$!
     for _ in $(seq 3600); do
