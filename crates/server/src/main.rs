@@ -2,6 +2,7 @@
 
 mod backup;
 mod cluster;
+mod cluster_command;
 mod compose;
 mod config;
 mod debug;
@@ -58,6 +59,8 @@ enum Command {
     },
     /// Back up a running server, or check a backup.
     Backup(backup::BackupArguments),
+    /// Look at a cluster, and change who is in it.
+    Cluster(cluster_command::ClusterArguments),
     /// Look into the data folder of a stopped server, or into a copy.
     Debug(debug::DebugArguments),
     /// Restore a backup, as a new data folder or into a running server.
@@ -95,6 +98,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Command::Config { config, .. } => {
             print!("{}", config::print_toml(&Config::load(config.as_deref())?));
         }
+        Command::Cluster(arguments) => cluster_command::run(arguments)?,
         Command::Backup(arguments) => backup::run(arguments)?,
         Command::Restore(arguments) => restore::run(arguments)?,
         Command::Migration(command) => return Ok(command.run()),

@@ -22,7 +22,7 @@ use crate::api::{Phase, Readiness};
 use crate::flush::FlushService;
 use crate::log::LogError;
 use crate::log::committer::{Committer, ReceivedWrite, ResolvedWrite};
-use crate::log::replay::LoggedWrites;
+use crate::log::replay::{LoggedWrites, register};
 use crate::waiting;
 
 /// How long records wait for the schema they were made with, and for memory.
@@ -68,8 +68,7 @@ impl ClusterNode {
     fn resolve(&self, batch: &PeerBatch) -> Result<Vec<ReceivedWrite>, ReceiveError> {
         let seen = self.wal.received().get(&batch.origin).copied().unwrap_or(0);
         let mut last = seen;
-        let mut writes = LoggedWrites::new(Some(&*self.series));
-        let mut looked_at = LoggedWrites::new(None);
+        let mut writes = LoggedWrites::new(None);
         let mut received = Vec::with_capacity(batch.records.len());
         for PeerRecord { agreed_index, bytes } in &batch.records {
             let (record, mut entry) =
@@ -95,14 +94,15 @@ impl ClusterNode {
             let catalog = self.catalog.catalog();
             let place = || format!("a record of node {origin}");
             let stamp = Stamp { clock, origin };
-            let seen = looked_at.batches(&catalog, &write, |_| true, place)?;
-            if self.conflicts.has_losers(stamp, *agreed_index, &seen) {
+            let mut batches = writes.batches(&catalog, &write, |_| true, place)?;
+            if self.conflicts.has_losers(stamp, *agreed_index, &batches) {
                 write = self.without_losers(&catalog, &write, stamp, *agreed_index);
                 entry = self.wal.encode(&WalEntry::Write(write.clone()))?;
+                batches = writes.batches(&catalog, &write, |_| true, place)?;
                 metrics::counter!("hyperbytedb_cluster_conflicts_total").increment(1);
             }
-            // Series are registered of what stays alone.
-            let batches = writes.batches(&catalog, &write, |_| true, place)?;
+            // Only of what stays.
+            batches.iter().try_for_each(|batch| register(&*self.series, batch))?;
             received.push(ReceivedWrite {
                 stamp,
                 agreed_index: *agreed_index,

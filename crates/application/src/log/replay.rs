@@ -175,11 +175,16 @@ impl<'a> LoggedWrites<'a> {
             return Ok(None);
         };
         if let Some(index) = self.series {
-            let series: Vec<_> = resolved.series.iter().map(|(id, tags)| (*id, tags)).collect();
-            index.restore(&resolved.table, &series)?;
+            register(index, &resolved)?;
         }
         Ok(Some(resolved))
     }
+}
+
+/// Makes the series of accepted points known.
+pub(crate) fn register(index: &dyn SeriesIndexPort, batch: &ResolvedBatch) -> Result<(), StorageError> {
+    let series: Vec<_> = batch.series.iter().map(|(id, tags)| (*id, tags)).collect();
+    index.restore(&batch.table, &series)
 }
 
 /// Tables by number, of one state of the catalogue.

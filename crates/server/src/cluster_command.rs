@@ -1,0 +1,86 @@
+//! `hyperbytedb cluster`: looking at a cluster and changing who is in it, through any of its nodes.
+
+use std::error::Error;
+
+use clap::{Args, Subcommand};
+use hyperbytedb_backup::Server;
+use hyperbytedb_domain::ports::NodeInfo;
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+
+use crate::backup::runtime;
+
+#[derive(Debug, Args)]
+pub struct ClusterArguments {
+    #[command(flatten)]
+    server: Server,
+    #[command(subcommand)]
+    command: ClusterCommand,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum ClusterCommand {
+    /// The nodes: who leads, who is there, who lags.
+    #[command(visible_alias = "status")]
+    Nodes,
+    /// The node that leads.
+    Leader,
+    /// Take a node out for ever: its number is never used again.
+    Remove { id: u64 },
+    /// Have a node hand over what it has, so that it can be stopped.
+    Drain { id: u64 },
+}
+
+#[derive(Deserialize)]
+struct Nodes {
+    nodes: Vec<NodeInfo>,
+}
+
+pub fn run(arguments: ClusterArguments) -> Result<(), Box<dyn Error>> {
+    let ClusterArguments { server, command } = arguments;
+    runtime()?.block_on(async {
+        match command {
+            ClusterCommand::Nodes => {
+                let answer = ask(&server, Method::GET, "/cluster/nodes").await?;
+                print(&serde_json::from_str::<Nodes>(&answer)?.nodes);
+            }
+            ClusterCommand::Leader => {
+                let answer = ask(&server, Method::GET, "/cluster/leader").await?;
+                print(&[serde_json::from_str(&answer)?]);
+            }
+            ClusterCommand::Remove { id } => {
+                ask(&server, Method::POST, &format!("/cluster/membership/remove/{id}")).await?;
+                println!("node {id} is removed");
+            }
+            ClusterCommand::Drain { id } => {
+                ask(&server, Method::POST, &format!("/cluster/membership/drain/{id}")).await?;
+                println!("node {id} is drained and can be stopped");
+            }
+        }
+        Ok(())
+    })
+}
+
+async fn ask(server: &Server, method: Method, path: &str) -> Result<String, Box<dyn Error>> {
+    let url = format!("{}{path}", server.url.trim_end_matches('/'));
+    let mut request = reqwest::Client::builder().build()?.request(method, &url);
+    if let Some(user) = &server.user {
+        request = request.basic_auth(user, server.password.as_ref());
+    }
+    let answer = request.send().await.map_err(|error| format!("{url}: {error}"))?;
+    let status = answer.status();
+    let text = answer.text().await?;
+    if status == StatusCode::OK { Ok(text) } else { Err(format!("{url}: {status}: {}", text.trim()).into()) }
+}
+
+fn print(nodes: &[NodeInfo]) {
+    println!(
+        "{:>4}  {:<9} {:<12} {:>12} {:>14}  {:<22} {}",
+        "id", "role", "state", "lag records", "lag bytes", "address", "http"
+    );
+    for NodeInfo { id, address, http_address, role, state, lag_records, lag_bytes } in nodes {
+        println!(
+            "{id:>4}  {role:<9} {state:<12} {lag_records:>12} {lag_bytes:>14}  {address:<22} {http_address}"
+        );
+    }
+}
