@@ -23,13 +23,14 @@ use crate::types::{
 const VERSION: u8 = 1;
 
 type Meta = SnapshotMeta<NodeId, NodeAddress>;
+type StoredSnapshot = (Meta, Vec<u8>);
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct StateMachine {
     node: Arc<dyn ClusterNodePort>,
     /// The last snapshot that was made or came. It is small, and made again after a start.
-    snapshot: Arc<Mutex<Option<(Meta, Vec<u8>)>>>,
+    snapshot: Arc<Mutex<Option<StoredSnapshot>>>,
 }
 
 impl StateMachine {

@@ -75,8 +75,8 @@ async fn ask(server: &Server, method: Method, path: &str) -> Result<String, Box<
 
 fn print(nodes: &[NodeInfo]) {
     println!(
-        "{:>4}  {:<9} {:<12} {:>12} {:>14}  {:<22} {}",
-        "id", "role", "state", "lag records", "lag bytes", "address", "http"
+        "{:>4}  {:<9} {:<12} {:>12} {:>14}  {:<22} http",
+        "id", "role", "state", "lag records", "lag bytes", "address"
     );
     for NodeInfo { id, address, http_address, role, state, lag_records, lag_bytes } in nodes {
         println!(
