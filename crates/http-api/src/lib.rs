@@ -9,6 +9,7 @@ mod auth;
 mod backup;
 mod bind;
 mod body;
+mod collect;
 mod encode;
 mod error;
 mod form;
@@ -21,6 +22,7 @@ mod query;
 mod statements;
 mod status;
 mod stream;
+mod v2;
 mod write;
 
 #[cfg(test)]
@@ -32,7 +34,7 @@ use axum::Router;
 use axum::routing::{MethodRouter, delete, get, post};
 use hyperbytedb_application::statement_summary::StatementSummary;
 use hyperbytedb_application::{QueryApi, Readiness};
-use hyperbytedb_domain::ports::{AuthPort, BackupPort, IngestionPort};
+use hyperbytedb_domain::ports::{AuthPort, BackupPort, IngestionPort, SchemaPort};
 use hyperbytedb_domain::settings;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::CompressionLevel;
@@ -51,6 +53,7 @@ pub const VERSION: &str = concat!("1.8.10+hyperbytedb.", env!("CARGO_PKG_VERSION
 pub struct HttpState {
     pub ingestion: Arc<dyn IngestionPort>,
     pub queries: Arc<dyn QueryApi>,
+    pub schema: Arc<dyn SchemaPort>,
     /// `None`: there are none.
     pub backups: Option<Arc<dyn BackupPort>>,
     pub statement_summary: Arc<StatementSummary>,
@@ -93,6 +96,8 @@ pub fn router(http: HttpState) -> Router {
 
     let ping = get(status::ping).head(status::ping);
     let summary = get(statements::statements).delete(statements::statements);
+    let buckets = get(v2::buckets).post(v2::buckets);
+    let bucket = get(v2::bucket).patch(v2::bucket).delete(v2::bucket);
     let liveness = get(status::status).head(status::status);
     Router::new()
         .route("/ping", only(ping, "GET, HEAD"))
@@ -102,6 +107,10 @@ pub fn router(http: HttpState) -> Router {
         .route("/metrics", only(get(status::metrics), "GET, HEAD"))
         .route("/write", only(post(write::write).options(status::options), "OPTIONS, POST"))
         .route("/api/v2/write", only(post(write::write_v2).options(status::options), "OPTIONS, POST"))
+        .route("/api/v2/delete", only(post(v2::delete), "POST"))
+        .route("/api/v2/query", only(post(v2::query), "POST"))
+        .route("/api/v2/buckets", only(buckets, "GET, HEAD, POST"))
+        .route("/api/v2/buckets/{*id}", only(bucket, "DELETE, GET, HEAD, PATCH"))
         .route("/api/v1/backup", only(post(backup::create), "POST"))
         .route("/api/v1/backup/{id}", only(delete(backup::remove), "DELETE"))
         .route("/api/v1/backup/{id}/files", only(get(backup::file), "GET"))

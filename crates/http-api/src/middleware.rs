@@ -87,6 +87,7 @@ impl Meter {
             "/status" => "/status",
             "/metrics" => "/metrics",
             "/api/v1/statements" => "/api/v1/statements",
+            path if path.starts_with("/api/v2/") => "/api/v2",
             path if path.starts_with("/api/v1/backup") => "/api/v1/backup",
             path if path.starts_with("/health") => "/health",
             _ => "other",

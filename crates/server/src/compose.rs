@@ -279,6 +279,7 @@ impl Application {
         Ok(HttpState {
             ingestion: self.ingestion.clone(),
             queries: self.statements.clone(),
+            schema: self.statements.clone(),
             backups: Some(self.backups.clone()),
             statement_summary: self.statements.summary.clone(),
             readiness: self.readiness.clone(),

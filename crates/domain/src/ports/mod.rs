@@ -5,7 +5,7 @@ pub mod inbound;
 pub mod outbound;
 mod write;
 
-pub use inbound::{AuthError, AuthPort, BackupPort, Caller, Credentials, IngestionPort};
+pub use inbound::{AuthError, AuthPort, BackupPort, Caller, Credentials, IngestionPort, SchemaPort};
 pub use outbound::{
     BatchStream, CatalogPort, Delivery, DeliveryError, DeliveryPort, DirtyPartition, DirtyWindows,
     EncodedEntry, LocalStatePort, LogSnapshotPort, NewRecord, Outbound, PartitionInfo, PointsSinkPort,
