@@ -35,7 +35,7 @@ pub async fn execute(state: &AppState, request: QueryRequest) -> Result<(), ApiE
 }
 
 /// A client that goes away stops its statements.
-struct StopWhenDropped(CancelToken);
+pub struct StopWhenDropped(pub CancelToken);
 
 impl Drop for StopWhenDropped {
     fn drop(&mut self) {

@@ -18,7 +18,9 @@ mod listener;
 mod logins;
 mod middleware;
 mod options;
+mod prometheus;
 mod query;
+mod sql;
 mod statements;
 mod status;
 mod stream;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{MethodRouter, delete, get, post};
+use hyperbytedb_application::sql::SqlApi;
 use hyperbytedb_application::statement_summary::StatementSummary;
 use hyperbytedb_application::{QueryApi, Readiness};
 use hyperbytedb_domain::ports::{AuthPort, BackupPort, IngestionPort, SchemaPort};
@@ -54,6 +57,8 @@ pub struct HttpState {
     pub ingestion: Arc<dyn IngestionPort>,
     pub queries: Arc<dyn QueryApi>,
     pub schema: Arc<dyn SchemaPort>,
+    /// `None`: SQL is not enabled.
+    pub sql: Option<Arc<dyn SqlApi>>,
     /// `None`: there are none.
     pub backups: Option<Arc<dyn BackupPort>>,
     pub statement_summary: Arc<StatementSummary>,
@@ -69,6 +74,7 @@ struct Shared {
     http: HttpState,
     write_gate: Gate,
     query_gate: Gate,
+    sql_gate: Gate,
     body_budget: BodyBudget,
     logins: Arc<Logins>,
 }
@@ -90,9 +96,15 @@ pub fn router(http: HttpState) -> Router {
         options.queue_timeout,
         ("queries", settings::HTTP_MAX_CONCURRENT_QUERIES, settings::HTTP_MAX_QUEUED_QUERIES),
     );
+    let sql_gate = Gate::new(
+        options.max_concurrent_sql,
+        options.max_queued_sql,
+        options.queue_timeout,
+        ("SQL statements", settings::SQL_MAX_CONCURRENT, settings::SQL_MAX_QUEUED),
+    );
     let body_budget = BodyBudget::new(options.max_inflight_body_bytes);
     let logins = Logins::new(options.hashing_threads, options.max_queued_logins, options.queue_timeout);
-    let state: AppState = Arc::new(Shared { http, write_gate, query_gate, body_budget, logins });
+    let state: AppState = Arc::new(Shared { http, write_gate, query_gate, sql_gate, body_budget, logins });
 
     let ping = get(status::ping).head(status::ping);
     let summary = get(statements::statements).delete(statements::statements);
@@ -107,6 +119,10 @@ pub fn router(http: HttpState) -> Router {
         .route("/metrics", only(get(status::metrics), "GET, HEAD"))
         .route("/write", only(post(write::write).options(status::options), "OPTIONS, POST"))
         .route("/api/v2/write", only(post(write::write_v2).options(status::options), "OPTIONS, POST"))
+        .route("/api/v1/sql", only(get(sql::sql).post(sql::sql), "GET, HEAD, POST"))
+        .route("/api/v1/chdb", only(get(sql::sql).post(sql::sql), "GET, HEAD, POST"))
+        .route("/api/v1/prom/write", only(post(prometheus::write), "POST"))
+        .route("/api/v1/prom/read", only(post(prometheus::read), "POST"))
         .route("/api/v2/delete", only(post(v2::delete), "POST"))
         .route("/api/v2/query", only(post(v2::query), "POST"))
         .route("/api/v2/buckets", only(buckets, "GET, HEAD, POST"))

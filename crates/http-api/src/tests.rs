@@ -1,5 +1,7 @@
 //! The router as a client sees it, over small implementations of the application's interfaces.
 
+mod openapi;
+
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -75,6 +77,7 @@ fn server_with(application: Application, options: HttpOptions) -> Server {
         ingestion: application.clone(),
         queries: application.clone(),
         schema: application,
+        sql: None,
         backups: None,
         statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
         readiness: readiness.clone(),

@@ -17,6 +17,7 @@ use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
 use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::retention::RetentionService;
+use hyperbytedb_application::sql::{SqlApi, SqlService};
 use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
@@ -26,7 +27,7 @@ use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::windows::{WindowOptions, WindowService, WindowState};
 use hyperbytedb_application::{Phase, QueryApi, Readiness};
 use hyperbytedb_domain::catalog::Catalog;
-use hyperbytedb_domain::ports::{AuthPort, Outbound};
+use hyperbytedb_domain::ports::{AuthPort, Outbound, SqlPort};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
 use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
@@ -48,6 +49,7 @@ pub struct Application {
     pub readiness: Arc<Readiness>,
     backups: Arc<BackupService>,
     ports: Outbound,
+    sql: Arc<dyn SqlPort>,
     flush: Arc<FlushService>,
     committer: Arc<Committer>,
     commands: Arc<CommandService>,
@@ -89,6 +91,7 @@ impl Application {
             series: storage.series,
             wal: storage.wal,
         };
+        let sql = engine.clone();
         let readiness = Arc::new(Readiness::default());
         // The log has everything that was acknowledged: a start anew is the way out.
         readiness.on_failure(|_| std::process::exit(FAILED));
@@ -164,6 +167,7 @@ impl Application {
             readiness,
             backups,
             ports,
+            sql,
             flush,
             committer,
             commands,
@@ -275,11 +279,23 @@ impl Application {
         self.statements.clone()
     }
 
+    /// SQL, where it is enabled.
+    fn sql(&self, config: &Config) -> Option<Arc<dyn SqlApi>> {
+        let enabled = match config.sql.enabled.as_str() {
+            "always" => true,
+            "with-auth" => self.auth.is_some(),
+            _ => false,
+        };
+        let service = SqlService { statements: self.statements.clone(), engine: self.sql.clone() };
+        enabled.then(|| Arc::new(service) as Arc<dyn SqlApi>)
+    }
+
     pub fn http_state(&self, config: &Config) -> Result<HttpState, Box<dyn Error>> {
         Ok(HttpState {
             ingestion: self.ingestion.clone(),
             queries: self.statements.clone(),
             schema: self.statements.clone(),
+            sql: self.sql(config),
             backups: Some(self.backups.clone()),
             statement_summary: self.statements.summary.clone(),
             readiness: self.readiness.clone(),
@@ -460,6 +476,9 @@ fn http_options(config: &Config) -> HttpOptions {
         max_queued_writes: http.max_queued_writes,
         max_concurrent_queries: http.max_concurrent_queries,
         max_queued_queries: http.max_queued_queries,
+        max_concurrent_sql: config.sql.max_concurrent,
+        max_queued_sql: config.sql.max_queued,
+        max_sql_result_bytes: config.sql.max_result_bytes,
         queue_timeout: Duration::from_secs(http.queue_timeout_secs),
         replay_timeout: Duration::from_secs(http.replay_timeout_secs),
         max_chunk_rows: http.max_chunk_rows,

@@ -9,6 +9,7 @@ pub use inbound::{AuthError, AuthPort, BackupPort, Caller, Credentials, Ingestio
 pub use outbound::{
     BatchStream, CatalogPort, Delivery, DeliveryError, DeliveryPort, DirtyPartition, DirtyWindows,
     EncodedEntry, LocalStatePort, LogSnapshotPort, NewRecord, Outbound, PartitionInfo, PointsSinkPort,
-    QueryPort, SeriesIndexPort, SeriesRefusal, SnapshotPort, UnfinishedDeletes, WalPort,
+    QueryPort, SeriesIndexPort, SeriesRefusal, SnapshotPort, SqlAnswer, SqlError, SqlPort, SqlStatement,
+    UnfinishedDeletes, WalPort,
 };
 pub use write::{WriteError, WriteRequest};

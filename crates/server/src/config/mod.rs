@@ -46,6 +46,7 @@ pub struct Config {
     pub subscriber: SubscriberConfig,
     pub write: WriteConfig,
     pub query: QueryConfig,
+    pub sql: SqlConfig,
     pub statement_summary: StatementSummaryConfig,
     pub limits: LimitsConfig,
     pub http: HttpConfig,
@@ -78,6 +79,10 @@ impl Config {
         }
         if !["text", "json"].contains(&self.logging.format.as_str()) {
             return refuse(format!("logging.format is {:?}: it must be text or json", self.logging.format));
+        }
+        if !["with-auth", "always", "never"].contains(&self.sql.enabled.as_str()) {
+            let text = "it must be with-auth, always or never";
+            return refuse(format!("sql.enabled is {:?}: {text}", self.sql.enabled));
         }
         self.validate_auth()?;
         if self.continuous_queries.run_interval_secs == 0 || self.continuous_queries.workers == 0 {
@@ -181,6 +186,7 @@ mod tests {
             ("[server]\nport = \"x\"", "server.port"),
             ("[wal]\nsync = \"sometimes\"", "wal.sync"),
             ("[logging]\nformat = \"xml\"", "logging.format"),
+            ("[sql]\nenabled = \"yes\"", "sql.enabled"),
             ("[auth]\nadmin_user = \"x\"", "auth.admin_password"),
             ("[auth]\nshared_secret = \"[REDACTED]\"", "auth.shared_secret"),
         ] {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::{
     AuthConfig, BackupConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc,
-    LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StatementSummaryConfig,
-    StorageConfig, SubscriberConfig, ViewsConfig, WalConfig, WriteConfig,
+    LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, SqlConfig,
+    StatementSummaryConfig, StorageConfig, SubscriberConfig, ViewsConfig, WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -31,6 +31,7 @@ const SECTIONS: &[SectionDoc] = &[
     SectionDoc { name: "subscriber", about: SubscriberConfig::ABOUT, keys: SubscriberConfig::KEYS },
     SectionDoc { name: "write", about: WriteConfig::ABOUT, keys: WriteConfig::KEYS },
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },
+    SectionDoc { name: "sql", about: SqlConfig::ABOUT, keys: SqlConfig::KEYS },
     SectionDoc {
         name: "statement_summary",
         about: StatementSummaryConfig::ABOUT,
