@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what only the tests need: cargo-nextest, the real InfluxDB server and shell, Prometheus, and the Python clients,
-# in a per-user environment. Does nothing when all is there.
+# Installs what only the tests need: cargo-nextest, curl, the real InfluxDB server and shell, Prometheus, and the Python
+# clients, in a per-user environment. Does nothing when all is there.
 set -euo pipefail
 
 cache=${HYPERBYTEDB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hyperbytedb}
@@ -14,6 +14,7 @@ install_packages() {
 }
 
 command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
+command -v curl >/dev/null || install_packages curl # the README's tour
 if ! command -v influx >/dev/null || ! command -v influxd >/dev/null; then
   install_packages influxdb influxdb-client
 fi

@@ -115,6 +115,8 @@ impl ChdbEngine {
     ) -> Vec<String> {
         let mut own: Vec<(&str, String)> = vec![
             ("readonly", "1".into()),
+            // Tables are looked for in common table expressions of outer statements by this one only.
+            ("allow_experimental_analyzer", "1".into()),
             ("log_comment", tag.0.clone()),
             ("max_result_bytes", max_result_bytes.to_string()),
             ("result_overflow_mode", "throw".into()),
