@@ -10,6 +10,7 @@ mod backup;
 mod bind;
 mod body;
 mod collect;
+mod debug_vars;
 mod encode;
 mod error;
 mod form;
@@ -117,6 +118,7 @@ pub fn router(http: HttpState) -> Router {
         .route("/health", only(get(status::health), "GET, HEAD"))
         .route("/health/ready", only(get(status::ready), "GET, HEAD"))
         .route("/metrics", only(get(status::metrics), "GET, HEAD"))
+        .route("/debug/vars", only(get(debug_vars::debug_vars), "GET, HEAD"))
         .route("/write", only(post(write::write).options(status::options), "OPTIONS, POST"))
         .route("/api/v2/write", only(post(write::write_v2).options(status::options), "OPTIONS, POST"))
         .route("/api/v1/sql", only(get(sql::sql).post(sql::sql), "GET, HEAD, POST"))

@@ -159,3 +159,22 @@ print("python client of InfluxDB 2: ok")
     let output = run(Command::new(python()).args(["-c", script, &server.port.to_string()]));
     assert!(output.contains("ok"), "{output}");
 }
+
+/// Telegraf's `inputs.influxdb` takes each entry that has a name, tags and values for a point.
+#[test]
+fn debug_vars_are_what_telegraf_reads() {
+    let server = Server::start();
+    server.client().query("", "CREATE DATABASE d");
+    server.client().write("d", "m v=1 1");
+    let vars = server.client().get("/debug/vars").unwrap();
+    assert_eq!((vars.status, &vars.headers["content-type"]), (200, &"application/json".parse().unwrap()));
+    let vars = vars.json();
+    for entry in vars.as_object().unwrap().values() {
+        assert!(
+            entry["name"].is_string() && entry["tags"].is_object() && entry["values"].is_object(),
+            "{entry}"
+        );
+    }
+    assert_eq!(vars["catalog"]["values"]["numDatabases"], 1);
+    assert!(vars["queryExecutor"]["values"]["queriesActive"].is_i64());
+}

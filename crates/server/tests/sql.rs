@@ -67,7 +67,7 @@ fn measurements_are_tables() {
         ),
         ("SELECT v FROM m WHERE time >= '2017-07-14 02:40:02'", "4\n"),
         (
-            "SELECT row_number() OVER (ORDER BY time), lagInFrame(v) OVER (ORDER BY time) FROM m",
+            "SELECT row_number() OVER (ORDER BY time) AS n, lagInFrame(v) OVER (ORDER BY time) FROM m ORDER BY n",
             "1\t\\N\n2\t3\n",
         ),
         (

@@ -101,7 +101,9 @@ impl Lexer<'_> {
                     '0' => text.push('\0'),
                     'x' => {
                         let (digits, byte) = hex_byte(&self.rest[i + 2..]);
-                        (0..digits).for_each(|_| drop(chars.next()));
+                        for _ in 0..digits {
+                            chars.next();
+                        }
                         text.push_str(&byte);
                     }
                     // As ClickHouse keeps them, for patterns of LIKE and regular expressions.
@@ -140,7 +142,8 @@ impl Lexer<'_> {
             }
         }
         let ends = !self.rest.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.');
-        if ends && number.ends_with(|c: char| c.is_ascii_hexdigit()) && number != "0x" {
+        let is_hex = number.starts_with("0x") && number.len() > 2;
+        if ends && (is_hex || number.ends_with(|c: char| c.is_ascii_digit())) {
             return Ok(number);
         }
         Err(Refused::Number(whole.chars().take(20).collect()))

@@ -61,7 +61,7 @@ fn measurements_are_tables_of_their_own_names() {
         let statement = RawStatement::parse(text).unwrap();
         RawSelect::new(statement, tables(), &BTreeMap::new()).unwrap().to_string()
     };
-    let with = r"WITH `m\`` AS (SELECT fromUnixTimestamp64Nano(`time`, 'UTC') AS `time`, `t0` AS `host`, `t1` AS `v_1`, CAST(`f0`, 'Nullable(Float64)') AS `v`, CAST(`f1`, 'Nullable(String)') AS `time_1` FROM (SELECT `time`, `t0`, `t1`, `f0`, `f1` FROM `hyperbyte`.`m7` FINAL WHERE `shard` IN (3) AND (`time` >= 5)))";
+    let with = r"WITH `m\`` AS (SELECT fromUnixTimestamp64Nano(`time`, 'UTC') AS `time`, `t0` AS `host`, `t1` AS `v_1`, CAST(`f0`, 'Nullable(Float64)') AS `v`, CAST(`f1`, 'Nullable(String)') AS `time_1` FROM (SELECT `time`, `t0`, `t1`, `f0`, `f1` FROM `hyperbyte`.`m7` FINAL WHERE (`shard` IN (3)) AND (`time` >= 5)))";
     assert_eq!(print("SELECT 1"), format!("{with} SELECT 1 "));
     assert_eq!(print("WITH x AS (SELECT 1) SELECT 1"), format!("{with}, x AS ( SELECT 1 ) SELECT 1 "));
     let recursive = with.replacen("WITH", "WITH RECURSIVE", 1);
