@@ -37,9 +37,10 @@ use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
 use hyperbytedb_subscriber::Courier;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-use crate::config::Config;
+use crate::config::{Config, UdpConfig};
 use crate::first_users::first_users;
 use crate::head_file;
+use crate::udp::{self, UdpListener};
 
 /// The exit status after a failure that the server cannot go on from.
 const FAILED: i32 = 70;
@@ -68,6 +69,7 @@ pub struct Application {
     /// `None`: views are not kept.
     windows: Option<(WindowOptions, Arc<WindowState>)>,
     subscriber: SubscriberOptions,
+    udp: UdpConfig,
 }
 
 impl Application {
@@ -182,6 +184,7 @@ impl Application {
             continuous: continuous_options(config),
             windows,
             subscriber: subscriber_options(config),
+            udp: config.udp.clone(),
         })
     }
 
@@ -221,6 +224,16 @@ impl Application {
             counts: self.statements.subscribers.clone(),
         };
         self.threads.spawn("subscriptions", move |stop| subscriber.run(stop))?;
+        if self.udp.enabled {
+            let listener = UdpListener {
+                socket: udp::bind(&self.udp)?,
+                config: self.udp.clone(),
+                catalog: self.ports.catalog.clone(),
+                commands: self.commands.clone(),
+                ingestion: self.ingestion.clone(),
+            };
+            self.threads.spawn("udp", move |stop| listener.run(stop))?;
+        }
         let backups = self.backups.clone();
         self.threads.spawn("backups", move |stop| backups.run(stop))?;
         if let Some(check_interval) = self.retention_interval {

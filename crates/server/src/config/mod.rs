@@ -50,6 +50,7 @@ pub struct Config {
     pub statement_summary: StatementSummaryConfig,
     pub limits: LimitsConfig,
     pub http: HttpConfig,
+    pub udp: UdpConfig,
     pub auth: AuthConfig,
     pub logging: LoggingConfig,
 }

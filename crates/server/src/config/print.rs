@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{
     AuthConfig, BackupConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc,
     LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, SqlConfig,
-    StatementSummaryConfig, StorageConfig, SubscriberConfig, ViewsConfig, WalConfig, WriteConfig,
+    StatementSummaryConfig, StorageConfig, SubscriberConfig, UdpConfig, ViewsConfig, WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -39,6 +39,7 @@ const SECTIONS: &[SectionDoc] = &[
     },
     SectionDoc { name: "limits", about: LimitsConfig::ABOUT, keys: LimitsConfig::KEYS },
     SectionDoc { name: "http", about: HttpConfig::ABOUT, keys: HttpConfig::KEYS },
+    SectionDoc { name: "udp", about: UdpConfig::ABOUT, keys: UdpConfig::KEYS },
     SectionDoc { name: "auth", about: AuthConfig::ABOUT, keys: AuthConfig::KEYS },
     SectionDoc { name: "logging", about: LoggingConfig::ABOUT, keys: LoggingConfig::KEYS },
 ];

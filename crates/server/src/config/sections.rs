@@ -347,6 +347,32 @@ section! {
 }
 
 section! {
+    /// Line protocol over UDP. Senders are not asked who they are, and nobody learns of what is refused but the log.
+    UdpConfig {
+        /// Whether it is taken.
+        enabled: bool = false,
+        /// Host and port to listen on.
+        bind_address: String = "127.0.0.1:8089".to_owned(),
+        /// Where points go; made at the start if need be.
+        database: String = "udp".to_owned(),
+        /// Empty: the database's default.
+        retention_policy: String = String::new(),
+        /// Unit of timestamps: n, u, ms, s, m or h; empty: nanoseconds.
+        precision: String = String::new(),
+        /// Lines that are written at once.
+        batch_size: usize = 5000,
+        /// Milliseconds that a line waits for others at most.
+        batch_timeout_ms: u64 = 1000,
+    }
+}
+
+impl UdpConfig {
+    pub fn batch_timeout(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.batch_timeout_ms)
+    }
+}
+
+section! {
     /// Users, passwords and privileges: see `docs/authentication.md`.
     AuthConfig {
         /// Whether requests must say who sends them, and may do only what that user may. Also `INFLUXDB_HTTP_AUTH_ENABLED`.
