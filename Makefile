@@ -13,7 +13,7 @@ KILLS ?= 100
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short compare-cqs compare-auth views fuzz audit docs clean bench-backup
+.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ chaos: build ## Kill the server KILLS times (100) under writers and deleters, an
 
 compare-cqs: build setup-test ## Compare what continuous queries write with a real influxd (1 minute)
 	scripts/compare-cqs.py --server $(BIN)
+
+schemathesis: build ## Send what schemathesis makes up from docs/openapi.json: nothing may be a 500 (EXAMPLES=50)
+	scripts/schemathesis.sh $(BIN)
 
 views: build ## Keep a view of 10M points through 20 kills, and compare it with its statement (10 minutes)
 	scripts/views.py --server $(BIN)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what only the tests need: cargo-nextest, curl, the real InfluxDB server and shell, and the Python client, in a
-# per-user environment. Does nothing when all is there.
+# Installs what only the tests need: cargo-nextest, curl, the real InfluxDB server and shell, Prometheus, and the Python
+# clients, in a per-user environment. Does nothing when all is there.
 set -euo pipefail
 
 cache=${HYPERBYTEDB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hyperbytedb}
@@ -18,11 +18,16 @@ command -v curl >/dev/null || install_packages curl # the README's tour
 if ! command -v influx >/dev/null || ! command -v influxd >/dev/null; then
   install_packages influxdb influxdb-client
 fi
-if [ ! -f "$venv/.complete" ]; then
+# Its absence is a test that is skipped, and says so.
+command -v prometheus >/dev/null || install_packages prometheus ||
+  echo "setup: prometheus cannot be installed: the tests with it are skipped" >&2
+
+packages=('influxdb==5.3.2' 'influxdb-client==1.50.0' 'msgpack>=1,<2')
+if [ "$(cat "$venv/.complete" 2>/dev/null)" != "${packages[*]}" ]; then
   # The distribution's Python comes without.
   python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
-  echo "setup: making a Python environment with the influxdb client"
+  echo "setup: making a Python environment with the influxdb clients"
   python3 -m venv --clear "$venv"
-  "$venv/bin/pip" install --quiet 'influxdb==5.3.2' 'msgpack>=1,<2'
-  touch "$venv/.complete"
+  "$venv/bin/pip" install --quiet "${packages[@]}"
+  echo "${packages[*]}" >"$venv/.complete"
 fi

@@ -3,8 +3,10 @@
 //! Each function panics where a promise is broken. cargo-fuzz looks for such inputs (`make fuzz`); the tests try what is
 //! close to valid ones.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use hyperbytedb_clickhouse_sql::raw::{RawSelect, RawStatement};
 use hyperbytedb_domain::Precision;
 use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse, print_batch};
 use hyperbytedb_storage_rocksdb::{decode_record, encode_record};
@@ -65,6 +67,17 @@ fn fold(expr: Option<Expr>) {
         let _ = reduce(expr.clone(), Some(0), &zone).to_string();
     }
     let _ = condition_expr(expr, Some(i64::MAX), &zone);
+}
+
+/// A text is a statement that may run or it is not; what runs is read as the same statement.
+pub fn raw_sql(text: &str) {
+    let print = |text: &str| {
+        let statement = RawStatement::parse(text).ok()?;
+        Some(RawSelect::new(statement, Vec::new(), &BTreeMap::new()).ok()?.to_string())
+    };
+    if let Some(printed) = print(text) {
+        assert_eq!(print(&printed), Some(printed));
+    }
 }
 
 /// Bytes, also with a checksum that is right, are a log record or they are not; a record can be stored and read again.
@@ -131,6 +144,17 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn raw_sql_around_valid_statements() {
+        let text = "WITH x AS (SELECT 'a\\'b''\\x41\\d', `n``m`, \"q\" -- c\n FROM m) /* d */ SELECT t.1, 1.5e-3, 0xfF, \
+                    x -> -x, a::Int8 FROM x WHERE v != 1 FORMAT JSON;";
+        try_around(text.as_bytes(), |bytes| {
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                raw_sql(text);
+            }
+        });
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod memtable;
 
 pub mod reader;
 pub mod retention;
+pub mod sql;
 pub mod statement_summary;
 pub mod statements;
 pub mod subscriptions;

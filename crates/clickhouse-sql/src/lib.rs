@@ -15,6 +15,7 @@ pub mod aggregate;
 pub mod expr;
 pub mod predicate;
 pub mod quote;
+pub mod raw;
 pub mod scan;
 pub mod schema;
 pub mod select;

@@ -94,6 +94,7 @@ pub enum Source {
     /// The rows as they are after merging.
     FinalTable(TableName),
     Function(Expr),
+    Select(Box<Select>),
 }
 
 impl fmt::Display for Source {
@@ -102,6 +103,7 @@ impl fmt::Display for Source {
             Self::Table(name) => name.fmt(f),
             Self::FinalTable(name) => write!(f, "{name} FINAL"),
             Self::Function(call) => call.fmt(f),
+            Self::Select(select) => write!(f, "({select})"),
         }
     }
 }

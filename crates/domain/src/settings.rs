@@ -36,6 +36,10 @@ keys! {
     QUERY_MAX_SORT_BYTES = "query.max_sort_bytes";
     QUERY_MAX_SORT_ROWS = "query.max_sort_rows";
     SERVER_SHUTDOWN_TIMEOUT_SECS = "server.shutdown_timeout_secs";
+    SQL_ENABLED = "sql.enabled";
+    SQL_MAX_CONCURRENT = "sql.max_concurrent";
+    SQL_MAX_QUEUED = "sql.max_queued";
+    SQL_MAX_RESULT_BYTES = "sql.max_result_bytes";
     WAL_MAX_BYTES = "wal.max_bytes";
     WAL_QUEUE_LENGTH = "wal.queue_length";
     STATEMENT_SUMMARY_ENABLED = "statement_summary.enabled";

@@ -1,5 +1,6 @@
 //! The engine's exceptions as [`EngineError`]s.
 
+use hyperbytedb_domain::ports::SqlError;
 use hyperbytedb_domain::{EngineError, settings};
 
 /// Characters of an exception's text that are passed on.
@@ -66,6 +67,23 @@ impl Exception {
         match self.message.contains("(total)") {
             true => settings::CHDB_MAX_SERVER_MEMORY_BYTES,
             false => settings::QUERY_MAX_MEMORY_BYTES,
+        }
+    }
+
+    /// For the operator who wrote the statement: what the engine says about it is the answer.
+    pub(crate) fn into_sql_error(self) -> SqlError {
+        match self.code {
+            Some(TOO_MANY_ROWS_OR_BYTES) => SqlError::TooLarge,
+            Some(
+                QUERY_WAS_CANCELLED
+                | QUERY_WAS_CANCELLED_BY_CLIENT
+                | TIMEOUT_EXCEEDED
+                | TOO_SLOW
+                | MEMORY_LIMIT_EXCEEDED
+                | TOO_MANY_ROWS
+                | TOO_MANY_BYTES,
+            ) => SqlError::Engine(self.into_engine_error("SQL")),
+            _ => SqlError::Exception(self.message),
         }
     }
 

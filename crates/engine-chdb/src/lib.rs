@@ -12,6 +12,8 @@
 //! - No connection waits for a reader while somebody waits for a connection: what is left of the answer goes to disk.
 //!   So no number of slow readers, and no SELECT that reads from many scans by turns, can stall the pool.
 //! - Which columns exist is remembered here, and asked of the engine once a table.
+//! - Statements of operators run on connections of their own, in the engine's read-only mode, and nothing of them outlives
+//!   their call.
 //! - Inserted parts reach the disk for certain only at [`PointsSinkPort::sync`].
 
 mod demand;
@@ -26,6 +28,7 @@ mod query;
 mod sink;
 mod snapshot;
 mod spill;
+mod sql;
 mod stream;
 mod worker;
 

@@ -22,7 +22,7 @@ use crate::demand::Demand;
 use crate::error::Exception;
 use crate::spill::{SpillArea, SpillWriter, SpilledBatches};
 
-const STACK_BYTES: usize = 16 << 20;
+pub(crate) const STACK_BYTES: usize = 16 << 20;
 
 /// Batches read ahead of the consumer.
 const BATCHES_AHEAD: usize = 2;

@@ -14,8 +14,9 @@ use hyperbytedb_application::{
     Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent, ResultSink,
 };
 use hyperbytedb_domain::QueryContext;
+use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
-use hyperbytedb_domain::ports::{IngestionPort, WriteError, WriteRequest};
+use hyperbytedb_domain::ports::{IngestionPort, SchemaPort, WriteError, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_http_api::{HttpOptions, HttpState, router};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -67,6 +68,12 @@ impl QueryApi for Rows {
     }
 }
 
+impl SchemaPort for Rows {
+    fn catalog(&self) -> Arc<Catalog> {
+        Arc::default()
+    }
+}
+
 impl IngestionPort for Rows {
     fn write(&self, _: WriteRequest) -> Result<(), WriteError> {
         Ok(())
@@ -82,7 +89,9 @@ fn stream(bencher: Bencher, uri: &str) {
     readiness.set(Phase::Ready);
     let router = router(HttpState {
         ingestion: rows.clone(),
-        queries: rows,
+        queries: rows.clone(),
+        schema: rows,
+        sql: None,
         backups: None,
         cluster: Default::default(),
         statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),

@@ -47,7 +47,7 @@ pub async fn caller(state: &AppState, head: &Parts) -> Result<Caller, ApiError> 
 }
 
 /// Lets only admins pass, and everybody where authentication is off.
-pub async fn admin(state: &AppState, head: &Parts) -> Result<(), ApiError> {
+pub async fn admin(state: &AppState, head: &Parts) -> Result<Caller, ApiError> {
     let caller = caller(state, head).await?;
     match &state.http.auth {
         Some(auth) if !auth.is_admin(&caller) => {
@@ -57,7 +57,7 @@ pub async fn admin(state: &AppState, head: &Parts) -> Result<(), ApiError> {
                 format!("{user} not authorized, requires admin privilege"),
             ))
         }
-        _ => Ok(()),
+        _ => Ok(caller),
     }
 }
 

@@ -116,14 +116,18 @@ pub fn inflate(body: &[u8], share: &mut BodyShare, options: &HttpOptions) -> Res
             return Ok(inflated.into());
         }
         if inflated.len() > options.max_inflated_body_bytes {
-            let text = format!(
-                "Request Entity Too Large: the body inflates to more than {} bytes ({})",
-                options.max_inflated_body_bytes,
-                settings::HTTP_MAX_INFLATED_BODY_BYTES
-            );
-            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text));
+            return Err(inflates_too_much(options));
         }
     }
+}
+
+pub fn inflates_too_much(options: &HttpOptions) -> ApiError {
+    let text = format!(
+        "Request Entity Too Large: the body inflates to more than {} bytes ({})",
+        options.max_inflated_body_bytes,
+        settings::HTTP_MAX_INFLATED_BODY_BYTES
+    );
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
 /// InfluxDB's texts.

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use hyperbytedb_application::{QueryError, StatementError};
+use hyperbytedb_domain::catalog::CatalogError;
 use hyperbytedb_domain::ports::WriteError;
 
 use crate::admission::RETRY_AFTER_SECS;
@@ -49,13 +50,27 @@ impl ApiError {
     }
 
     pub fn respond(&self, format: Format, pretty: bool) -> Response<Body> {
+        self.with_body(format.content_type(), error_body(format, pretty, &self.text))
+    }
+
+    /// As InfluxDB 2's clients read it, and those of 1.x.
+    pub fn respond_v2(&self) -> Response<Body> {
+        let body = serde_json::json!({
+            "code": v2_code(self.status),
+            "error": self.text,
+            "message": self.text,
+        });
+        self.with_body("application/json", format!("{body}\n").into_bytes())
+    }
+
+    fn with_body(&self, content_type: &'static str, body: Vec<u8>) -> Response<Body> {
         if self.status.is_server_error() {
             tracing::warn!(status = self.status.as_u16(), "request failed: {}", self.text);
         }
-        let mut response = Response::new(Body::from(error_body(format, pretty, &self.text)));
+        let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if let Some(value) = header_text(&self.text) {
             headers.insert("x-influxdb-error", value);
         }
@@ -66,6 +81,21 @@ impl ApiError {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"InfluxDB\""));
         }
         response
+    }
+}
+
+/// InfluxDB 2's names of errors.
+fn v2_code(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::BAD_REQUEST => "invalid",
+        StatusCode::UNAUTHORIZED => "unauthorized",
+        StatusCode::FORBIDDEN => "forbidden",
+        StatusCode::NOT_FOUND => "not found",
+        StatusCode::PAYLOAD_TOO_LARGE => "request too large",
+        StatusCode::UNPROCESSABLE_ENTITY => "unprocessable entity",
+        StatusCode::TOO_MANY_REQUESTS => "too many requests",
+        StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+        _ => "internal error",
     }
 }
 
@@ -117,6 +147,16 @@ pub fn statement_text(error: &StatementError) -> String {
         error if error.is_internal() => internal_text(error),
         error => error.to_string(),
     }
+}
+
+/// A failed statement where its request is answered with nothing else.
+pub fn statement_error(error: &StatementError) -> ApiError {
+    let status = match error {
+        error if error.is_internal() => StatusCode::INTERNAL_SERVER_ERROR,
+        StatementError::Catalog(CatalogError::DatabaseNotFound(_)) => StatusCode::NOT_FOUND,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    ApiError::new(status, statement_text(error))
 }
 
 /// Logs what the engine or a store said, which is not for clients. They get a number to ask about.

@@ -17,19 +17,23 @@ impl Form {
         Self(pairs(query.unwrap_or_default().as_bytes()))
     }
 
-    /// Adds the parameters in a request body, if it is a form.
-    pub async fn add_body(&mut self, headers: &HeaderMap, body: Bytes) -> Result<(), ApiError> {
+    /// Adds the parameters in a request body; whether it is a form.
+    pub async fn add_body(&mut self, headers: &HeaderMap, body: Bytes) -> Result<bool, ApiError> {
         let content_type = headers.get(CONTENT_TYPE);
         let media_type = content_type.and_then(|v| v.to_str().ok()).unwrap_or_default();
         let (mut fields, mut files) = match media_type.split(';').next().map(str::trim) {
             Some("application/x-www-form-urlencoded") => (pairs(&body), Vec::new()),
             Some("multipart/form-data") => multipart(content_type, body).await?,
-            _ => return Ok(()),
+            _ => return Ok(false),
         };
         fields.append(&mut self.0);
         fields.append(&mut files);
         self.0 = fields;
-        Ok(())
+        Ok(true)
+    }
+
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The first value of this name.

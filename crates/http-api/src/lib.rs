@@ -10,6 +10,8 @@ mod backup;
 mod bind;
 mod body;
 mod cluster;
+mod collect;
+mod debug_vars;
 mod encode;
 mod error;
 mod form;
@@ -18,10 +20,13 @@ mod listener;
 mod logins;
 mod middleware;
 mod options;
+mod prometheus;
 mod query;
+mod sql;
 mod statements;
 mod status;
 mod stream;
+mod v2;
 mod write;
 
 #[cfg(test)]
@@ -31,9 +36,10 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::routing::{MethodRouter, delete, get, post};
+use hyperbytedb_application::sql::SqlApi;
 use hyperbytedb_application::statement_summary::StatementSummary;
 use hyperbytedb_application::{QueryApi, Readiness};
-use hyperbytedb_domain::ports::{AuthPort, BackupPort, ClusterPort, IngestionPort};
+use hyperbytedb_domain::ports::{AuthPort, BackupPort, ClusterPort, IngestionPort, SchemaPort};
 use hyperbytedb_domain::settings;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::CompressionLevel;
@@ -52,6 +58,9 @@ pub const VERSION: &str = concat!("1.8.10+hyperbytedb.", env!("CARGO_PKG_VERSION
 pub struct HttpState {
     pub ingestion: Arc<dyn IngestionPort>,
     pub queries: Arc<dyn QueryApi>,
+    pub schema: Arc<dyn SchemaPort>,
+    /// `None`: SQL is not enabled.
+    pub sql: Option<Arc<dyn SqlApi>>,
     /// `None`: there are none.
     pub backups: Option<Arc<dyn BackupPort>>,
     /// Empty on a node of its own, and until the cluster is there.
@@ -69,6 +78,7 @@ struct Shared {
     http: HttpState,
     write_gate: Gate,
     query_gate: Gate,
+    sql_gate: Gate,
     body_budget: BodyBudget,
     logins: Arc<Logins>,
 }
@@ -90,12 +100,20 @@ pub fn router(http: HttpState) -> Router {
         options.queue_timeout,
         ("queries", settings::HTTP_MAX_CONCURRENT_QUERIES, settings::HTTP_MAX_QUEUED_QUERIES),
     );
+    let sql_gate = Gate::new(
+        options.max_concurrent_sql,
+        options.max_queued_sql,
+        options.queue_timeout,
+        ("SQL statements", settings::SQL_MAX_CONCURRENT, settings::SQL_MAX_QUEUED),
+    );
     let body_budget = BodyBudget::new(options.max_inflight_body_bytes);
     let logins = Logins::new(options.hashing_threads, options.max_queued_logins, options.queue_timeout);
-    let state: AppState = Arc::new(Shared { http, write_gate, query_gate, body_budget, logins });
+    let state: AppState = Arc::new(Shared { http, write_gate, query_gate, sql_gate, body_budget, logins });
 
     let ping = get(status::ping).head(status::ping);
     let summary = get(statements::statements).delete(statements::statements);
+    let buckets = get(v2::buckets).post(v2::buckets);
+    let bucket = get(v2::bucket).patch(v2::bucket).delete(v2::bucket);
     let liveness = get(status::status).head(status::status);
     Router::new()
         .route("/ping", only(ping, "GET, HEAD"))
@@ -103,8 +121,17 @@ pub fn router(http: HttpState) -> Router {
         .route("/health", only(get(status::health), "GET, HEAD"))
         .route("/health/ready", only(get(status::ready), "GET, HEAD"))
         .route("/metrics", only(get(status::metrics), "GET, HEAD"))
+        .route("/debug/vars", only(get(debug_vars::debug_vars), "GET, HEAD"))
         .route("/write", only(post(write::write).options(status::options), "OPTIONS, POST"))
         .route("/api/v2/write", only(post(write::write_v2).options(status::options), "OPTIONS, POST"))
+        .route("/api/v1/sql", only(get(sql::sql).post(sql::sql), "GET, HEAD, POST"))
+        .route("/api/v1/chdb", only(get(sql::sql).post(sql::sql), "GET, HEAD, POST"))
+        .route("/api/v1/prom/write", only(post(prometheus::write), "POST"))
+        .route("/api/v1/prom/read", only(post(prometheus::read), "POST"))
+        .route("/api/v2/delete", only(post(v2::delete), "POST"))
+        .route("/api/v2/query", only(post(v2::query), "POST"))
+        .route("/api/v2/buckets", only(buckets, "GET, HEAD, POST"))
+        .route("/api/v2/buckets/{*id}", only(bucket, "DELETE, GET, HEAD, PATCH"))
         .route("/api/v1/backup", only(post(backup::create), "POST"))
         .route("/api/v1/backup/{id}", only(delete(backup::remove), "DELETE"))
         .route("/api/v1/backup/{id}/files", only(get(backup::file), "GET"))

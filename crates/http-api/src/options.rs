@@ -29,6 +29,12 @@ pub struct HttpOptions {
     pub max_concurrent_queries: usize,
     /// Queries that wait for their turn. Default 256.
     pub max_queued_queries: usize,
+    /// SQL statements run at one time. Default 2.
+    pub max_concurrent_sql: usize,
+    /// SQL statements that wait for their turn. Default 16.
+    pub max_queued_sql: usize,
+    /// Bytes of the answer to an SQL statement. Default 64 MiB.
+    pub max_sql_result_bytes: u64,
     /// Time that a request may wait for its turn. Default 30 seconds.
     pub queue_timeout: Duration,
     /// Time that a request may wait for the end of the replay at start. Default 10 seconds.
@@ -37,7 +43,7 @@ pub struct HttpOptions {
     pub max_chunk_rows: usize,
     /// Rows of an answer that is not chunked, marked as partial when cut; 0 = all. Default 0, as in InfluxDB.
     pub max_row_limit: usize,
-    /// Bytes of a MessagePack answer that is not chunked: it cannot be streamed. Default 64 MiB.
+    /// Bytes of an answer that cannot be streamed: MessagePack that is not chunked, Prometheus remote read. Default 64 MiB.
     pub max_buffered_answer_bytes: usize,
 }
 
@@ -56,6 +62,9 @@ impl Default for HttpOptions {
             max_queued_writes: 256,
             max_concurrent_queries: 64,
             max_queued_queries: 256,
+            max_concurrent_sql: 2,
+            max_queued_sql: 16,
+            max_sql_result_bytes: 64 << 20,
             queue_timeout: Duration::from_secs(30),
             replay_timeout: Duration::from_secs(10),
             max_chunk_rows: 100_000,

@@ -18,8 +18,8 @@ pub async fn statements(State(state): State<AppState>, request: Request) -> Resp
     let (head, _) = request.into_parts();
     let form = Form::from_query(head.uri.query());
     let answer = match auth::admin(&state, &head).await {
-        Ok(()) if head.method == Method::DELETE => clear(&state),
-        Ok(()) => list(&state, &form),
+        Ok(_) if head.method == Method::DELETE => clear(&state),
+        Ok(_) => list(&state, &form),
         Err(error) => Err(error),
     };
     answer.unwrap_or_else(|error| error.respond(Format::Json, form.is_true("pretty")))

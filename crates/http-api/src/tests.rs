@@ -1,5 +1,7 @@
 //! The router as a client sees it, over small implementations of the application's interfaces.
 
+mod openapi;
+
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -15,8 +17,9 @@ use hyperbytedb_application::{
     Parameter, ParseError, Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent, ResultSink,
     StatementError,
 };
+use hyperbytedb_domain::catalog::{Catalog, Command, RetentionPolicySpec};
 use hyperbytedb_domain::field::FieldValue;
-use hyperbytedb_domain::ports::{IngestionPort, WriteError, WriteRequest};
+use hyperbytedb_domain::ports::{IngestionPort, SchemaPort, WriteError, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -46,6 +49,21 @@ impl QueryApi for Application {
     }
 }
 
+impl SchemaPort for Application {
+    fn catalog(&self) -> Arc<Catalog> {
+        let mut catalog = Catalog::default();
+        let policy = RetentionPolicySpec { duration: Some(3_600_000_000_000), ..Default::default() };
+        let week = RetentionPolicySpec { name: Some("week".into()), ..policy.clone() };
+        for command in [
+            Command::CreateDatabase { name: "d".into(), policy: None },
+            Command::CreateRetentionPolicy { database: "d".into(), spec: week, default: false },
+        ] {
+            catalog.apply(&command).unwrap();
+        }
+        Arc::new(catalog)
+    }
+}
+
 struct Server {
     router: Router,
     readiness: Arc<Readiness>,
@@ -57,7 +75,9 @@ fn server_with(application: Application, options: HttpOptions) -> Server {
     readiness.set(Phase::Ready);
     let state = HttpState {
         ingestion: application.clone(),
-        queries: application,
+        queries: application.clone(),
+        schema: application,
+        sql: None,
         backups: None,
         cluster: Default::default(),
         statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),

@@ -11,7 +11,7 @@ use hyperbytedb_domain::ports::{WriteError, WriteRequest};
 use crate::encode::Format;
 use crate::error::{ApiError, task_failed};
 use crate::form::Form;
-use crate::{AppState, admission, auth, body};
+use crate::{AppState, admission, auth, body, v2};
 
 /// Where the points of a request go.
 struct Target {
@@ -22,11 +22,19 @@ struct Target {
 }
 
 pub async fn write(State(state): State<AppState>, request: Request) -> Response<Body> {
-    respond(state, request, v1_target).await
+    let format = Format::negotiate(request.headers());
+    let pretty = Form::from_query(request.uri().query()).is_true("pretty");
+    match accept(state, request, v1_target).await {
+        Ok(()) => no_content(format),
+        Err(error) => error.respond(format, pretty),
+    }
 }
 
 pub async fn write_v2(State(state): State<AppState>, request: Request) -> Response<Body> {
-    respond(state, request, v2_target).await
+    match accept(state, request, v2_target).await {
+        Ok(()) => no_content(Format::Json),
+        Err(error) => error.respond_v2(),
+    }
 }
 
 fn v1_target(form: &Form) -> Result<Target, ApiError> {
@@ -47,7 +55,6 @@ fn v1_target(form: &Form) -> Result<Target, ApiError> {
     })
 }
 
-/// A bucket is `database` or `database/retention-policy`.
 fn v2_target(form: &Form) -> Result<Target, ApiError> {
     let precision = match form.text("precision") {
         "us" => Precision::Microsecond,
@@ -57,13 +64,7 @@ fn v2_target(form: &Form) -> Result<Target, ApiError> {
             return Err(ApiError::bad_request(text));
         }
     };
-    let bucket = form.text("bucket");
-    let (database, retention_policy) = bucket.split_once('/').unwrap_or((bucket, ""));
-    if database.is_empty() {
-        let text =
-            format!("bucket name {bucket:?} has no database: it must be \"database/retention-policy\"");
-        return Err(ApiError::new(StatusCode::NOT_FOUND, text));
-    }
+    let (database, retention_policy) = v2::parse_bucket(form.text("bucket"))?;
     Ok(Target {
         database: database.to_owned(),
         retention_policy: retention_policy.to_owned(),
@@ -74,19 +75,11 @@ fn v2_target(form: &Form) -> Result<Target, ApiError> {
 
 type TargetOf = fn(&Form) -> Result<Target, ApiError>;
 
-async fn respond(state: AppState, request: Request, target: TargetOf) -> Response<Body> {
-    let format = Format::negotiate(request.headers());
-    let pretty = Form::from_query(request.uri().query()).is_true("pretty");
-    match accept(state, request, target).await {
-        Ok(()) => {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            let content_type = HeaderValue::from_static(format.content_type());
-            response.headers_mut().insert(CONTENT_TYPE, content_type);
-            response
-        }
-        Err(error) => error.respond(format, pretty),
-    }
+fn no_content(format: Format) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    response
 }
 
 async fn accept(state: AppState, request: Request, target: TargetOf) -> Result<(), ApiError> {

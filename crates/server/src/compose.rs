@@ -19,6 +19,7 @@ use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
 use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::retention::RetentionService;
+use hyperbytedb_application::sql::{SqlApi, SqlService};
 use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
@@ -28,7 +29,7 @@ use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::windows::{WindowOptions, WindowService, WindowState};
 use hyperbytedb_application::{Phase, QueryApi, Readiness};
 use hyperbytedb_domain::catalog::Catalog;
-use hyperbytedb_domain::ports::{AuthPort, Outbound};
+use hyperbytedb_domain::ports::{AuthPort, Outbound, SqlPort};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError};
 use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
@@ -39,9 +40,10 @@ use hyperbytedb_subscriber::Courier;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::cluster;
-use crate::config::Config;
+use crate::config::{Config, UdpConfig};
 use crate::first_users::first_users;
 use crate::head_file;
+use crate::udp::{self, UdpListener};
 
 /// The exit status after a failure that the server cannot go on from.
 const FAILED: i32 = 70;
@@ -51,6 +53,7 @@ pub struct Application {
     pub readiness: Arc<Readiness>,
     backups: Arc<BackupService>,
     ports: Outbound,
+    sql: Arc<dyn SqlPort>,
     flush: Arc<FlushService>,
     committer: Arc<Committer>,
     commands: Arc<CommandService>,
@@ -71,6 +74,7 @@ pub struct Application {
     subscriber: SubscriberOptions,
     /// `None`: this server is a node of its own.
     cluster: Option<cluster::Node>,
+    udp: UdpConfig,
 }
 
 impl Application {
@@ -95,6 +99,7 @@ impl Application {
             series: storage.series,
             wal: storage.wal,
         };
+        let sql = engine.clone();
         let readiness = Arc::new(Readiness::default());
         // The log has everything that was acknowledged: a start anew is the way out.
         readiness.on_failure(|_| std::process::exit(FAILED));
@@ -180,6 +185,7 @@ impl Application {
             readiness,
             backups,
             ports,
+            sql,
             flush,
             committer,
             commands,
@@ -195,6 +201,7 @@ impl Application {
             windows,
             subscriber: subscriber_options(config),
             cluster,
+            udp: config.udp.clone(),
         })
     }
 
@@ -238,6 +245,16 @@ impl Application {
             counts: self.statements.subscribers.clone(),
         };
         self.threads.spawn("subscriptions", move |stop| subscriber.run(stop))?;
+        if self.udp.enabled {
+            let listener = UdpListener {
+                socket: udp::bind(&self.udp)?,
+                config: self.udp.clone(),
+                catalog: self.ports.catalog.clone(),
+                commands: self.commands.clone(),
+                ingestion: self.ingestion.clone(),
+            };
+            self.threads.spawn("udp", move |stop| listener.run(stop))?;
+        }
         let backups = self.backups.clone();
         self.threads.spawn("backups", move |stop| backups.run(stop))?;
         if let Some(check_interval) = self.retention_interval {
@@ -305,10 +322,23 @@ impl Application {
         self.statements.clone()
     }
 
+    /// SQL, where it is enabled.
+    fn sql(&self, config: &Config) -> Option<Arc<dyn SqlApi>> {
+        let enabled = match config.sql.enabled.as_str() {
+            "always" => true,
+            "with-auth" => self.auth.is_some(),
+            _ => false,
+        };
+        let service = SqlService { statements: self.statements.clone(), engine: self.sql.clone() };
+        enabled.then(|| Arc::new(service) as Arc<dyn SqlApi>)
+    }
+
     pub fn http_state(&self, config: &Config) -> Result<HttpState, Box<dyn Error>> {
         Ok(HttpState {
             ingestion: self.ingestion.clone(),
             queries: self.statements.clone(),
+            schema: self.statements.clone(),
+            sql: self.sql(config),
             backups: Some(self.backups.clone()),
             cluster: self.cluster.as_ref().map(|node| node.port.clone()).unwrap_or_default(),
             statement_summary: self.statements.summary.clone(),
@@ -491,6 +521,9 @@ fn http_options(config: &Config) -> HttpOptions {
         max_queued_writes: http.max_queued_writes,
         max_concurrent_queries: http.max_concurrent_queries,
         max_queued_queries: http.max_queued_queries,
+        max_concurrent_sql: config.sql.max_concurrent,
+        max_queued_sql: config.sql.max_queued,
+        max_sql_result_bytes: config.sql.max_result_bytes,
         queue_timeout: Duration::from_secs(http.queue_timeout_secs),
         replay_timeout: Duration::from_secs(http.replay_timeout_secs),
         max_chunk_rows: http.max_chunk_rows,

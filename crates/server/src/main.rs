@@ -11,6 +11,7 @@ mod head_file;
 mod logging;
 mod restore;
 mod serve;
+mod udp;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -44,6 +44,19 @@ impl TableReader {
         self.flush.flush_tables(tables, context)
     }
 
+    /// The rows of a table that there are for a statement that asks the engine itself. Everything acknowledged before the
+    /// call is among them.
+    pub(crate) fn all_rows(
+        &self,
+        table: &Table,
+        context: &QueryContext,
+    ) -> Result<RowSelection, EngineError> {
+        self.flush.wait_for_replayed_removals(table.id, context)?;
+        self.make_visible(&[table.id], context)?;
+        let time = self.unexpired(table, TimeRange::ALL);
+        Ok(RowSelection { shards: self.shards(table, time), ..RowSelection::of_time(time) })
+    }
+
     /// Numbers of the shard groups that overlap a range; `None` when all do.
     fn shards(&self, table: &Table, range: TimeRange) -> Option<Arc<[u64]>> {
         let catalog = self.catalog.catalog();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::catalog::{Catalog, Command, Database};
-use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, SeriesIndexPort, WalPort};
+use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, SchemaPort, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{CancelToken, QueryContext};
@@ -194,6 +194,12 @@ impl QueryApi for StatementService {
             }
         }
         Ok(())
+    }
+}
+
+impl SchemaPort for StatementService {
+    fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.catalog()
     }
 }
 

@@ -5,11 +5,17 @@ use std::sync::Arc;
 
 use super::write::{WriteError, WriteRequest};
 use crate::backup::{BackupError, Snapshot};
+use crate::catalog::Catalog;
 
 /// Accepting points.
 pub trait IngestionPort: Send + Sync {
     /// Returns when the accepted points are durable and visible. Blocks.
     fn write(&self, request: WriteRequest) -> Result<(), WriteError>;
+}
+
+/// What databases, policies, measurements and users there are.
+pub trait SchemaPort: Send + Sync {
+    fn catalog(&self) -> Arc<Catalog>;
 }
 
 /// Whom a request is from.

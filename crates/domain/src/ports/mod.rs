@@ -9,11 +9,12 @@ mod write;
 
 pub use cluster::{ClusterPort, NodeInfo, NodeStatus};
 pub use cluster_node::{ClusterNodePort, Proposer, ReceiveError};
-pub use inbound::{AuthError, AuthPort, BackupPort, Caller, Credentials, IngestionPort};
+pub use inbound::{AuthError, AuthPort, BackupPort, Caller, Credentials, IngestionPort, SchemaPort};
 pub use outbound::{
     BatchStream, CatalogPort, ConsensusLogPort, ConsensusPort, Delivery, DeliveryError, DeliveryPort,
     DirtyPartition, DirtyWindows, EncodedEntry, LocalStatePort, LogSnapshotPort, NewRecord, Outbound,
     PartitionInfo, PeerBatch, PeerError, PeerLag, PeerPort, PeerRecord, PointsSinkPort, ProposalError,
-    QueryPort, SeriesIndexPort, SeriesRefusal, SnapshotPort, StoredRecord, UnfinishedDeletes, WalPort,
+    QueryPort, SeriesIndexPort, SeriesRefusal, SnapshotPort, SqlAnswer, SqlError, SqlPort, SqlStatement,
+    StoredRecord, UnfinishedDeletes, WalPort,
 };
 pub use write::{WriteError, WriteRequest};

@@ -48,9 +48,11 @@ pub struct Config {
     pub subscriber: SubscriberConfig,
     pub write: WriteConfig,
     pub query: QueryConfig,
+    pub sql: SqlConfig,
     pub statement_summary: StatementSummaryConfig,
     pub limits: LimitsConfig,
     pub http: HttpConfig,
+    pub udp: UdpConfig,
     pub auth: AuthConfig,
     pub logging: LoggingConfig,
 }
@@ -80,6 +82,10 @@ impl Config {
         }
         if !["text", "json"].contains(&self.logging.format.as_str()) {
             return refuse(format!("logging.format is {:?}: it must be text or json", self.logging.format));
+        }
+        if !["with-auth", "always", "never"].contains(&self.sql.enabled.as_str()) {
+            let text = "it must be with-auth, always or never";
+            return refuse(format!("sql.enabled is {:?}: {text}", self.sql.enabled));
         }
         self.validate_auth()?;
         self.validate_cluster()?;
@@ -228,6 +234,7 @@ mod tests {
             ("[server]\nport = \"x\"", "server.port"),
             ("[wal]\nsync = \"sometimes\"", "wal.sync"),
             ("[logging]\nformat = \"xml\"", "logging.format"),
+            ("[sql]\nenabled = \"yes\"", "sql.enabled"),
             ("[auth]\nadmin_user = \"x\"", "auth.admin_password"),
             ("[cluster]\nenabled = true\nnode_id = 0", "cluster.node_id"),
             ("[cluster]\nenabled = true\nwrite_consistency = \"most\"", "cluster.write_consistency"),

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::{
     AuthConfig, BackupConfig, ChdbConfig, ClusterConfig, Config, ContinuousQueriesConfig, FlushConfig,
-    HttpConfig, KeyDoc, LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig,
-    StatementSummaryConfig, StorageConfig, SubscriberConfig, ViewsConfig, WalConfig, WriteConfig,
+    HttpConfig, KeyDoc, LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, SqlConfig,
+    StatementSummaryConfig, StorageConfig, SubscriberConfig, UdpConfig, ViewsConfig, WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -32,6 +32,7 @@ const SECTIONS: &[SectionDoc] = &[
     SectionDoc { name: "subscriber", about: SubscriberConfig::ABOUT, keys: SubscriberConfig::KEYS },
     SectionDoc { name: "write", about: WriteConfig::ABOUT, keys: WriteConfig::KEYS },
     SectionDoc { name: "query", about: QueryConfig::ABOUT, keys: QueryConfig::KEYS },
+    SectionDoc { name: "sql", about: SqlConfig::ABOUT, keys: SqlConfig::KEYS },
     SectionDoc {
         name: "statement_summary",
         about: StatementSummaryConfig::ABOUT,
@@ -39,6 +40,7 @@ const SECTIONS: &[SectionDoc] = &[
     },
     SectionDoc { name: "limits", about: LimitsConfig::ABOUT, keys: LimitsConfig::KEYS },
     SectionDoc { name: "http", about: HttpConfig::ABOUT, keys: HttpConfig::KEYS },
+    SectionDoc { name: "udp", about: UdpConfig::ABOUT, keys: UdpConfig::KEYS },
     SectionDoc { name: "auth", about: AuthConfig::ABOUT, keys: AuthConfig::KEYS },
     SectionDoc { name: "logging", about: LoggingConfig::ABOUT, keys: LoggingConfig::KEYS },
 ];

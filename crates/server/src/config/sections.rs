@@ -292,6 +292,20 @@ section! {
 }
 
 section! {
+    /// ClickHouse's SQL for operators: see `docs/sql.md`. Queries' bounds hold for it too.
+    SqlConfig {
+        /// Who may send it: `with-auth`, admins where authentication is on and else nobody; `always`, where it is off also everybody; `never`.
+        enabled: String = "with-auth".to_owned(),
+        /// Statements run at one time.
+        max_concurrent: usize = HttpOptions::default().max_concurrent_sql,
+        /// Statements that wait for their turn.
+        max_queued: usize = HttpOptions::default().max_queued_sql,
+        /// Bytes of an answer, which is held in memory.
+        max_result_bytes: u64 = HttpOptions::default().max_sql_result_bytes,
+    }
+}
+
+section! {
     /// Backups of the running server. A snapshot holds disk space that merges and drops would free.
     BackupConfig {
         /// Snapshots at one time.
@@ -366,8 +380,34 @@ section! {
         max_chunk_rows: usize = HttpOptions::default().max_chunk_rows,
         /// Rows of an answer that is not chunked, marked as partial when cut; 0 = all.
         max_row_limit: usize = HttpOptions::default().max_row_limit,
-        /// Bytes of a MessagePack answer that is not chunked: it cannot be streamed.
+        /// Bytes of an answer that cannot be streamed: MessagePack that is not chunked, Prometheus remote read.
         max_buffered_answer_bytes: usize = HttpOptions::default().max_buffered_answer_bytes,
+    }
+}
+
+section! {
+    /// Line protocol over UDP. Senders are not asked who they are, and nobody learns of what is refused but the log.
+    UdpConfig {
+        /// Whether it is taken.
+        enabled: bool = false,
+        /// Host and port to listen on.
+        bind_address: String = "127.0.0.1:8089".to_owned(),
+        /// Where points go; made at the start if need be.
+        database: String = "udp".to_owned(),
+        /// Empty: the database's default.
+        retention_policy: String = String::new(),
+        /// Unit of timestamps: n, u, ms, s, m or h; empty: nanoseconds.
+        precision: String = String::new(),
+        /// Lines that are written at once.
+        batch_size: usize = 5000,
+        /// Milliseconds that a line waits for others at most.
+        batch_timeout_ms: u64 = 1000,
+    }
+}
+
+impl UdpConfig {
+    pub fn batch_timeout(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.batch_timeout_ms)
     }
 }
 
