@@ -142,27 +142,6 @@ mod tests {
         };
         assert_eq!(values("SELECT me"), ["MEASUREMENT", "MEASUREMENTS", "mean(", "median("]);
         assert_eq!(values("SELECT a FROM cp"), ["cpu"]);
-        assert_eq!(
-            values("SELECT a FROM \"c"),
-            [
-                "\"c d\"",
-                "cpu",
-                "CARDINALITY",
-                "CREATE",
-                "CONTINUOUS",
-                "count(",
-                "cumulative_sum(",
-                "chunk",
-                "chunked",
-                "clear",
-                "cluster",
-                "column",
-                "connect",
-                "consistency",
-                "csv",
-                "chart"
-            ][..2]
-                .to_vec()
-        );
+        assert_eq!(values("SELECT a FROM \"c")[..2], ["\"c d\"", "cpu"]);
     }
 }
