@@ -33,7 +33,8 @@ fn read_keys(shown: bool) -> Result<String> {
                 return Err(Error::Interrupted);
             }
             KeyCode::Backspace => {
-                if line.pop().is_some() && shown {
+                let erased = line.pop();
+                if erased.is_some() && shown {
                     print!("\u{8} \u{8}");
                 }
             }
