@@ -1,5 +1,7 @@
 //! Our shell against the real `influx`, both with a real `influxd`: the same commands print the same and end the same.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! The shell starts at once because it links neither the engine nor a store.
 
+#![allow(clippy::unwrap_used)]
+
 use std::process::Command;
 
 #[test]
