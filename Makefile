@@ -25,8 +25,8 @@ setup: ## Install what the build needs (libclang, OpenSSL, libchdb), and compile
 setup-test: setup
 	@scripts/setup-test.sh
 
-build: setup ## Build the server: target/release/hyperbytedb
-	cargo build --release --locked -p hyperbytedb
+build: setup ## Build the server and the shell: target/release/hyperbytedb, hyperbytedb-cli
+	cargo build --release --locked -p hyperbytedb -p hyperbytedb-cli
 
 serve: build ## Build and start the server on 127.0.0.1:8086, data in ./data
 	$(BIN) serve

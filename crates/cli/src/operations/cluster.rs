@@ -1,0 +1,106 @@
+//! `cluster …`: what the nodes know of each other, and changes of the membership.
+
+use clap::Subcommand;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use ureq::http::Method;
+
+use crate::client::Client;
+use crate::error::Result;
+use crate::format::table::new_table;
+use crate::session::width;
+
+const WIDTH_OF_FILES: u16 = 120;
+
+#[derive(Debug, Subcommand)]
+pub enum Cluster {
+    /// Nodes and leader in short; fails while a node is not ready.
+    Status,
+    /// The nodes, their states and how far they lag.
+    Nodes {
+        /// Print the server's JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The leader.
+    Leader,
+    /// Take in the node that listens for its peers at this address.
+    Join { address: String },
+    /// Take out a node for ever.
+    Remove { id: u64 },
+    /// Have a node hand over its work, so that it can be stopped.
+    Drain { id: u64 },
+    /// Compare the nodes' points and mend what differs.
+    Repair,
+}
+
+#[derive(Debug, Deserialize)]
+struct Nodes {
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Node {
+    id: u64,
+    address: String,
+    #[serde(default)]
+    http_address: String,
+    role: String,
+    state: String,
+    #[serde(default)]
+    lag_records: u64,
+}
+
+impl Cluster {
+    pub fn run(self, client: &Client) -> Result<()> {
+        match self {
+            Self::Status => status(client),
+            Self::Nodes { json: true } => Ok(println!("{:#}", client.get::<Value>("/cluster/nodes", &[])?)),
+            Self::Nodes { json: false } => nodes(client),
+            Self::Leader => Ok(println!("{:#}", client.get::<Value>("/cluster/leader", &[])?)),
+            Self::Join { address } => change(client, "join", &json!({ "address": address })),
+            Self::Remove { id } => change(client, "remove", &json!({ "id": id })),
+            Self::Drain { id } => change(client, "drain", &json!({ "id": id })),
+            Self::Repair => change(client, "repair", &json!({})),
+        }
+    }
+}
+
+fn status(client: &Client) -> Result<()> {
+    let Nodes { nodes } = client.get("/cluster/nodes", &[])?;
+    let ready = nodes.iter().filter(|node| node.state == "ready").count();
+    let leader = nodes.iter().find(|node| node.role == "leader");
+    let leader =
+        leader.map_or_else(|| "none".to_owned(), |node| format!("node {} ({})", node.id, node.address));
+    println!("{ready} of {} nodes ready, leader: {leader}", nodes.len());
+    for node in nodes.iter().filter(|node| node.state != "ready") {
+        println!(
+            "  node {} ({}) is {}, {} records behind",
+            node.id, node.address, node.state, node.lag_records
+        );
+    }
+    if ready == nodes.len() {
+        Ok(())
+    } else {
+        Err(crate::error::Error::Refused("not all nodes are ready".to_owned()))
+    }
+}
+
+fn nodes(client: &Client) -> Result<()> {
+    let Nodes { nodes } = client.get("/cluster/nodes", &[])?;
+    let mut table = new_table(width().unwrap_or(WIDTH_OF_FILES));
+    table.set_header(["id", "address", "http", "role", "state", "records behind"]);
+    for node in nodes {
+        let (id, lag) = (node.id.to_string(), node.lag_records.to_string());
+        table.add_row([id, node.address, node.http_address, node.role, node.state, lag]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+fn change(client: &Client, what: &str, body: &Value) -> Result<()> {
+    let path = format!("/cluster/membership/{what}");
+    let answer = client.request(Method::POST, &path, &[], body.to_string().into_bytes())?;
+    println!("{what}: {}", answer.status());
+    Ok(())
+}
