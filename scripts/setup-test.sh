@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what only the tests need: cargo-nextest, the real InfluxDB server and shell, and the Python client, in a
+# Installs what only the tests need: cargo-nextest, curl, the real InfluxDB server and shell, and the Python client, in a
 # per-user environment. Does nothing when all is there.
 set -euo pipefail
 
@@ -14,6 +14,7 @@ install_packages() {
 }
 
 command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
+command -v curl >/dev/null || install_packages curl # the README's tour
 if ! command -v influx >/dev/null || ! command -v influxd >/dev/null; then
   install_packages influxdb influxdb-client
 fi

@@ -88,7 +88,7 @@ fn acknowledged_points_survive_kill_9() {
                 .collect();
             // The moment of the kill, spread over what the server does.
             std::thread::sleep(Duration::from_millis(150 + (kill as u64 * 337) % 1500));
-            std::process::Command::new("kill").args(["-9", &running.pid().to_string()]).status().unwrap();
+            support::signal(running.pid(), "KILL");
             let ended: Vec<Writer> = threads.into_iter().map(|t| t.join().unwrap()).collect();
             [ended[0], ended[1], ended[2], ended[3]]
         });

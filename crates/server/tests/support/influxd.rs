@@ -81,8 +81,7 @@ impl Influxd {
 
     /// SIGTERM, and wait until it is gone.
     pub fn stop(mut self) {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
+        super::signal(self.child.id(), "TERM");
         self.child.wait().expect("wait");
     }
 }

@@ -120,8 +120,7 @@ impl Server {
 
     /// SIGTERM; returns the exit code.
     pub fn stop(mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
+        signal(self.child.id(), "TERM");
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().expect("wait") {
@@ -139,6 +138,12 @@ impl Server {
     pub fn client(&self) -> Client {
         Client::new(&self.url())
     }
+}
+
+/// Sends a signal. The shell has a `kill` of its own; not every machine has it as a program.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("sh");
+    assert!(status.success(), "kill -{name} {pid}");
 }
 
 impl Drop for Server {
