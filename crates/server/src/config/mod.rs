@@ -35,6 +35,7 @@ pub enum ConfigError {
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub server: ServerConfig,
+    pub tls: TlsConfig,
     pub storage: StorageConfig,
     pub chdb: ChdbConfig,
     pub wal: WalConfig,
@@ -80,6 +81,7 @@ impl Config {
             return refuse(format!("logging.format is {:?}: it must be text or json", self.logging.format));
         }
         self.validate_auth()?;
+        self.validate_listeners()?;
         if self.continuous_queries.run_interval_secs == 0 || self.continuous_queries.workers == 0 {
             let keys = "continuous_queries.run_interval_secs and continuous_queries.workers";
             return refuse(format!("{keys} must be greater than 0"));
@@ -115,6 +117,25 @@ impl Config {
         if auth.admin_user.is_empty() != auth.admin_password.is_empty() {
             let text = "auth.admin_user and auth.admin_password go together: set both or none";
             return Err(ConfigError::Invalid(text.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn validate_listeners(&self) -> Result<(), ConfigError> {
+        let refuse = |text: String| Err(ConfigError::Invalid(text));
+        let (tls, permissions) = (&self.tls, &self.http.unix_socket_permissions);
+        if tls.certificate.is_empty() && !(tls.key.is_empty() && tls.client_ca.is_empty()) {
+            return refuse("tls.key and tls.client_ca are of no use without tls.certificate".to_owned());
+        }
+        if !["tls1.2", "tls1.3"].contains(&tls.min_version.as_str()) {
+            return refuse(format!("tls.min_version is {:?}: it must be tls1.2 or tls1.3", tls.min_version));
+        }
+        if tls.reload_interval_secs == 0 {
+            return refuse("tls.reload_interval_secs must be greater than 0".to_owned());
+        }
+        if !u32::from_str_radix(permissions, 8).is_ok_and(|mode| mode <= 0o777) {
+            let key = "http.unix_socket_permissions";
+            return refuse(format!("{key} is {permissions:?}: it must be octal, as 0660"));
         }
         Ok(())
     }
@@ -182,6 +203,10 @@ mod tests {
             ("[wal]\nsync = \"sometimes\"", "wal.sync"),
             ("[logging]\nformat = \"xml\"", "logging.format"),
             ("[auth]\nadmin_user = \"x\"", "auth.admin_password"),
+            ("[tls]\nkey = \"x\"", "tls.certificate"),
+            ("[tls]\nmin_version = \"tls1.1\"", "tls.min_version"),
+            ("[tls]\nreload_interval_secs = 0", "tls.reload_interval_secs"),
+            ("[http]\nunix_socket_permissions = \"rw\"", "http.unix_socket_permissions"),
             ("[auth]\nshared_secret = \"[REDACTED]\"", "auth.shared_secret"),
         ] {
             let error = load(toml).unwrap_err().to_string();

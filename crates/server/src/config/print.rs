@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{
     AuthConfig, BackupConfig, ChdbConfig, Config, ContinuousQueriesConfig, FlushConfig, HttpConfig, KeyDoc,
     LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, StatementSummaryConfig,
-    StorageConfig, SubscriberConfig, ViewsConfig, WalConfig, WriteConfig,
+    StorageConfig, SubscriberConfig, TlsConfig, ViewsConfig, WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -16,6 +16,7 @@ struct SectionDoc {
 
 const SECTIONS: &[SectionDoc] = &[
     SectionDoc { name: "server", about: ServerConfig::ABOUT, keys: ServerConfig::KEYS },
+    SectionDoc { name: "tls", about: TlsConfig::ABOUT, keys: TlsConfig::KEYS },
     SectionDoc { name: "storage", about: StorageConfig::ABOUT, keys: StorageConfig::KEYS },
     SectionDoc { name: "chdb", about: ChdbConfig::ABOUT, keys: ChdbConfig::KEYS },
     SectionDoc { name: "wal", about: WalConfig::ABOUT, keys: WalConfig::KEYS },
