@@ -26,6 +26,7 @@ mod sql;
 mod statements;
 mod status;
 mod stream;
+pub mod tls;
 mod v2;
 mod write;
 
@@ -48,7 +49,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::admission::{BodyBudget, Gate};
 use crate::logins::Logins;
-pub use listener::BoundedListener;
+pub use listener::{BoundedListener, ConnectionLimits, Socket};
 pub use options::HttpOptions;
 
 /// The version that InfluxDB's clients are told: the 1.x release whose behaviour this is, then our own.

@@ -1,5 +1,5 @@
-//! A listener that holds a bounded number of connections; others wait in the system's backlog. A connection whose
-//! client takes nothing of what is sent to it for too long breaks, so that it holds nothing for ever.
+//! A listener, on a TCP port or a unix socket, that holds a bounded number of connections; others wait in the system's backlog. A
+//! connection whose client takes nothing of what is sent to it for too long breaks, so that it holds nothing for ever.
 
 use std::future::Future;
 use std::io;
@@ -12,18 +12,26 @@ use std::time::Duration;
 use axum::serve::Listener;
 use hyperbytedb_domain::settings;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
+
+use crate::tls::TlsSettings;
 
 /// Time that a client gets to take something while the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
+/// Where connections come from.
+pub enum Socket {
+    /// With TLS settings the port speaks TLS.
+    Tcp(TcpListener, Option<TlsSettings>),
+    Unix(UnixListener),
+}
+
 /// Accepts up to a number of connections at one time.
 pub struct BoundedListener {
-    listener: TcpListener,
-    permits: Arc<Semaphore>,
-    patience: Patience,
+    socket: Socket,
+    limits: ConnectionLimits,
 }
 
 /// How long a client may take nothing.
@@ -47,42 +55,68 @@ impl Patience {
     }
 }
 
-impl BoundedListener {
+/// What all listeners of a server share.
+#[derive(Clone)]
+pub struct ConnectionLimits {
+    permits: Arc<Semaphore>,
+    patience: Patience,
+}
+
+impl ConnectionLimits {
     /// A client may take nothing of an answer for `send_timeout`, or for a moment once `stopping`.
-    pub fn new(
-        listener: TcpListener,
-        max_connections: usize,
-        send_timeout: Duration,
-        stopping: watch::Receiver<bool>,
-    ) -> Self {
+    pub fn new(max_connections: usize, send_timeout: Duration, stopping: watch::Receiver<bool>) -> Self {
         let permits = Arc::new(Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { listener, permits, patience: Patience { timeout: send_timeout, stopping } }
+        Self { permits, patience: Patience { timeout: send_timeout, stopping } }
+    }
+}
+
+impl BoundedListener {
+    pub fn new(socket: Socket, limits: ConnectionLimits) -> Self {
+        Self { socket, limits }
     }
 }
 
 impl Listener for BoundedListener {
     type Io = Connection;
-    type Addr = SocketAddr;
+    /// `None`: the unix socket.
+    type Addr = Option<SocketAddr>;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    async fn accept(&mut self) -> (Connection, Option<SocketAddr>) {
         // The semaphore is never closed.
-        let permit = self.permits.clone().acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("TCP_NODELAY: {error}");
-        }
-        let patience = self.patience.clone();
-        (Connection { stream, patience, stalled: None, _permit: permit }, address)
+        let permit = self.limits.permits.clone().acquire_owned().await.ok();
+        let (stream, peer): (Box<dyn Stream>, Option<SocketAddr>) = match &mut self.socket {
+            Socket::Tcp(listener, tls) => {
+                let (stream, address) = Listener::accept(listener).await;
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!("TCP_NODELAY: {error}");
+                }
+                let peer = Some(address);
+                match tls {
+                    Some(tls) => (Box::new(tls.accept(stream)), peer),
+                    None => (Box::new(stream), peer),
+                }
+            }
+            Socket::Unix(listener) => (Box::new(Listener::accept(listener).await.0), None),
+        };
+        let patience = self.limits.patience.clone();
+        (Connection { stream, patience, stalled: None, _permit: permit }, peer)
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    fn local_addr(&self) -> io::Result<Option<SocketAddr>> {
+        match &self.socket {
+            Socket::Tcp(listener, _) => listener.local_addr().map(Some),
+            Socket::Unix(_) => Ok(None),
+        }
     }
 }
 
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// A connection and its place among them.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     patience: Patience,
     /// Ends when the client has taken nothing for too long.
     stalled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,

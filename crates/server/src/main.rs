@@ -8,6 +8,7 @@ mod config;
 mod debug;
 mod first_users;
 mod head_file;
+mod listeners;
 mod logging;
 mod restore;
 mod serve;

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use hyperbytedb_application::Phase;
 use hyperbytedb_domain::settings;
-use hyperbytedb_http_api::BoundedListener;
+use hyperbytedb_http_api::{BoundedListener, ConnectionLimits, Socket};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::compose::Application;
 use crate::config::Config;
+use crate::listeners;
 
 const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -35,9 +36,12 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
     let listener =
         TcpListener::bind(&address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
     let local = listener.local_addr()?;
+    let tls = listeners::tls(&config.tls)?;
+    let unix = listeners::unix(config)?;
     let (stop, stopping) = watch::channel(false);
     spawn_signal_handler(stop)?;
-    println!("hyperbytedb listening on http://{local}, data in {}", config.storage.data_dir);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    println!("hyperbytedb listening on {scheme}://{local}, data in {}", config.storage.data_dir);
     if !config.auth.enabled && !local.ip().is_loopback() {
         tracing::warn!(
             address = %local,
@@ -47,14 +51,32 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
     tracing::info!(address = %local, data_dir = config.storage.data_dir, "listening");
     let replay = spawn_replay(application.clone());
     tokio::spawn(keep_metrics_small(application.clone()));
+    if let Some(tls) = tls.clone() {
+        let hangup = signal(SignalKind::hangup())?;
+        tokio::spawn(listeners::keep_certificates_fresh(tls, config.tls.clone(), hangup));
+    }
     let router = hyperbytedb_http_api::router(application.http_state(config)?);
     let send_timeout = Duration::from_secs(config.http.send_timeout_secs);
-    let max_connections = config.server.max_connections;
-    let listener = BoundedListener::new(listener, max_connections, send_timeout, stopping.clone());
-    let server = axum::serve(listener, router).with_graceful_shutdown(wait_for(stopping.clone()));
+    let limits = ConnectionLimits::new(config.server.max_connections, send_timeout, stopping.clone());
+    let serve = |socket| {
+        let listener = BoundedListener::new(socket, limits.clone());
+        let server = axum::serve(listener, router.clone()).with_graceful_shutdown(wait_for(stopping.clone()));
+        server.into_future()
+    };
+    let (unix, _socket_file) = unix.unzip();
+    let serve_unix = unix.map(|listener| serve(Socket::Unix(listener)));
+    let serve_tcp = serve(Socket::Tcp(listener, tls));
+    let served = async {
+        tokio::try_join!(serve_tcp, async {
+            match serve_unix {
+                Some(server) => server.await,
+                None => Ok(()),
+            }
+        })
+    };
     let limit = Duration::from_secs(config.server.shutdown_timeout_secs);
     tokio::select! {
-        ended = server.into_future() => ended?,
+        ended = served => ended.map(|_| ())?,
         () = after(stopping, limit) => {
             let setting = settings::SERVER_SHUTDOWN_TIMEOUT_SECS;
             tracing::warn!(setting, "requests that still run after the time to shut down are cut off");

@@ -37,6 +37,7 @@ pub enum ConfigError {
 pub struct Config {
     pub server: ServerConfig,
     pub cluster: ClusterConfig,
+    pub tls: TlsConfig,
     pub storage: StorageConfig,
     pub chdb: ChdbConfig,
     pub wal: WalConfig,
@@ -89,6 +90,7 @@ impl Config {
         }
         self.validate_auth()?;
         self.validate_cluster()?;
+        self.validate_listeners()?;
         if self.continuous_queries.run_interval_secs == 0 || self.continuous_queries.workers == 0 {
             let keys = "continuous_queries.run_interval_secs and continuous_queries.workers";
             return refuse(format!("{keys} must be greater than 0"));
@@ -158,6 +160,25 @@ impl Config {
         }
         if cluster.hints_max_bytes > self.wal.max_bytes / 2 {
             return refuse("cluster.hints_max_bytes must be at most half of wal.max_bytes".to_owned());
+        }
+        Ok(())
+    }
+
+    fn validate_listeners(&self) -> Result<(), ConfigError> {
+        let refuse = |text: String| Err(ConfigError::Invalid(text));
+        let (tls, permissions) = (&self.tls, &self.http.unix_socket_permissions);
+        if tls.certificate.is_empty() && !(tls.key.is_empty() && tls.client_ca.is_empty()) {
+            return refuse("tls.key and tls.client_ca are of no use without tls.certificate".to_owned());
+        }
+        if !["tls1.2", "tls1.3"].contains(&tls.min_version.as_str()) {
+            return refuse(format!("tls.min_version is {:?}: it must be tls1.2 or tls1.3", tls.min_version));
+        }
+        if tls.reload_interval_secs == 0 {
+            return refuse("tls.reload_interval_secs must be greater than 0".to_owned());
+        }
+        if !u32::from_str_radix(permissions, 8).is_ok_and(|mode| mode <= 0o777) {
+            let key = "http.unix_socket_permissions";
+            return refuse(format!("{key} is {permissions:?}: it must be octal, as 0660"));
         }
         Ok(())
     }
@@ -239,6 +260,10 @@ mod tests {
             ("[cluster]\nenabled = true\nnode_id = 0", "cluster.node_id"),
             ("[cluster]\nenabled = true\nwrite_consistency = \"most\"", "cluster.write_consistency"),
             ("[cluster]\nenabled = true\nbind_address = \"0.0.0.0:8088\"", "cluster.secret"),
+            ("[tls]\nkey = \"x\"", "tls.certificate"),
+            ("[tls]\nmin_version = \"tls1.1\"", "tls.min_version"),
+            ("[tls]\nreload_interval_secs = 0", "tls.reload_interval_secs"),
+            ("[http]\nunix_socket_permissions = \"rw\"", "http.unix_socket_permissions"),
             ("[auth]\nshared_secret = \"[REDACTED]\"", "auth.shared_secret"),
         ] {
             let error = load(toml).unwrap_err().to_string();

@@ -111,6 +111,24 @@ section! {
 }
 
 section! {
+    /// TLS: with a certificate the port speaks HTTPS only. The files are read again when they change, and at SIGHUP; if they cannot be used, those that were read before stay in use.
+    TlsConfig {
+        /// PEM file of the certificate, followed by those that it is signed with; empty: no TLS.
+        certificate: String = String::new(),
+        /// PEM file of the private key; empty: it is in the certificate's file.
+        key: String = String::new(),
+        /// PEM file of those who sign the certificates of clients; empty: clients are asked for none.
+        client_ca: String = String::new(),
+        /// Whether a client without a certificate is refused, where `client_ca` is set.
+        client_required: bool = true,
+        /// Least version of TLS: tls1.2 or tls1.3.
+        min_version: String = "tls1.2".to_owned(),
+        /// Seconds between two looks whether the files have changed.
+        reload_interval_secs: u64 = 60,
+    }
+}
+
+section! {
     /// Where the data lives.
     StorageConfig {
         /// Folder of all data.
@@ -354,6 +372,10 @@ section! {
 section! {
     /// The HTTP interface.
     HttpConfig {
+        /// Path of a unix socket to listen on as well, without TLS; empty: none.
+        unix_socket: String = String::new(),
+        /// Permissions of the unix socket, octal.
+        unix_socket_permissions: String = "0660".to_owned(),
         /// Bytes of a request body as sent.
         max_body_bytes: usize = HttpOptions::default().max_body_bytes,
         /// Bytes of a gzip'ed request body once inflated.

@@ -64,6 +64,13 @@ impl Server {
 
     /// A server on an existing data folder.
     pub fn start_in(dir: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut server = Self::spawn_in(dir, settings);
+        server.wait_until_ready();
+        server
+    }
+
+    /// The same, not waited for.
+    pub fn spawn_in(dir: &Path, settings: &[(&str, &str)]) -> Self {
         let port = free_port();
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(dir.join("server.log")).expect("log");
@@ -81,9 +88,7 @@ impl Server {
             command.env(key, value);
         }
         let child = command.spawn().expect("the built server");
-        let mut server = Self { child, port, data_dir: dir.to_owned(), _own_dir: None };
-        server.wait_until_ready();
-        server
+        Self { child, port, data_dir: dir.to_owned(), _own_dir: None }
     }
 
     fn wait_until_ready(&mut self) {
