@@ -4,7 +4,8 @@
 # The configuration of this machine says where the registries are. What takes minutes, and is no part of set-up's own
 # ways, is kept: the bare root, npm's cache of archives, this machine's compiled RocksDB and cargo-nextest, and the
 # compiled dependencies of the test, except those that look for libclang, libchdb or OpenSSL.
-# `--build` keeps only the bare root, and goes on to build the whole server: half an hour.
+# `--build` keeps only the bare root, and goes on to build the whole server: half an hour. `--all` goes on with the two
+# commands of the README, `make serve` until it answers and `make test`: an hour, with this machine's compiled RocksDB.
 #
 # All mounts live in a mount namespace of their own, so none outlives this script, however it ends.
 set -euo pipefail
@@ -151,7 +152,25 @@ run_in_namespace() {
     say "the server"
     inside "make build && target/release/hyperbytedb --version"
   fi
+  if [ "${1:-}" = --all ]; then the_two_commands; fi
   say "passed"
+}
+
+the_two_commands() {
+  say "make serve"
+  inside 'make serve >serve.log 2>&1 & server=$!
+    for _ in $(seq 3600); do
+      kill -0 $server 2>/dev/null || { tail -20 serve.log; exit 1; }
+      if python3 -c "import urllib.request as u; u.urlopen(\"http://127.0.0.1:8086/ping\", timeout=5)" 2>/dev/null; then
+        kill -INT $(pidof hyperbytedb) && wait $server
+        exit
+      fi
+      sleep 1
+    done
+    exit 1' || fail "make serve did not answer"
+  show "$PWD/../shared" /shared
+  say "make test"
+  inside "make test"
 }
 
 if [ "${1:-}" = --in-namespace ]; then

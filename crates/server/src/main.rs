@@ -22,6 +22,14 @@ use crate::config::Config;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// What the allocator reads at its start: memory goes back after a second without use, not after ten.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static ALLOCATOR_OPTIONS: &AllocatorOptions = &AllocatorOptions(*b"dirty_decay_ms:1000,muzzy_decay_ms:0\0");
+
+/// Of the layout of a C string; the allocator wants a pointer to it.
+#[repr(transparent)]
+struct AllocatorOptions([u8; 37]);
+
 /// A time-series database that speaks InfluxDB 1.x.
 #[derive(Debug, Parser)]
 #[command(name = "hyperbytedb", version)]
