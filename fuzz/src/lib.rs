@@ -4,16 +4,24 @@
 //! close to valid ones.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::ops::Range;
+use std::path::Path;
 
 use hyperbytedb_clickhouse_sql::raw::{RawSelect, RawStatement};
 use hyperbytedb_domain::Precision;
+use hyperbytedb_influx_files::meta::Meta;
+use hyperbytedb_influx_files::tombstones::Tombstones;
+use hyperbytedb_influx_files::tsm::TsmFile;
+use hyperbytedb_influx_files::wal::Wal;
+use hyperbytedb_influx_files::{Points, block};
 use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse, print_batch};
 use hyperbytedb_storage_rocksdb::{decode_record, encode_record};
 use hyperbytedb_timeseriesql::ast::{Expr, Statement};
 use hyperbytedb_timeseriesql::reduce::{condition_expr, reduce};
 use hyperbytedb_timeseriesql::{parse_expr, parse_query};
 use jiff::tz::TimeZone;
+use tempfile::NamedTempFile;
 
 /// Where a log record has its checksum, which covers everything but itself.
 const CHECKSUM: Range<usize> = 2..6;
@@ -101,6 +109,40 @@ fn check_record(bytes: &[u8]) {
     assert_eq!(encode_record(&again).ok(), Some(stored));
 }
 
+/// Bytes are one of InfluxDB's files or they are not: no panic, and no memory that they only promise to fill. The first byte
+/// says which kind of file they are read as.
+pub fn influx_files(bytes: &[u8]) {
+    let Some((kind, bytes)) = bytes.split_first() else { return };
+    let path = Path::new("file");
+    match kind % 5 {
+        0 => {
+            let mut points = Points::default();
+            if block::decode(bytes, &mut points).is_ok() {
+                assert_eq!(points.times.len(), points.values.len());
+                assert!(points.times.is_sorted_by(|a, b| a < b));
+            }
+        }
+        1 => drop(Wal::default().apply_segment(bytes, path)),
+        2 => drop(Tombstones::read(bytes, path)),
+        3 => drop(Meta::from_bytes(bytes, path)),
+        _ => read_tsm(bytes).expect("a temporary file"),
+    }
+}
+
+/// Reads all blocks of a file that has these bytes.
+fn read_tsm(bytes: &[u8]) -> io::Result<()> {
+    let mut file = NamedTempFile::new()?;
+    file.write_all(bytes)?;
+    let Ok(tsm) = TsmFile::open(file.path()) else { return Ok(()) };
+    let (mut index, mut buffer, mut points) = (tsm.index(), Vec::new(), Points::default());
+    while index.advance().is_ok_and(|has_more| has_more) {
+        for entry in index.entries() {
+            let _ = tsm.read(entry, &mut buffer, &mut points);
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use hyperbytedb_domain::catalog::{Command, TableId};
@@ -155,6 +197,25 @@ mod tests {
                 raw_sql(text);
             }
         });
+    }
+
+    #[test]
+    fn influx_files_around_valid_ones() {
+        // Times from 1 on, a second apart; integers 5, 6, 7: both as runs.
+        let block = b"\x01\x0b\x29\0\0\0\0\0\0\0\x01\x01\x03\x20\0\0\0\0\0\0\0\x0a\x02\x02";
+        try_around(&[b"\0", &block[..]].concat(), influx_files);
+        let tombstones = b"\x02\0\0\x15\x02\0\0\0\x01a\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02";
+        try_around(tombstones, influx_files);
+        // A delete of the key `a`, compressed.
+        try_around(b"\x01\x02\0\0\0\x03\x01\0a", influx_files);
+        let mut tsm = b"\x04\x16\xd1\x16\xd1\x01".to_vec();
+        tsm.extend(crc32fast::hash(block).to_be_bytes());
+        tsm.extend(block);
+        let start = tsm.len() as u64 - 1;
+        tsm.extend(b"\0\x01a\x01\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x05\0\0\0");
+        tsm.push(block.len() as u8 + 4);
+        tsm.extend(start.to_be_bytes());
+        try_around(&tsm, influx_files);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use base64::Engine;
 use clap::Args;
 use serde::Deserialize;
 use ureq::http::Response;
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use crate::error::Error;
@@ -15,6 +16,10 @@ use crate::error::Error;
 /// Longest line of an answer: a chunk of rows.
 const MAX_ANSWER_BYTES: u64 = 1 << 30;
 const MAX_ERROR_BYTES: u64 = 1 << 20;
+/// Rows of a piece of an answer about a schema.
+const CHUNK_ROWS: usize = 10_000;
+/// Until an answer begins: a query over everything may take its time.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(900);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -53,6 +58,9 @@ pub struct Connection {
     pub url: String,
     #[command(flatten)]
     pub login: Login,
+    /// Take any certificate of the server.
+    #[arg(long)]
+    pub unsafe_ssl: bool,
     /// Seconds to go on trying where the server does not answer or is overloaded.
     #[arg(long, default_value_t = 60)]
     pub retry_secs: u64,
@@ -119,12 +127,20 @@ struct ResultOf {
 impl Server {
     pub fn new(connection: &Connection) -> Result<Self, Error> {
         let url = connection.url.trim_end_matches('/');
-        if !url.starts_with("http://") {
-            return Err(Error::usage(format!("--url {url:?}: it must begin with http://")));
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(Error::usage(format!("the URL {url:?} must begin with http:// or https://")));
         }
+        // Another part of the process may have done so already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::PlatformVerifier)
+            .disable_verification(connection.unsafe_ssl)
+            .build();
         let config = Agent::config_builder()
             .http_status_as_error(false)
+            .tls_config(tls)
             .timeout_connect(Some(Duration::from_secs(10)))
+            .timeout_recv_response(Some(ANSWER_TIMEOUT))
             .build();
         Ok(Self {
             agent: config.into(),
@@ -150,11 +166,17 @@ impl Server {
         }
     }
 
-    /// Runs a statement.
+    /// Runs a statement; its whole answer.
     pub fn query(&self, database: &str, statement: &str) -> Result<Vec<Series>, Error> {
-        let mut series = Vec::new();
+        let mut found = Vec::new();
+        self.each(database, statement, |series| found.push(series))?;
+        Ok(found)
+    }
+
+    /// Runs a statement and hands over its answer piece by piece.
+    pub fn each(&self, database: &str, statement: &str, mut visit: impl FnMut(Series)) -> Result<(), Error> {
         let failed = |text| Error::Statement { statement: statement.to_owned(), text };
-        let mut reader = self.stream(database, statement, None)?;
+        let mut reader = self.stream(database, statement, CHUNK_ROWS)?;
         let mut line = Vec::new();
         while read_line(&mut reader, &mut line).map_err(|source| self.unreachable(source))? {
             let answer: Answer = serde_json::from_slice(&line)
@@ -166,10 +188,10 @@ impl Server {
                 if let Some(text) = result.error {
                     return Err(failed(text));
                 }
-                series.extend(result.series);
+                result.series.into_iter().for_each(&mut visit);
             }
         }
-        Ok(series)
+        Ok(())
     }
 
     /// Runs a statement whose answer is read while it comes: JSON texts, a line each.
@@ -177,13 +199,10 @@ impl Server {
         &self,
         database: &str,
         statement: &str,
-        chunk_rows: Option<usize>,
+        chunk_rows: usize,
     ) -> Result<BufReader<impl Read + use<>>, Error> {
-        let rows = chunk_rows.map(|rows| rows.to_string());
-        let mut parameters = vec![("db", database), ("epoch", "ns")];
-        if let Some(rows) = &rows {
-            parameters.extend([("chunked", "true"), ("chunk_size", rows)]);
-        }
+        let rows = chunk_rows.to_string();
+        let parameters = [("db", database), ("epoch", "ns"), ("chunked", "true"), ("chunk_size", &rows)];
         let form = form(&[("q", statement)]);
         let mut response = self.send("/query", &parameters, form.as_bytes())?;
         match response.status().as_u16() {

@@ -44,6 +44,9 @@ pub struct Check {
     /// Rows of one piece of an answer.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     chunk_rows: u32,
+    /// Take any certificates of the servers.
+    #[arg(long)]
+    unsafe_ssl: bool,
     /// Seconds to go on trying where a server does not answer or is overloaded.
     #[arg(long, default_value_t = 60)]
     retry_secs: u64,
@@ -53,7 +56,12 @@ impl Check {
     /// Whether nothing differs.
     pub fn run(&self) -> Result<bool, Error> {
         let connect = |url: &str, login: Login| {
-            Server::new(&Connection { url: url.to_owned(), login, retry_secs: self.retry_secs })
+            Server::new(&Connection {
+                url: url.to_owned(),
+                login,
+                unsafe_ssl: self.unsafe_ssl,
+                retry_secs: self.retry_secs,
+            })
         };
         let login_b = Login::new(self.user_b.clone(), self.password_b.clone()).or(&self.login);
         let servers = [connect(&self.url_a, self.login.clone())?, connect(&self.url_b, login_b)?];

@@ -12,6 +12,9 @@ use crate::read::{self, Measurement};
 
 const INTERNAL: &str = "_internal";
 
+/// Series that are named where they are on one server only.
+const DETAILED_SERIES: usize = 10;
+
 /// The databases that both servers have.
 pub fn databases(
     servers: &[Server; 2],
@@ -118,16 +121,23 @@ fn series(servers: &[Server; 2], database: &str, name: &str, report: &mut Report
     }
     report.differ(&format!("{database}: {name}: {} series on A, {} on B", a.len(), b.len()));
     for (server, on, others) in [(&servers[0], "A", &b), (&servers[1], "B", &a)] {
-        let found = read::series_of(server, database, name)?.into_iter();
-        let only = found.filter(|key| !others.contains(&xxh3_64(key.as_bytes())));
-        only.take(10).for_each(|key| report.detail(&format!("only on {on}: {key}")));
+        let mut only = Vec::new();
+        read::each_series(server, database, name, |key| {
+            if only.len() < DETAILED_SERIES && !others.contains(&xxh3_64(key.as_bytes())) {
+                only.push(key.to_owned());
+            }
+        })?;
+        only.iter().for_each(|key| report.detail(&format!("only on {on}: {key}")));
     }
     Ok(())
 }
 
 fn hashes(server: &Server, database: &str, name: &str) -> Result<BTreeSet<u64>, Error> {
-    let found = read::series_of(server, database, name)?;
-    Ok(found.iter().map(|key| xxh3_64(key.as_bytes())).collect())
+    let mut found = BTreeSet::new();
+    read::each_series(server, database, name, |key| {
+        found.insert(xxh3_64(key.as_bytes()));
+    })?;
+    Ok(found)
 }
 
 fn keys<T>(map: &BTreeMap<String, T>) -> BTreeSet<String> {

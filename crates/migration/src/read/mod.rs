@@ -5,5 +5,5 @@ mod schema;
 mod selection;
 
 pub use points::{Points, PointsOf, Row, value_of};
-pub use schema::{Measurement, Policy, databases, measurements, policies, series_of, tag_keys};
+pub use schema::{Measurement, Policy, databases, each_series, measurements, policies, tag_keys};
 pub use selection::{Range, Selection};

@@ -69,7 +69,7 @@ impl Points {
             statement += &format!(" WHERE {}", bounds.join(" AND "));
         }
         statement += " GROUP BY *";
-        let reader = server.stream(of.database, &statement, Some(of.chunk_rows))?;
+        let reader = server.stream(of.database, &statement, of.chunk_rows)?;
         Ok(Self { reader: Box::new(reader), server: server.clone(), statement, line: Vec::new() })
     }
 

@@ -97,10 +97,17 @@ pub fn tag_keys(server: &Server, database: &str, measurement: &str) -> Result<Ve
     Ok(first_column(&server.query("", &statement)?))
 }
 
-/// The keys of the series of a measurement of any policy.
-pub fn series_of(server: &Server, database: &str, measurement: &str) -> Result<Vec<String>, Error> {
+/// Hands over the keys of the series of a measurement of any policy.
+pub fn each_series(
+    server: &Server,
+    database: &str,
+    measurement: &str,
+    mut visit: impl FnMut(&str),
+) -> Result<(), Error> {
     let statement = format!("SHOW SERIES ON {} FROM {}", quote(database), quote(measurement));
-    Ok(first_column(&server.query("", &statement)?))
+    server.each("", &statement, |series| {
+        series.values.iter().filter_map(|row| row.first()?.as_str()).for_each(&mut visit);
+    })
 }
 
 fn first_column(answer: &[Series]) -> Vec<String> {

@@ -90,6 +90,10 @@ struct Connection {
 impl Connection {
     fn run(self, batches: &Receiver<Batch>, done: impl Fn(u64)) {
         for batch in batches {
+            // One that failed stops all: its batch has not arrived.
+            if self.report.has_failed() {
+                return;
+            }
             match self.deliver(&batch, 0..batch.lines()) {
                 Ok(()) => done(batch.ticket),
                 Err(error) => return self.report.fail(error),
