@@ -118,6 +118,7 @@ impl UdpListener {
             retention_policy: self.config.retention_policy.clone(),
             precision: Precision::parse(&self.config.precision),
             body: batch.lines.into(),
+            consistency: None,
             internal: false,
         };
         if let Err(error) = self.ingestion.write(request) {

@@ -55,6 +55,7 @@ async fn accept(state: AppState, request: Request) -> Result<(), ApiError> {
             retention_policy,
             precision: Precision::Nanosecond,
             body: lines.into(),
+            consistency: None,
             internal: false,
         };
         state.http.ingestion.write(request).map_err(ApiError::from)
