@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use ureq::http::Method;
 
 use crate::client::Client;
@@ -24,14 +24,10 @@ pub enum Cluster {
     },
     /// The leader.
     Leader,
-    /// Take in the node that listens for its peers at this address.
-    Join { address: String },
     /// Take out a node for ever.
     Remove { id: u64 },
     /// Have a node hand over its work, so that it can be stopped.
     Drain { id: u64 },
-    /// Compare the nodes' points and mend what differs.
-    Repair,
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,10 +54,8 @@ impl Cluster {
             Self::Nodes { json: true } => Ok(println!("{:#}", client.get::<Value>("/cluster/nodes", &[])?)),
             Self::Nodes { json: false } => nodes(client),
             Self::Leader => Ok(println!("{:#}", client.get::<Value>("/cluster/leader", &[])?)),
-            Self::Join { address } => change(client, "join", &json!({ "address": address })),
-            Self::Remove { id } => change(client, "remove", &json!({ "id": id })),
-            Self::Drain { id } => change(client, "drain", &json!({ "id": id })),
-            Self::Repair => change(client, "repair", &json!({})),
+            Self::Remove { id } => change(client, "remove", id),
+            Self::Drain { id } => change(client, "drain", id),
         }
     }
 }
@@ -98,9 +92,9 @@ fn nodes(client: &Client) -> Result<()> {
     Ok(())
 }
 
-fn change(client: &Client, what: &str, body: &Value) -> Result<()> {
-    let path = format!("/cluster/membership/{what}");
-    let answer = client.request(Method::POST, &path, &[], body.to_string().into_bytes())?;
-    println!("{what}: {}", answer.status());
+fn change(client: &Client, what: &str, id: u64) -> Result<()> {
+    let path = format!("/cluster/membership/{what}/{id}");
+    client.request(Method::POST, &path, &[], Vec::new())?;
+    println!("{what} {id}: done");
     Ok(())
 }
