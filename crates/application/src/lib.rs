@@ -6,6 +6,7 @@ pub mod backup;
 pub mod cluster;
 pub mod commands;
 pub mod continuous;
+pub mod disk_space;
 pub mod flush;
 pub mod ingestion;
 pub mod log;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::serve::Listener;
-use hyperbytedb_domain::settings;
+use hyperbytedb_domain::{limits, settings};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -132,6 +132,7 @@ impl Connection {
         let patience = &self.patience;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(patience.clone().run_out()));
         ready!(stalled.as_mut().poll(context));
+        limits::exceeded(settings::HTTP_SEND_TIMEOUT_SECS);
         tracing::warn!(
             "a client that took nothing of its answer is cut off ({})",
             settings::HTTP_SEND_TIMEOUT_SECS

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyperbytedb_application::Phase;
 use hyperbytedb_domain::settings;
-use hyperbytedb_http_api::{BoundedListener, ConnectionLimits, Socket};
+use hyperbytedb_http_api::{BoundedListener, ConnectionLimits, Peer, Socket};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -60,7 +60,8 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
     let limits = ConnectionLimits::new(config.server.max_connections, send_timeout, stopping.clone());
     let serve = |socket| {
         let listener = BoundedListener::new(socket, limits.clone());
-        let server = axum::serve(listener, router.clone()).with_graceful_shutdown(wait_for(stopping.clone()));
+        let server = axum::serve(listener, router.clone().into_make_service_with_connect_info::<Peer>())
+            .with_graceful_shutdown(wait_for(stopping.clone()));
         server.into_future()
     };
     let (unix, _socket_file) = unix.unzip();

@@ -17,7 +17,7 @@ use hyperbytedb_domain::catalog::{Catalog, Command, Database};
 use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, SchemaPort, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
-use hyperbytedb_domain::{CancelToken, QueryContext};
+use hyperbytedb_domain::{CancelToken, QueryContext, limits};
 use hyperbytedb_executor::{ExecOptions, ExecStats};
 use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::duration::format_duration;
@@ -57,6 +57,8 @@ pub struct QueryOptions {
     pub max_select_buckets: usize,
     /// InfluxDB's max-select-point.
     pub max_select_points: usize,
+    /// InfluxDB's max-select-series, for each measurement.
+    pub max_select_series: u64,
     /// Points that the operators of one SELECT may hold back.
     pub max_buffered_points: usize,
     /// What the engine may sort at one time: longer scans are read in slices.
@@ -73,6 +75,7 @@ impl Default for QueryOptions {
             max_threads: 0,
             max_select_buckets: 0,
             max_select_points: 0,
+            max_select_series: 0,
             max_buffered_points: ExecOptions::default().max_buffered_points,
             sort_bound: SortBound { rows: 1_000_000, bytes: 128 << 20 },
         }
@@ -183,6 +186,7 @@ impl QueryApi for StatementService {
                 Err(error) => (Vec::new(), Some(error)),
             };
             let failed = error.is_some();
+            error.as_ref().and_then(StatementError::limit).into_iter().for_each(limits::exceeded);
             for error in reported_errors(error, statement_id + 1 < count, request.chunk_rows.is_some()) {
                 let messages = messages.clone();
                 if sink.emit(ResultEvent::End { statement_id, messages, error }, &context).is_err() {
@@ -226,6 +230,7 @@ impl StatementService {
             deadline: self.options.timeout.map(|t| Instant::now() + t),
             max_memory_bytes: self.options.max_memory_bytes,
             max_rows_read: self.options.max_rows_read,
+            max_series: self.options.max_select_series,
             max_threads: self.options.max_threads,
         }
     }

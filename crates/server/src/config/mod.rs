@@ -16,7 +16,7 @@ use hyperbytedb_domain::cluster::Consistency;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use print::{print_markdown, print_toml};
+pub use print::{print_limits, print_markdown, print_toml};
 pub use secret::Secret;
 pub use sections::*;
 
@@ -314,5 +314,8 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
         let written = std::fs::read_to_string(path).unwrap_or_default();
         assert_eq!(written, print_markdown(&Config::default()), "run `make docs`");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/limits.md");
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(written, print_limits(&Config::default()), "run `make docs`");
     }
 }
