@@ -39,9 +39,14 @@ impl Gate {
         Self { permits, waiting: AtomicUsize::new(0), max_waiting, timeout, bounded }
     }
 
+    /// A turn that need not be waited for.
+    pub fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
+        self.permits.clone().try_acquire_owned().ok()
+    }
+
     /// Waits for a turn, which lasts as long as the permit.
     pub async fn enter(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+        if let Some(permit) = self.try_enter() {
             return Ok(permit);
         }
         let _place = Place::take(&self.waiting, self.max_waiting)

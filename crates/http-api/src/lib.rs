@@ -28,6 +28,7 @@ mod statements;
 mod status;
 mod stream;
 pub mod tls;
+mod turn;
 mod v2;
 mod write;
 

@@ -28,7 +28,8 @@ use self::running::RunningQueries;
 pub use self::select::IntoPoint;
 use self::show::server::Statistics;
 use crate::api::{
-    DEFAULT_CHUNK_ROWS, Parameter, QueryApi, QueryError, QueryRequest, ResultEvent, ResultSink,
+    AnnouncedQuery, DEFAULT_CHUNK_ROWS, Parameter, QueryApi, QueryError, QueryRequest, ResultEvent,
+    ResultSink,
 };
 use crate::auth::access::{Access, authorize};
 use crate::commands::CommandService;
@@ -158,18 +159,30 @@ impl Execution<'_> {
 }
 
 impl QueryApi for StatementService {
-    fn query(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
+    fn announce(&self, request: QueryRequest) -> Result<AnnouncedQuery, QueryError> {
         let params: Params =
             request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
         let query = parse_query_with_params(&request.text, &params)?;
         authorize(&request.caller, &self.catalog.catalog(), &query.statements, &request.database)?;
-        let Some(_ticket) = self.running.enter(query.to_string(), request) else {
-            metrics::counter!("hyperbytedb_queries_refused_total").increment(1);
-            return Err(QueryError::TooManyQueries { limit: self.options.max_concurrent });
-        };
+        let ticket = Some(self.running.announce(query.to_string(), &request));
+        Ok(AnnouncedQuery { request, statements: query.statements, ticket })
+    }
+
+    fn run(&self, query: AnnouncedQuery, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
+        let is_urgent = query.is_urgent();
+        let AnnouncedQuery { request, statements, ticket } = query;
+        if let Some(ticket) = &ticket {
+            if is_urgent {
+                ticket.start_at_once();
+            } else if !ticket.start() {
+                metrics::counter!("hyperbytedb_queries_refused_total").increment(1);
+                return Err(QueryError::TooManyQueries { limit: self.options.max_concurrent });
+            }
+        }
+        let request = &request;
         let context = self.context(&request.cancel);
-        let count = query.statements.len();
-        for (statement_id, statement) in query.statements.into_iter().enumerate() {
+        let count = statements.len();
+        for (statement_id, statement) in statements.into_iter().enumerate() {
             let mut execution = Execution {
                 request,
                 statement_id,
@@ -179,7 +192,10 @@ impl QueryApi for StatementService {
                 rows_read: 0,
                 bytes_read: 0,
             };
-            let result = self.run_recorded(statement, &mut execution);
+            let result = match context.check() {
+                Ok(()) => self.run_recorded(statement, &mut execution),
+                Err(ended) => Err(ended.into()),
+            };
             let (messages, error) = match result {
                 Ok(()) => (std::mem::take(&mut execution.messages), None),
                 Err(StatementError::Closed(_)) => return Ok(()),
@@ -242,10 +258,10 @@ impl StatementService {
         execution: &mut Execution<'_>,
     ) -> Result<(), StatementError> {
         if !self.summary.is_enabled() {
-            return self.run(statement, execution);
+            return self.run_statement(statement, execution);
         }
         let (described, started) = (Described::new(&statement), Instant::now());
-        let result = self.run(statement, execution);
+        let result = self.run_statement(statement, execution);
         let cost = Cost {
             latency: started.elapsed(),
             failed: result.as_ref().is_err_and(|error| !matches!(error, StatementError::Closed(_))),
@@ -256,7 +272,11 @@ impl StatementService {
         result
     }
 
-    fn run(&self, statement: Statement, execution: &mut Execution<'_>) -> Result<(), StatementError> {
+    fn run_statement(
+        &self,
+        statement: Statement,
+        execution: &mut Execution<'_>,
+    ) -> Result<(), StatementError> {
         let statement = self.with_defaults(statement, execution)?;
         if execution.request.read_only && !is_read_only(&statement) {
             let statement = self.with_places(&statement, execution);
