@@ -51,9 +51,14 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
     tracing::info!(address = %local, data_dir = config.storage.data_dir, "listening");
     let replay = spawn_replay(application.clone());
     tokio::spawn(keep_metrics_small(application.clone()));
-    if let Some(tls) = tls.clone() {
-        let hangup = signal(SignalKind::hangup())?;
-        tokio::spawn(listeners::keep_certificates_fresh(tls, config.tls.clone(), hangup));
+    let hangup = signal(SignalKind::hangup())?;
+    match tls.clone() {
+        Some(tls) => {
+            tokio::spawn(listeners::keep_certificates_fresh(tls, config.tls.clone(), hangup));
+        }
+        None => {
+            tokio::spawn(listeners::pass_over_hangups(hangup));
+        }
     }
     let router = hyperbytedb_http_api::router(application.http_state(config)?);
     let send_timeout = Duration::from_secs(config.http.send_timeout_secs);
