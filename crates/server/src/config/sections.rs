@@ -145,6 +145,10 @@ section! {
         meta_cache_bytes: usize = storage().meta_cache_bytes,
         /// Series known without a look-up on disk, about 60 bytes each.
         series_cache_entries: usize = storage().series_cache_entries,
+        /// Free bytes of disk space below which the log warns; 0 = none.
+        warn_free_bytes: u64 = FlushOptions::default().disk_space.warn_free_bytes,
+        /// Free bytes of disk space below which writes are refused; queries, deletes and drops go on. 0 = none.
+        min_free_bytes: u64 = FlushOptions::default().disk_space.min_free_bytes,
         /// Files that the log and the catalogue may each hold open.
         max_open_files: u32 = storage().max_open_files,
     }
@@ -271,6 +275,8 @@ section! {
 section! {
     /// Line protocol.
     WriteConfig {
+        /// Points of one request.
+        max_points: usize = ParseOptions::DEFAULT_MAX_POINTS,
         /// Bytes of one line.
         max_line_bytes: usize = ParseOptions::DEFAULT_MAX_LINE_BYTES,
         /// Tags on one line.
@@ -299,6 +305,8 @@ section! {
         max_select_buckets: usize = QueryOptions::default().max_select_buckets,
         /// Points that one SELECT may read (InfluxDB's max-select-point).
         max_select_points: usize = QueryOptions::default().max_select_points,
+        /// Series that one SELECT may read of a measurement (InfluxDB's max-select-series).
+        max_select_series: u64 = QueryOptions::default().max_select_series,
         /// Points, and groups of points, that the operators of one SELECT may hold at one time: to put them in order, or for
         /// functions that need all values of a window.
         max_buffered_points: usize = QueryOptions::default().max_buffered_points,
@@ -360,12 +368,20 @@ section! {
 }
 
 section! {
-    /// Cardinality; 0 = no limit.
+    /// Cardinality and rates; 0 = no limit. All limits: `docs/limits.md`.
     LimitsConfig {
+        /// Measurements of one database: each is a table of the engine.
+        max_measurements_per_database: usize = 10_000,
         /// Series of one database.
         max_series_per_database: u64 = storage().max_series_per_database,
         /// Distinct values of one tag of a measurement.
         max_values_per_tag: u64 = storage().max_values_per_tag,
+        /// Requests a second from one address (IPv6: from one network of 64 bits). Health and metrics do not count.
+        requests_per_second_by_address: u32 = HttpOptions::default().requests_per_second_by_address,
+        /// Requests a second of one user, where authentication is on.
+        requests_per_second_by_user: u32 = HttpOptions::default().requests_per_second_by_user,
+        /// Seconds' worth of requests that may come at once.
+        request_burst_secs: u32 = HttpOptions::default().request_burst_secs,
     }
 }
 
