@@ -10,6 +10,7 @@ mod first_users;
 mod head_file;
 mod listeners;
 mod logging;
+mod proxy;
 mod restore;
 mod serve;
 mod udp;
@@ -46,6 +47,12 @@ struct Arguments {
 enum Command {
     /// Start the server.
     Serve {
+        /// Configuration file (TOML).
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Listen in front of a cluster's nodes, for clients that can name only one address.
+    Proxy {
         /// Configuration file (TOML).
         #[arg(long)]
         config: Option<PathBuf>,
@@ -90,6 +97,11 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
             let config = Config::load(config.as_deref())?;
             logging::init(&config.logging)?;
             serve::serve(&config)?;
+        }
+        Command::Proxy { config } => {
+            let config = Config::load(config.as_deref())?;
+            logging::init(&config.logging)?;
+            proxy::run(&config)?;
         }
         Command::Privileges => {
             print!("{}", privileges::markdown());

@@ -111,6 +111,28 @@ section! {
 }
 
 section! {
+    /// `hyperbytedb proxy`: one address in front of a cluster's nodes (docs/cluster.md). With a certificate under `tls` it speaks HTTPS.
+    ProxyConfig {
+        /// Address and port to listen on.
+        bind_address: String = "127.0.0.1:8087".to_owned(),
+        /// Base URLs of the nodes, as `http://10.0.0.1:8086`.
+        nodes: Vec<String> = Vec::new(),
+        /// PEM file of those who signed the nodes' certificates; empty: whom the system trusts.
+        node_ca: String = String::new(),
+        /// Milliseconds between two questions whether a node is ready.
+        health_interval_ms: u64 = 500,
+        /// Milliseconds that a node may take to say so, or to take a connection.
+        health_timeout_ms: u64 = 1000,
+        /// Seconds for which a request is given to other nodes before it fails.
+        retry_timeout_secs: u64 = 10,
+        /// Bytes of a request's body up to which it can be given to a second node; more goes to one node only.
+        max_held_body_bytes: usize = 8 << 20,
+        /// Bytes of all bodies that are kept at one time; further requests wait.
+        max_held_bytes: usize = 256 << 20,
+    }
+}
+
+section! {
     /// TLS: with a certificate the port speaks HTTPS only. The files are read again when they change, and at SIGHUP; if they cannot be used, those that were read before stay in use.
     TlsConfig {
         /// PEM file of the certificate, followed by those that it is signed with; empty: no TLS.
