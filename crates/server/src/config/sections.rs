@@ -99,12 +99,14 @@ section! {
         write_timeout_secs: u64 = replication().write_timeout.as_secs(),
         /// Seconds that a change of the schema waits for a majority.
         propose_timeout_secs: u64 = 10,
-        /// Bytes of log that are kept for a node that is away; it must be made anew when it lacks more.
+        /// Bytes of log that are kept for a node that is away; past that it compares what is stored instead.
         hints_max_bytes: u64 = replication().hints_max_bytes,
         /// Seconds that records are kept for a node that is away.
         hints_max_age_secs: u64 = replication().hints_max_age.as_secs(),
         /// Bytes of records in one request to another node, about.
         batch_bytes: usize = replication().batch_bytes,
+        /// Seconds between two times that a node compares what it has stored with the others, and takes what it lacks; 0: only when asked, and when it has missed records.
+        repair_interval_secs: u64 = 24 * 3600,
         /// Rows remembered, about 100 bytes each, until all nodes are past them: of conflicting values beyond it the last to come stays.
         conflict_rows: usize = replication().conflict_rows,
     }
