@@ -167,6 +167,7 @@ impl Process {
             body: Bytes::from(body),
             internal: false,
             consistency: None,
+            default_time: None,
         })
     }
 
