@@ -29,7 +29,7 @@ use hyperbytedb_memory_ports::{Disk, MemoryPorts};
 use hyperbytedb_timeseriesql::ast::StoredQueryKind;
 
 use crate::history::VIEWS;
-use crate::scheduler::Scheduler;
+use crate::scheduler::Host;
 
 /// Small, so that memtables are sealed by size, too.
 const MEMTABLE_ROWS: usize = 12;
@@ -37,6 +37,7 @@ const FLUSH_WORKERS: usize = 2;
 
 /// A running server.
 pub struct Process {
+    pub host: Host,
     pub flush: Arc<FlushService>,
     ports: Outbound,
     committer: Arc<Committer>,
@@ -49,29 +50,20 @@ pub struct Process {
 
 impl Process {
     /// Opens the stores and starts the threads. Nothing is replayed yet.
-    pub fn open(
-        disk: &Disk,
-        scheduler: &Arc<Scheduler>,
-        head_bytes: usize,
-        has_views: bool,
-    ) -> Result<Self, LogError> {
-        let ports = MemoryPorts::open(disk, scheduler.clone()).outbound();
+    pub fn open(disk: &Disk, host: Host, head_bytes: usize, has_views: bool) -> Result<Self, LogError> {
+        let ports = MemoryPorts::open(disk, host.scheduler.clone()).outbound();
         let readiness = Arc::new(Readiness::default());
-        let ending = Arc::downgrade(scheduler);
-        readiness.on_failure(move |_| {
-            if let Some(scheduler) = ending.upgrade() {
-                scheduler.fail_process();
-            }
-        });
+        let fail = host.on_failure();
+        readiness.on_failure(move |_| fail());
         let flush = Arc::new(FlushService::new(flush_options(head_bytes), ports.clone())?);
         let applying = flush.clone();
-        scheduler.set_applying(move || applying.epochs().is_locked());
+        host.set_applying(move || applying.epochs().is_locked());
         for _ in 0..FLUSH_WORKERS {
             let flush = flush.clone();
-            scheduler.spawn("flush", None, move || flush.run_flushes(&Stop::default()));
+            host.spawn("flush", None, move || flush.run_flushes(&Stop::default()));
         }
         let removing = flush.clone();
-        scheduler.spawn("removal", None, move || removing.run_removals(&Stop::default()));
+        host.spawn("removal", None, move || removing.run_removals(&Stop::default()));
         let commit_ports = CommitPorts {
             origin: 1,
             wal: ports.wal.clone(),
@@ -82,7 +74,7 @@ impl Process {
             conflicts: None,
         };
         let (committer, worker) = Committer::new(CommitOptions::default(), commit_ports);
-        scheduler.spawn("committer", None, move || while worker.commit_next() {});
+        host.spawn("committer", None, move || while worker.commit_next() {});
         let commands = Arc::new(CommandService::new(committer.clone()));
         let ingestion = Arc::new(IngestionService {
             catalog: ports.catalog.clone(),
@@ -126,7 +118,7 @@ impl Process {
             lease: Default::default(),
             queries: Default::default(),
         });
-        Ok(Self { flush, ports, committer, ingestion, statements, commands, windows })
+        Ok(Self { host, flush, ports, committer, ingestion, statements, commands, windows })
     }
 
     /// Brings back what the log holds, and before that the heads that an orderly stop kept.

@@ -77,7 +77,7 @@ fn head_bytes(seed: u64) -> usize {
 
 impl Drop for Simulation {
     fn drop(&mut self) {
-        self.scheduler.end_process();
+        self.scheduler.end();
     }
 }
 
@@ -102,7 +102,7 @@ impl Simulation {
         let disk = Disk { wal: Arc::new(WalDisk::new(history.power_failures)), ..Disk::default() };
         let scheduler = Scheduler::new(seed);
         let has_views = history.has_views();
-        let process = Process::open(&disk, &scheduler, head_bytes(seed), has_views);
+        let process = Process::open(&disk, scheduler.host(), head_bytes(seed), has_views);
         let process = Arc::new(process.map_err(|error| error.to_string())?);
         process.replay(None)?;
         if has_views {
@@ -133,13 +133,11 @@ impl Simulation {
             self.open(round.schedule, round.replay_faults)?;
             return self.check();
         }
-        self.scheduler.begin(round.schedule, round.faults, true);
+        self.begin(round.schedule, round.faults);
         let running: Vec<Slot> = round.operations.iter().map(|operation| self.spawn(operation)).collect();
         self.scheduler.run_clients();
-        let crashed = match self.scheduler.ended() {
-            Some(Some(reason)) => return Err(reason),
-            ended => ended.is_some(),
-        };
+        self.look_for_finding()?;
+        let crashed = self.process.host.has_ended();
         if crashed {
             self.end(round.faults.crash.is_some_and(|crash| crash.power))?;
         }
@@ -168,11 +166,20 @@ impl Simulation {
         if round.checked || self.worlds.len() > WORLDS_UNCHECKED { self.check() } else { Ok(()) }
     }
 
-    fn end(&mut self, power: bool) -> Result<(), String> {
-        self.scheduler.end_process();
-        if let Some(Some(reason)) = self.scheduler.ended() {
-            return Err(reason);
+    fn begin(&self, seed: u64, faults: Faults) {
+        self.scheduler.begin(seed, faults, true);
+        if let Some(crash) = faults.crash {
+            self.process.host.crash(crash);
         }
+    }
+
+    fn look_for_finding(&self) -> Result<(), String> {
+        self.scheduler.finding().map_or(Ok(()), Err)
+    }
+
+    fn end(&mut self, power: bool) -> Result<(), String> {
+        self.scheduler.end();
+        self.look_for_finding()?;
         self.summary.crashes += 1;
         self.summary.trace = self.summary.trace.wrapping_mul(31).wrapping_add(self.scheduler.trace());
         if power && self.power_failures {
@@ -185,31 +192,32 @@ impl Simulation {
     fn open(&mut self, seed: u64, mut faults: Faults) -> Result<(), String> {
         for _ in 0..STARTS_MAX {
             self.scheduler = Scheduler::new(seed);
-            let process = Process::open(&self.disk, &self.scheduler, head_bytes(seed), self.has_views)
+            let process = Process::open(&self.disk, self.scheduler.host(), head_bytes(seed), self.has_views)
                 .map_err(|error| error.to_string())?;
             self.process = Arc::new(process);
             self.unfinished = false;
-            self.scheduler.begin(seed, faults, true);
+            self.begin(seed, faults);
             let replayed = Arc::new(Mutex::new(None));
             let (process, answer) = (self.process.clone(), replayed.clone());
             let head_file = self.head_file.take();
-            self.scheduler.spawn("replay", Some(CancelToken::default()), move || {
+            self.process.host.spawn("replay", Some(CancelToken::default()), move || {
                 *answer.lock() = Some(process.replay(head_file))
             });
             if self.random.chance(1, 3) {
                 let process = self.process.clone();
-                self.scheduler
+                self.process
+                    .host
                     .spawn("checkpoint", Some(CancelToken::default()), move || drop(process.checkpoint()));
             }
             self.scheduler.run_clients();
-            match (self.scheduler.ended(), replayed.lock().take()) {
-                (None, Some(Ok(()))) => {
+            self.look_for_finding()?;
+            match (self.process.host.has_ended(), replayed.lock().take()) {
+                (false, Some(Ok(()))) => {
                     let process = self.process.clone();
-                    self.scheduler.spawn("warm", None, move || process.warm());
+                    self.process.host.spawn("warm", None, move || process.warm());
                     return Ok(());
                 }
-                (Some(Some(reason)), _) => return Err(reason),
-                (None, Some(Err(error))) if faults == Faults::default() => {
+                (false, Some(Err(error))) if faults == Faults::default() => {
                     return Err(format!("the replay failed: {error}"));
                 }
                 _ => {}
@@ -231,7 +239,7 @@ impl Simulation {
         let name = if let Operation::Write { .. } = operation { WRITER } else { "client" };
         let cancel = CancelToken::default();
         let token = cancel.clone();
-        self.scheduler.spawn(name, Some(token), move || carry(&process, &operation, &cancel, &running));
+        self.process.host.spawn(name, Some(token), move || carry(&process, &operation, &cancel, &running));
         slot
     }
 
@@ -239,9 +247,7 @@ impl Simulation {
     fn check(&mut self) -> Result<(), String> {
         self.scheduler.begin(self.random.number(), Faults::default(), false);
         let observation = observe(&self.process, &mut self.random, self.unfinished);
-        if let Some(Some(reason)) = self.scheduler.ended() {
-            return Err(reason);
-        }
+        self.look_for_finding()?;
         let observation = observation?;
         let mut wrong = None;
         let worlds = std::mem::take(&mut self.worlds);

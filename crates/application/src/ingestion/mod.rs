@@ -145,7 +145,7 @@ impl IngestionService {
 
     /// Back-pressure: waits a little for the flush, then refuses.
     fn wait_for_room(&self) -> Result<(), WriteError> {
-        let deadline = Instant::now() + ROOM_WAIT;
+        let deadline = waiting::now() + ROOM_WAIT;
         loop {
             let full = if !self.flush.has_room() {
                 format!("points in memory have reached {}", settings::FLUSH_MEMORY_LIMIT_BYTES)
@@ -157,7 +157,7 @@ impl IngestionService {
             } else {
                 return Ok(());
             };
-            if Instant::now() >= deadline {
+            if waiting::now() >= deadline {
                 metrics::counter!("hyperbytedb_writes_refused_total").increment(1);
                 return Err(overloaded(format!("{full}: retry later")));
             }
