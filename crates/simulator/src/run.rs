@@ -71,7 +71,7 @@ struct Simulation {
 const COMPUTES_MAX: u32 = 10_000;
 
 /// One process reads everything from the engine, one everything that it can from memory, one has room for a few points.
-fn head_bytes(seed: u64) -> usize {
+pub fn head_bytes(seed: u64) -> usize {
     [0, 1 << 30, 4 << 10][(seed % 3) as usize]
 }
 
@@ -102,7 +102,7 @@ impl Simulation {
         let disk = Disk { wal: Arc::new(WalDisk::new(history.power_failures)), ..Disk::default() };
         let scheduler = Scheduler::new(seed);
         let has_views = history.has_views();
-        let process = Process::open(&disk, scheduler.host(), head_bytes(seed), has_views);
+        let process = Process::open(&disk, scheduler.host(), head_bytes(seed), has_views, None);
         let process = Arc::new(process.map_err(|error| error.to_string())?);
         process.replay(None)?;
         if has_views {
@@ -192,8 +192,9 @@ impl Simulation {
     fn open(&mut self, seed: u64, mut faults: Faults) -> Result<(), String> {
         for _ in 0..STARTS_MAX {
             self.scheduler = Scheduler::new(seed);
-            let process = Process::open(&self.disk, self.scheduler.host(), head_bytes(seed), self.has_views)
-                .map_err(|error| error.to_string())?;
+            let process =
+                Process::open(&self.disk, self.scheduler.host(), head_bytes(seed), self.has_views, None)
+                    .map_err(|error| error.to_string())?;
             self.process = Arc::new(process);
             self.unfinished = false;
             self.begin(seed, faults);
@@ -351,12 +352,21 @@ pub fn retried<T, E>(run: impl Fn() -> Result<T, E>) -> Result<T, E> {
     (1..ATTEMPTS).fold(run(), |answer, _| answer.or_else(|_| run()))
 }
 
+/// Carries out an operation as a client does, and says how it ended.
+pub fn carry_out_alone(process: &Process, operation: &Operation) -> Outcome {
+    let (outcome, shard) = (Outcome::Unknown("no answer".to_owned()), None);
+    let carried = Carried { operation: operation.clone(), outcome, shard };
+    let running = Mutex::new(Running { carried, read: None });
+    carry(process, operation, &CancelToken::default(), &running);
+    running.into_inner().carried.outcome
+}
+
 /// Carries out an operation as a client does.
 fn carry(process: &Process, operation: &Operation, cancel: &CancelToken, running: &Mutex<Running>) {
     let outcome = match operation {
         Operation::Write { database, policy, points } => {
             let lines: Vec<String> = points.iter().map(|point| point.line()).collect();
-            match process.write(database, policy, lines.join("\n")) {
+            match process.write(database, policy, lines.join("\n"), None) {
                 Ok(()) => Outcome::Done,
                 Err(WriteError::DatabaseNotFound(_) | WriteError::RetentionPolicyNotFound(_)) => {
                     Outcome::Refused

@@ -86,6 +86,8 @@ struct Task {
     wakes: Option<Duration>,
     /// It goes on then alone.
     sleeps: bool,
+    /// It has made calls since it last waited, so it may have done what others wait for.
+    has_worked: bool,
 }
 
 /// A process.
@@ -93,6 +95,8 @@ struct Task {
 struct HostState {
     ended: bool,
     calls: u64,
+    /// What its tasks that wait may wait for.
+    progress: u64,
     crash: Option<Crash>,
     crash_pending: bool,
     /// Whether its services hold the lock under which records take effect.
@@ -110,7 +114,6 @@ struct State {
     /// Whether each call passes the turn on, or only some.
     busy: bool,
     calls: u64,
-    progress: u64,
     sweeps: u32,
     /// What must not happen and did: everything ends.
     finding: Option<String>,
@@ -162,6 +165,16 @@ impl Host {
                 resume_unwind(Box::new(Ended));
             }
         }
+    }
+
+    /// Ends the process from within: the calling thread ends too.
+    pub fn fail(&self) {
+        self.on_failure()();
+    }
+
+    /// Something has happened that its tasks may wait for.
+    pub fn progress(&self) {
+        self.scheduler.state.lock().progress(self.number);
     }
 
     pub fn has_ended(&self) -> bool {
@@ -233,6 +246,7 @@ impl Scheduler {
             host: 0,
             wakes: None,
             sleeps: false,
+            has_worked: false,
         };
         let scheduler = Arc::new(Self {
             state: Mutex::new(State {
@@ -243,7 +257,6 @@ impl Scheduler {
                 faults: Faults::default(),
                 busy: false,
                 calls: 0,
-                progress: 0,
                 sweeps: 0,
                 finding: None,
                 trace: 0,
@@ -290,6 +303,7 @@ impl Scheduler {
                 host,
                 wakes: None,
                 sleeps: false,
+                has_worked: false,
             };
             let done = state.tasks.iter().position(|task| task.status == Status::Done);
             match done.filter(|_| state.now.is_some()) {
@@ -327,8 +341,8 @@ impl Scheduler {
     fn end_task(&self, id: usize, ended: Result<(), Box<dyn Any + Send>>) {
         let mut state = self.state.lock();
         state.tasks[id].status = Status::Done;
-        state.progress += 1;
-        state.sweeps = 0;
+        let host = state.tasks[id].host;
+        state.progress(host);
         if let Err(panic) = ended
             && !panic.is::<Ended>()
         {
@@ -338,7 +352,6 @@ impl Scheduler {
             self.find(&mut state, format!("{name} panicked: {}", text.unwrap_or_default()));
         }
         // Of a process that ends, the last thread lets the others go on.
-        let host = state.tasks[id].host;
         let is_others_turn = state.current != id
             && !(state.hosts[host].ended
                 && state.current != DRIVER
@@ -434,9 +447,7 @@ impl Scheduler {
 
     /// Something has happened that others may wait for.
     pub fn progress(&self) {
-        let mut state = self.state.lock();
-        state.progress += 1;
-        state.sweeps = 0;
+        self.state.lock().progress_of_all();
     }
 
     pub fn trace(&self) -> u64 {
@@ -460,10 +471,15 @@ impl Scheduler {
     /// Where a thread would wait.
     fn wait(&self, id: usize, wakes: Option<Duration>, sleeps: bool) {
         let mut state = self.state.lock();
-        let (seen, is_timed) = (state.progress, state.now.is_some());
+        let (host, is_timed) = (state.tasks[id].host, state.now.is_some());
+        if is_timed && std::mem::take(&mut state.tasks[id].has_worked) {
+            state.progress(host);
+        }
+        let seen = state.hosts[host].progress;
         let task = &mut state.tasks[id];
         (task.status, task.seen) = (Status::Waiting, seen);
-        (task.wakes, task.sleeps) = (wakes.filter(|_| is_timed), sleeps && is_timed);
+        let wakes = wakes.filter(|_| is_timed && !IDLE.contains(&task.name));
+        (task.wakes, task.sleeps) = (wakes, sleeps && is_timed);
         self.pass_turn(&mut state, id);
         let task = &mut state.tasks[id];
         (task.status, task.wakes, task.sleeps) = (Status::Ready, None, false);
@@ -521,8 +537,8 @@ impl Scheduler {
         let host = state.tasks[task].host;
         state.calls += 1;
         state.hosts[host].calls += 1;
-        state.progress += 1;
-        state.sweeps = 0;
+        state.tasks[task].has_worked = true;
+        state.progress(host);
         state.now = state.now.map(|now| now + CALL_TIME);
         if state.calls > CALLS_MAX {
             self.find(&mut state, "the round never ends".to_owned());
@@ -584,8 +600,8 @@ impl Scheduler {
     fn returned(&self, task: usize, call: Call) {
         let mut state = self.state.lock();
         self.leave_if_ended(&mut state, task);
-        state.progress += 1;
         let host = state.tasks[task].host;
+        state.progress(host);
         if state.hosts[host].crash_pending && task != DRIVER {
             self.end_host(&mut state, host);
             drop(state);
@@ -608,6 +624,16 @@ impl Scheduler {
 }
 
 impl State {
+    fn progress(&mut self, host: usize) {
+        self.hosts[host].progress += 1;
+        self.sweeps = 0;
+    }
+
+    fn progress_of_all(&mut self) {
+        self.hosts.iter_mut().for_each(|host| host.progress += 1);
+        self.sweeps = 0;
+    }
+
     fn has_clients(&self) -> bool {
         self.tasks.iter().any(|task| task.client.is_some() && task.status != Status::Done)
     }
@@ -628,7 +654,7 @@ impl State {
             _ if id == DRIVER && self.has_clients() => false,
             Status::Ready => true,
             Status::Waiting if task.wakes.is_some() && task.wakes <= self.now => true,
-            Status::Waiting => !task.sleeps && task.seen < self.progress,
+            Status::Waiting => !task.sleeps && task.seen < self.hosts[task.host].progress,
             Status::Stalled | Status::Done => false,
         }
     }
@@ -639,9 +665,10 @@ impl State {
             (0..self.tasks.len()).filter(|&id| self.tasks[id].status == status).collect()
         };
         let (stalled, waiting) = (named(Status::Stalled), named(Status::Waiting));
-        if self.sweeps < SWEEPS_MAX && !waiting.is_empty() {
-            self.sweeps += 1;
-            self.progress += 1;
+        if self.now.is_none() && self.sweeps < SWEEPS_MAX && !waiting.is_empty() {
+            let sweeps = self.sweeps + 1;
+            self.progress_of_all();
+            self.sweeps = sweeps;
             return None;
         }
         if let Some(wakes) = waiting.iter().filter_map(|&id| self.tasks[id].wakes).min() {
@@ -661,7 +688,7 @@ impl State {
         let patient: Vec<&CancelToken> = patient.into_iter().filter(|token| !token.is_cancelled()).collect();
         if !patient.is_empty() && self.random.chance(1, 4) {
             self.random.pick(&patient).cancel();
-            self.progress += 1;
+            self.hosts.iter_mut().for_each(|host| host.progress += 1);
             return None;
         }
         let released = *self.random.pick(&stalled);
@@ -681,6 +708,11 @@ impl State {
         self.faults.errors > 0 && self.random.chance(self.faults.errors, 1000)
     }
 }
+
+/// Names of tasks that look now and then although others tell them when there is something to do: here they need not.
+const IDLE: [&str; 2] = [FLUSH, REMOVAL];
+pub const FLUSH: &str = "flush";
+pub const REMOVAL: &str = "removal";
 
 /// Name of the tasks that must never wait for the engine.
 pub const WRITER: &str = "write";
@@ -703,16 +735,13 @@ impl Controller for Scheduler {
 /// Calls during which the services never hold a lock.
 fn may_yield(call: Call) -> bool {
     is_engine(call)
-        || matches!(
-            call,
-            Call::WalEncode | Call::WalRead | Call::WalTruncate | Call::WalSync | Call::NodeSync
-        )
+        || matches!(call, Call::WalRead | Call::WalTruncate | Call::WalSync | Call::NodeSync)
         || matches!(call, Call::RegisterSeries | Call::ReadSeries)
 }
 
 /// Calls during which the services may hold the lock under which records take effect.
 fn is_sometimes_locked(call: Call) -> bool {
-    matches!(call, Call::RestoreSeries | Call::CountSeries | Call::RemoveSeries)
+    matches!(call, Call::WalEncode | Call::RestoreSeries | Call::CountSeries | Call::RemoveSeries)
 }
 
 fn is_engine(call: Call) -> bool {
