@@ -353,6 +353,7 @@ fn request(lines: &str) -> WriteRequest {
         body: Bytes::copy_from_slice(lines.as_bytes()),
         internal: false,
         consistency: None,
+        default_time: None,
     }
 }
 

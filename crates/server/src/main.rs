@@ -11,6 +11,7 @@ mod first_users;
 mod head_file;
 mod listeners;
 mod logging;
+mod proxy;
 mod restore;
 mod serve;
 mod udp;
@@ -47,6 +48,12 @@ struct Arguments {
 enum Command {
     /// Start the server.
     Serve {
+        /// Configuration file (TOML).
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Listen in front of a cluster's nodes, for clients that can name only one address.
+    Proxy {
         /// Configuration file (TOML).
         #[arg(long)]
         config: Option<PathBuf>,
@@ -93,6 +100,11 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
             let config = Config::load(config.as_deref())?;
             logging::init(&config.logging)?;
             serve::serve(&config)?;
+        }
+        Command::Proxy { config } => {
+            let config = Config::load(config.as_deref())?;
+            logging::init(&config.logging)?;
+            proxy::run(&config)?;
         }
         Command::Privileges => {
             print!("{}", privileges::markdown());

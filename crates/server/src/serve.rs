@@ -109,7 +109,7 @@ async fn keep_metrics_small(application: Arc<Application>) {
     }
 }
 
-fn spawn_signal_handler(stop: watch::Sender<bool>) -> std::io::Result<()> {
+pub fn spawn_signal_handler(stop: watch::Sender<bool>) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
         for first in [true, false] {
@@ -118,13 +118,10 @@ fn spawn_signal_handler(stop: watch::Sender<bool>) -> std::io::Result<()> {
                 _ = interrupt.recv() => "SIGINT",
             };
             if first {
-                tracing::info!(signal = name, "stopping: no new requests, then a final flush");
+                tracing::info!(signal = name, "stopping: no new requests");
                 stop.send_replace(true);
             } else {
-                tracing::warn!(
-                    signal = name,
-                    "second signal: exiting at once; the log has what was acknowledged"
-                );
+                tracing::warn!(signal = name, "second signal: exiting at once");
                 std::process::exit(1);
             }
         }
@@ -132,12 +129,12 @@ fn spawn_signal_handler(stop: watch::Sender<bool>) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn wait_for(mut stopping: watch::Receiver<bool>) {
+pub async fn wait_for(mut stopping: watch::Receiver<bool>) {
     // An error means that the handler is gone: stop as well.
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-async fn after(stopping: watch::Receiver<bool>, limit: Duration) {
+pub async fn after(stopping: watch::Receiver<bool>, limit: Duration) {
     wait_for(stopping).await;
     tokio::time::sleep(limit).await;
 }

@@ -62,8 +62,9 @@ impl IngestionService {
         }
         self.wait_for_room()?;
         let now = now_ns();
+        let default_time = request.default_time.unwrap_or(now);
         for _ in 0..ATTEMPTS_MAX {
-            let mut parsed = self.parse(request, now);
+            let mut parsed = self.parse(request, default_time);
             count_limits(&parsed);
             if parsed.has_too_many_points {
                 return Err(WriteError::TooManyPoints { max: self.parse_limits.max_points });
@@ -75,7 +76,7 @@ impl IngestionService {
                 let target =
                     Target { database: &request.database, retention_policy: &request.retention_policy, now };
                 let mut resolved = self.resolver().resolve(&target, batches)?;
-                let record = self.record(request, now, &parsed, &mut resolved).map_err(log_error)?;
+                let record = self.record(request, default_time, &parsed, &mut resolved).map_err(log_error)?;
                 match record.map(|record| self.committer.write(record)).transpose() {
                     Err(LogError::Stale) => continue,
                     committed => committed_at = committed.map_err(log_error)?,
@@ -155,7 +156,7 @@ impl IngestionService {
         if let Some(reason) = self.flush.disk_space().read_only() {
             return Err(refused(settings::STORAGE_MIN_FREE_BYTES, reason));
         }
-        let deadline = Instant::now() + ROOM_WAIT;
+        let deadline = waiting::now() + ROOM_WAIT;
         loop {
             let (setting, full) = if !self.flush.has_room() {
                 let setting = settings::FLUSH_MEMORY_LIMIT_BYTES;
@@ -167,7 +168,7 @@ impl IngestionService {
             } else {
                 return Ok(());
             };
-            if Instant::now() >= deadline {
+            if waiting::now() >= deadline {
                 return Err(refused(setting, format!("{full}: retry later")));
             }
             self.flush.press();

@@ -195,6 +195,7 @@ impl StatementService {
             body: lines.into(),
             internal: true,
             consistency: None,
+            default_time: None,
         };
         Ok(self.ingestion.write(request)?)
     }

@@ -21,6 +21,8 @@ pub struct WriteRequest {
     pub internal: bool,
     /// How many nodes of a cluster must have the points; `None`: as many as the configuration says.
     pub consistency: Option<Consistency>,
+    /// Time of points that have none, in nanoseconds; `None`: now. A proxy says it, so that a write it repeats is the same points.
+    pub default_time: Option<i64>,
 }
 
 /// Why a write, or a part of it, was not accepted. Texts are InfluxDB's.

@@ -38,6 +38,7 @@ pub enum ConfigError {
 pub struct Config {
     pub server: ServerConfig,
     pub cluster: ClusterConfig,
+    pub proxy: ProxyConfig,
     pub tls: TlsConfig,
     pub storage: StorageConfig,
     pub chdb: ChdbConfig,

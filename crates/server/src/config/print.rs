@@ -6,9 +6,9 @@ use hyperbytedb_domain::limits;
 
 use super::{
     AuthConfig, BackupConfig, ChdbConfig, ClusterConfig, Config, ContinuousQueriesConfig, FlushConfig,
-    HttpConfig, KeyDoc, LimitsConfig, LoggingConfig, QueryConfig, RetentionConfig, ServerConfig, SqlConfig,
-    StatementSummaryConfig, StorageConfig, SubscriberConfig, TlsConfig, UdpConfig, ViewsConfig, WalConfig,
-    WriteConfig,
+    HttpConfig, KeyDoc, LimitsConfig, LoggingConfig, ProxyConfig, QueryConfig, RetentionConfig, ServerConfig,
+    SqlConfig, StatementSummaryConfig, StorageConfig, SubscriberConfig, TlsConfig, UdpConfig, ViewsConfig,
+    WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -20,6 +20,7 @@ struct SectionDoc {
 const SECTIONS: &[SectionDoc] = &[
     SectionDoc { name: "server", about: ServerConfig::ABOUT, keys: ServerConfig::KEYS },
     SectionDoc { name: "cluster", about: ClusterConfig::ABOUT, keys: ClusterConfig::KEYS },
+    SectionDoc { name: "proxy", about: ProxyConfig::ABOUT, keys: ProxyConfig::KEYS },
     SectionDoc { name: "tls", about: TlsConfig::ABOUT, keys: TlsConfig::KEYS },
     SectionDoc { name: "storage", about: StorageConfig::ABOUT, keys: StorageConfig::KEYS },
     SectionDoc { name: "chdb", about: ChdbConfig::ABOUT, keys: ChdbConfig::KEYS },

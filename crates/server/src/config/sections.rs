@@ -99,14 +99,38 @@ section! {
         write_timeout_secs: u64 = replication().write_timeout.as_secs(),
         /// Seconds that a change of the schema waits for a majority.
         propose_timeout_secs: u64 = 10,
-        /// Bytes of log that are kept for a node that is away; it must be made anew when it lacks more.
+        /// Bytes of log that are kept for a node that is away; past that it compares what is stored instead.
         hints_max_bytes: u64 = replication().hints_max_bytes,
         /// Seconds that records are kept for a node that is away.
         hints_max_age_secs: u64 = replication().hints_max_age.as_secs(),
         /// Bytes of records in one request to another node, about.
         batch_bytes: usize = replication().batch_bytes,
+        /// Seconds between two times that a node compares what it has stored with the others, and takes what it lacks; 0: only when asked, and when it has missed records.
+        repair_interval_secs: u64 = 24 * 3600,
         /// Rows remembered, about 100 bytes each, until all nodes are past them: of conflicting values beyond it the last to come stays.
         conflict_rows: usize = replication().conflict_rows,
+    }
+}
+
+section! {
+    /// `hyperbytedb proxy`: one address in front of a cluster's nodes (docs/cluster.md). With a certificate under `tls` it speaks HTTPS.
+    ProxyConfig {
+        /// Address and port to listen on.
+        bind_address: String = "127.0.0.1:8087".to_owned(),
+        /// Base URLs of the nodes, as `http://10.0.0.1:8086`.
+        nodes: Vec<String> = Vec::new(),
+        /// PEM file of those who signed the nodes' certificates; empty: whom the system trusts.
+        node_ca: String = String::new(),
+        /// Milliseconds between two questions whether a node is ready.
+        health_interval_ms: u64 = 500,
+        /// Milliseconds that a node may take to say so, or to take a connection.
+        health_timeout_ms: u64 = 1000,
+        /// Seconds for which a request is given to other nodes before it fails.
+        retry_timeout_secs: u64 = 10,
+        /// Bytes of a request's body up to which it can be given to a second node; more goes to one node only.
+        max_held_body_bytes: usize = 8 << 20,
+        /// Bytes of all bodies that are kept at one time; further requests wait.
+        max_held_bytes: usize = 256 << 20,
     }
 }
 
