@@ -33,10 +33,17 @@ pub fn members(cluster: &str) -> Select {
     select
 }
 
-/// Which of these settings the server knows: String.
-pub fn known_settings<'a>(names: impl IntoIterator<Item = &'a str>) -> Select {
-    let mut select = from_system("settings", ["name"]);
+/// Which of these settings of tables the server knows: String.
+pub fn known_table_settings(names: impl IntoIterator<Item = &'static str>) -> Select {
+    let mut select = from_system("merge_tree_settings", ["name"]);
     select.conditions = vec![one_of("name", names)];
+    select
+}
+
+/// Whether the database is there, for this user: its name, String.
+pub fn database(database: &Database) -> Select {
+    let mut select = from_system("databases", ["name"]);
+    select.conditions = vec![equals("name", database.name())];
     select
 }
 

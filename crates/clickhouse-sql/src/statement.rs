@@ -106,10 +106,8 @@ impl fmt::Display for TableEngine {
     }
 }
 
-/// Creates the table with all its columns. `settings`: beside those that the storage needs.
+/// Creates the table with all its columns.
 pub fn create_table(table: &Table, name: TableName, engine: TableEngine, settings: Settings) -> Statement {
-    // Tags follow from the series, so they need not be part of the key.
-    let settings = settings.with("allow_dimensions_outside_sorting_key", 1);
     Statement::CreateTable {
         table: name,
         engine,
@@ -125,14 +123,24 @@ pub fn add_columns(table: &Table, name: TableName, tags: usize, fields: usize) -
     (!columns.is_empty()).then_some(Statement::AddColumns { table: name, columns })
 }
 
-/// Deletes the rows of the selection. Returns once the engine has stored that it will: scans that apply unfinished deletes
-/// do not see the rows from then on.
-pub fn delete(table: &Table, name: TableName, rows: &RowSelection) -> Statement {
+/// When a delete returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeleteSync {
+    /// Once the engine has stored that it will: scans that apply unfinished deletes do not see the rows from then on.
+    Stored = 0,
+    /// When it is carried out on this server.
+    Done = 1,
+    /// When it is carried out on all servers that have the rows.
+    DoneByReplicas = 2,
+}
+
+/// Deletes the rows of the selection.
+pub fn delete(table: &Table, name: TableName, rows: &RowSelection, sync: DeleteSync) -> Statement {
     let mut conditions = selected(table, rows);
     if conditions.is_empty() {
         conditions.push(Expr::all(Vec::new()));
     }
-    let settings = Settings::default().with("mutations_sync", 0);
+    let settings = Settings::default().with("mutations_sync", sync as u64);
     Statement::Delete { table: name, conditions, settings }
 }
 

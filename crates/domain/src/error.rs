@@ -24,6 +24,9 @@ pub enum EngineError {
         settings::QUERY_MAX_SORT_BYTES
     )]
     SortLimit,
+    /// Something outside this process is in the way. The text says what it is and what can be done, and may be shown.
+    #[error("the engine is unavailable: {0}")]
+    Unavailable(String),
     #[error("engine: {context}: {message}")]
     Failed { context: String, message: String },
 }

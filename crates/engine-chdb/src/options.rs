@@ -90,6 +90,8 @@ impl ChdbOptions {
     /// Settings of every table that depend on how and where the engine runs.
     pub(crate) fn table_settings(&self) -> Settings {
         Settings::default()
+            // Tags follow from the series, so they need not be part of the key.
+            .with("allow_dimensions_outside_sorting_key", 1)
             // Few large merges: each row is written again once or twice, where the engine's default writes it again with
             // every few parts. What a partition without new parts is left with becomes one part.
             .with("min_parts_to_merge_at_once", PARTS_PER_MERGE_MIN)

@@ -1,16 +1,18 @@
 //! Writing, deleting and looking after what is stored.
 
 use std::fs::File;
+use std::ops::RangeInclusive;
 use std::thread;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use hyperbytedb_clickhouse_sql::Settings;
 use hyperbytedb_clickhouse_sql::schema::{Database, table_name};
-use hyperbytedb_clickhouse_sql::statement::{self, Statement};
+use hyperbytedb_clickhouse_sql::statement::{self, DeleteSync, Statement};
 use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort, UnfinishedDeletes};
 use hyperbytedb_domain::scan::RowSelection;
+use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext};
 use hyperbytedb_engine_common::{answers, selects_nothing};
 
@@ -26,7 +28,13 @@ impl PointsSinkPort for ChdbEngine {
         if exists { Ok(()) } else { self.create_table(table) }
     }
 
-    fn insert(&self, table: &Table, batch: RecordBatch) -> Result<(), EngineError> {
+    /// Nothing can get lost between the engine and this process, so nothing comes twice.
+    fn insert(
+        &self,
+        table: &Table,
+        batch: RecordBatch,
+        _: RangeInclusive<Sequence>,
+    ) -> Result<(), EngineError> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -46,7 +54,9 @@ impl PointsSinkPort for ChdbEngine {
         if self.rows(statement::any_row(table, table_name(table.id), rows), context)?.is_empty() {
             return Ok(());
         }
-        match self.try_execute(&statement::delete(table, table_name(table.id), rows), context)? {
+        match self
+            .try_execute(&statement::delete(table, table_name(table.id), rows, DeleteSync::Stored), context)?
+        {
             Err(exception) if exception.is_unknown_table() => Ok(()),
             result => result.map_err(|e| e.into_engine_error("deleting rows")),
         }

@@ -6,6 +6,7 @@ mod cluster_command;
 mod compose;
 mod config;
 mod debug;
+mod engine;
 mod first_users;
 mod head_file;
 mod listeners;

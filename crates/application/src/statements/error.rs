@@ -101,6 +101,16 @@ impl StatementError {
         Self::Catalog(CatalogError::DatabaseNotFound(name.to_owned()))
     }
 
+    /// Whether something outside the server is in the way.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(
+            self,
+            Self::Engine(EngineError::Unavailable(_))
+                | Self::Exec(ExecError::Engine(EngineError::Unavailable(_)))
+                | Self::Command(LogError::Engine(EngineError::Unavailable(_)))
+        )
+    }
+
     /// Whether the text is about the server's inside: for the log, not for clients.
     pub fn is_internal(&self) -> bool {
         match self {

@@ -52,7 +52,7 @@ impl Fixture {
     }
 
     pub fn insert(&self, table: &Table, rows: &[Row]) {
-        self.engine.insert(table, batch(table, rows)).unwrap();
+        self.engine.insert(table, batch(table, rows), 1..=1).unwrap();
     }
 
     pub fn run(&self, scan: &Scan) -> Result<Vec<Vec<FieldValue>>, EngineError> {

@@ -123,6 +123,13 @@ impl Server {
         self.child.wait().expect("wait");
     }
 
+    /// kill -9; returns the folder, where it is the server's own, for another one.
+    pub fn into_folder(mut self) -> Option<TempDir> {
+        let folder = self._own_dir.take();
+        self.kill();
+        folder
+    }
+
     /// SIGTERM; returns the exit code.
     pub fn stop(mut self) -> Option<i32> {
         signal(self.child.id(), "TERM");

@@ -1,0 +1,89 @@
+//! ClickHouse servers as the engine.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use hyperbytedb_clickhouse_node::{CLUSTER, Nodes, PASSWORD, USER};
+use support::{Server, until};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Settings of a server with these as its engine, and with next to nothing in memory.
+fn settings(nodes: &Nodes) -> Vec<(&'static str, String)> {
+    let mut settings = vec![
+        ("ENGINE__KIND", "clickhouse".to_owned()),
+        ("CLICKHOUSE__URLS", format!("{:?}", nodes.urls())),
+        ("CLICKHOUSE__USER", USER.to_owned()),
+        ("CLICKHOUSE__PASSWORD", PASSWORD.to_owned()),
+        ("FLUSH__HEAD_BYTES", "0".to_owned()),
+        ("FLUSH__INTERVAL_SECS", "1".to_owned()),
+        ("FLUSH__SMALL_INTERVAL_SECS", "1".to_owned()),
+    ];
+    if nodes.len() > 1 {
+        settings.push(("CLICKHOUSE__CLUSTER", CLUSTER.to_owned()));
+    }
+    settings
+}
+
+fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    settings.iter().map(|(key, value)| (*key, value.as_str())).collect()
+}
+
+fn start(nodes: &Nodes) -> Server {
+    Server::start_with(&borrowed(&settings(nodes)))
+}
+
+/// Points of 40 series, ten of each.
+fn points(value: i64) -> String {
+    let point =
+        |n: i64| format!("m,host=h{},zone=z{} v={value}i,w={}.5 {}\n", n % 40, n % 3, n, n * 1_000_000_000);
+    (0..400).map(|n| point(n * 3 % 400)).collect()
+}
+
+fn number(rows: &[Vec<serde_json::Value>]) -> f64 {
+    rows[0][1].as_f64().unwrap()
+}
+
+#[test]
+fn one_server_and_two_shards_answer_as_one_engine() {
+    for nodes in [Nodes::single(), Nodes::start(2, 1)] {
+        let server = start(&nodes);
+        let client = server.client();
+        client.query("", "CREATE DATABASE db");
+        client.write("db", &points(1));
+        assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 400.0);
+        // Flushed by the query at the latest; each server has its part.
+        let rows = nodes.rows("hyperbyte");
+        assert_eq!(rows.iter().sum::<u64>(), 400, "{rows:?}");
+        assert!(rows.iter().all(|rows| *rows > 0), "{rows:?}");
+
+        // The same points again, with another value, then another column.
+        client.write("db", &points(2));
+        client.write("db", "m,host=h1,zone=z1 x=\"new\" 1000000000\nm,rack=r v=5i 5");
+        assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 401.0);
+        assert_eq!(number(&client.rows("db", "SELECT sum(v) FROM m")), 805.0);
+        let by_host = client.query("db", "SELECT mean(w), last(v) FROM m WHERE host =~ /^h/ GROUP BY host");
+        assert_eq!(by_host["results"][0]["series"].as_array().unwrap().len(), 40);
+        assert_eq!(client.rows("db", "SELECT v, x FROM m WHERE host = 'h1' AND time = 1s")[0][2], "new");
+        assert_eq!(client.rows("db", "SELECT w FROM m ORDER BY time DESC LIMIT 3")[0][1], 399.5);
+
+        client.query("db", "DELETE FROM m WHERE host = 'h1'");
+        assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 391.0);
+        client.query("db", "DELETE FROM m WHERE time < 100s");
+        assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 293.0);
+        let plan = client.query("db", "EXPLAIN SELECT mean(v) FROM m").to_string();
+        assert!(plan.contains(&nodes.url(0)), "{plan}");
+
+        // What is stored is stored there.
+        let dir = server.data_dir.clone();
+        let kept = settings(&nodes);
+        let folder = server.into_folder();
+        let server = Server::start_in(&dir, &borrowed(&kept));
+        assert_eq!(number(&server.client().rows("db", "SELECT count(v) FROM m")), 293.0);
+        server.client().query("db", "DROP MEASUREMENT m");
+        until("the rows are gone", LIMIT, || nodes.rows("hyperbyte").iter().all(|rows| *rows == 0));
+        drop((server, folder));
+    }
+}
