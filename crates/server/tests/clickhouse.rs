@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use hyperbytedb_clickhouse_node::{CLUSTER, Nodes, PASSWORD, USER};
-use support::{Server, until};
+use support::{Server, database, until};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -55,7 +55,8 @@ fn one_server_and_two_shards_answer_as_one_engine() {
         client.write("db", &points(1));
         assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 400.0);
         // Flushed by the query at the latest; each server has its part.
-        let rows = nodes.rows("hyperbyte");
+        let database = database(&server.data_dir);
+        let rows = nodes.rows(&database);
         assert_eq!(rows.iter().sum::<u64>(), 400, "{rows:?}");
         assert!(rows.iter().all(|rows| *rows > 0), "{rows:?}");
 
@@ -83,7 +84,7 @@ fn one_server_and_two_shards_answer_as_one_engine() {
         let server = Server::start_in(&dir, &borrowed(&kept));
         assert_eq!(number(&server.client().rows("db", "SELECT count(v) FROM m")), 293.0);
         server.client().query("db", "DROP MEASUREMENT m");
-        until("the rows are gone", LIMIT, || nodes.rows("hyperbyte").iter().all(|rows| *rows == 0));
+        until("the rows are gone", LIMIT, || nodes.rows(&database).iter().all(|rows| *rows == 0));
         drop((server, folder));
     }
 }

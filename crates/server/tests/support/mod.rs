@@ -44,6 +44,12 @@ impl Answer {
     }
 }
 
+/// Where ClickHouse is the engine: one for each data folder.
+pub fn database(dir: &Path) -> String {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    format!("hyperbyte_{}", name.trim_start_matches('.'))
+}
+
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
@@ -79,6 +85,7 @@ impl Server {
             .arg("serve")
             .env("HYPERBYTEDB__SERVER__PORT", port.to_string())
             .env("HYPERBYTEDB__STORAGE__DATA_DIR", dir.join("data"))
+            .env("HYPERBYTEDB__CLICKHOUSE__DATABASE", database(dir))
             .stdout(Stdio::from(log.try_clone().expect("log")))
             .stderr(Stdio::from(log))
             .stdin(Stdio::null());
