@@ -88,3 +88,106 @@ fn one_server_and_two_shards_answer_as_one_engine() {
         drop((server, folder));
     }
 }
+
+#[test]
+fn points_wait_for_servers_that_are_away() {
+    let mut nodes = Nodes::start(2, 1);
+    nodes.kill(1);
+    // It starts all the same.
+    let server = start(&nodes);
+    let database = database(&server.data_dir);
+    let client = server.client();
+    client.query("", "CREATE DATABASE db");
+    client.write("db", &points(1));
+    assert!(server.log().contains(&nodes.url(1)), "{}", server.log());
+    nodes.restart(1);
+    let all = |server: &Server| number(&server.client().rows("db", "SELECT count(v) FROM m"));
+    until("the points are there", LIMIT, || nodes.rows(&database).iter().sum::<u64>() == 400);
+    assert_eq!(all(&server), 400.0);
+
+    // A shard goes: its series are told of by name, others are answered, and writes go on.
+    nodes.kill(1);
+    let answer = client.query_raw("db", "SELECT count(v) FROM m").body;
+    assert!(answer.contains("the engine is unavailable") && answer.contains("shard 2"), "{answer}");
+    assert!(!answer.contains("DB::Exception"), "{answer}");
+    let of_host = |n: i64| client.query_raw("db", &format!("SELECT sum(v) FROM m WHERE host = 'h{n}'")).body;
+    let answered = (0..40).filter(|n| of_host(*n).contains(",10]")).count();
+    assert!(0 < answered && answered < 40, "{answered} of 40");
+    client.write("db", &points(2));
+    nodes.restart(1);
+    until("all is there again", LIMIT, || {
+        client.query_raw("db", "SELECT sum(v) FROM m").body.contains(",800]")
+    });
+}
+
+/// Kills of the servers and of the one in front, while points come.
+#[test]
+fn nothing_acknowledged_is_lost_or_stored_twice() {
+    let mut nodes = Nodes::start(2, 1);
+    let kept = settings(&nodes);
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start_in(folder.path(), &borrowed(&kept));
+    server.client().query("", "CREATE DATABASE db");
+    let mut written = 0;
+    for kill in 0..6 {
+        let client = server.client();
+        for _ in 0..20 {
+            let line = |n: i64| format!("m,host=h{} v={n}i {n}\n", n % 40);
+            let body: String = (written..written + 50).map(line).collect();
+            client.write("db", &body);
+            written += 50;
+        }
+        match kill % 3 {
+            2 => {
+                server.kill();
+                server = Server::start_in(folder.path(), &borrowed(&kept));
+            }
+            node => {
+                nodes.kill(node);
+                client.write("db", &format!("m,host=h0 v={written}i {written}"));
+                written += 1;
+                nodes.restart(node);
+            }
+        }
+    }
+    let client = server.client();
+    let expected = format!(",{written}]");
+    until("all points are there", LIMIT, || {
+        client.query_raw("db", "SELECT count(v) FROM m").body.contains(&expected)
+    });
+    let database = database(folder.path());
+    let stored = || nodes.rows(&database).iter().sum::<u64>();
+    until("all points are stored", LIMIT, || stored() >= written as u64);
+    // What was flushed when the server was killed comes again, as what it was: a merge is all that it takes.
+    let table = nodes.query(
+        0,
+        &format!("SELECT name FROM system.tables WHERE database = '{database}' AND name LIKE 'm%_all'"),
+    );
+    let distinct = nodes.query(0, &format!("SELECT count() FROM {database}.{table} FINAL"));
+    assert_eq!(distinct, written.to_string());
+    let sum: i64 = (0..written).sum();
+    assert_eq!(number(&client.rows("db", "SELECT sum(v) FROM m")), sum as f64);
+}
+
+#[test]
+fn a_data_folder_keeps_to_its_engine() {
+    let nodes = Nodes::single();
+    let folder = tempfile::tempdir().unwrap();
+    let kept = settings(&nodes);
+    drop(Server::start_in(folder.path(), &borrowed(&kept)));
+    let said = Server::spawn_in(folder.path(), &[]).failure();
+    assert!(said.contains("engine.kind"), "{said}");
+    // A new data folder does not get at the tables of another one.
+    let other = tempfile::tempdir().unwrap();
+    let mut taken = borrowed(&kept);
+    let of_the_first = database(folder.path());
+    taken.push(("CLICKHOUSE__DATABASE", &of_the_first));
+    let said = Server::spawn_in(other.path(), &taken).failure();
+    assert!(said.contains("belongs to installation"), "{said}");
+    let embedded = Server::start();
+    let dir = embedded.data_dir.clone();
+    let own = embedded.into_folder();
+    let said = Server::spawn_in(&dir, &borrowed(&kept)).failure();
+    assert!(said.contains("embedded engine"), "{said}");
+    drop(own);
+}

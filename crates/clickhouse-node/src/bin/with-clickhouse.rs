@@ -2,8 +2,12 @@
 //!
 //! `with-clickhouse SHARDS REPLICAS COMMAND…`: starts that many servers, tells the command of them through the environment,
 //! with next to nothing in memory so that it is ClickHouse that answers. Ends as the command does.
+//!
+//! `KILL_EVERY_SECS`: kills one of the servers so often (kill -9), by turns, and starts it again.
 
 use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use hyperbytedb_clickhouse_node::{CLUSTER, Nodes, PASSWORD, USER};
 
@@ -17,7 +21,8 @@ fn main() -> ExitCode {
         eprintln!("with-clickhouse: the numbers of shards and replicas must be from 1 on");
         return ExitCode::FAILURE;
     };
-    let nodes = Nodes::start(shards, replicas);
+    let kill_every = std::env::var("KILL_EVERY_SECS").ok().and_then(|seconds| seconds.parse().ok());
+    let mut nodes = Nodes::start(shards, replicas);
     let mut command = Command::new(program);
     command
         .args(rest)
@@ -31,17 +36,37 @@ fn main() -> ExitCode {
     if nodes.len() > 1 {
         command.env("HYPERBYTEDB__CLICKHOUSE__CLUSTER", CLUSTER);
     }
-    let status = match command.status() {
-        Ok(status) => status,
+    let mut child = match command.spawn() {
+        Ok(child) => child,
         Err(error) => {
             eprintln!("with-clickhouse: {program}: {error}");
             return ExitCode::FAILURE;
         }
     };
+    let (mut kills, mut last_kill) = (0, Instant::now());
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) => thread::sleep(Duration::from_millis(50)),
+            Err(error) => {
+                eprintln!("with-clickhouse: {program}: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+        if kill_every.is_some_and(|seconds| last_kill.elapsed() > Duration::from_secs(seconds)) {
+            nodes.restart(kills % nodes.len());
+            kills += 1;
+            last_kill = Instant::now();
+        }
+    };
+    if kills > 0 {
+        println!("ClickHouse servers were killed {kills} times");
+    }
     let inserted = "SELECT sum(value) FROM system.events WHERE event = 'InsertedRows'";
     let rows: Vec<String> = (0..nodes.len()).map(|node| nodes.query(node, inserted)).collect();
     println!("ClickHouse servers took rows: {}", rows.join(", "));
-    if rows.iter().any(|rows| rows == "0") {
+    // A server that was killed counts anew.
+    if kills == 0 && rows.iter().any(|rows| rows == "0") {
         eprintln!("with-clickhouse: a server took no rows");
         return ExitCode::FAILURE;
     }

@@ -112,6 +112,14 @@ impl Server {
         panic!("the server did not become ready: {}", self.log());
     }
 
+    /// Waits until it ends by itself, and returns what it said.
+    pub fn failure(mut self) -> String {
+        until("the server ends", START_TIMEOUT, || {
+            self.child.try_wait().is_ok_and(|status| status.is_some())
+        });
+        self.log()
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.data_dir.join("server.log")).unwrap_or_default()
     }
