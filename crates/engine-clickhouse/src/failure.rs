@@ -4,13 +4,18 @@ use hyperbytedb_domain::EngineError;
 use hyperbytedb_engine_common::Exception;
 
 /// ClickHouse's error codes that say something about a server, not about a statement.
+const ATTEMPT_TO_READ_AFTER_EOF: u32 = 32;
 const UNKNOWN_DATABASE: u32 = 81;
+const CANNOT_READ_FROM_SOCKET: u32 = 95;
+const CANNOT_WRITE_TO_SOCKET: u32 = 96;
 const UNKNOWN_SETTING: u32 = 115;
 const READONLY: u32 = 164;
 const REQUIRED_PASSWORD: u32 = 194;
 const TOO_MANY_SIMULTANEOUS_QUERIES: u32 = 202;
 const SOCKET_TIMEOUT: u32 = 209;
 const NETWORK_ERROR: u32 = 210;
+const DNS_ERROR: u32 = 198;
+const ABORTED: u32 = 236;
 const MEMORY_LIMIT_EXCEEDED: u32 = 241;
 const TABLE_IS_READ_ONLY: u32 = 242;
 const NOT_ENOUGH_SPACE: u32 = 243;
@@ -24,6 +29,17 @@ const AUTHENTICATION_FAILED: u32 = 516;
 const CLUSTER_DOESNT_EXIST: u32 = 701;
 /// 192 to 194: unknown user, wrong password, password missing.
 const UNKNOWN_USER: u32 = 192;
+
+/// A server did not get an answer of another one.
+const BETWEEN_SERVERS: [u32; 7] = [
+    ATTEMPT_TO_READ_AFTER_EOF,
+    CANNOT_READ_FROM_SOCKET,
+    CANNOT_WRITE_TO_SOCKET,
+    DNS_ERROR,
+    SOCKET_TIMEOUT,
+    NETWORK_ERROR,
+    ALL_CONNECTION_TRIES_FAILED,
+];
 
 pub(crate) enum Failure {
     /// The server was not reached, or broke off.
@@ -72,8 +88,7 @@ impl Failure {
 
     /// Whether a server did not get an answer of another one.
     pub(crate) fn is_between_servers(&self) -> bool {
-        let between = [SOCKET_TIMEOUT, NETWORK_ERROR, ALL_CONNECTION_TRIES_FAILED];
-        matches!(self, Self::Exception(exception) if exception.code().is_some_and(|code| between.contains(&code)))
+        matches!(self, Self::Exception(exception) if exception.code().is_some_and(|code| BETWEEN_SERVERS.contains(&code)))
     }
 
     /// `host`: who was asked. `purpose`: what was being done.
@@ -112,7 +127,8 @@ impl Failure {
             Some(TOO_FEW_LIVE_REPLICAS | UNSATISFIED_QUORUM | UNKNOWN_STATUS_OF_INSERT) => {
                 "has too few replicas for clickhouse.insert_quorum: bring back those that are away"
             }
-            Some(SOCKET_TIMEOUT | NETWORK_ERROR | ALL_CONNECTION_TRIES_FAILED) => {
+            Some(ABORTED) => "is stopping, or has broken off what it did",
+            Some(code) if BETWEEN_SERVERS.contains(&code) => {
                 "gets no answer of another server of the cluster: see to that server, or to remote_servers"
             }
             Some(CLUSTER_DOESNT_EXIST) => {
@@ -146,6 +162,8 @@ mod tests {
             ("Code: 243. DB::Exception: secret", "disk"),
             ("Code: 241. DB::Exception: secret (total) memory limit", "max_server_memory_usage"),
             ("Code: 279. DB::Exception: secret", "remote_servers"),
+            ("Code: 32. DB::Exception: secret", "remote_servers"),
+            ("Code: 236. DB::Exception: secret", "is stopping"),
             ("Code: 701. DB::Exception: secret", "clickhouse.cluster"),
             ("Code: 115. DB::Exception: secret", "24.8"),
         ] {
