@@ -251,7 +251,7 @@ impl fmt::Display for Statement {
                 join(f, columns, ", ")?;
                 write!(f, ") ENGINE = {engine} PARTITION BY {partition_by} ORDER BY (")?;
                 join(f, &[schema::series(), time()], ", ")?;
-                write!(f, "){settings}")
+                write!(f, ") TTL {} RECOMPRESS CODEC(ZSTD(1)){settings}", schema::history_from())
             }
             Self::CreateDistributed { table, columns, cluster, stored } => {
                 write!(f, "CREATE TABLE IF NOT EXISTS {table} (")?;

@@ -1,10 +1,10 @@
 //! Reading.
 
 use hyperbytedb_clickhouse_sql::schema::table_name;
-use hyperbytedb_clickhouse_sql::{distinct_series, scan_select};
+use hyperbytedb_clickhouse_sql::{digests, distinct_series, scan_select};
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
-use hyperbytedb_domain::scan::{RowSelection, Scan};
+use hyperbytedb_domain::scan::{Digest, DigestBy, RowSelection, Scan};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
 use hyperbytedb_engine_common::{NoRows, answers, is_small, output_types, selects_nothing, wants_nothing};
 
@@ -43,6 +43,22 @@ impl QueryPort for ChdbEngine {
         let select = distinct_series(table, table_name(table.id), rows);
         let batches = SelectStream::start(&self.query_pool, &self.killer, select, context)?.collect()?;
         answers::series(&batches)
+    }
+
+    fn digests(
+        &self,
+        table: &Table,
+        rows: &RowSelection,
+        merge_duplicates: bool,
+        by: &DigestBy,
+        context: &QueryContext,
+    ) -> Result<Vec<Digest>, EngineError> {
+        if selects_nothing(rows) || !self.complete_table(table, context)? {
+            return Ok(Vec::new());
+        }
+        let select = digests(table, table_name(table.id), rows, merge_duplicates, by);
+        let batches = SelectStream::start(&self.query_pool, &self.killer, select, context)?.collect()?;
+        answers::digests(&batches)
     }
 }
 

@@ -4,6 +4,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Int64Type, UInt64Type};
 use hyperbytedb_clickhouse_sql::schema::parse_table_name;
 use hyperbytedb_domain::ports::{PartitionInfo, UnfinishedDeletes};
+use hyperbytedb_domain::scan::Digest;
 use hyperbytedb_domain::{EngineError, SeriesId};
 
 fn unexpected(data_type: &DataType) -> EngineError {
@@ -35,6 +36,17 @@ pub fn series(batches: &[RecordBatch]) -> Result<Vec<SeriesId>, EngineError> {
         series.extend(numbers::<UInt64Type>(batch, 0)?.into_iter().map(SeriesId));
     }
     Ok(series)
+}
+
+/// Of [`digests`](hyperbytedb_clickhouse_sql::digests).
+pub fn digests(batches: &[RecordBatch]) -> Result<Vec<Digest>, EngineError> {
+    let mut digests = Vec::new();
+    for batch in batches {
+        let column = |column| numbers::<UInt64Type>(batch, column);
+        let columns = column(0)?.into_iter().zip(column(1)?).zip(column(2)?);
+        digests.extend(columns.map(|((key, rows), hash)| Digest { key, rows, hash }));
+    }
+    Ok(digests)
 }
 
 /// Of [`partitions`](hyperbytedb_clickhouse_sql::statement::partitions).

@@ -2,9 +2,9 @@
 //!
 //! A thread for each other node reads the log behind that node's cursor, sends the records that began here, and moves the
 //! cursor when the other node has them on its disk. So what a node misses while it is away waits in the log; past the bounds
-//! of `hints_max_bytes` and `hints_max_age` it waits no longer, and the node has to be made anew.
+//! of `hints_max_bytes` and `hints_max_age` it waits no longer, and the node takes what it missed by comparing (`repair`).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -77,7 +77,8 @@ impl Default for ReplicationOptions {
 struct Peer {
     position: Sequence,
     error: Option<String>,
-    needs_repair: bool,
+    /// It has missed records up to there, and takes what it lacks by comparing.
+    missed: Option<Sequence>,
 }
 
 /// Sends, and knows who has what.
@@ -141,14 +142,14 @@ impl Replication {
         }
         let nodes = self.catalog.catalog().cluster.membership.nodes.len().max(1);
         let needed = level.nodes_of(nodes);
-        let until = Instant::now() + self.options.write_timeout;
+        let until = waiting::now() + self.options.write_timeout;
         let mut peers = self.peers.lock();
         loop {
             let having = 1 + peers.values().filter(|peer| peer.position >= sequence).count();
             if having >= needed {
                 return Ok(());
             }
-            if Instant::now() >= until {
+            if waiting::now() >= until {
                 let reached = 1 + peers.values().filter(|peer| peer.error.is_none()).count();
                 // InfluxDB Enterprise's words.
                 let kind = if reached < needed { "partial write" } else { "timeout" };
@@ -171,7 +172,7 @@ impl Replication {
             lag_records: applied.saturating_sub(peer.position),
             lag_bytes: self.wal.bytes_from(peer.position + 1).unwrap_or(0),
             error: peer.error,
-            needs_repair: peer.needs_repair,
+            needs_repair: peer.missed.is_some(),
         };
         peers.into_iter().map(lag).collect()
     }
@@ -179,7 +180,7 @@ impl Replication {
     /// Takes no writes any more, and returns when the others have everything.
     pub fn drain(&self, timeout: Duration) -> Result<(), String> {
         self.is_draining.store(true, Ordering::Release);
-        let until = Instant::now() + timeout;
+        let until = waiting::now() + timeout;
         loop {
             let behind: Vec<String> = self
                 .lags()
@@ -190,10 +191,21 @@ impl Replication {
             if behind.is_empty() {
                 return Ok(());
             }
-            if Instant::now() >= until {
+            if waiting::now() >= until {
                 return Err(format!("the others have not got everything: {}", behind.join(", ")));
             }
             waiting::sleep(DRAIN_POLL);
+        }
+    }
+
+    /// A node has taken what it lacked of the records up to there.
+    pub fn repaired(&self, node: NodeId, position: Sequence) {
+        let mut peers = self.peers.lock();
+        if let Some(peer) =
+            peers.get_mut(&node).filter(|peer| peer.missed.is_some_and(|missed| missed <= position))
+        {
+            peer.missed = None;
+            tracing::info!(node, "a node has what it missed");
         }
     }
 
@@ -205,13 +217,8 @@ impl Replication {
     pub fn run(self: &Arc<Self>, port: &Arc<dyn PeerPort>, stop: &Stop) {
         let mut running: HashMap<NodeId, std::thread::JoinHandle<()>> = HashMap::new();
         while stop.wait(FOLLOW_INTERVAL) {
-            let membership = self.membership();
-            let others: HashSet<NodeId> =
-                membership.nodes.keys().copied().filter(|&node| node != self.options.node).collect();
-            self.set_peers();
             running.retain(|_, thread| !thread.is_finished());
-            self.peers.lock().retain(|node, _| others.contains(node));
-            for node in others {
+            for node in self.follow_membership() {
                 if running.contains_key(&node) {
                     continue;
                 }
@@ -228,6 +235,15 @@ impl Replication {
             // A panic has been reported.
             let _ = thread.join();
         }
+    }
+
+    /// Looks who the other nodes are; each needs a sender.
+    pub fn follow_membership(&self) -> BTreeSet<NodeId> {
+        let nodes = self.membership().nodes.into_keys();
+        let others: BTreeSet<NodeId> = nodes.filter(|&node| node != self.options.node).collect();
+        self.set_peers();
+        self.peers.lock().retain(|node, _| others.contains(node));
+        others
     }
 
     /// Says who the others are to what settles conflicts.
@@ -262,7 +278,7 @@ impl Replication {
     }
 
     /// Sends until the node is not of the cluster any more.
-    fn send_to(&self, node: NodeId, port: &dyn PeerPort, stop: &Stop) {
+    pub fn send_to(&self, node: NodeId, port: &dyn PeerPort, stop: &Stop) {
         let Some(position) = self.flush.cursors().position(&peers::cursor(node)) else { return };
         // A power failure may have cut the log short of the cursor.
         let position = position.min(self.wal.last_sequence());
@@ -274,7 +290,7 @@ impl Replication {
                 return;
             }
         };
-        let now = Instant::now();
+        let now = waiting::now();
         let mut sender = Sender { replication: self, node, position, agreed_index, looked: now, told: now };
         let mut pause = FIRST_PAUSE;
         while !stop.is_set() {
@@ -286,7 +302,7 @@ impl Replication {
                     pause = FIRST_PAUSE;
                     let mut current = self.news.lock();
                     if *current == news {
-                        waiting::wait_until(&self.has_news, &mut current, Instant::now() + LOOK_INTERVAL);
+                        waiting::wait_until(&self.has_news, &mut current, waiting::now() + LOOK_INTERVAL);
                     }
                 }
                 Err(error) => {
@@ -324,7 +340,7 @@ impl Sender<'_> {
             (self.replication.clock.next(), flush.applied())
         };
         if self.position >= applied {
-            if self.told.elapsed() >= CLOCK_INTERVAL {
+            if waiting::now() - self.told >= CLOCK_INTERVAL {
                 self.send(port, address, Vec::new(), clock, self.agreed_index)?;
             }
             return Ok(false);
@@ -373,7 +389,7 @@ impl Sender<'_> {
         })?;
         metrics::counter!("hyperbytedb_cluster_sent_records_total", "node" => self.node.to_string())
             .increment(count);
-        self.told = Instant::now();
+        self.told = waiting::now();
         self.note(None);
         Ok(())
     }
@@ -401,10 +417,10 @@ impl Sender<'_> {
     /// Lets the log go when too much of it waits for this node.
     fn give_up_backlog(&mut self) -> Result<(), StorageError> {
         let Replication { wal, options, .. } = self.replication;
-        if self.looked.elapsed() < AGE_INTERVAL {
+        if waiting::now() - self.looked < AGE_INTERVAL {
             return Ok(());
         }
-        self.looked = Instant::now();
+        self.looked = waiting::now();
         let bytes = wal.bytes_from(self.position + 1)?;
         metrics::gauge!("hyperbytedb_cluster_lag_bytes", "node" => self.node.to_string()).set(bytes as f64);
         if bytes > options.hints_max_bytes {
@@ -425,10 +441,10 @@ impl Sender<'_> {
         tracing::error!(
             node,
             reason,
-            "a node has missed points: remove it from the cluster, and let it join again with an empty data folder"
+            "a node has missed points: it takes them by comparing what is stored when it is back"
         );
-        self.replication.peers.lock().entry(node).or_default().needs_repair = true;
         let applied = self.replication.flush.applied();
+        self.replication.peers.lock().entry(node).or_default().missed = Some(applied);
         self.agreed_index = self.replication.agreed_before(applied + 1)?;
         self.move_to(applied)
     }

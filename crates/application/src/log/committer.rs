@@ -133,9 +133,19 @@ impl Committer {
 
     /// As [`start`](Self::start), for a caller that runs the worker.
     pub fn new(options: CommitOptions, ports: CommitPorts) -> (Arc<Self>, CommitWorker) {
+        let clock = HybridClock::seeded(ports.wal.last_clock());
+        Self::with_clock(options, ports, clock)
+    }
+
+    /// As [`new`](Self::new), with a clock that is past the log.
+    pub fn with_clock(
+        options: CommitOptions,
+        ports: CommitPorts,
+        clock: HybridClock,
+    ) -> (Arc<Self>, CommitWorker) {
         let (queue, pending) = bounded(options.queue_length);
         let (wal, timeout) = (ports.wal.clone(), options.queue_timeout);
-        let clock = Arc::new(HybridClock::seeded(wal.last_clock()));
+        let clock = Arc::new(clock);
         let queue = RwLock::new(Some(queue));
         let committer = Self { queue, wal, clock: clock.clone(), timeout, agreement: OnceLock::new() };
         (Arc::new(committer), CommitWorker { pending, options, clock, ports })
