@@ -33,7 +33,6 @@ use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::ports::{AuthPort, Outbound, SqlPort};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError, limits};
-use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
 use hyperbytedb_http_api::{HttpOptions, HttpState};
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
@@ -43,6 +42,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use crate::cluster;
 use crate::config::{Config, UdpConfig};
 use crate::disk::DiskWatch;
+use crate::engine::{Engine, refuse_other_engine};
 use crate::first_users::first_users;
 use crate::head_file;
 use crate::udp::{self, UdpListener};
@@ -88,30 +88,31 @@ impl Application {
             .map_err(|e| format!("data folder {}: {e}", config.storage.data_dir))?;
         cluster::prepare(config)?;
         let metrics = PrometheusBuilder::new().install_recorder()?;
+        // Before the stores, which make a data folder one that is in use.
+        refuse_other_engine(config)?;
         limits::register();
         let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
-        let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
+        let engine = Engine::open(config)?;
         let snapshots = SnapshotPorts {
-            engine: engine.clone(),
+            engine: engine.snapshots.clone(),
             state: storage.local_state.clone(),
             log: storage.wal.clone(),
         };
         let ports = Outbound {
-            sink: engine.clone(),
-            engine: engine.clone(),
+            sink: engine.sink.clone(),
+            engine: engine.queries.clone(),
             catalog: storage.catalog,
             local_state: storage.local_state,
             series: storage.series,
             wal: storage.wal,
         };
-        let sql = engine.clone();
         let readiness = Arc::new(Readiness::default());
         // The log has everything that was acknowledged: a start anew is the way out.
         readiness.on_failure(|_| std::process::exit(FAILED));
         let threads = Threads::new(readiness.clone());
-        let opening = readiness.clone();
+        let (opening, opened) = (readiness.clone(), engine.opened());
         threads.spawn_vital("engine", move || {
-            if let Err(error) = engine.wait_until_open() {
+            if let Err(error) = opened() {
                 opening.fail(format!("the engine cannot be opened: {error}"));
             }
         })?;
@@ -191,7 +192,7 @@ impl Application {
             readiness,
             backups,
             ports,
-            sql,
+            sql: engine.sql,
             flush,
             committer,
             commands,
@@ -208,7 +209,7 @@ impl Application {
             subscriber: subscriber_options(config),
             cluster,
             udp: config.udp.clone(),
-            folders: vec![config.wal_dir(), config.meta_dir(), config.engine_dir()],
+            folders: own_folders(config),
         })
     }
 
@@ -365,6 +366,12 @@ impl Application {
     }
 }
 
+/// Where this process writes.
+fn own_folders(config: &Config) -> Vec<PathBuf> {
+    let embedded = (!config.engine.is_clickhouse()).then(|| config.engine_dir());
+    [config.wal_dir(), config.meta_dir()].into_iter().chain(embedded).collect()
+}
+
 fn summary_options(config: &Config) -> StatementSummaryOptions {
     let summary = &config.statement_summary;
     StatementSummaryOptions { enabled: summary.enabled, max_entries: summary.max_entries }
@@ -446,23 +453,6 @@ fn storage_options(config: &Config) -> StorageOptions {
     }
 }
 
-fn chdb_options(config: &Config) -> ChdbOptions {
-    let chdb = &config.chdb;
-    ChdbOptions {
-        query_connections: chdb.query_connections,
-        write_connections: chdb.write_connections,
-        connection_wait: Duration::from_secs(chdb.connection_wait_secs),
-        max_spill_bytes: chdb.max_spill_bytes,
-        max_server_memory_bytes: chdb.max_server_memory_bytes,
-        max_query_memory_bytes: config.query.max_memory_bytes,
-        max_merge_memory_bytes: chdb.max_merge_memory_bytes,
-        max_query_threads: chdb.max_query_threads,
-        mark_cache_bytes: chdb.mark_cache_bytes,
-        merge_threads: chdb.merge_threads,
-        ..ChdbOptions::new(config.engine_dir())
-    }
-}
-
 fn flush_options(config: &Config) -> FlushOptions {
     let flush = &config.flush;
     FlushOptions {
@@ -518,7 +508,8 @@ fn query_options(config: &Config) -> QueryOptions {
         timeout: (query.timeout_secs > 0).then(|| Duration::from_secs(query.timeout_secs)),
         max_memory_bytes: query.max_memory_bytes,
         max_rows_read: query.max_rows_read,
-        max_threads: config.chdb.max_query_threads,
+        // ClickHouse knows its servers.
+        max_threads: if config.engine.is_clickhouse() { 0 } else { config.chdb.max_query_threads },
         max_select_buckets: query.max_select_buckets,
         max_select_points: query.max_select_points,
         max_select_series: query.max_select_series,

@@ -7,6 +7,7 @@ mod compose;
 mod config;
 mod debug;
 mod disk;
+mod engine;
 mod first_users;
 mod head_file;
 mod listeners;

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use hyperbytedb_domain::limits;
 
 use super::{
-    AuthConfig, BackupConfig, ChdbConfig, ClusterConfig, Config, ContinuousQueriesConfig, FlushConfig,
-    HttpConfig, KeyDoc, LimitsConfig, LoggingConfig, ProxyConfig, QueryConfig, RetentionConfig, ServerConfig,
-    SqlConfig, StatementSummaryConfig, StorageConfig, SubscriberConfig, TlsConfig, UdpConfig, ViewsConfig,
-    WalConfig, WriteConfig,
+    AuthConfig, BackupConfig, ChdbConfig, ClickHouseConfig, ClusterConfig, Config, ContinuousQueriesConfig,
+    EngineConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig, LoggingConfig, ProxyConfig, QueryConfig,
+    RetentionConfig, ServerConfig, SqlConfig, StatementSummaryConfig, StorageConfig, SubscriberConfig,
+    TlsConfig, UdpConfig, ViewsConfig, WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -23,7 +23,9 @@ const SECTIONS: &[SectionDoc] = &[
     SectionDoc { name: "proxy", about: ProxyConfig::ABOUT, keys: ProxyConfig::KEYS },
     SectionDoc { name: "tls", about: TlsConfig::ABOUT, keys: TlsConfig::KEYS },
     SectionDoc { name: "storage", about: StorageConfig::ABOUT, keys: StorageConfig::KEYS },
+    SectionDoc { name: "engine", about: EngineConfig::ABOUT, keys: EngineConfig::KEYS },
     SectionDoc { name: "chdb", about: ChdbConfig::ABOUT, keys: ChdbConfig::KEYS },
+    SectionDoc { name: "clickhouse", about: ClickHouseConfig::ABOUT, keys: ClickHouseConfig::KEYS },
     SectionDoc { name: "wal", about: WalConfig::ABOUT, keys: WalConfig::KEYS },
     SectionDoc { name: "flush", about: FlushConfig::ABOUT, keys: FlushConfig::KEYS },
     SectionDoc {

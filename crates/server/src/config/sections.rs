@@ -11,6 +11,7 @@ use hyperbytedb_application::statements::QueryOptions;
 use hyperbytedb_application::subscriptions::SubscriberOptions;
 use hyperbytedb_application::windows::WindowOptions;
 use hyperbytedb_engine_chdb::ChdbOptions;
+use hyperbytedb_engine_clickhouse::ClickHouseOptions;
 use hyperbytedb_http_api::HttpOptions;
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::StorageOptions;
@@ -20,6 +21,10 @@ use super::Secret;
 
 fn chdb() -> ChdbOptions {
     ChdbOptions::new("")
+}
+
+fn clickhouse() -> ClickHouseOptions {
+    ClickHouseOptions::default()
 }
 
 fn replication() -> ReplicationOptions {
@@ -175,6 +180,50 @@ section! {
         min_free_bytes: u64 = FlushOptions::default().disk_space.min_free_bytes,
         /// Files that the log and the catalogue may each hold open.
         max_open_files: u32 = storage().max_open_files,
+    }
+}
+
+section! {
+    /// Where the points are stored.
+    EngineConfig {
+        /// `chdb`: in the data folder, by the embedded engine. `clickhouse`: in ClickHouse servers (docs/clickhouse.md). A data folder keeps to one of them.
+        kind: String = "chdb".to_owned(),
+    }
+}
+
+impl EngineConfig {
+    pub fn is_clickhouse(&self) -> bool {
+        self.kind == "clickhouse"
+    }
+}
+
+section! {
+    /// ClickHouse servers as the engine (docs/clickhouse.md).
+    ClickHouseConfig {
+        /// HTTP interfaces, one a server: `http://host:8123` or `https://host:8443`.
+        urls: Vec<String> = clickhouse().urls,
+        /// User, and what he may do: docs/clickhouse.md.
+        user: String = clickhouse().user,
+        /// Password of the user.
+        password: Secret = Secret::default(),
+        /// Database of the tables; made where it is not.
+        database: String = clickhouse().database,
+        /// Name of the servers' cluster, as in their `remote_servers`; empty: one server.
+        cluster: String = clickhouse().cluster,
+        /// Whether the servers of a shard have a Keeper and keep each other's rows; else each of them gets all rows of its shard from here.
+        replicated: bool = clickhouse().replicated,
+        /// Where they do: how many servers of a shard must have an insert before it counts, a number or `auto` for most of them.
+        insert_quorum: String = clickhouse().insert_quorum,
+        /// File of certificates (PEM) of authorities that sign those of the servers, beside the system's.
+        ca_certificate: String = String::new(),
+        /// Milliseconds to reach a server.
+        connect_timeout_ms: u64 = clickhouse().connect_timeout.as_millis() as u64,
+        /// Seconds that an insert or a change of a table may take before it is tried again. Queries have `query.timeout_secs`.
+        request_timeout_secs: u64 = clickhouse().request_timeout.as_secs(),
+        /// Whether an insert must be on the server's disk before it counts. Of tables that are made from then on.
+        fsync: bool = clickhouse().fsync,
+        /// Inserts of a table among which a repeated one is recognised. Of tables that are made from then on.
+        deduplication_window: u64 = clickhouse().deduplication_window,
     }
 }
 
