@@ -186,6 +186,7 @@ impl Node {
             flush: flush.clone(),
             commands: commands.clone(),
             ingestion: ingestion.clone(),
+            heavy: None,
             running: Arc::new(RunningQueries::new(query_options.max_concurrent)),
             summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
             runs: Arc::default(),

@@ -30,6 +30,7 @@ use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::windows::{WindowOptions, WindowService, WindowState};
 use hyperbytedb_application::{Phase, QueryApi, Readiness};
 use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::pace::HeavySlots;
 use hyperbytedb_domain::ports::{AuthPort, Outbound, SqlPort};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError, limits};
@@ -178,6 +179,7 @@ impl Application {
             commands: commands.clone(),
             ingestion: ingestion.clone(),
             summary: Arc::new(StatementSummary::new(summary_options(config))),
+            heavy: heavy_slots(config),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
             windows: windows.as_ref().map(|(_, state)| state.clone()),
@@ -370,6 +372,11 @@ impl Application {
 fn own_folders(config: &Config) -> Vec<PathBuf> {
     let embedded = (!config.engine.is_clickhouse()).then(|| config.engine_dir());
     [config.wal_dir(), config.meta_dir()].into_iter().chain(embedded).collect()
+}
+
+fn heavy_slots(config: &Config) -> Option<Arc<HeavySlots>> {
+    let slots = config.query.max_heavy;
+    (slots > 0).then(|| HeavySlots::new(slots, Duration::from_millis(config.query.heavy_after_ms)))
 }
 
 fn summary_options(config: &Config) -> StatementSummaryOptions {

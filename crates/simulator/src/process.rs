@@ -123,6 +123,7 @@ impl Process {
             commands: commands.clone(),
             ingestion: ingestion.clone(),
             summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
+            heavy: None,
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
             windows: state.clone(),

@@ -216,12 +216,8 @@ impl Conflicts {
     /// Notes a delete.
     pub fn note_delete(&self, agreed_index: u64, scopes: &[DeleteScope]) {
         let mut state = self.state.lock();
-<<<<<<< HEAD
-        if state.holds == 0 && state.peers.values().all(|peer| peer.agreed_index >= agreed_index) {
-=======
         let is_known_to_all = state.peers.values().all(|peer| peer.agreed_index >= agreed_index);
         if state.holds == 0 && state.rows.is_empty() && is_known_to_all {
->>>>>>> netsim
             return;
         }
         let next_number = state.noted;

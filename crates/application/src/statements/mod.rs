@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::catalog::{Catalog, Command, Database};
+use hyperbytedb_domain::pace::HeavySlots;
 use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, SchemaPort, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
@@ -94,6 +95,8 @@ pub struct StatementService {
     /// Where INTO writes.
     pub ingestion: Arc<dyn IngestionPort>,
     pub running: Arc<RunningQueries>,
+    /// `None`: heavy queries need not wait for each other.
+    pub heavy: Option<Arc<HeavySlots>>,
     pub summary: Arc<StatementSummary>,
     /// Of continuous queries.
     pub runs: Arc<Runs>,
@@ -118,13 +121,14 @@ struct Execution<'a> {
 
 impl Execution<'_> {
     fn emit(&mut self, block: SeriesBlock) -> Result<(), StatementError> {
-        self.sink.emit(ResultEvent::Series { statement_id: self.statement_id, block }, &self.context)?;
+        let event = ResultEvent::Series { statement_id: self.statement_id, block };
+        self.context.while_paused(|| self.sink.emit(event, &self.context))?;
         Ok(self.context.check()?)
     }
 
     fn emit_documents(&mut self, documents: Vec<Vec<SeriesBlock>>) -> Result<(), StatementError> {
-        self.sink
-            .emit(ResultEvent::Documents { statement_id: self.statement_id, documents }, &self.context)?;
+        let event = ResultEvent::Documents { statement_id: self.statement_id, documents };
+        self.context.while_paused(|| self.sink.emit(event, &self.context))?;
         Ok(self.context.check()?)
     }
 
@@ -247,6 +251,7 @@ impl StatementService {
             max_memory_bytes: self.options.max_memory_bytes,
             max_rows_read: self.options.max_rows_read,
             max_series: self.options.max_select_series,
+            pace: self.heavy.as_ref().map(HeavySlots::pace),
             max_threads: self.options.max_threads,
         }
     }

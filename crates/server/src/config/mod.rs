@@ -4,6 +4,7 @@
 //! Each section is declared once (`sections.rs`): its keys, types, defaults and texts. The printed configuration and the
 //! reference in `docs/configuration.md` are made from that.
 
+mod machine;
 mod print;
 mod secret;
 mod sections;
@@ -64,7 +65,9 @@ pub struct Config {
 impl Config {
     /// Reads the file, if one is given, and the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let defaults = machine::defaults(machine::memory_bytes(), cores);
+        let mut figment = Figment::from(Serialized::defaults(defaults));
         if let Some(path) = file {
             // Figment takes a missing file for an empty one.
             std::fs::metadata(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;

@@ -368,6 +368,10 @@ section! {
     QueryConfig {
         /// Queries at one time.
         max_concurrent: usize = QueryOptions::default().max_concurrent,
+        /// Queries at work at one time of those that have worked for `heavy_after_ms`; the others of them wait, so that short queries find room.
+        max_heavy: usize = 2,
+        /// Milliseconds of work after which a query is heavy.
+        heavy_after_ms: u64 = 100,
         /// Seconds that one request's statements may take together.
         timeout_secs: u64 = QueryOptions::default().timeout.map_or(0, |timeout| timeout.as_secs()),
         /// Bytes of engine memory for one scan.
