@@ -104,8 +104,9 @@ fuzz: setup ## Fuzz each parser for FUZZ_SECONDS (default 60)
 audit: ## Check licences, bans, sources and advisories of the dependencies
 	scripts/audit.sh
 
-docs: build ## Regenerate the references: configuration, privileges
+docs: build ## Regenerate the references: configuration, metrics, privileges
 	$(BIN) config --markdown > docs/configuration.md
+	$(BIN) metrics > docs/metrics.md
 	$(BIN) privileges > docs/privileges.md
 
 clean: ## Remove build output

@@ -10,6 +10,12 @@ macro_rules! keys {
     };
 }
 
+/// The first key that a text names.
+pub fn named_in(text: &str) -> Option<&'static str> {
+    let is_of_key = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
+    text.split(|c| !is_of_key(c)).find_map(|word| ALL.iter().find(|key| **key == word).copied())
+}
+
 keys! {
     BACKUP_EXPIRY_SECS = "backup.expiry_secs";
     BACKUP_MAX_SNAPSHOTS = "backup.max_snapshots";
@@ -48,4 +54,17 @@ keys! {
     WRITE_MAX_FIELDS = "write.max_fields";
     WRITE_MAX_LINE_BYTES = "write.max_line_bytes";
     WRITE_MAX_TAGS = "write.max_tags";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_as_a_whole() {
+        assert_eq!(named_in("too many writes (http.max_queued_writes, x)"), Some(HTTP_MAX_QUEUED_WRITES));
+        assert_eq!(named_in("the log has reached wal.max_bytes: retry"), Some(WAL_MAX_BYTES));
+        assert_eq!(named_in("wal.max_bytes_of_another"), None);
+        assert_eq!(named_in(""), None);
+    }
 }

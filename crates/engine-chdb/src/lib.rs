@@ -25,6 +25,7 @@ mod options;
 mod output;
 mod pool;
 mod query;
+mod report;
 mod sink;
 mod snapshot;
 mod spill;

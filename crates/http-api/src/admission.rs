@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hyperbytedb_application::{Phase, Readiness};
 use hyperbytedb_domain::settings;
+use hyperbytedb_metrics as metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -40,7 +41,10 @@ impl Gate {
             return Ok(permit);
         }
         let _place = Place::take(&self.waiting, self.max_waiting).ok_or_else(|| self.refusal("too many"))?;
-        match timeout(self.timeout, self.permits.clone().acquire_owned()).await {
+        let asked = Instant::now();
+        let turn = timeout(self.timeout, self.permits.clone().acquire_owned()).await;
+        metrics::HTTP_QUEUE_WAIT.with([self.bounded.0]).record(asked.elapsed());
+        match turn {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(self.refusal("timed out waiting for other")),
         }

@@ -1,5 +1,6 @@
 //! The one place where an error becomes a status code, headers and a body.
 
+use hyperbytedb_metrics as metrics;
 use std::any::Any;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use hyperbytedb_application::{QueryError, StatementError};
 use hyperbytedb_domain::catalog::CatalogError;
 use hyperbytedb_domain::ports::WriteError;
+use hyperbytedb_domain::settings;
 
 use crate::admission::RETRY_AFTER_SECS;
 use crate::encode::{Format, error_body};
@@ -64,6 +66,7 @@ impl ApiError {
     }
 
     fn with_body(&self, content_type: &'static str, body: Vec<u8>) -> Response<Body> {
+        count_limit(&self.text);
         if self.status.is_server_error() {
             tracing::warn!(status = self.status.as_u16(), "request failed: {}", self.text);
         }
@@ -138,11 +141,24 @@ impl From<QueryError> for ApiError {
     }
 }
 
+/// Counts the bound that an error names: each says by which setting it is moved.
+fn count_limit(text: &str) {
+    if let Some(setting) = settings::named_in(text) {
+        metrics::LIMITS_REACHED.with([setting]).increment(1);
+    }
+}
+
 /// What a client reads of a failed statement.
 pub fn statement_text(error: &StatementError) -> String {
+    let text = readable(error);
+    count_limit(&text);
+    text
+}
+
+fn readable(error: &StatementError) -> String {
     match error {
         StatementError::Into { error, written } if error.is_internal() => {
-            format!("{} ({written} points were written before)", statement_text(error))
+            format!("{} ({written} points were written before)", readable(error))
         }
         error if error.is_internal() => internal_text(error),
         error => error.to_string(),
@@ -156,7 +172,7 @@ pub fn statement_error(error: &StatementError) -> ApiError {
         StatementError::Catalog(CatalogError::DatabaseNotFound(_)) => StatusCode::NOT_FOUND,
         _ => StatusCode::BAD_REQUEST,
     };
-    ApiError::new(status, statement_text(error))
+    ApiError::new(status, readable(error))
 }
 
 /// Logs what the engine or a store said, which is not for clients. They get a number to ask about.

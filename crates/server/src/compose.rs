@@ -37,12 +37,13 @@ use hyperbytedb_http_api::{HttpOptions, HttpState};
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
 use hyperbytedb_subscriber::Courier;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::cluster;
 use crate::config::{Config, UdpConfig};
 use crate::first_users::first_users;
 use crate::head_file;
+use crate::metrics::{self, Collector, Report};
 use crate::udp::{self, UdpListener};
 
 /// The exit status after a failure that the server cannot go on from.
@@ -59,7 +60,7 @@ pub struct Application {
     commands: Arc<CommandService>,
     ingestion: Arc<IngestionService>,
     statements: Arc<StatementService>,
-    pub metrics: PrometheusHandle,
+    metrics: PrometheusHandle,
     threads: Threads,
     head_file: PathBuf,
     /// Between two checks of the retention policies; `None` = never.
@@ -83,8 +84,9 @@ impl Application {
         std::fs::create_dir_all(&config.storage.data_dir)
             .map_err(|e| format!("data folder {}: {e}", config.storage.data_dir))?;
         cluster::prepare(config)?;
-        let metrics = PrometheusBuilder::new().install_recorder()?;
+        let (metrics, started) = (metrics::install()?, Instant::now());
         let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
+        let report_storage = storage.reporter();
         let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
         let snapshots = SnapshotPorts {
             engine: engine.clone(),
@@ -104,6 +106,9 @@ impl Application {
         // The log has everything that was acknowledged: a start anew is the way out.
         readiness.on_failure(|_| std::process::exit(FAILED));
         let threads = Threads::new(readiness.clone());
+        let reports = vec![Box::new(report_storage), report_engine(engine.clone())];
+        let collector = Collector { handle: metrics.clone(), started, reports };
+        threads.spawn("metrics", move |stop| collector.run(stop))?;
         let opening = readiness.clone();
         threads.spawn_vital("engine", move || {
             if let Err(error) = engine.wait_until_open() {
@@ -176,7 +181,7 @@ impl Application {
             windows: windows.as_ref().map(|(_, state)| state.clone()),
             subscribers: Arc::default(),
             options,
-            started: Instant::now(),
+            started,
         });
         let auth = config.auth.enabled.then(|| AuthService::new(ports.catalog.clone(), auth_options(config)));
         let retention_interval =
@@ -348,6 +353,14 @@ impl Application {
             options: http_options(config),
         })
     }
+}
+
+fn report_engine(engine: Arc<ChdbEngine>) -> Report {
+    Box::new(move || {
+        if let Err(error) = engine.report() {
+            tracing::debug!(%error, "the engine did not say how it does");
+        }
+    })
 }
 
 fn summary_options(config: &Config) -> StatementSummaryOptions {

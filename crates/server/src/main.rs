@@ -10,6 +10,7 @@ mod first_users;
 mod head_file;
 mod listeners;
 mod logging;
+mod metrics;
 mod restore;
 mod serve;
 mod udp;
@@ -70,6 +71,8 @@ enum Command {
     /// Commands that talk to a server, ours or InfluxDB's.
     #[command(flatten)]
     Migration(hyperbytedb_migration::Command),
+    /// Print the reference of all metrics, as Markdown.
+    Metrics,
     /// Print what each statement takes where authentication is on, as Markdown.
     Privileges,
 }
@@ -90,6 +93,9 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
             let config = Config::load(config.as_deref())?;
             logging::init(&config.logging)?;
             serve::serve(&config)?;
+        }
+        Command::Metrics => {
+            print!("{}", metrics::markdown());
         }
         Command::Privileges => {
             print!("{}", privileges::markdown());

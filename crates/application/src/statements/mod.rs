@@ -19,6 +19,7 @@ use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{CancelToken, QueryContext};
 use hyperbytedb_executor::{ExecOptions, ExecStats};
+use hyperbytedb_metrics as metrics;
 use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::duration::format_duration;
 use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
@@ -100,6 +101,9 @@ pub struct StatementService {
     pub started: Instant,
 }
 
+/// Whether all statements of a request succeeded.
+struct Success(bool);
+
 /// A statement on its way: the request around it, and where its rows go.
 struct Execution<'a> {
     request: &'a QueryRequest,
@@ -125,6 +129,8 @@ impl Execution<'_> {
     }
 
     fn note(&mut self, stats: &ExecStats) {
+        metrics::QUERY_ROWS_READ.increment(stats.rows_read);
+        metrics::QUERY_BYTES_READ.increment(stats.bytes_read);
         self.rows_read += stats.rows_read;
         self.bytes_read += stats.bytes_read;
     }
@@ -156,12 +162,28 @@ impl Execution<'_> {
 
 impl QueryApi for StatementService {
     fn query(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
+        let started = Instant::now();
+        let outcome = self.run_request(request, sink);
+        metrics::QUERY_REQUESTS.increment(1);
+        if !matches!(outcome, Ok(Success(true))) {
+            metrics::QUERY_ERRORS.increment(1);
+        }
+        metrics::QUERY_DURATION.record_duration(started.elapsed());
+        outcome.map(drop)
+    }
+}
+
+impl StatementService {
+    /// Runs the statements of a request.
+    fn run_request(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<Success, QueryError> {
+        let started = Instant::now();
         let params: Params =
             request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
         let query = parse_query_with_params(&request.text, &params)?;
         authorize(&request.caller, &self.catalog.catalog(), &query.statements, &request.database)?;
+        metrics::QUERY_PARSE.record_duration(started.elapsed());
         let Some(_ticket) = self.running.enter(query.to_string(), request) else {
-            metrics::counter!("hyperbytedb_queries_refused_total").increment(1);
+            metrics::QUERIES_REFUSED.increment(1);
             return Err(QueryError::TooManyQueries { limit: self.options.max_concurrent });
         };
         let context = self.context(&request.cancel);
@@ -179,21 +201,21 @@ impl QueryApi for StatementService {
             let result = self.run_recorded(statement, &mut execution);
             let (messages, error) = match result {
                 Ok(()) => (std::mem::take(&mut execution.messages), None),
-                Err(StatementError::Closed(_)) => return Ok(()),
+                Err(StatementError::Closed(_)) => return Ok(Success(true)),
                 Err(error) => (Vec::new(), Some(error)),
             };
             let failed = error.is_some();
             for error in reported_errors(error, statement_id + 1 < count, request.chunk_rows.is_some()) {
                 let messages = messages.clone();
                 if sink.emit(ResultEvent::End { statement_id, messages, error }, &context).is_err() {
-                    return Ok(());
+                    return Ok(Success(!failed));
                 }
             }
             if failed {
-                return Ok(());
+                return Ok(Success(false));
             }
         }
-        Ok(())
+        Ok(Success(true))
     }
 }
 
@@ -236,6 +258,7 @@ impl StatementService {
         statement: Statement,
         execution: &mut Execution<'_>,
     ) -> Result<(), StatementError> {
+        metrics::STATEMENTS.with([statement.kind()]).increment(1);
         if !self.summary.is_enabled() {
             return self.run(statement, execution);
         }
