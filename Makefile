@@ -10,10 +10,11 @@ SEED ?= 1
 # Which seeds `make simulate` runs: those asked for, else as many from SEED on as an hour allows.
 SIMULATED = --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS),$(if $(filter command environment,$(firstword $(origin SEED))),--seeds 1,--seeds 1000000000 --seconds 3600))
 KILLS ?= 100
+FAULTS ?= 200
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup
+.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short chaos-cluster compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +96,9 @@ views: build ## Keep a view of 10M points through 20 kills, and compare it with 
 compare-auth: setup-test ## Compare who may do what with a real influxd (tests/auth/matrix.txt)
 	scripts/compare-auth.py
 
+chaos-cluster: build ## Kill, freeze and cut off nodes of a cluster FAULTS=200 times under load, and check that nothing is lost
+	scripts/chaos-cluster.py --server $(BIN) --faults $(FAULTS) --seed $(SEED)
+
 chaos-short: build
 	scripts/chaos.py --server $(BIN) --kills 8
 
@@ -104,8 +108,9 @@ fuzz: setup ## Fuzz each parser for FUZZ_SECONDS (default 60)
 audit: ## Check licences, bans, sources and advisories of the dependencies
 	scripts/audit.sh
 
-docs: build ## Regenerate the references: configuration, metrics, privileges
+docs: build ## Regenerate the references: configuration, limits, metrics, privileges
 	$(BIN) config --markdown > docs/configuration.md
+	$(BIN) limits > docs/limits.md
 	$(BIN) metrics > docs/metrics.md
 	$(BIN) privileges > docs/privileges.md
 

@@ -22,5 +22,5 @@ pub mod select;
 pub mod statement;
 
 pub use expr::{Expr, Literal};
-pub use scan::{distinct_series, scan_select, scan_sql};
+pub use scan::{digests, distinct_series, scan_select, scan_sql};
 pub use select::{Select, SettingValue, Settings};

@@ -5,7 +5,8 @@ use std::iter;
 use hyperbytedb_domain::SeriesId;
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::scan::{
-    AggregateScan, Predicate, RowScan, RowSelection, Scan, ScanOutput, TagId, Window,
+    AggregateScan, DIGEST_BUCKETS, DigestBy, FieldId, Predicate, RowScan, RowSelection, Scan, ScanOutput,
+    TagId, Window,
 };
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME, TimeRange};
 
@@ -37,6 +38,31 @@ pub fn distinct_series(table: &Table, rows: &RowSelection) -> Select {
     let mut select = Select::new(vec![schema::series()], Source::Table(schema::table_name(table.id)));
     select.distinct = true;
     select.conditions = selected(table, rows);
+    select
+}
+
+/// What the rows of a selection come to, as [`Digest`](hyperbytedb_domain::scan::Digest): key, rows, hash. It is the same
+/// on every node, however the rows are stored.
+pub fn digests(table: &Table, rows: &RowSelection, merge_duplicates: bool, by: &DigestBy) -> Select {
+    let bucket = || schema::series().infix("%", Expr::Literal(Literal::UInt(DIGEST_BUCKETS)));
+    let key = match by {
+        DigestBy::Bucket => Expr::call("toUInt64", vec![bucket()]),
+        DigestBy::Series(_) => schema::series(),
+    };
+    let value = |field: u32| {
+        let column = schema::field(FieldId(field));
+        let hash = Expr::call("cityHash64", vec![Expr::call("assumeNotNull", vec![column.clone()])]);
+        Expr::call("if", vec![column.is_not_null(), hash, Expr::Literal(Literal::UInt(0))])
+    };
+    let parts = [schema::series(), time()].into_iter().chain((0..table.fields.len() as u32).map(value));
+    let hash = Expr::call("sum", vec![Expr::call("cityHash64", parts.collect::<Vec<_>>())]);
+    let mut select =
+        select_from(table, merge_duplicates, vec![key.clone(), Expr::call("count", vec![]), hash]);
+    select.conditions = selected(table, rows);
+    if let DigestBy::Series(buckets) = by {
+        select.conditions.push(is_in(bucket(), buckets.iter().copied()));
+    }
+    select.group_by = vec![key];
     select
 }
 

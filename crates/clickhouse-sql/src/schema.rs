@@ -116,6 +116,16 @@ pub fn partition_key() -> Expr {
     shard().infix("+", Expr::call("ignore", [time()]))
 }
 
+/// When a row becomes history, which is compressed more: at the end of its week, as a DateTime. Weeks begin on Mondays, as
+/// shards do, so that the rows of a shard become history together.
+pub fn history_from() -> Expr {
+    const DAY_SECS: i64 = 86_400;
+    let since_monday = time().infix("+", Expr::int(3 * DAY_SECS * 1_000_000_000));
+    let week = Expr::call("intDiv", [since_monday, Expr::int(7 * DAY_SECS * 1_000_000_000)]);
+    let end = week.infix("*", Expr::int(7 * DAY_SECS)).infix("+", Expr::int(4 * DAY_SECS));
+    Expr::call("toDateTime", [end])
+}
+
 /// The id of a shard's partition.
 pub fn partition_id(shard: u64) -> String {
     shard.to_string()

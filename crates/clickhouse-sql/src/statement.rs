@@ -209,7 +209,7 @@ impl fmt::Display for Statement {
                 join(f, columns, ", ")?;
                 write!(f, ") ENGINE = AggregatingMergeTree PARTITION BY {partition_by} ORDER BY (")?;
                 join(f, &[schema::series(), time()], ", ")?;
-                write!(f, "){settings}")
+                write!(f, ") TTL {} RECOMPRESS CODEC(ZSTD(1)){settings}", schema::history_from())
             }
             Self::AddColumns { table, columns } => {
                 write!(f, "ALTER TABLE {table} ")?;

@@ -33,6 +33,8 @@ pub struct QueryContext {
     pub max_memory_bytes: u64,
     /// Rows the engine may read for one scan; 0 = no limit.
     pub max_rows_read: u64,
+    /// Series that one scan may read; 0 = no limit.
+    pub max_series: u64,
     /// Threads for one scan; 0 = the engine's own setting.
     pub max_threads: u32,
 }
@@ -45,6 +47,7 @@ impl QueryContext {
             deadline: None,
             max_memory_bytes: 0,
             max_rows_read: 0,
+            max_series: 0,
             max_threads: 0,
         }
     }

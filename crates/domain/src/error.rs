@@ -15,6 +15,9 @@ pub enum EngineError {
     MemoryLimit { setting: &'static str },
     #[error("query row limit exceeded ({})", settings::QUERY_MAX_ROWS_READ)]
     RowLimit,
+    /// InfluxDB's text.
+    #[error("max-select-series limit exceeded: ({count}/{limit})")]
+    SeriesLimit { count: u64, limit: u64 },
     #[error("all {connections} connections of the engine are in use ({setting})")]
     Busy { connections: usize, setting: &'static str },
     /// Part of how long scans are read; nobody but the one who asked for the bound sees it.
@@ -36,6 +39,17 @@ impl EngineError {
     /// Whether the text is for the log only.
     pub fn is_internal(&self) -> bool {
         matches!(self, Self::Failed { .. })
+    }
+
+    /// The setting of the limit that is reached.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Timeout => Some(settings::QUERY_TIMEOUT_SECS),
+            Self::SeriesLimit { .. } => Some(settings::QUERY_MAX_SELECT_SERIES),
+            Self::RowLimit => Some(settings::QUERY_MAX_ROWS_READ),
+            Self::MemoryLimit { setting } | Self::Busy { setting, .. } => Some(setting),
+            Self::Cancelled | Self::SortLimit | Self::Failed { .. } => None,
+        }
     }
 }
 

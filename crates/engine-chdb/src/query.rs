@@ -1,10 +1,10 @@
 //! Reading.
 
 use arrow::datatypes::UInt64Type;
-use hyperbytedb_clickhouse_sql::{distinct_series, scan_select, scan_sql};
+use hyperbytedb_clickhouse_sql::{digests, distinct_series, scan_select, scan_sql};
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
-use hyperbytedb_domain::scan::{RowSelection, Scan};
+use hyperbytedb_domain::scan::{Digest, DigestBy, RowSelection, Scan};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
 
 use crate::engine::{ChdbEngine, is_empty, numbers, selects_nothing};
@@ -51,6 +51,28 @@ impl QueryPort for ChdbEngine {
             series.extend(numbers::<UInt64Type>(batch, 0)?.into_iter().map(SeriesId));
         }
         Ok(series)
+    }
+
+    fn digests(
+        &self,
+        table: &Table,
+        rows: &RowSelection,
+        merge_duplicates: bool,
+        by: &DigestBy,
+        context: &QueryContext,
+    ) -> Result<Vec<Digest>, EngineError> {
+        if selects_nothing(rows) || !self.complete_table(table, context)? {
+            return Ok(Vec::new());
+        }
+        let select = digests(table, rows, merge_duplicates, by);
+        let batches = SelectStream::start(&self.query_pool, &self.killer, select, context)?.collect()?;
+        let mut digests = Vec::new();
+        for batch in &batches {
+            let column = |column| numbers::<UInt64Type>(batch, column);
+            let columns = column(0)?.into_iter().zip(column(1)?).zip(column(2)?);
+            digests.extend(columns.map(|((key, rows), hash)| Digest { key, rows, hash }));
+        }
+        Ok(digests)
     }
 }
 

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
 use hyperbytedb_domain::scan::{Scan, SortBound};
+use hyperbytedb_domain::{QueryContext, settings};
 use hyperbytedb_planner::PreparedSelect;
 
 use crate::budget::PointBudget;
@@ -122,7 +122,8 @@ impl Runtime<'_> {
             self.counters.bytes.set(self.counters.bytes.get() + batch.get_array_memory_size() as u64);
             let limit = self.options.max_points;
             if limit > 0 && rows > limit {
-                return Err(ExecError::LimitExceeded { name: "max-select-point", value: rows, limit });
+                let (name, setting) = ("max-select-point", settings::QUERY_MAX_SELECT_POINTS);
+                return Err(ExecError::LimitExceeded { name, setting, value: rows, limit });
             }
         }
         Ok(batch)

@@ -1,6 +1,5 @@
 //! The one place where an error becomes a status code, headers and a body.
 
-use hyperbytedb_metrics as metrics;
 use std::any::Any;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +11,7 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use hyperbytedb_application::{QueryError, StatementError};
 use hyperbytedb_domain::catalog::CatalogError;
 use hyperbytedb_domain::ports::WriteError;
-use hyperbytedb_domain::settings;
+use hyperbytedb_domain::{limits, settings};
 
 use crate::admission::RETRY_AFTER_SECS;
 use crate::encode::{Format, error_body};
@@ -51,6 +50,18 @@ impl ApiError {
         }
     }
 
+    /// The limit of a setting is reached; the client should come again.
+    pub fn limit_reached(setting: &'static str, text: impl Into<String>) -> Self {
+        limits::exceeded(setting);
+        Self::overloaded(text, RETRY_AFTER_SECS)
+    }
+
+    /// The request asks for more than a setting allows.
+    pub fn too_much(status: StatusCode, setting: &'static str, text: impl Into<String>) -> Self {
+        limits::exceeded(setting);
+        Self::new(status, text)
+    }
+
     pub fn respond(&self, format: Format, pretty: bool) -> Response<Body> {
         self.with_body(format.content_type(), error_body(format, pretty, &self.text))
     }
@@ -66,7 +77,6 @@ impl ApiError {
     }
 
     fn with_body(&self, content_type: &'static str, body: Vec<u8>) -> Response<Body> {
-        count_limit(&self.text);
         if self.status.is_server_error() {
             tracing::warn!(status = self.status.as_u16(), "request failed: {}", self.text);
         }
@@ -117,6 +127,7 @@ impl From<WriteError> for ApiError {
         let text = error.to_string();
         match error {
             WriteError::DatabaseRequired | WriteError::Rejected(_) => Self::bad_request(text),
+            WriteError::TooManyPoints { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, text),
             WriteError::DatabaseNotFound(_) => Self::new(StatusCode::NOT_FOUND, text),
             WriteError::UserRequired(_) | WriteError::Forbidden { .. } => {
                 Self::new(StatusCode::FORBIDDEN, text)
@@ -136,29 +147,16 @@ impl From<QueryError> for ApiError {
         match error {
             QueryError::Parse(_) => Self::bad_request(text),
             QueryError::Refused(_) => Self::new(StatusCode::FORBIDDEN, text),
-            QueryError::TooManyQueries { .. } => Self::overloaded(text, RETRY_AFTER_SECS),
+            QueryError::TooManyQueries { .. } => Self::limit_reached(settings::QUERY_MAX_CONCURRENT, text),
         }
-    }
-}
-
-/// Counts the bound that an error names: each says by which setting it is moved.
-fn count_limit(text: &str) {
-    if let Some(setting) = settings::named_in(text) {
-        metrics::LIMITS_REACHED.with([setting]).increment(1);
     }
 }
 
 /// What a client reads of a failed statement.
 pub fn statement_text(error: &StatementError) -> String {
-    let text = readable(error);
-    count_limit(&text);
-    text
-}
-
-fn readable(error: &StatementError) -> String {
     match error {
         StatementError::Into { error, written } if error.is_internal() => {
-            format!("{} ({written} points were written before)", readable(error))
+            format!("{} ({written} points were written before)", statement_text(error))
         }
         error if error.is_internal() => internal_text(error),
         error => error.to_string(),
@@ -172,7 +170,7 @@ pub fn statement_error(error: &StatementError) -> ApiError {
         StatementError::Catalog(CatalogError::DatabaseNotFound(_)) => StatusCode::NOT_FOUND,
         _ => StatusCode::BAD_REQUEST,
     };
-    ApiError::new(status, readable(error))
+    ApiError::new(status, statement_text(error))
 }
 
 /// Logs what the engine or a store said, which is not for clients. They get a number to ask about.

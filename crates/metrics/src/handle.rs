@@ -37,6 +37,10 @@ macro_rules! handles {
                 Self { name, labels }
             }
 
+            pub fn name(&self) -> &'static str {
+                self.name
+            }
+
             /// Nothing is there before the first values are known.
             pub(crate) fn register(&self) {}
 

@@ -41,8 +41,8 @@ list! {
             "Bytes of answers, before compression.";
         Histogram HTTP_QUEUE_WAIT: LabelledHistogram<1> = "hyperbytedb_http_queue_wait_seconds" ["what"]
             "Time that requests waited for their turn, where they had to.";
-        Counter LIMITS_REACHED: LabelledCounter<1> = "hyperbytedb_limits_reached_total" ["setting"]
-            "Requests and statements refused or ended by a bound, by the setting that moves it.";
+        Counter LIMIT_EXCEEDED: LabelledCounter<1> = "hyperbytedb_limit_exceeded_total" ["limit"]
+            "What the server's limits have stopped, by setting (docs/limits.md).";
         Counter AUTH_FAILURES: Counter = "hyperbytedb_auth_failures_total" []
             "Requests with a wrong user, password or token.";
         Counter AUTH_CACHE_HITS: Counter = "hyperbytedb_auth_cache_hits_total" []
@@ -142,7 +142,7 @@ list! {
         Counter QUERY_ERRORS: Counter = "hyperbytedb_query_errors_total" []
             "Query requests that were refused or had a statement that failed.";
         Histogram QUERY_DURATION: Histogram = "hyperbytedb_query_duration_seconds" []
-            "Time of a query request until its last row was taken.";
+            "Time of a query request, from its turn until its last row was taken.";
         Counter QUERIES_REFUSED: Counter = "hyperbytedb_queries_refused_total" []
             "Query requests refused because too many ran.";
         Gauge QUERIES_ACTIVE: Gauge = "hyperbytedb_queries_active" []
@@ -255,8 +255,16 @@ list! {
             "Records of other nodes that lost values against later ones.";
         Counter CLUSTER_ROWS_UNGUARDED: Counter = "hyperbytedb_cluster_rows_unguarded_total" []
             "Rows forgotten before all nodes were past them.";
+        Counter CLUSTER_REPAIRED_ROWS: Counter = "hyperbytedb_cluster_repaired_rows_total" []
+            "Rows taken from other nodes to repair what differed.";
     }
     "Process" {
+        Gauge FAILED_HEALTH_CHECKS: Gauge = "hyperbytedb_failed_health_checks" []
+            "Checks that `/health` names as failed.";
+        Gauge DISK_FREE_BYTES: Gauge = "hyperbytedb_disk_free_bytes" []
+            "Free disk space, of the folder that has the least.";
+        Gauge DISK_READ_ONLY: Gauge = "hyperbytedb_disk_read_only" []
+            "1 while the server takes no writes because disk space runs out.";
         Gauge BUILD_INFO: LabelledGauge<1> = "hyperbytedb_build_info" ["version"]
             "1.";
         Gauge UPTIME: Gauge = "hyperbytedb_uptime_seconds" []

@@ -12,6 +12,7 @@ use hyperbytedb_application::cluster::Lease;
 use hyperbytedb_application::cluster::conflicts::Conflicts;
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
+use hyperbytedb_application::disk_space::DiskSpaceOptions;
 use hyperbytedb_application::flush::{FlushOptions, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
 use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
@@ -31,7 +32,7 @@ use hyperbytedb_application::{Phase, QueryApi, Readiness};
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::ports::{AuthPort, Outbound, SqlPort};
 use hyperbytedb_domain::scan::SortBound;
-use hyperbytedb_domain::{Precision, StorageError};
+use hyperbytedb_domain::{Precision, StorageError, limits};
 use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
 use hyperbytedb_http_api::{HttpOptions, HttpState};
 use hyperbytedb_line_protocol::ParseOptions;
@@ -41,6 +42,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::cluster;
 use crate::config::{Config, UdpConfig};
+use crate::disk::DiskWatch;
 use crate::first_users::first_users;
 use crate::head_file;
 use crate::metrics::{self, Collector, Report};
@@ -76,6 +78,8 @@ pub struct Application {
     /// `None`: this server is a node of its own.
     cluster: Option<cluster::Node>,
     udp: UdpConfig,
+    /// Where data is written.
+    folders: Vec<PathBuf>,
 }
 
 impl Application {
@@ -85,6 +89,7 @@ impl Application {
             .map_err(|e| format!("data folder {}: {e}", config.storage.data_dir))?;
         cluster::prepare(config)?;
         let (metrics, started) = (metrics::install()?, Instant::now());
+        limits::register();
         let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
         let report_storage = storage.reporter();
         let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
@@ -144,6 +149,7 @@ impl Application {
             flush: flush.clone(),
             committer: committer.clone(),
             parse_limits: parse_limits(config),
+            max_measurements_per_database: config.limits.max_measurements_per_database,
             replication: Default::default(),
         });
         let windows = window_options(config).map(|options| {
@@ -207,6 +213,7 @@ impl Application {
             subscriber: subscriber_options(config),
             cluster,
             udp: config.udp.clone(),
+            folders: vec![config.wal_dir(), config.meta_dir(), config.engine_dir()],
         })
     }
 
@@ -233,6 +240,8 @@ impl Application {
                 "authentication is on and there is no admin: nothing goes through (docs/authentication.md)"
             );
         }
+        // Before the first write.
+        self.disk_watch().look();
         self.readiness.set(Phase::Ready);
         self.start_background().map_err(|error| StorageError::failed("start a thread", error))?;
         Ok(())
@@ -250,6 +259,8 @@ impl Application {
             counts: self.statements.subscribers.clone(),
         };
         self.threads.spawn("subscriptions", move |stop| subscriber.run(stop))?;
+        let disk = self.disk_watch();
+        self.threads.spawn("disk", move |stop| disk.run(stop))?;
         if self.udp.enabled {
             let listener = UdpListener {
                 socket: udp::bind(&self.udp)?,
@@ -309,6 +320,10 @@ impl Application {
         self.flush.checkpoint()?;
         head_file::save(&self.flush, &self.head_file);
         Ok(())
+    }
+
+    fn disk_watch(&self) -> DiskWatch {
+        DiskWatch { flush: self.flush.clone(), folders: self.folders.clone() }
     }
 
     fn lease(&self) -> Lease {
@@ -475,6 +490,10 @@ fn flush_options(config: &Config) -> FlushOptions {
         checkpoint_interval: Duration::from_secs(flush.checkpoint_interval_secs),
         wal_size_bytes: flush.wal_size_bytes,
         wal_size_bytes_max: config.wal.max_bytes,
+        disk_space: DiskSpaceOptions {
+            warn_free_bytes: config.storage.warn_free_bytes,
+            min_free_bytes: config.storage.min_free_bytes,
+        },
         merge_quiet: Duration::from_secs(flush.merge_quiet_secs),
         overlap_series_max: flush.overlap_series_max,
         head_bytes: flush.head_bytes,
@@ -495,6 +514,7 @@ fn commit_options(config: &Config) -> CommitOptions {
 
 fn parse_limits(config: &Config) -> ParseOptions {
     ParseOptions {
+        max_points: config.write.max_points,
         max_line_bytes: config.write.max_line_bytes,
         max_tags: config.write.max_tags,
         max_fields: config.write.max_fields,
@@ -514,6 +534,7 @@ fn query_options(config: &Config) -> QueryOptions {
         max_threads: config.chdb.max_query_threads,
         max_select_buckets: query.max_select_buckets,
         max_select_points: query.max_select_points,
+        max_select_series: query.max_select_series,
         max_buffered_points: query.max_buffered_points,
         sort_bound: SortBound { rows: query.max_sort_rows, bytes: query.max_sort_bytes },
     }
@@ -530,6 +551,9 @@ fn http_options(config: &Config) -> HttpOptions {
         max_queued_logins: config.auth.max_queued_logins,
         ping_auth: config.auth.ping_auth_enabled,
         metrics_auth: config.auth.metrics_auth_enabled,
+        requests_per_second_by_address: config.limits.requests_per_second_by_address,
+        requests_per_second_by_user: config.limits.requests_per_second_by_user,
+        request_burst_secs: config.limits.request_burst_secs,
         max_concurrent_writes: http.max_concurrent_writes,
         max_queued_writes: http.max_queued_writes,
         max_concurrent_queries: http.max_concurrent_queries,

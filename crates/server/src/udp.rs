@@ -120,6 +120,7 @@ impl UdpListener {
             precision: Precision::parse(&self.config.precision),
             body: batch.lines.into(),
             consistency: None,
+            default_time: None,
             internal: false,
         };
         if let Err(error) = self.ingestion.write(request) {

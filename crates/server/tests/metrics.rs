@@ -31,7 +31,11 @@ fn values(text: &str) -> BTreeMap<String, f64> {
 
 #[test]
 fn what_the_server_does_is_in_its_metrics_and_prometheus_accepts_them() {
-    let settings = [("FLUSH__INTERVAL_SECS", "1"), ("QUERY__MAX_SELECT_POINTS", "2")];
+    let settings = [
+        ("FLUSH__INTERVAL_SECS", "1"),
+        ("FLUSH__SMALL_INTERVAL_SECS", "1"),
+        ("QUERY__MAX_SELECT_POINTS", "2"),
+    ];
     let server = Server::start_with(&settings);
     let client = server.client();
     client.query("", "CREATE DATABASE db0");
@@ -114,6 +118,6 @@ fn a_bound_that_was_reached_is_counted_by_its_setting() {
     client.query("", "CREATE DATABASE db0");
     assert_eq!(client.try_write("db0", "m,a=1,b=2 v=1 1").unwrap().status, 400);
     let metrics = client.get("/metrics").unwrap().body;
-    let counted = "hyperbytedb_limits_reached_total{setting=\"write.max_tags\"} 1";
+    let counted = "hyperbytedb_limit_exceeded_total{limit=\"write.max_tags\"} 1";
     assert!(metrics.contains(counted), "{metrics}");
 }

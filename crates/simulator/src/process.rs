@@ -90,6 +90,7 @@ impl Process {
             wal: ports.wal.clone(),
             flush: flush.clone(),
             committer: committer.clone(),
+            max_measurements_per_database: 0,
             parse_limits: ParseOptions::new(Precision::Nanosecond, 0),
             replication: Default::default(),
         });
@@ -166,6 +167,7 @@ impl Process {
             body: Bytes::from(body),
             internal: false,
             consistency: None,
+            default_time: None,
         })
     }
 

@@ -223,7 +223,8 @@ impl ClusterNodePort for ClusterNode {
             self.catalog().cluster.applied_index() >= batch.agreed_index
         })?;
         let has_room = || {
-            let has_room = self.flush.has_room() && self.flush.log_has_room();
+            let has_disk_space = self.flush.disk_space().read_only().is_none();
+            let has_room = has_disk_space && self.flush.has_room() && self.flush.log_has_room();
             if !has_room {
                 self.flush.press();
             }

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::disk_space::{DiskSpace, DiskSpaceOptions};
 use hyperbytedb_domain::catalog::{DeleteScope, ShardGroup, Table, TableId};
 use hyperbytedb_domain::ports::{Outbound, PartitionInfo};
 use hyperbytedb_domain::wal::Sequence;
@@ -49,6 +50,7 @@ pub struct FlushOptions {
     pub wal_size_bytes: u64,
     /// The log's size beyond which writes are refused.
     pub wal_size_bytes_max: u64,
+    pub disk_space: DiskSpaceOptions,
     /// How long a partition with duplicates must be left alone before it is merged.
     pub merge_quiet: Duration,
     /// Series per table whose last time is remembered.
@@ -77,6 +79,7 @@ impl Default for FlushOptions {
             checkpoint_interval: Duration::from_secs(5),
             wal_size_bytes: 256 << 20,
             wal_size_bytes_max: 4 << 30,
+            disk_space: DiskSpaceOptions::default(),
             merge_quiet: Duration::from_secs(30),
             overlap_series_max: 1_000_000,
             head_bytes: 1 << 30,
@@ -98,6 +101,7 @@ pub struct FlushService {
     overlap: OverlapTracker,
     epochs: RemovalEpochs,
     cursors: Cursors,
+    disk_space: DiskSpace,
     options: FlushOptions,
     ports: Outbound,
     queues: WorkQueues,
@@ -122,6 +126,7 @@ impl FlushService {
             // Nothing beyond the cursor has been replayed yet, so nothing beyond it may be truncated.
             applied: AtomicU64::new(cursors.flushed()),
             cursors,
+            disk_space: DiskSpace::new(options.disk_space),
             options,
             ports,
             queues: WorkQueues::default(),
@@ -323,6 +328,10 @@ impl FlushService {
     /// The partitions of all tables in the engine.
     pub fn partitions(&self) -> Result<Vec<PartitionInfo>, EngineError> {
         self.ports.sink.partitions(None)
+    }
+
+    pub fn disk_space(&self) -> &DiskSpace {
+        &self.disk_space
     }
 
     /// Whether the memtables may take more.

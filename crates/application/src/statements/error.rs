@@ -101,6 +101,18 @@ impl StatementError {
         Self::Catalog(CatalogError::DatabaseNotFound(name.to_owned()))
     }
 
+    /// The setting of the limit that is reached.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::TooManyQueries { .. } => Some(settings::QUERY_MAX_CONCURRENT),
+            Self::Prepare(PrepareError::TooManyBuckets { .. }) => Some(settings::QUERY_MAX_SELECT_BUCKETS),
+            Self::Exec(error) => error.limit(),
+            Self::Engine(error) | Self::Command(LogError::Engine(error)) => error.limit(),
+            Self::Into { error, .. } => error.limit(),
+            _ => None,
+        }
+    }
+
     /// Whether the text is about the server's inside: for the log, not for clients.
     pub fn is_internal(&self) -> bool {
         match self {

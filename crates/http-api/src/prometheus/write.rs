@@ -57,6 +57,7 @@ async fn accept(state: AppState, request: Request) -> Result<(), ApiError> {
             precision: Precision::Nanosecond,
             body: lines.into(),
             consistency: None,
+            default_time: None,
             internal: false,
         };
         state.http.ingestion.write(request).map_err(ApiError::from)

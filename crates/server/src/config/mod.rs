@@ -16,7 +16,7 @@ use hyperbytedb_domain::cluster::Consistency;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use print::{print_markdown, print_toml};
+pub use print::{print_limits, print_markdown, print_toml};
 pub use secret::Secret;
 pub use sections::*;
 
@@ -37,6 +37,7 @@ pub enum ConfigError {
 pub struct Config {
     pub server: ServerConfig,
     pub cluster: ClusterConfig,
+    pub proxy: ProxyConfig,
     pub tls: TlsConfig,
     pub storage: StorageConfig,
     pub chdb: ChdbConfig,
@@ -67,11 +68,14 @@ impl Config {
             std::fs::metadata(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
             figment = figment.merge(Toml::file_exact(path));
         }
-        let config: Self = figment
+        let environment = Env::prefixed(ENVIRONMENT_PREFIX).split("__");
+        figment = figment
             .merge(Env::raw().only(&[INFLUXDB_AUTH_ENABLED]).map(|_| "auth.enabled".into()).split("."))
-            .merge(Env::prefixed(ENVIRONMENT_PREFIX).split("__"))
-            .extract()
-            .map_err(|error| ConfigError::Invalid(explain(&error)))?;
+            .merge(environment.clone());
+        for (key, text) in environment.iter().filter(|(key, text)| is_text(key.as_str(), text)) {
+            figment = figment.merge(Serialized::default(key.as_str(), text));
+        }
+        let config: Self = figment.extract().map_err(|error| ConfigError::Invalid(explain(&error)))?;
         config.validate()?;
         Ok(config)
     }
@@ -215,6 +219,15 @@ impl Config {
     }
 }
 
+/// Whether a variable that looks like a number or a truth value sets a text: `0660` is one, and so may be a password.
+fn is_text(key: &str, value: &str) -> bool {
+    let Some((section, key)) = key.split_once('.') else { return false };
+    let defaults = toml::Value::try_from(Config::default()).ok();
+    let default = defaults.as_ref().and_then(|all| all.get(section)?.get(key));
+    let looks_like_text = matches!(value.parse(), Ok(figment::value::Value::String(..)));
+    default.is_some_and(toml::Value::is_str) && !looks_like_text
+}
+
 /// What is wrong, where it was said, and how to find out what is right.
 fn explain(error: &figment::Error) -> String {
     let lines: Vec<String> = error
@@ -314,5 +327,8 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
         let written = std::fs::read_to_string(path).unwrap_or_default();
         assert_eq!(written, print_markdown(&Config::default()), "run `make docs`");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/limits.md");
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(written, print_limits(&Config::default()), "run `make docs`");
     }
 }

@@ -99,14 +99,38 @@ section! {
         write_timeout_secs: u64 = replication().write_timeout.as_secs(),
         /// Seconds that a change of the schema waits for a majority.
         propose_timeout_secs: u64 = 10,
-        /// Bytes of log that are kept for a node that is away; it must be made anew when it lacks more.
+        /// Bytes of log that are kept for a node that is away; past that it compares what is stored instead.
         hints_max_bytes: u64 = replication().hints_max_bytes,
         /// Seconds that records are kept for a node that is away.
         hints_max_age_secs: u64 = replication().hints_max_age.as_secs(),
         /// Bytes of records in one request to another node, about.
         batch_bytes: usize = replication().batch_bytes,
+        /// Seconds between two times that a node compares what it has stored with the others, and takes what it lacks; 0: only when asked, and when it has missed records.
+        repair_interval_secs: u64 = 24 * 3600,
         /// Rows remembered, about 100 bytes each, until all nodes are past them: of conflicting values beyond it the last to come stays.
         conflict_rows: usize = replication().conflict_rows,
+    }
+}
+
+section! {
+    /// `hyperbytedb proxy`: one address in front of a cluster's nodes (docs/cluster.md). With a certificate under `tls` it speaks HTTPS.
+    ProxyConfig {
+        /// Address and port to listen on.
+        bind_address: String = "127.0.0.1:8087".to_owned(),
+        /// Base URLs of the nodes, as `http://10.0.0.1:8086`.
+        nodes: Vec<String> = Vec::new(),
+        /// PEM file of those who signed the nodes' certificates; empty: whom the system trusts.
+        node_ca: String = String::new(),
+        /// Milliseconds between two questions whether a node is ready.
+        health_interval_ms: u64 = 500,
+        /// Milliseconds that a node may take to say so, or to take a connection.
+        health_timeout_ms: u64 = 1000,
+        /// Seconds for which a request is given to other nodes before it fails.
+        retry_timeout_secs: u64 = 10,
+        /// Bytes of a request's body up to which it can be given to a second node; more goes to one node only.
+        max_held_body_bytes: usize = 8 << 20,
+        /// Bytes of all bodies that are kept at one time; further requests wait.
+        max_held_bytes: usize = 256 << 20,
     }
 }
 
@@ -145,6 +169,10 @@ section! {
         meta_cache_bytes: usize = storage().meta_cache_bytes,
         /// Series known without a look-up on disk, about 60 bytes each.
         series_cache_entries: usize = storage().series_cache_entries,
+        /// Free bytes of disk space below which the log warns; 0 = none.
+        warn_free_bytes: u64 = FlushOptions::default().disk_space.warn_free_bytes,
+        /// Free bytes of disk space below which writes are refused; queries, deletes and drops go on. 0 = none.
+        min_free_bytes: u64 = FlushOptions::default().disk_space.min_free_bytes,
         /// Files that the log and the catalogue may each hold open.
         max_open_files: u32 = storage().max_open_files,
     }
@@ -271,6 +299,8 @@ section! {
 section! {
     /// Line protocol.
     WriteConfig {
+        /// Points of one request.
+        max_points: usize = ParseOptions::DEFAULT_MAX_POINTS,
         /// Bytes of one line.
         max_line_bytes: usize = ParseOptions::DEFAULT_MAX_LINE_BYTES,
         /// Tags on one line.
@@ -299,6 +329,8 @@ section! {
         max_select_buckets: usize = QueryOptions::default().max_select_buckets,
         /// Points that one SELECT may read (InfluxDB's max-select-point).
         max_select_points: usize = QueryOptions::default().max_select_points,
+        /// Series that one SELECT may read of a measurement (InfluxDB's max-select-series).
+        max_select_series: u64 = QueryOptions::default().max_select_series,
         /// Points, and groups of points, that the operators of one SELECT may hold at one time: to put them in order, or for
         /// functions that need all values of a window.
         max_buffered_points: usize = QueryOptions::default().max_buffered_points,
@@ -360,12 +392,20 @@ section! {
 }
 
 section! {
-    /// Cardinality; 0 = no limit.
+    /// Cardinality and rates; 0 = no limit. All limits: `docs/limits.md`.
     LimitsConfig {
+        /// Measurements of one database: each is a table of the engine.
+        max_measurements_per_database: usize = 10_000,
         /// Series of one database.
         max_series_per_database: u64 = storage().max_series_per_database,
         /// Distinct values of one tag of a measurement.
         max_values_per_tag: u64 = storage().max_values_per_tag,
+        /// Requests a second from one address (IPv6: from one network of 64 bits). Health and metrics do not count.
+        requests_per_second_by_address: u32 = HttpOptions::default().requests_per_second_by_address,
+        /// Requests a second of one user, where authentication is on.
+        requests_per_second_by_user: u32 = HttpOptions::default().requests_per_second_by_user,
+        /// Seconds' worth of requests that may come at once.
+        request_burst_secs: u32 = HttpOptions::default().request_burst_secs,
     }
 }
 

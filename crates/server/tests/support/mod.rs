@@ -1,6 +1,7 @@
 //! The built server as a child process, and a small HTTP client for it.
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod cluster;
 pub mod influxd;
 
 use std::net::TcpListener;
@@ -64,14 +65,22 @@ impl Server {
 
     /// A server on an existing data folder.
     pub fn start_in(dir: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut server = Self::spawn_in(dir, settings);
+        Self::start_on(dir, free_port(), settings)
+    }
+
+    /// The same, on a port.
+    pub fn start_on(dir: &Path, port: u16, settings: &[(&str, &str)]) -> Self {
+        let mut server = Self::spawn_on(dir, port, settings);
         server.wait_until_ready();
         server
     }
 
     /// The same, not waited for.
     pub fn spawn_in(dir: &Path, settings: &[(&str, &str)]) -> Self {
-        let port = free_port();
+        Self::spawn_on(dir, free_port(), settings)
+    }
+
+    fn spawn_on(dir: &Path, port: u16, settings: &[(&str, &str)]) -> Self {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(dir.join("server.log")).expect("log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_hyperbytedb"));

@@ -5,7 +5,7 @@ use arrow::array::RecordBatch;
 use crate::cancel::QueryContext;
 use crate::catalog::{Table, TableId};
 use crate::error::EngineError;
-use crate::scan::{RowSelection, Scan};
+use crate::scan::{Digest, DigestBy, RowSelection, Scan};
 use crate::series::SeriesId;
 
 /// Record batches of a running scan, in order. Dropping it stops the work.
@@ -27,6 +27,20 @@ pub trait QueryPort: Send + Sync {
         rows: &RowSelection,
         context: &QueryContext,
     ) -> Result<Vec<SeriesId>, EngineError>;
+
+    /// What the rows of a selection come to, in any order; parts without rows are left out. An engine that cannot tell says
+    /// so. `merge_duplicates`: as in [`Scan`].
+    fn digests(
+        &self,
+        table: &Table,
+        _rows: &RowSelection,
+        _merge_duplicates: bool,
+        _by: &DigestBy,
+        _context: &QueryContext,
+    ) -> Result<Vec<Digest>, EngineError> {
+        let place = format!("compare table {}", table.id.0);
+        Err(EngineError::failed(place, "this engine cannot compare its rows with those of another node"))
+    }
 }
 
 /// A partition of an engine table.
