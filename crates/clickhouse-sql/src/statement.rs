@@ -195,6 +195,14 @@ pub fn partitions(database: &Database, id: Option<TableId>) -> Select {
     select
 }
 
+/// What the engine counts of itself at this moment: (metric String, value Int64).
+pub fn current_metrics(names: impl IntoIterator<Item = &'static str>) -> Select {
+    let columns = vec![Expr::column("metric"), Expr::column("value")];
+    let mut select = Select::new(columns, system("metrics"));
+    select.conditions = vec![Expr::any(names.into_iter().map(|name| equals("metric", name)).collect())];
+    select
+}
+
 /// Deletes that are stored but not yet carried out in all parts, of one table or of all: (table String, number UInt64,
 /// parts to rewrite Int64).
 pub fn unfinished_deletes(database: &Database, id: Option<TableId>) -> Select {

@@ -24,6 +24,7 @@ mod killer;
 mod options;
 mod pool;
 mod query;
+mod report;
 mod sink;
 mod snapshot;
 mod spill;

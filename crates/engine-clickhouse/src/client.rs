@@ -162,7 +162,7 @@ impl Client {
         let sent = self.try_send(host, request).await;
         match &sent {
             Err(failure) if failure.is_unreachable() => {
-                metrics::counter!("hyperbytedb_clickhouse_unreachable_total").increment(1);
+                hyperbytedb_metrics::CLICKHOUSE_UNREACHABLE.increment(1);
                 self.hosts.set_down(host);
             }
             _ => self.hosts.set_up(host),

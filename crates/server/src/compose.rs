@@ -38,7 +38,7 @@ use hyperbytedb_http_api::{HttpOptions, HttpState};
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
 use hyperbytedb_subscriber::Courier;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::cluster;
 use crate::config::{Config, UdpConfig};
@@ -46,6 +46,7 @@ use crate::disk::DiskWatch;
 use crate::engine::{Engine, refuse_other_engine};
 use crate::first_users::first_users;
 use crate::head_file;
+use crate::metrics::{self, Collector};
 use crate::udp::{self, UdpListener};
 
 /// The exit status after a failure that the server cannot go on from.
@@ -62,7 +63,7 @@ pub struct Application {
     commands: Arc<CommandService>,
     ingestion: Arc<IngestionService>,
     statements: Arc<StatementService>,
-    pub metrics: PrometheusHandle,
+    metrics: PrometheusHandle,
     threads: Threads,
     head_file: PathBuf,
     /// Between two checks of the retention policies; `None` = never.
@@ -88,11 +89,12 @@ impl Application {
         std::fs::create_dir_all(&config.storage.data_dir)
             .map_err(|e| format!("data folder {}: {e}", config.storage.data_dir))?;
         cluster::prepare(config)?;
-        let metrics = PrometheusBuilder::new().install_recorder()?;
+        let (metrics, started) = (metrics::install()?, Instant::now());
         // Before the stores, which make a data folder one that is in use.
         refuse_other_engine(config)?;
         limits::register();
         let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
+        let report_storage = storage.reporter();
         let engine = Engine::open(config)?;
         let snapshots = SnapshotPorts {
             engine: engine.snapshots.clone(),
@@ -111,6 +113,9 @@ impl Application {
         // The log has everything that was acknowledged: a start anew is the way out.
         readiness.on_failure(|_| std::process::exit(FAILED));
         let threads = Threads::new(readiness.clone());
+        let reports = vec![Box::new(report_storage), engine.reporter()];
+        let collector = Collector { handle: metrics.clone(), started, reports };
+        threads.spawn("metrics", move |stop| collector.run(stop))?;
         let (opening, opened) = (readiness.clone(), engine.opened());
         threads.spawn_vital("engine", move || {
             if let Err(error) = opened() {
@@ -185,7 +190,7 @@ impl Application {
             windows: windows.as_ref().map(|(_, state)| state.clone()),
             subscribers: Arc::default(),
             options,
-            started: Instant::now(),
+            started,
         });
         let auth = config.auth.enabled.then(|| AuthService::new(ports.catalog.clone(), auth_options(config)));
         let retention_interval =

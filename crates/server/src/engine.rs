@@ -13,6 +13,7 @@ use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
 use hyperbytedb_engine_clickhouse::{ClickHouseEngine, ClickHouseOptions};
 
 use crate::config::Config;
+use crate::metrics::Report;
 
 /// In the data folder of a server whose points are in ClickHouse: who it is there.
 const INSTALLATION: &str = "clickhouse-installation";
@@ -60,6 +61,16 @@ impl Engine {
     pub fn opened(&self) -> impl FnOnce() -> Result<(), EngineError> + Send + 'static {
         let embedded = self.embedded.clone();
         move || embedded.map_or(Ok(()), |engine| engine.wait_until_open())
+    }
+
+    /// Sets the gauges of the embedded engine; ClickHouse's servers have metrics of their own.
+    pub fn reporter(&self) -> Report {
+        let embedded = self.embedded.clone();
+        Box::new(move || {
+            if let Some(Err(error)) = embedded.as_ref().map(|engine| engine.report()) {
+                tracing::debug!(%error, "the engine did not say how it does");
+            }
+        })
     }
 }
 

@@ -17,6 +17,7 @@ use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::points::FieldColumn;
 use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, Predicate};
 use hyperbytedb_domain::{FieldValue, SeriesId, Tags};
+use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 use regex::Regex;
 
@@ -172,7 +173,7 @@ impl Conflicts {
         let rows: usize = batches.iter().map(ResolvedBatch::rows).sum();
         if state.rows.len() + rows > self.rows_max {
             state.unguarded += rows as u64;
-            metrics::counter!("hyperbytedb_cluster_rows_unguarded_total").increment(rows as u64);
+            metrics::CLUSTER_ROWS_UNGUARDED.increment(rows as u64);
             if !std::mem::replace(&mut state.is_overflowing, true) {
                 tracing::warn!(
                     limit = self.rows_max,

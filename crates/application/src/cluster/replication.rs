@@ -16,6 +16,7 @@ use hyperbytedb_domain::ports::{
 };
 use hyperbytedb_domain::wal::{Sequence, WalEntry};
 use hyperbytedb_domain::{HybridClock, StorageError};
+use hyperbytedb_metrics as metrics;
 use parking_lot::{Condvar, Mutex};
 
 use super::conflicts::Conflicts;
@@ -384,11 +385,15 @@ impl Sender<'_> {
     ) -> Result<(), String> {
         let count = records.len() as u64;
         let batch = PeerBatch { origin: self.replication.options.node, records, clock, agreed_index };
-        port.send(address, &batch).map_err(|error| match error {
-            PeerError::Unreachable(error) | PeerError::Refused(error) => error,
+        let (node, started) = (self.node.to_string(), Instant::now());
+        port.send(address, &batch).map_err(|error| {
+            metrics::REPLICATION_ERRORS.with([&node]).increment(1);
+            match error {
+                PeerError::Unreachable(error) | PeerError::Refused(error) => error,
+            }
         })?;
-        metrics::counter!("hyperbytedb_cluster_sent_records_total", "node" => self.node.to_string())
-            .increment(count);
+        metrics::REPLICATION_DURATION.with([&node]).record(started.elapsed());
+        metrics::REPLICATION_WRITES.with([&node]).increment(count);
         self.told = waiting::now();
         self.note(None);
         Ok(())
@@ -412,6 +417,8 @@ impl Sender<'_> {
             }
             peer.error = error;
         }
+        let active = peers.values().filter(|peer| peer.error.is_none()).count();
+        metrics::CLUSTER_PEERS_ACTIVE.set(active as f64);
     }
 
     /// Lets the log go when too much of it waits for this node.
@@ -422,7 +429,7 @@ impl Sender<'_> {
         }
         self.looked = waiting::now();
         let bytes = wal.bytes_from(self.position + 1)?;
-        metrics::gauge!("hyperbytedb_cluster_lag_bytes", "node" => self.node.to_string()).set(bytes as f64);
+        metrics::CLUSTER_LAG_BYTES.with([&self.node.to_string()]).set(bytes as f64);
         if bytes > options.hints_max_bytes {
             return self.mark_for_repair("more waits for it than cluster.hints_max_bytes");
         }

@@ -20,6 +20,7 @@ use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{CancelToken, QueryContext, limits};
 use hyperbytedb_executor::{ExecOptions, ExecStats};
+use hyperbytedb_metrics as metrics;
 use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::duration::format_duration;
 use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
@@ -107,6 +108,9 @@ pub struct StatementService {
     pub started: Instant,
 }
 
+/// Whether all statements of a request succeeded.
+struct Success(bool);
+
 /// A statement on its way: the request around it, and where its rows go.
 struct Execution<'a> {
     request: &'a QueryRequest,
@@ -133,6 +137,8 @@ impl Execution<'_> {
     }
 
     fn note(&mut self, stats: &ExecStats) {
+        metrics::QUERY_ROWS_READ.increment(stats.rows_read);
+        metrics::QUERY_BYTES_READ.increment(stats.bytes_read);
         self.rows_read += stats.rows_read;
         self.bytes_read += stats.bytes_read;
     }
@@ -164,6 +170,29 @@ impl Execution<'_> {
 
 impl QueryApi for StatementService {
     fn announce(&self, request: QueryRequest) -> Result<AnnouncedQuery, QueryError> {
+        let started = Instant::now();
+        let announced = self.parse(request);
+        metrics::QUERY_REQUESTS.increment(1);
+        metrics::QUERY_PARSE.record_duration(started.elapsed());
+        if announced.is_err() {
+            metrics::QUERY_ERRORS.increment(1);
+        }
+        announced
+    }
+
+    fn run(&self, query: AnnouncedQuery, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
+        let started = Instant::now();
+        let outcome = self.run_statements(query, sink);
+        if !matches!(outcome, Ok(Success(true))) {
+            metrics::QUERY_ERRORS.increment(1);
+        }
+        metrics::QUERY_DURATION.record_duration(started.elapsed());
+        outcome.map(drop)
+    }
+}
+
+impl StatementService {
+    fn parse(&self, request: QueryRequest) -> Result<AnnouncedQuery, QueryError> {
         let params: Params =
             request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
         let query = parse_query_with_params(&request.text, &params)?;
@@ -172,14 +201,18 @@ impl QueryApi for StatementService {
         Ok(AnnouncedQuery { request, statements: query.statements, ticket })
     }
 
-    fn run(&self, query: AnnouncedQuery, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
+    fn run_statements(
+        &self,
+        query: AnnouncedQuery,
+        sink: &mut dyn ResultSink,
+    ) -> Result<Success, QueryError> {
         let is_urgent = query.is_urgent();
         let AnnouncedQuery { request, statements, ticket } = query;
         if let Some(ticket) = &ticket {
             if is_urgent {
                 ticket.start_at_once();
             } else if !ticket.start() {
-                metrics::counter!("hyperbytedb_queries_refused_total").increment(1);
+                metrics::QUERIES_REFUSED.increment(1);
                 return Err(QueryError::TooManyQueries { limit: self.options.max_concurrent });
             }
         }
@@ -202,7 +235,7 @@ impl QueryApi for StatementService {
             };
             let (messages, error) = match result {
                 Ok(()) => (std::mem::take(&mut execution.messages), None),
-                Err(StatementError::Closed(_)) => return Ok(()),
+                Err(StatementError::Closed(_)) => return Ok(Success(true)),
                 Err(error) => (Vec::new(), Some(error)),
             };
             let failed = error.is_some();
@@ -210,14 +243,14 @@ impl QueryApi for StatementService {
             for error in reported_errors(error, statement_id + 1 < count, request.chunk_rows.is_some()) {
                 let messages = messages.clone();
                 if sink.emit(ResultEvent::End { statement_id, messages, error }, &context).is_err() {
-                    return Ok(());
+                    return Ok(Success(!failed));
                 }
             }
             if failed {
-                return Ok(());
+                return Ok(Success(false));
             }
         }
-        Ok(())
+        Ok(Success(true))
     }
 }
 
@@ -262,6 +295,7 @@ impl StatementService {
         statement: Statement,
         execution: &mut Execution<'_>,
     ) -> Result<(), StatementError> {
+        metrics::STATEMENTS.with([statement.kind()]).increment(1);
         if !self.summary.is_enabled() {
             return self.run_statement(statement, execution);
         }

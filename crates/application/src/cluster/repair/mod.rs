@@ -21,6 +21,7 @@ use hyperbytedb_domain::scan::{Digest, DigestBy};
 use hyperbytedb_domain::wal::{Sequence, TableVersion, WalEntry, WriteEntry};
 use hyperbytedb_domain::{EngineError, Precision, QueryContext, SeriesId, StorageError};
 use hyperbytedb_line_protocol::print_batch;
+use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 use thiserror::Error;
 
@@ -433,7 +434,7 @@ impl Run<'_> {
             let write = ResolvedWrite { entry, catalog: catalog.clone(), epoch, batches };
             service.committer.receive(vec![ReceivedWrite { stamp, agreed_index, write }])?;
             service.state.progress.lock().repaired_rows += rows;
-            metrics::counter!("hyperbytedb_cluster_repaired_rows_total").increment(rows);
+            metrics::CLUSTER_REPAIRED_ROWS.increment(rows);
         }
         Ok(until)
     }
