@@ -10,12 +10,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use hyperbytedb_application::Readiness;
+use hyperbytedb_application::cluster::Lease;
 use hyperbytedb_application::cluster::agreement::{Agreement, Waiting};
 use hyperbytedb_application::cluster::conflicts::Conflicts;
 use hyperbytedb_application::cluster::node::ClusterNode;
 use hyperbytedb_application::cluster::repair::{RepairService, RepairState};
 use hyperbytedb_application::cluster::replication::{Replication, ReplicationOptions};
-use hyperbytedb_application::cluster::{Lease, peers};
 use hyperbytedb_application::flush::FlushService;
 use hyperbytedb_application::log::committer::Committer;
 use hyperbytedb_application::reader::TableReader;
@@ -245,14 +245,7 @@ impl Node {
                 .map_err(|error| format!("a copy of node {source} cannot be made node {id}: {error}"))?;
         }
         write_state(&self.config, State::Member { node: id })?;
-        let cursors = self.node.flush.cursors();
-        peers::follow(
-            cursors,
-            &self.ports.catalog.catalog().cluster.membership,
-            id,
-            self.node.flush.applied(),
-        );
-        self.node.remember().map_err(|error| error.to_string())?;
+        self.node.prepare().map_err(|error| error.to_string())?;
         let log = RocksConsensusLog::open(&self.config.raft_dir()).map_err(|error| error.to_string())?;
         let options = ClusterOptions {
             node: id,

@@ -161,8 +161,17 @@ impl ClusterNode {
         Ok(())
     }
 
-    /// Brings back what may still meet something from another node. The log must be replayed.
-    pub fn remember(&self) -> Result<(), StorageError> {
+    /// Before it takes part: what the others may lack is kept for them, and what may still meet something from them is
+    /// brought back. The log must be replayed.
+    pub fn prepare(&self) -> Result<(), StorageError> {
+        let membership = self.catalog.catalog().cluster.membership.clone();
+        // A power failure may have taken cursors. All that the log has is sent again: what a node has it passes over.
+        let begin = self.wal.first_sequence().saturating_sub(1);
+        peers::follow(self.flush.cursors(), &membership, self.id, begin)?;
+        self.remember()
+    }
+
+    fn remember(&self) -> Result<(), StorageError> {
         self.replication.set_peers();
         let Some(settled) = self.conflicts.settled_clock() else { return Ok(()) };
         let catalog = self.catalog.catalog();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, Effects, ShardGroup, Table};
-use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry};
+use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, Membership};
 use hyperbytedb_domain::ports::{CatalogPort, EncodedEntry, NewRecord, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry};
 use hyperbytedb_domain::{HybridClock, TimeRange};
@@ -482,6 +482,19 @@ impl CommitWorker {
         }
     }
 
+    /// Gives new nodes of the cluster their cursors. Each starts with a copy of some node that has everything the other
+    /// cursors are past. So it begins at the least of them, or where there are none, behind the record that says that it comes.
+    fn follow(&self, membership: &Membership, sequence: Sequence) {
+        let (cursors, own) = (self.ports.flush.cursors(), self.ports.origin);
+        let begin = peers::least(cursors, membership, own).unwrap_or(sequence);
+        if let Err(error) = peers::follow(cursors, membership, own, begin) {
+            // The log would not be kept for them; a start makes cursors from what it has.
+            self.ports
+                .readiness
+                .fail(format!("the cursors of the cluster's nodes could not be stored: {error}"));
+        }
+    }
+
     fn take_effect(
         &self,
         catalog: &Catalog,
@@ -499,8 +512,7 @@ impl CommitWorker {
             }
             Effect::Agreed(change, effects) => {
                 if let AgreedChange::Membership(_) | AgreedChange::Catalog(_) = &change {
-                    let membership = &catalog.cluster.membership;
-                    peers::follow(flush.cursors(), membership, self.ports.origin, sequence);
+                    self.follow(&catalog.cluster.membership, sequence);
                 }
                 let command = match &change {
                     AgreedChange::Command(command) => Some(command),
