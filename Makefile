@@ -14,7 +14,7 @@ FAULTS ?= 200
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short chaos-cluster compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup
+.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short chaos-cluster compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup bench-limits
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ bench-deletes: build ## Measure deletes, new measurements and the stop beside a 
 bench-backup: build ## Back up 10M points under load, restore them and compare every series (2 minutes, 2 GB of disk)
 	scripts/bench-backup.py --server $(BIN)
 
+bench-limits: build ## 64 clients with heavy and light queries on 2 GiB of memory (MINUTES=10)
+	scripts/limits.py --server $(BIN) --minutes $(or $(MINUTES),10)
+
 chaos: build ## Kill the server KILLS times (100) under writers and deleters, and check what it holds (SEED=)
 	scripts/chaos.py --server $(BIN) --kills $(KILLS) $(if $(filter command line environment,$(origin SEED)),--seed $(SEED))
 
@@ -108,8 +111,9 @@ fuzz: setup ## Fuzz each parser for FUZZ_SECONDS (default 60)
 audit: ## Check licences, bans, sources and advisories of the dependencies
 	scripts/audit.sh
 
-docs: build ## Regenerate the references: configuration, privileges
+docs: build ## Regenerate the references: configuration, limits, privileges
 	$(BIN) config --markdown > docs/configuration.md
+	$(BIN) limits > docs/limits.md
 	$(BIN) privileges > docs/privileges.md
 
 clean: ## Remove build output

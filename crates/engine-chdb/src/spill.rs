@@ -13,7 +13,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use hyperbytedb_domain::settings;
+use hyperbytedb_domain::{limits, settings};
 
 /// Where answers are spilled, and how much of them.
 pub(crate) struct SpillArea {
@@ -39,6 +39,7 @@ impl Share {
         self.bytes += bytes;
         let used = self.area.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if used > self.area.max_bytes {
+            limits::exceeded(settings::CHDB_MAX_SPILL_BYTES);
             let message = format!(
                 "answers that wait for slow readers take more than {} bytes ({})",
                 self.area.max_bytes,

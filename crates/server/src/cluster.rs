@@ -257,7 +257,9 @@ impl Node {
         let id = settings.node_id;
         let state = read_state(&self.config)?;
         if let Some(State::Copied { source, .. }) = state {
-            self.become_another(source)?;
+            self.node
+                .become_another(source)
+                .map_err(|error| format!("a copy of node {source} cannot be made node {id}: {error}"))?;
         }
         write_state(&self.config, State::Member { node: id })?;
         let cursors = self.node.flush.cursors();
@@ -308,21 +310,6 @@ impl Node {
         threads
             .spawn("repair", move |stop| repair.run(&*cluster, stop))
             .map_err(|error| format!("a thread of the cluster: {error}"))
-    }
-
-    /// A copy of another member begins a life of its own: what that member had taken has come from there.
-    fn become_another(&self, source: u64) -> Result<(), String> {
-        let wal = &self.ports.wal;
-        let failed = |error| format!("a copy of node {source} cannot be made this node: {error}");
-        wal.note_received(source, wal.last_clock()).map_err(failed)?;
-        let cursors = self.node.flush.cursors();
-        let (id, membership) =
-            (self.config.cluster.node_id, self.ports.catalog.catalog().cluster.membership.clone());
-        // Nothing of this log has begun here.
-        for node in membership.nodes.keys().filter(|node| **node != id) {
-            cursors.advance(&peers::cursor(*node), self.node.flush.applied()).map_err(failed)?;
-        }
-        Ok(())
     }
 
     /// Waits for a leader, for the records that the others have kept, and for a voice among them.

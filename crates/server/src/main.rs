@@ -6,6 +6,8 @@ mod cluster_command;
 mod compose;
 mod config;
 mod debug;
+mod disk;
+mod engine;
 mod first_users;
 mod head_file;
 mod listeners;
@@ -77,6 +79,8 @@ enum Command {
     /// Commands that talk to a server, ours or InfluxDB's.
     #[command(flatten)]
     Migration(hyperbytedb_migration::Command),
+    /// Print the limits and what happens past them, as Markdown.
+    Limits,
     /// Print what each statement takes where authentication is on, as Markdown.
     Privileges,
 }
@@ -106,6 +110,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Command::Privileges => {
             print!("{}", privileges::markdown());
         }
+        Command::Limits => print!("{}", config::print_limits(&Config::default())),
         Command::Config { markdown: true, .. } => {
             print!("{}", config::print_markdown(&Config::default()));
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyperbytedb_application::Phase;
 use hyperbytedb_domain::settings;
-use hyperbytedb_http_api::{BoundedListener, ConnectionLimits, Socket};
+use hyperbytedb_http_api::{BoundedListener, ConnectionLimits, Peer, Socket};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -51,16 +51,22 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
     tracing::info!(address = %local, data_dir = config.storage.data_dir, "listening");
     let replay = spawn_replay(application.clone());
     tokio::spawn(keep_metrics_small(application.clone()));
-    if let Some(tls) = tls.clone() {
-        let hangup = signal(SignalKind::hangup())?;
-        tokio::spawn(listeners::keep_certificates_fresh(tls, config.tls.clone(), hangup));
+    let hangup = signal(SignalKind::hangup())?;
+    match tls.clone() {
+        Some(tls) => {
+            tokio::spawn(listeners::keep_certificates_fresh(tls, config.tls.clone(), hangup));
+        }
+        None => {
+            tokio::spawn(listeners::pass_over_hangups(hangup));
+        }
     }
     let router = hyperbytedb_http_api::router(application.http_state(config)?);
     let send_timeout = Duration::from_secs(config.http.send_timeout_secs);
     let limits = ConnectionLimits::new(config.server.max_connections, send_timeout, stopping.clone());
     let serve = |socket| {
         let listener = BoundedListener::new(socket, limits.clone());
-        let server = axum::serve(listener, router.clone()).with_graceful_shutdown(wait_for(stopping.clone()));
+        let server = axum::serve(listener, router.clone().into_make_service_with_connect_info::<Peer>())
+            .with_graceful_shutdown(wait_for(stopping.clone()));
         server.into_future()
     };
     let (unix, _socket_file) = unix.unzip();

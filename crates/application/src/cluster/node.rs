@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyperbytedb_domain::catalog::{Catalog, Command};
 use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, NodeId};
@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use super::agreement::Waiting;
 use super::conflicts::{Conflicts, Stamp, bit};
+use super::peers;
 use super::replication::Replication;
 use crate::api::{Phase, Readiness};
 use crate::flush::FlushService;
@@ -54,9 +55,9 @@ pub struct ClusterNode {
 impl ClusterNode {
     /// Waits until the condition holds.
     fn wait_for(&self, what: &str, holds: impl Fn() -> bool) -> Result<(), ReceiveError> {
-        let until = Instant::now() + PATIENCE;
+        let until = waiting::now() + PATIENCE;
         while !holds() {
-            if Instant::now() >= until {
+            if waiting::now() >= until {
                 return Err(ReceiveError::NotNow(format!("node {}: {what}", self.id)));
             }
             waiting::sleep(POLL);
@@ -148,6 +149,17 @@ impl ClusterNode {
         WriteEntry { precision: Precision::Nanosecond, body: lines.into(), ..write.clone() }
     }
 
+    /// What was a copy of another member begins a life of its own: what that member had taken has come from there.
+    pub fn become_another(&self, source: NodeId) -> Result<(), StorageError> {
+        self.wal.note_received(source, self.wal.last_clock())?;
+        let membership = self.catalog.catalog().cluster.membership.clone();
+        // Nothing of this log has begun here.
+        for node in membership.nodes.keys().filter(|node| **node != self.id) {
+            self.flush.cursors().advance(&peers::cursor(*node), self.flush.applied())?;
+        }
+        Ok(())
+    }
+
     /// Brings back what may still meet something from another node. The log must be replayed.
     pub fn remember(&self) -> Result<(), StorageError> {
         self.replication.set_peers();
@@ -222,14 +234,15 @@ impl ClusterNodePort for ClusterNode {
             self.catalog().cluster.applied_index() >= batch.agreed_index
         })?;
         let has_room = || {
-            let has_room = self.flush.has_room() && self.flush.log_has_room();
+            let has_disk_space = self.flush.disk_space().read_only().is_none();
+            let has_room = has_disk_space && self.flush.has_room() && self.flush.log_has_room();
             if !has_room {
                 self.flush.press();
             }
             has_room
         };
         self.wait_for("there is no room for more points now", has_room)?;
-        let _receiving = self.receiving.lock();
+        let _receiving = waiting::lock(&self.receiving);
         for _ in 0..ATTEMPTS_MAX {
             let writes = self.resolve(batch)?;
             let committed = if writes.is_empty() { Ok(()) } else { self.committer.receive(writes) };

@@ -4,7 +4,7 @@
 //! cursor when the other node has them on its disk. So what a node misses while it is away waits in the log; past the bounds
 //! of `hints_max_bytes` and `hints_max_age` it waits no longer, and the node takes what it missed by comparing (`repair`).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -142,14 +142,14 @@ impl Replication {
         }
         let nodes = self.catalog.catalog().cluster.membership.nodes.len().max(1);
         let needed = level.nodes_of(nodes);
-        let until = Instant::now() + self.options.write_timeout;
+        let until = waiting::now() + self.options.write_timeout;
         let mut peers = self.peers.lock();
         loop {
             let having = 1 + peers.values().filter(|peer| peer.position >= sequence).count();
             if having >= needed {
                 return Ok(());
             }
-            if Instant::now() >= until {
+            if waiting::now() >= until {
                 let reached = 1 + peers.values().filter(|peer| peer.error.is_none()).count();
                 // InfluxDB Enterprise's words.
                 let kind = if reached < needed { "partial write" } else { "timeout" };
@@ -202,7 +202,7 @@ impl Replication {
     /// Takes no writes any more, and returns when the others have everything.
     pub fn drain(&self, timeout: Duration) -> Result<(), String> {
         self.is_draining.store(true, Ordering::Release);
-        let until = Instant::now() + timeout;
+        let until = waiting::now() + timeout;
         loop {
             let behind: Vec<String> = self
                 .lags()
@@ -213,7 +213,7 @@ impl Replication {
             if behind.is_empty() {
                 return Ok(());
             }
-            if Instant::now() >= until {
+            if waiting::now() >= until {
                 return Err(format!("the others have not got everything: {}", behind.join(", ")));
             }
             waiting::sleep(DRAIN_POLL);
@@ -240,17 +240,12 @@ impl Replication {
         let mut running: HashMap<NodeId, std::thread::JoinHandle<()>> = HashMap::new();
         let mut shown = Instant::now();
         while stop.wait(FOLLOW_INTERVAL) {
-            let membership = self.membership();
-            let others: HashSet<NodeId> =
-                membership.nodes.keys().copied().filter(|&node| node != self.options.node).collect();
-            self.set_peers();
             if shown.elapsed() >= AGE_INTERVAL {
                 self.show_lags();
                 shown = Instant::now();
             }
             running.retain(|_, thread| !thread.is_finished());
-            self.peers.lock().retain(|node, _| others.contains(node));
-            for node in others {
+            for node in self.follow_membership() {
                 if running.contains_key(&node) {
                     continue;
                 }
@@ -267,6 +262,15 @@ impl Replication {
             // A panic has been reported.
             let _ = thread.join();
         }
+    }
+
+    /// Looks who the other nodes are; each needs a sender.
+    pub fn follow_membership(&self) -> BTreeSet<NodeId> {
+        let nodes = self.membership().nodes.into_keys();
+        let others: BTreeSet<NodeId> = nodes.filter(|&node| node != self.options.node).collect();
+        self.set_peers();
+        self.peers.lock().retain(|node, _| others.contains(node));
+        others
     }
 
     /// Says who the others are to what settles conflicts.
@@ -301,7 +305,7 @@ impl Replication {
     }
 
     /// Sends until the node is not of the cluster any more.
-    fn send_to(&self, node: NodeId, port: &dyn PeerPort, stop: &Stop) {
+    pub fn send_to(&self, node: NodeId, port: &dyn PeerPort, stop: &Stop) {
         let Some(position) = self.flush.cursors().position(&peers::cursor(node)) else { return };
         // A power failure may have cut the log short of the cursor.
         let position = position.min(self.wal.last_sequence());
@@ -313,7 +317,7 @@ impl Replication {
                 return;
             }
         };
-        let now = Instant::now();
+        let now = waiting::now();
         let mut sender = Sender { replication: self, node, position, agreed_index, looked: now, told: now };
         let mut pause = FIRST_PAUSE;
         while !stop.is_set() {
@@ -325,7 +329,7 @@ impl Replication {
                     pause = FIRST_PAUSE;
                     let mut current = self.news.lock();
                     if *current == news {
-                        waiting::wait_until(&self.has_news, &mut current, Instant::now() + LOOK_INTERVAL);
+                        waiting::wait_until(&self.has_news, &mut current, waiting::now() + LOOK_INTERVAL);
                     }
                 }
                 Err(error) => {
@@ -363,7 +367,7 @@ impl Sender<'_> {
             (self.replication.clock.next(), flush.applied())
         };
         if self.position >= applied {
-            if self.told.elapsed() >= CLOCK_INTERVAL {
+            if waiting::now() - self.told >= CLOCK_INTERVAL {
                 self.send(port, address, Vec::new(), clock, self.agreed_index)?;
             }
             return Ok(false);
@@ -412,7 +416,7 @@ impl Sender<'_> {
         })?;
         metrics::counter!("hyperbytedb_cluster_sent_records_total", "node" => self.node.to_string())
             .increment(count);
-        self.told = Instant::now();
+        self.told = waiting::now();
         self.note(None);
         Ok(())
     }
@@ -440,10 +444,10 @@ impl Sender<'_> {
     /// Lets the log go when too much of it waits for this node.
     fn give_up_backlog(&mut self) -> Result<(), StorageError> {
         let Replication { wal, options, .. } = self.replication;
-        if self.looked.elapsed() < AGE_INTERVAL {
+        if waiting::now() - self.looked < AGE_INTERVAL {
             return Ok(());
         }
-        self.looked = Instant::now();
+        self.looked = waiting::now();
         let bytes = wal.bytes_from(self.position + 1)?;
         if bytes > options.hints_max_bytes {
             return self.mark_for_repair("more waits for it than cluster.hints_max_bytes");

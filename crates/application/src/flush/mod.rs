@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::disk_space::{DiskSpace, DiskSpaceOptions};
 use hyperbytedb_domain::catalog::{DeleteScope, ShardGroup, Table, TableId};
 use hyperbytedb_domain::ports::{Outbound, PartitionInfo};
 use hyperbytedb_domain::wal::Sequence;
@@ -48,6 +49,7 @@ pub struct FlushOptions {
     pub wal_size_bytes: u64,
     /// The log's size beyond which writes are refused.
     pub wal_size_bytes_max: u64,
+    pub disk_space: DiskSpaceOptions,
     /// How long a partition with duplicates must be left alone before it is merged.
     pub merge_quiet: Duration,
     /// Series per table whose last time is remembered.
@@ -76,6 +78,7 @@ impl Default for FlushOptions {
             checkpoint_interval: Duration::from_secs(5),
             wal_size_bytes: 256 << 20,
             wal_size_bytes_max: 4 << 30,
+            disk_space: DiskSpaceOptions::default(),
             merge_quiet: Duration::from_secs(30),
             overlap_series_max: 1_000_000,
             head_bytes: 1 << 30,
@@ -83,6 +86,16 @@ impl Default for FlushOptions {
             retry_pause: Duration::from_millis(100),
             stop_timeout: Duration::from_secs(2),
         }
+    }
+}
+
+/// Tables that the engine may hold: all that there are, where it cannot be asked.
+fn stored_tables(ports: &Outbound) -> Result<Vec<TableId>, EngineError> {
+    match ports.sink.existing_tables() {
+        Err(EngineError::Unavailable(_)) => {
+            Ok(ports.catalog.catalog().tables().map(|table| table.id).collect())
+        }
+        known => known,
     }
 }
 
@@ -97,6 +110,7 @@ pub struct FlushService {
     overlap: OverlapTracker,
     epochs: RemovalEpochs,
     cursors: Cursors,
+    disk_space: DiskSpace,
     options: FlushOptions,
     ports: Outbound,
     queues: WorkQueues,
@@ -114,13 +128,14 @@ impl FlushService {
         let cursors = Cursors::load(ports.local_state.clone())?;
         Ok(Self {
             memtables: MemtableSet::new(options.retry_pause),
-            head: Head::new(options.head_bytes, ports.sink.existing_tables()?),
+            head: Head::new(options.head_bytes, stored_tables(&ports)?),
             dirty: DirtyPartitions::load(ports.local_state.clone())?,
             overlap: OverlapTracker::new(options.overlap_series_max),
             epochs: RemovalEpochs::default(),
             // Nothing beyond the cursor has been replayed yet, so nothing beyond it may be truncated.
             applied: AtomicU64::new(cursors.flushed()),
             cursors,
+            disk_space: DiskSpace::new(options.disk_space),
             options,
             ports,
             queues: WorkQueues::default(),
@@ -324,6 +339,10 @@ impl FlushService {
         self.ports.sink.partitions(None)
     }
 
+    pub fn disk_space(&self) -> &DiskSpace {
+        &self.disk_space
+    }
+
     /// Whether the memtables may take more.
     pub fn has_room(&self) -> bool {
         self.memtables.bytes() < self.options.memory_limit_bytes
@@ -460,7 +479,8 @@ impl FlushService {
             .dirty
             .mark(table.id, &overlapping)
             .map_err(|error| EngineError::failed("mark partitions", error))?;
-        self.ports.sink.insert(table, rows.batch.clone())?;
+        let records = memtable.first_sequence..=memtable.last_sequence;
+        self.ports.sink.insert(table, rows.batch.clone(), records)?;
         drop(marks);
         self.overlap.flushed(table.id, &rows);
         metrics::counter!("hyperbytedb_flushed_rows_total").increment(rows.times.len() as u64);

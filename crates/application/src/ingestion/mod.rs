@@ -9,8 +9,8 @@ use bytes::Bytes;
 use hyperbytedb_domain::ports::{
     CatalogPort, IngestionPort, SeriesIndexPort, WalPort, WriteError, WriteRequest,
 };
-use hyperbytedb_domain::settings;
 use hyperbytedb_domain::wal::{TableVersion, WalEntry, WriteEntry};
+use hyperbytedb_domain::{limits, settings};
 use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse};
 
 use self::schema::{Resolved, SchemaResolver, Target};
@@ -38,6 +38,8 @@ pub struct IngestionService {
     pub committer: Arc<Committer>,
     /// Limits of the parser; precision and default time come with each request.
     pub parse_limits: ParseOptions,
+    /// 0 = no limit.
+    pub max_measurements_per_database: usize,
     /// Set in a cluster.
     pub replication: OnceLock<Arc<Replication>>,
 }
@@ -63,6 +65,10 @@ impl IngestionService {
         let default_time = request.default_time.unwrap_or(now);
         for _ in 0..ATTEMPTS_MAX {
             let mut parsed = self.parse(request, default_time);
+            count_limits(&parsed);
+            if parsed.has_too_many_points {
+                return Err(WriteError::TooManyPoints { max: self.parse_limits.max_points });
+            }
             let batches = std::mem::take(&mut parsed.batches);
             let mut drops = parsed.drops();
             let mut committed_at = None;
@@ -106,6 +112,7 @@ impl IngestionService {
             series: &*self.series,
             committer: &self.committer,
             flush: &self.flush,
+            max_measurements: self.max_measurements_per_database,
         }
     }
 
@@ -146,21 +153,23 @@ impl IngestionService {
 
     /// Back-pressure: waits a little for the flush, then refuses.
     fn wait_for_room(&self) -> Result<(), WriteError> {
-        let deadline = Instant::now() + ROOM_WAIT;
+        if let Some(reason) = self.flush.disk_space().read_only() {
+            return Err(refused(settings::STORAGE_MIN_FREE_BYTES, reason));
+        }
+        let deadline = waiting::now() + ROOM_WAIT;
         loop {
-            let full = if !self.flush.has_room() {
-                format!("points in memory have reached {}", settings::FLUSH_MEMORY_LIMIT_BYTES)
+            let (setting, full) = if !self.flush.has_room() {
+                let setting = settings::FLUSH_MEMORY_LIMIT_BYTES;
+                (setting, format!("points in memory have reached {setting}"))
             } else if !self.flush.log_has_room() {
-                format!(
-                    "the write-ahead log has reached {}, for the engine does not take its points",
-                    settings::WAL_MAX_BYTES
-                )
+                let setting = settings::WAL_MAX_BYTES;
+                let why = "for the engine does not take its points";
+                (setting, format!("the write-ahead log has reached {setting}, {why}"))
             } else {
                 return Ok(());
             };
-            if Instant::now() >= deadline {
-                metrics::counter!("hyperbytedb_writes_refused_total").increment(1);
-                return Err(overloaded(format!("{full}: retry later")));
+            if waiting::now() >= deadline {
+                return Err(refused(setting, format!("{full}: retry later")));
             }
             self.flush.press();
             waiting::sleep(ROOM_POLL);
@@ -186,7 +195,11 @@ pub fn now_ns() -> i64 {
 /// What a writer is told when its record did not take effect.
 fn log_error(error: LogError) -> WriteError {
     match error {
-        LogError::QueueFull | LogError::Stale | LogError::NotAgreed(_) => overloaded(error.to_string()),
+        LogError::QueueFull => {
+            limits::exceeded(settings::WAL_QUEUE_LENGTH);
+            overloaded(error.to_string())
+        }
+        LogError::Stale | LogError::NotAgreed(_) => overloaded(error.to_string()),
         LogError::Stopped => WriteError::Stopping,
         LogError::Storage(error) => WriteError::Storage(error),
         // A write's own command was refused again and again, or a removal failed: neither can be the writer's fault.
@@ -194,6 +207,21 @@ fn log_error(error: LogError) -> WriteError {
             WriteError::Storage(hyperbytedb_domain::StorageError::failed("write", error))
         }
     }
+}
+
+/// Counts the lines that a limit has stopped.
+fn count_limits(parsed: &Parsed) {
+    parsed.errors.iter().filter_map(|error| error.reason.limit()).for_each(limits::exceeded);
+    if parsed.has_too_many_points {
+        limits::exceeded(settings::WRITE_MAX_POINTS);
+    }
+}
+
+/// A limit of the server keeps a write out.
+fn refused(setting: &'static str, reason: String) -> WriteError {
+    limits::exceeded(setting);
+    metrics::counter!("hyperbytedb_writes_refused_total").increment(1);
+    overloaded(reason)
 }
 
 fn overloaded(reason: String) -> WriteError {

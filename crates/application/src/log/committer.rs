@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
-use hyperbytedb_domain::HybridClock;
-use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, Effects, ShardGroup};
+use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, Effects, ShardGroup, Table};
 use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry};
 use hyperbytedb_domain::ports::{CatalogPort, EncodedEntry, NewRecord, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry};
+use hyperbytedb_domain::{HybridClock, TimeRange};
 use parking_lot::RwLock;
 
 use super::epochs::Epoch;
@@ -133,9 +133,19 @@ impl Committer {
 
     /// As [`start`](Self::start), for a caller that runs the worker.
     pub fn new(options: CommitOptions, ports: CommitPorts) -> (Arc<Self>, CommitWorker) {
+        let clock = HybridClock::seeded(ports.wal.last_clock());
+        Self::with_clock(options, ports, clock)
+    }
+
+    /// As [`new`](Self::new), with a clock that is past the log.
+    pub fn with_clock(
+        options: CommitOptions,
+        ports: CommitPorts,
+        clock: HybridClock,
+    ) -> (Arc<Self>, CommitWorker) {
         let (queue, pending) = bounded(options.queue_length);
         let (wal, timeout) = (ports.wal.clone(), options.queue_timeout);
-        let clock = Arc::new(HybridClock::seeded(wal.last_clock()));
+        let clock = Arc::new(clock);
         let queue = RwLock::new(Some(queue));
         let committer = Self { queue, wal, clock: clock.clone(), timeout, agreement: OnceLock::new() };
         (Arc::new(committer), CommitWorker { pending, options, clock, ports })
@@ -265,6 +275,7 @@ impl CommitWorker {
         let _applying = flush.epochs().lock();
         let published = self.ports.catalog.catalog();
         let mut catalog = published.clone();
+        let noted = self.ports.conflicts.as_ref().map(|conflicts| conflicts.noted());
         let (mut records, mut accepted) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for Pending { change, done } in group {
             match self.check(change, &mut catalog) {
@@ -291,6 +302,9 @@ impl CommitWorker {
         let first = match self.ports.wal.append(records, durable) {
             Ok(first) => first,
             Err(error) => {
+                if let Some((conflicts, noted)) = self.ports.conflicts.as_ref().zip(noted) {
+                    conflicts.retract(noted);
+                }
                 for Accepted { done, .. } in accepted {
                     let _ = done.send(Err(error.clone().into()));
                 }
@@ -385,10 +399,11 @@ impl CommitWorker {
         }
         *catalog = Arc::new(changed);
         self.clock.observe(clock);
-        if let (Effect::Agreed(AgreedChange::Command(Command::DeletePoints { scopes }), _), Some(conflicts)) =
-            (&effect, &self.ports.conflicts)
-        {
-            conflicts.note_delete(index, scopes);
+        if let (Effect::Agreed(change, effects), Some(conflicts)) = (&effect, &self.ports.conflicts) {
+            if let AgreedChange::Command(Command::DeletePoints { scopes }) = change {
+                conflicts.note_delete(index, scopes);
+            }
+            conflicts.note_delete(index, &scopes_of_shards(effects));
         }
         let record = NewRecord { origin: peers::CLUSTER, clock, entry, is_foreign: true };
         Ok(vec![(record, effect)])
@@ -492,6 +507,16 @@ impl CommitWorker {
             Effect::Refused(refusal) => Err(refusal),
         }
     }
+}
+
+/// What goes with shard groups, as a delete of it.
+fn scopes_of_shards(effects: &Effects) -> Vec<DeleteScope> {
+    let scope = |table: &Table, shard: &ShardGroup| {
+        let time = TimeRange { min: shard.start, max: shard.end.saturating_sub(1) };
+        DeleteScope { table: table.id, version: table.version, time, filter: None }
+    };
+    let dropped = effects.dropped_shards.iter();
+    dropped.flat_map(|(table, shards)| shards.iter().map(move |shard| scope(table, shard))).collect()
 }
 
 impl Change {

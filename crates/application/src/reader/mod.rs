@@ -3,6 +3,7 @@
 //! What the engine is asked it is told with what it must know of a table's partitions, so that no row is counted twice.
 
 mod narrowed;
+mod series_limit;
 pub(crate) mod tag_texts;
 mod tiers;
 
@@ -244,6 +245,7 @@ impl TableReader {
 
 impl QueryPort for TableReader {
     fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError> {
+        series_limit::check(scan, context.max_series, &*self.series)?;
         let scan = &Scan { time: self.unexpired(&scan.table, scan.time), ..scan.clone() };
         let head = self.head(scan.table.id);
         let first_unflushed = self.flush.first_unflushed(scan.table.id, scan.time);

@@ -8,7 +8,7 @@ use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{Caller, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_domain::{CancelToken, Precision, Tags};
+use hyperbytedb_domain::{CancelToken, Precision, QueryContext, Tags};
 use hyperbytedb_executor::{ExecError, ExecOptions, ExecStats, execute};
 use hyperbytedb_line_protocol::PointPrinter;
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
@@ -37,7 +37,7 @@ impl StatementService {
     ) -> Result<(), StatementError> {
         refuse_system_sources(statement)?;
         let catalog = self.catalog.catalog();
-        let plan = self.prepare(statement, &catalog, execution.request)?;
+        let plan = self.prepare(statement, &catalog, execution.request, &execution.context)?;
         let context = execution.context.clone();
         let options = self.exec_options(execution.chunk_rows());
         let mut run = execute(&plan, &self.reader, &context, &options)?;
@@ -57,7 +57,7 @@ impl StatementService {
     ) -> Result<(), StatementError> {
         let catalog = self.catalog.catalog();
         let started = Instant::now();
-        let plan = self.prepare(&statement.statement, &catalog, execution.request)?;
+        let plan = self.prepare(&statement.statement, &catalog, execution.request, &execution.context)?;
         let planning = started.elapsed();
         let context = execution.context.clone();
         let options = self.exec_options(execution.chunk_rows());
@@ -83,6 +83,7 @@ impl StatementService {
         statement: &SelectStatement,
         catalog: &Catalog,
         request: &QueryRequest,
+        query: &QueryContext,
     ) -> Result<PreparedSelect, StatementError> {
         let context = PrepareContext {
             catalog,
@@ -90,8 +91,11 @@ impl StatementService {
             retention_policy: &request.retention_policy,
             now: now_ns(),
             limits: PrepareLimits { max_buckets: self.options.max_select_buckets },
+            query,
         };
-        Ok(prepare(statement, &context)?)
+        let prepared = prepare(statement, &context);
+        query.check()?;
+        Ok(prepared?)
     }
 
     fn exec_options(&self, chunk_rows: usize) -> ExecOptions {
@@ -123,7 +127,7 @@ impl StatementService {
         };
         let context = self.context(&request.cancel);
         let catalog = self.catalog.catalog();
-        let plan = self.prepare(statement, &catalog, &request)?;
+        let plan = self.prepare(statement, &catalog, &request, &context)?;
         let Some(target) = &plan.into else { return Ok(()) };
         let options = self.exec_options(DEFAULT_CHUNK_ROWS);
         for block in execute(&plan, &self.reader, &context, &options)? {
@@ -227,7 +231,7 @@ impl StatementService {
             return Err(StatementError::database_not_found(&view.database));
         }
         check_definition(view, &catalog)?;
-        self.prepare(&view.source, &catalog, execution.request).map(drop)
+        self.prepare(&view.source, &catalog, execution.request, &execution.context).map(drop)
     }
 
     /// The statement as InfluxDB prints it in a message.

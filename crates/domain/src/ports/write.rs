@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::Caller;
 use crate::cluster::Consistency;
+use crate::settings;
 use crate::text::go_quoted;
 use crate::time::Precision;
 
@@ -40,6 +41,9 @@ pub enum WriteError {
     /// Some or all points were not accepted; the text says which and why. What could be kept is kept.
     #[error("{0}")]
     Rejected(String),
+    /// Nothing was kept.
+    #[error("more than {max} points in one request ({})", settings::WRITE_MAX_POINTS)]
+    TooManyPoints { max: usize },
     /// A bound is reached: nothing was kept, the client should come again after the given seconds.
     #[error("{reason}")]
     Overloaded { reason: String, retry_after_secs: u64 },
