@@ -111,9 +111,10 @@ fuzz: setup ## Fuzz each parser for FUZZ_SECONDS (default 60)
 audit: ## Check licences, bans, sources and advisories of the dependencies
 	scripts/audit.sh
 
-docs: build ## Regenerate the references: configuration, limits, privileges
+docs: build ## Regenerate the references: configuration, limits, metrics, privileges
 	$(BIN) config --markdown > docs/configuration.md
 	$(BIN) limits > docs/limits.md
+	$(BIN) metrics > docs/metrics.md
 	$(BIN) privileges > docs/privileges.md
 
 clean: ## Remove build output

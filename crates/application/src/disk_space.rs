@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyperbytedb_domain::{limits, settings};
+use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
 /// 0 = no bound.
@@ -45,8 +46,8 @@ impl DiskSpace {
     pub fn note(&self, free_bytes: u64) {
         self.free_bytes.store(free_bytes, Ordering::Release);
         let now = self.level_of(free_bytes);
-        metrics::gauge!("hyperbytedb_disk_free_bytes").set(free_bytes as f64);
-        metrics::gauge!("hyperbytedb_disk_read_only").set(f64::from(now == Level::ReadOnly));
+        metrics::DISK_FREE_BYTES.set(free_bytes as f64);
+        metrics::DISK_READ_ONLY.set(f64::from(now == Level::ReadOnly));
         let before = std::mem::replace(&mut *self.level.lock(), now);
         if before == now {
             return;

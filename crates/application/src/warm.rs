@@ -4,6 +4,7 @@
 //! In the background, a slice of time of one table at a time, a small table at once. What came in meanwhile is newer and stays. A slice during
 //! which points are removed, or the schema changes, is read again.
 
+use hyperbytedb_metrics as metrics;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,7 +160,7 @@ impl Warmer {
                 return Ok(Filled::Nothing);
             }
         }
-        metrics::counter!("hyperbytedb_head_filled_rows_total").increment(rows as u64);
+        metrics::HEAD_FILLED_ROWS.increment(rows as u64);
         head.extend_to(range.min);
         // Evicted meanwhile: the budget has other uses.
         if head.complete_from() > range.min {

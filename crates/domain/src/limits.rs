@@ -3,10 +3,9 @@
 //! Each time that one stops something it is counted under the name of its setting, so one metric says which limit is too low
 //! or who asks for too much. `docs/limits.md` is made from the list.
 
-use crate::settings::*;
+use hyperbytedb_metrics as metrics;
 
-/// Counts what limits have stopped, by the limit's setting.
-pub const EXCEEDED: &str = "hyperbytedb_limit_exceeded_total";
+use crate::settings::*;
 
 /// A limit.
 #[derive(Debug, Clone, Copy)]
@@ -27,13 +26,13 @@ pub struct Group {
 
 /// Notes that the limit of a setting has stopped something.
 pub fn exceeded(setting: &'static str) {
-    metrics::counter!(EXCEEDED, "limit" => setting).increment(1);
+    metrics::LIMIT_EXCEEDED.with([setting]).increment(1);
 }
 
 /// Shows every limit in the metrics, with what it has stopped so far.
 pub fn register() {
     for limit in GROUPS.iter().flat_map(|group| group.limits) {
-        metrics::counter!(EXCEEDED, "limit" => limit.setting).increment(0);
+        metrics::LIMIT_EXCEEDED.with([limit.setting]).increment(0);
     }
 }
 

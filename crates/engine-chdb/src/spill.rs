@@ -26,6 +26,10 @@ impl SpillArea {
     pub(crate) fn new(directory: PathBuf, max_bytes: u64) -> Arc<Self> {
         Arc::new(Self { directory, max_bytes, used_bytes: AtomicU64::new(0) })
     }
+
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
 }
 
 /// Bytes of the area that a file takes.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hyperbytedb_application::{Phase, Readiness};
 use hyperbytedb_domain::settings;
+use hyperbytedb_metrics as metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -51,7 +52,10 @@ impl Gate {
         }
         let _place = Place::take(&self.waiting, self.max_waiting)
             .ok_or_else(|| self.refusal("too many", self.bounded.waiting))?;
-        match timeout(self.timeout, self.permits.clone().acquire_owned()).await {
+        let asked = Instant::now();
+        let turn = timeout(self.timeout, self.permits.clone().acquire_owned()).await;
+        metrics::HTTP_QUEUE_WAIT.with([self.bounded.what]).record(asked.elapsed());
+        match turn {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(self.refusal("timed out waiting for other", settings::HTTP_QUEUE_TIMEOUT_SECS)),
         }

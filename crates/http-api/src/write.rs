@@ -96,7 +96,6 @@ async fn accept(state: AppState, request: Request, target: TargetOf) -> Result<(
     let (caller, sent) = auth::enter(&state, &head, sent).await?;
     let mut share = state.body_budget.share();
     let encoded = body::read(&head.headers, sent, &mut share, options).await?;
-    metrics::counter!("hyperbytedb_http_write_bytes_total").increment(encoded.len() as u64);
 
     let Target { database, retention_policy, precision, consistency } = target(&form)?;
     admission::ready(&state.http.readiness, options.replay_timeout).await?;

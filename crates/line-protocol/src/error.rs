@@ -182,6 +182,11 @@ impl Parsed {
         drops
     }
 
+    /// How many lines and points are not written.
+    pub fn refused(&self, drops: &Drops) -> usize {
+        self.errors.len() + self.errors_left_out + drops.count
+    }
+
     /// InfluxDB's error text for the whole write; `None` when everything was written. Dropped points
     /// hide the lines that cannot be parsed, and those say `partial write` only when some point parsed.
     pub fn error_text(&self, drops: &Drops) -> Option<String> {

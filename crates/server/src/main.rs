@@ -7,10 +7,12 @@ mod compose;
 mod config;
 mod debug;
 mod disk;
+mod engine;
 mod first_users;
 mod head_file;
 mod listeners;
 mod logging;
+mod metrics;
 mod proxy;
 mod restore;
 mod serve;
@@ -80,6 +82,8 @@ enum Command {
     Migration(hyperbytedb_migration::Command),
     /// Print the limits and what happens past them, as Markdown.
     Limits,
+    /// Print the reference of all metrics, as Markdown.
+    Metrics,
     /// Print what each statement takes where authentication is on, as Markdown.
     Privileges,
 }
@@ -100,6 +104,9 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
             let config = Config::load(config.as_deref())?;
             logging::init(&config.logging)?;
             serve::serve(&config)?;
+        }
+        Command::Metrics => {
+            print!("{}", metrics::markdown());
         }
         Command::Proxy { config } => {
             let config = Config::load(config.as_deref())?;

@@ -15,8 +15,6 @@ use crate::compose::Application;
 use crate::config::Config;
 use crate::listeners;
 
-const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-
 /// Runs until SIGTERM or SIGINT. A second signal exits at once.
 pub fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -50,7 +48,6 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
     }
     tracing::info!(address = %local, data_dir = config.storage.data_dir, "listening");
     let replay = spawn_replay(application.clone());
-    tokio::spawn(keep_metrics_small(application.clone()));
     let hangup = signal(SignalKind::hangup())?;
     match tls.clone() {
         Some(tls) => {
@@ -98,14 +95,6 @@ async fn spawn_replay(application: Arc<Application>) -> Box<dyn Error> {
         Ok(Ok(())) => std::future::pending().await,
         Ok(Err(error)) => format!("the server could not start: {error}").into(),
         Err(error) => format!("the replay ended abnormally: {error}").into(),
-    }
-}
-
-/// Samples of histograms pile up until somebody folds them, which reading `/metrics` does; nobody may ever read it.
-async fn keep_metrics_small(application: Arc<Application>) {
-    loop {
-        tokio::time::sleep(METRICS_UPKEEP_INTERVAL).await;
-        application.metrics.run_upkeep();
     }
 }
 

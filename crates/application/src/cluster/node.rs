@@ -13,6 +13,7 @@ use hyperbytedb_domain::ports::{
 use hyperbytedb_domain::wal::{WalEntry, WriteEntry};
 use hyperbytedb_domain::{Precision, StorageError};
 use hyperbytedb_line_protocol::{ParseOptions, parse, print_point};
+use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
 use super::agreement::Waiting;
@@ -100,7 +101,7 @@ impl ClusterNode {
                 write = self.without_losers(&catalog, &write, stamp, *agreed_index);
                 entry = self.wal.encode(&WalEntry::Write(write.clone()))?;
                 batches = writes.batches(&catalog, &write, |_| true, place)?;
-                metrics::counter!("hyperbytedb_cluster_conflicts_total").increment(1);
+                metrics::CLUSTER_CONFLICTS.increment(1);
             }
             // Only of what stays.
             batches.iter().try_for_each(|batch| register(&*self.series, batch))?;
@@ -160,8 +161,17 @@ impl ClusterNode {
         Ok(())
     }
 
-    /// Brings back what may still meet something from another node. The log must be replayed.
-    pub fn remember(&self) -> Result<(), StorageError> {
+    /// Before it takes part: what the others may lack is kept for them, and what may still meet something from them is
+    /// brought back. The log must be replayed.
+    pub fn prepare(&self) -> Result<(), StorageError> {
+        let membership = self.catalog.catalog().cluster.membership.clone();
+        // A power failure may have taken cursors. All that the log has is sent again: what a node has it passes over.
+        let begin = self.wal.first_sequence().saturating_sub(1);
+        peers::follow(self.flush.cursors(), &membership, self.id, begin)?;
+        self.remember()
+    }
+
+    fn remember(&self) -> Result<(), StorageError> {
         self.replication.set_peers();
         let Some(settled) = self.conflicts.settled_clock() else { return Ok(()) };
         let catalog = self.catalog.catalog();

@@ -2,6 +2,7 @@
 
 pub mod schema;
 
+use hyperbytedb_metrics as metrics;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -64,7 +65,9 @@ impl IngestionService {
         let now = now_ns();
         let default_time = request.default_time.unwrap_or(now);
         for _ in 0..ATTEMPTS_MAX {
+            let mut stage = Instant::now();
             let mut parsed = self.parse(request, default_time);
+            metrics::WRITE_PARSE.record_duration(lap(&mut stage));
             count_limits(&parsed);
             if parsed.has_too_many_points {
                 return Err(WriteError::TooManyPoints { max: self.parse_limits.max_points });
@@ -76,19 +79,26 @@ impl IngestionService {
                 let target =
                     Target { database: &request.database, retention_policy: &request.retention_policy, now };
                 let mut resolved = self.resolver().resolve(&target, batches)?;
+                let points: usize = resolved.batches.iter().map(|batch| batch.rows()).sum();
                 let record = self.record(request, default_time, &parsed, &mut resolved).map_err(log_error)?;
+                metrics::WRITE_SCHEMA.record_duration(lap(&mut stage));
                 match record.map(|record| self.committer.write(record)).transpose() {
                     Err(LogError::Stale) => continue,
                     committed => committed_at = committed.map_err(log_error)?,
                 }
+                metrics::WRITE_COMMIT.record_duration(lap(&mut stage));
+                metrics::INGESTED_POINTS.increment(points as u64);
                 for &line in &resolved.dropped_lines {
                     let first = resolved.reasons.iter().find(|(l, _)| *l == line);
                     let start = parsed.lines.get(line as usize).map_or(usize::MAX, |span| span.start);
                     drops.add(start, first.map_or("", |(_, reason)| reason));
                 }
             }
+            metrics::REJECTED_POINTS.increment(parsed.refused(&drops) as u64);
             if let (Some(sequence), Some(replication)) = (committed_at, self.replication.get()) {
-                replication.confirm(sequence, request.consistency).map_err(WriteError::Unconfirmed)?;
+                let confirmed = replication.confirm(sequence, request.consistency);
+                metrics::WRITE_CONFIRM.record_duration(stage.elapsed());
+                confirmed.map_err(WriteError::Unconfirmed)?;
             }
             return parsed.error_text(&drops).map_or(Ok(()), |text| Err(WriteError::Rejected(text)));
         }
@@ -179,11 +189,22 @@ impl IngestionService {
 
 impl IngestionPort for IngestionService {
     fn write(&self, request: WriteRequest) -> Result<(), WriteError> {
-        let started = Instant::now();
+        let (started, bytes) = (Instant::now(), request.body.len());
         let answer = self.accept(&request);
-        metrics::histogram!("hyperbytedb_write_seconds").record(started.elapsed().as_secs_f64());
+        metrics::WRITE_REQUESTS.increment(1);
+        metrics::WRITE_PAYLOAD_BYTES.record(bytes as f64);
+        if answer.is_err() {
+            metrics::WRITE_ERRORS.increment(1);
+        }
+        metrics::WRITE_DURATION.record_duration(started.elapsed());
         answer
     }
+}
+
+/// The time since the last stage ended; the next one begins.
+fn lap(stage: &mut Instant) -> Duration {
+    let now = Instant::now();
+    now - std::mem::replace(stage, now)
 }
 
 /// Now, in nanoseconds since 1970.
@@ -220,7 +241,7 @@ fn count_limits(parsed: &Parsed) {
 /// A limit of the server keeps a write out.
 fn refused(setting: &'static str, reason: String) -> WriteError {
     limits::exceeded(setting);
-    metrics::counter!("hyperbytedb_writes_refused_total").increment(1);
+    metrics::WRITES_REFUSED.increment(1);
     overloaded(reason)
 }
 

@@ -2,14 +2,15 @@
 //! effect in log order, and only then lets the callers go on.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
-use hyperbytedb_domain::HybridClock;
-use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, Effects, ShardGroup};
-use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry};
+use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, Effects, ShardGroup, Table};
+use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, Membership};
 use hyperbytedb_domain::ports::{CatalogPort, EncodedEntry, NewRecord, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry};
+use hyperbytedb_domain::{HybridClock, TimeRange};
+use hyperbytedb_metrics as metrics;
 use parking_lot::RwLock;
 
 use super::epochs::Epoch;
@@ -275,6 +276,7 @@ impl CommitWorker {
         let _applying = flush.epochs().lock();
         let published = self.ports.catalog.catalog();
         let mut catalog = published.clone();
+        let noted = self.ports.conflicts.as_ref().map(|conflicts| conflicts.noted());
         let (mut records, mut accepted) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for Pending { change, done } in group {
             match self.check(change, &mut catalog) {
@@ -297,10 +299,14 @@ impl CommitWorker {
         // A catalogue must never be ahead of a log that a power failure cuts short.
         let durable = !accepted.iter().flat_map(|accepted| &accepted.effects).all(is_write);
         let count = records.len() as Sequence;
-        metrics::histogram!("hyperbytedb_wal_group_writes").record(records.len() as f64);
+        metrics::WAL_GROUP_RECORDS.record(records.len() as f64);
+        metrics::WAL_QUEUED_RECORDS.set(self.pending.len() as f64);
         let first = match self.ports.wal.append(records, durable) {
             Ok(first) => first,
             Err(error) => {
+                if let Some((conflicts, noted)) = self.ports.conflicts.as_ref().zip(noted) {
+                    conflicts.retract(noted);
+                }
                 for Accepted { done, .. } in accepted {
                     let _ = done.send(Err(error.clone().into()));
                 }
@@ -313,7 +319,7 @@ impl CommitWorker {
             self.ports.readiness.fail(format!("the catalogue could not be stored: {error}"));
             return false;
         }
-        let mut next = first;
+        let (mut next, applying) = (first, Instant::now());
         for Accepted { effects, done } in accepted {
             let mut outcome = Ok(Committed::default());
             for effect in effects {
@@ -324,6 +330,8 @@ impl CommitWorker {
             let _ = done.send(outcome);
         }
         flush.set_applied(last);
+        metrics::HEAD_APPLY.record_duration(applying.elapsed());
+        metrics::WAL_LAST_SEQUENCE.set(last as f64);
         true
     }
 
@@ -395,10 +403,11 @@ impl CommitWorker {
         }
         *catalog = Arc::new(changed);
         self.clock.observe(clock);
-        if let (Effect::Agreed(AgreedChange::Command(Command::DeletePoints { scopes }), _), Some(conflicts)) =
-            (&effect, &self.ports.conflicts)
-        {
-            conflicts.note_delete(index, scopes);
+        if let (Effect::Agreed(change, effects), Some(conflicts)) = (&effect, &self.ports.conflicts) {
+            if let AgreedChange::Command(Command::DeletePoints { scopes }) = change {
+                conflicts.note_delete(index, scopes);
+            }
+            conflicts.note_delete(index, &scopes_of_shards(effects));
         }
         let record = NewRecord { origin: peers::CLUSTER, clock, entry, is_foreign: true };
         Ok(vec![(record, effect)])
@@ -473,6 +482,19 @@ impl CommitWorker {
         }
     }
 
+    /// Gives new nodes of the cluster their cursors. Each starts with a copy of some node that has everything the other
+    /// cursors are past. So it begins at the least of them, or where there are none, behind the record that says that it comes.
+    fn follow(&self, membership: &Membership, sequence: Sequence) {
+        let (cursors, own) = (self.ports.flush.cursors(), self.ports.origin);
+        let begin = peers::least(cursors, membership, own).unwrap_or(sequence);
+        if let Err(error) = peers::follow(cursors, membership, own, begin) {
+            // The log would not be kept for them; a start makes cursors from what it has.
+            self.ports
+                .readiness
+                .fail(format!("the cursors of the cluster's nodes could not be stored: {error}"));
+        }
+    }
+
     fn take_effect(
         &self,
         catalog: &Catalog,
@@ -490,8 +512,7 @@ impl CommitWorker {
             }
             Effect::Agreed(change, effects) => {
                 if let AgreedChange::Membership(_) | AgreedChange::Catalog(_) = &change {
-                    let membership = &catalog.cluster.membership;
-                    peers::follow(flush.cursors(), membership, self.ports.origin, sequence);
+                    self.follow(&catalog.cluster.membership, sequence);
                 }
                 let command = match &change {
                     AgreedChange::Command(command) => Some(command),
@@ -502,6 +523,16 @@ impl CommitWorker {
             Effect::Refused(refusal) => Err(refusal),
         }
     }
+}
+
+/// What goes with shard groups, as a delete of it.
+fn scopes_of_shards(effects: &Effects) -> Vec<DeleteScope> {
+    let scope = |table: &Table, shard: &ShardGroup| {
+        let time = TimeRange { min: shard.start, max: shard.end.saturating_sub(1) };
+        DeleteScope { table: table.id, version: table.version, time, filter: None }
+    };
+    let dropped = effects.dropped_shards.iter();
+    dropped.flat_map(|(table, shards)| shards.iter().map(move |shard| scope(table, shard))).collect()
 }
 
 impl Change {

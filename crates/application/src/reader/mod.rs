@@ -7,6 +7,7 @@ mod series_limit;
 pub(crate) mod tag_texts;
 mod tiers;
 
+use hyperbytedb_metrics as metrics;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -223,13 +224,20 @@ impl TableReader {
         context: &QueryContext,
     ) -> Result<Option<Box<dyn BatchStream>>, EngineError> {
         let (cut, joint) = match Tier::of(scan, memory.head.complete_from(), memory.first_unflushed) {
-            Tier::Memory { values_max } => return memory.scan(scan, values_max, context),
+            Tier::Memory { values_max } => {
+                let stream = memory.scan(scan, values_max, context)?;
+                if stream.is_some() {
+                    metrics::SCANS_MEMORY.increment(1);
+                }
+                return Ok(stream);
+            }
             Tier::Both(cut, joint) => (cut, joint),
             Tier::Engine => return Ok(None),
         };
         let newer = Scan { time: cut.newer, ..scan.clone() };
         let Some(newer) = memory.scan(&newer, None, context)? else { return Ok(None) };
         let older = self.scan_engine(&Scan { time: cut.older, ..scan.clone() }, context)?;
+        metrics::SCANS_BOTH.increment(1);
         Ok(Some(Box::new(Tiers::new(joint, older, newer))))
     }
 }
@@ -257,6 +265,7 @@ impl QueryPort for TableReader {
         if first_unflushed.is_some() {
             self.make_visible(&[scan.table.id], context)?;
         }
+        metrics::SCANS_ENGINE.increment(1);
         self.scan_engine(scan, context)
     }
 

@@ -10,16 +10,19 @@ mod show;
 mod tag_filter;
 mod views;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::catalog::{Catalog, Command, Database};
 use hyperbytedb_domain::pace::HeavySlots;
-use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, SchemaPort, SeriesIndexPort, WalPort};
+use hyperbytedb_domain::ports::{
+    CatalogPort, ClusterPort, IngestionPort, NodeInfo, SchemaPort, SeriesIndexPort, WalPort,
+};
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{CancelToken, QueryContext, limits};
 use hyperbytedb_executor::{ExecOptions, ExecStats};
+use hyperbytedb_metrics as metrics;
 use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::duration::format_duration;
 use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
@@ -103,9 +106,14 @@ pub struct StatementService {
     /// Of materialized views; `None`: they are not kept.
     pub windows: Option<Arc<WindowState>>,
     pub subscribers: Arc<SubscriberCounts>,
+    /// Empty on a node of its own, and until the cluster is there.
+    pub cluster: Arc<OnceLock<Arc<dyn ClusterPort>>>,
     pub options: QueryOptions,
     pub started: Instant,
 }
+
+/// Whether all statements of a request succeeded.
+struct Success(bool);
 
 /// A statement on its way: the request around it, and where its rows go.
 struct Execution<'a> {
@@ -133,6 +141,8 @@ impl Execution<'_> {
     }
 
     fn note(&mut self, stats: &ExecStats) {
+        metrics::QUERY_ROWS_READ.increment(stats.rows_read);
+        metrics::QUERY_BYTES_READ.increment(stats.bytes_read);
         self.rows_read += stats.rows_read;
         self.bytes_read += stats.bytes_read;
     }
@@ -164,6 +174,29 @@ impl Execution<'_> {
 
 impl QueryApi for StatementService {
     fn announce(&self, request: QueryRequest) -> Result<AnnouncedQuery, QueryError> {
+        let started = Instant::now();
+        let announced = self.parse(request);
+        metrics::QUERY_REQUESTS.increment(1);
+        metrics::QUERY_PARSE.record_duration(started.elapsed());
+        if announced.is_err() {
+            metrics::QUERY_ERRORS.increment(1);
+        }
+        announced
+    }
+
+    fn run(&self, query: AnnouncedQuery, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
+        let started = Instant::now();
+        let outcome = self.run_statements(query, sink);
+        if !matches!(outcome, Ok(Success(true))) {
+            metrics::QUERY_ERRORS.increment(1);
+        }
+        metrics::QUERY_DURATION.record_duration(started.elapsed());
+        outcome.map(drop)
+    }
+}
+
+impl StatementService {
+    fn parse(&self, request: QueryRequest) -> Result<AnnouncedQuery, QueryError> {
         let params: Params =
             request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
         let query = parse_query_with_params(&request.text, &params)?;
@@ -172,14 +205,18 @@ impl QueryApi for StatementService {
         Ok(AnnouncedQuery { request, statements: query.statements, ticket })
     }
 
-    fn run(&self, query: AnnouncedQuery, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
+    fn run_statements(
+        &self,
+        query: AnnouncedQuery,
+        sink: &mut dyn ResultSink,
+    ) -> Result<Success, QueryError> {
         let is_urgent = query.is_urgent();
         let AnnouncedQuery { request, statements, ticket } = query;
         if let Some(ticket) = &ticket {
             if is_urgent {
                 ticket.start_at_once();
             } else if !ticket.start() {
-                metrics::counter!("hyperbytedb_queries_refused_total").increment(1);
+                metrics::QUERIES_REFUSED.increment(1);
                 return Err(QueryError::TooManyQueries { limit: self.options.max_concurrent });
             }
         }
@@ -202,7 +239,7 @@ impl QueryApi for StatementService {
             };
             let (messages, error) = match result {
                 Ok(()) => (std::mem::take(&mut execution.messages), None),
-                Err(StatementError::Closed(_)) => return Ok(()),
+                Err(StatementError::Closed(_)) => return Ok(Success(true)),
                 Err(error) => (Vec::new(), Some(error)),
             };
             let failed = error.is_some();
@@ -210,14 +247,14 @@ impl QueryApi for StatementService {
             for error in reported_errors(error, statement_id + 1 < count, request.chunk_rows.is_some()) {
                 let messages = messages.clone();
                 if sink.emit(ResultEvent::End { statement_id, messages, error }, &context).is_err() {
-                    return Ok(());
+                    return Ok(Success(!failed));
                 }
             }
             if failed {
-                return Ok(());
+                return Ok(Success(false));
             }
         }
-        Ok(())
+        Ok(Success(true))
     }
 }
 
@@ -262,6 +299,7 @@ impl StatementService {
         statement: Statement,
         execution: &mut Execution<'_>,
     ) -> Result<(), StatementError> {
+        metrics::STATEMENTS.with([statement.kind()]).increment(1);
         if !self.summary.is_enabled() {
             return self.run_statement(statement, execution);
         }
@@ -347,7 +385,7 @@ impl StatementService {
         statement: &Statement,
         execution: &Execution<'_>,
     ) -> Result<Vec<SeriesBlock>, StatementError> {
-        use show::{cardinality, catalog as from_catalog, index, server, views};
+        use show::{cardinality, catalog as from_catalog, cluster, index, server, views};
         let catalog = self.catalog.catalog();
         let settle = |table, context: &QueryContext| self.flush.wait_for_replayed_removals(table, context);
         let lookup = show::Lookup {
@@ -382,6 +420,7 @@ impl StatementService {
             }
             Statement::ShowSubscriptions => Ok(from_catalog::subscriptions(&catalog)),
             Statement::ShowShards => Ok(from_catalog::shards(&catalog)),
+            Statement::ShowServers => Ok(cluster::servers(&self.nodes())),
             Statement::ShowShardGroups => Ok(from_catalog::shard_groups(&catalog)),
             Statement::ShowMeasurements(s) => index::show_measurements(&lookup, s, execution.database(None)),
             Statement::ShowSeries(s) => {
@@ -408,9 +447,20 @@ impl StatementService {
                 running.retain(|query| access.is_all() || query.caller == execution.request.caller);
                 Ok(server::queries(&running))
             }
-            Statement::ShowDiagnostics(s) => Ok(server::diagnostics(self.started, s.module.as_deref())),
+            Statement::ShowDiagnostics(s) => {
+                let mut blocks = server::diagnostics(self.started, s.module.as_deref());
+                if s.module.as_deref().is_none_or(|module| module == cluster::MODULE) {
+                    blocks.extend(cluster::diagnostics(&self.nodes()));
+                }
+                Ok(blocks)
+            }
             other => Err(StatementError::Unexpected(other.to_string())),
         }
+    }
+
+    /// Of the cluster; none on a node of its own.
+    fn nodes(&self) -> Vec<NodeInfo> {
+        self.cluster.get().map(|cluster| cluster.nodes()).unwrap_or_default()
     }
 
     fn statistics(&self) -> Statistics {
@@ -456,6 +506,7 @@ fn is_read_only(statement: &Statement) -> bool {
         | Statement::ShowQueries
         | Statement::ShowRetentionPolicies(_)
         | Statement::ShowSeries(_)
+        | Statement::ShowServers
         | Statement::ShowShardGroups
         | Statement::ShowShards
         | Statement::ShowStats(_)

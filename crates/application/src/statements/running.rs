@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use hyperbytedb_domain::CancelToken;
 use hyperbytedb_domain::ports::Caller;
+use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
 use crate::api::QueryRequest;
@@ -69,6 +70,7 @@ impl RunningQueries {
             cancel: request.cancel.clone(),
         };
         state.queries.insert(id, query);
+        metrics::QUERIES_ACTIVE.set(state.queries.len() as f64);
         Ticket { queries: self.clone(), id }
     }
 
@@ -115,6 +117,8 @@ impl State {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.queries.state.lock().queries.remove(&self.id);
+        let mut state = self.queries.state.lock();
+        state.queries.remove(&self.id);
+        metrics::QUERIES_ACTIVE.set(state.queries.len() as f64);
     }
 }

@@ -11,6 +11,7 @@ use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, Precision, QueryContext, Tags};
 use hyperbytedb_executor::{ExecError, ExecOptions, ExecStats, execute};
 use hyperbytedb_line_protocol::PointPrinter;
+use hyperbytedb_metrics as metrics;
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
 use hyperbytedb_planner::prepared::{IntoTarget, PreparedSelect};
 use hyperbytedb_timeseriesql::ast::{
@@ -37,14 +38,21 @@ impl StatementService {
     ) -> Result<(), StatementError> {
         refuse_system_sources(statement)?;
         let catalog = self.catalog.catalog();
+        let planning = Instant::now();
         let plan = self.prepare(statement, &catalog, execution.request, &execution.context)?;
+        metrics::QUERY_PLAN.record_duration(planning.elapsed());
         let context = execution.context.clone();
         let options = self.exec_options(execution.chunk_rows());
+        let running = Instant::now();
         let mut run = execute(&plan, &self.reader, &context, &options)?;
+        let first = run.next();
+        metrics::QUERY_FIRST_BLOCK.record_duration(running.elapsed());
+        let mut blocks = first.into_iter().chain(run.by_ref());
         let result = match &plan.into {
-            Some(target) => self.write_into(&plan, target, run.by_ref(), execution),
-            None => run.by_ref().try_for_each(|block| execution.emit(block?)),
+            Some(target) => self.write_into(&plan, target, &mut blocks, execution),
+            None => blocks.try_for_each(|block| execution.emit(block?)),
         };
+        metrics::QUERY_EXECUTE.record_duration(running.elapsed());
         execution.note(&run.stats());
         result
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyperbytedb_application::cluster::conflicts::Stamp;
-use hyperbytedb_domain::CancelToken;
+use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::clock::WallClock;
 use hyperbytedb_domain::cluster::{Consistency, NodeId};
+use hyperbytedb_domain::{CancelToken, Tags};
 use hyperbytedb_memory_ports::{Disk, Random};
 use parking_lot::Mutex;
 
@@ -16,7 +17,7 @@ use super::history::{ClusterHistory, ClusterRound, Event};
 use super::model::{Scope, Taken, Writes, expected, watch};
 use super::network::{Network, Weather};
 use super::seat::Seat;
-use crate::history::{Operation, SHORT};
+use crate::history::{Operation, Point, SHORT};
 use crate::model::{Outcome, Place, Points};
 use crate::observe::{Observation, difference, observe};
 use crate::process::Process;
@@ -64,6 +65,8 @@ struct Cluster {
     may_lose: usize,
     /// Writes that so many nodes had when they were answered.
     confirmed: Vec<(Stamp, Consistency)>,
+    /// Series by measurement of writes that were not answered: they may be known without points.
+    doubtful: BTreeSet<(String, Tags)>,
     summary: Summary,
 }
 
@@ -73,6 +76,12 @@ struct Member {
     seat: Seat,
     /// `None` while it does not run.
     process: Option<Arc<Process>>,
+}
+
+/// What a node answers.
+struct Looked {
+    catalog: Arc<Catalog>,
+    observation: Observation,
 }
 
 /// A write that is being answered.
@@ -105,6 +114,7 @@ impl Cluster {
             lost: BTreeSet::new(),
             may_lose: (nodes.len() - 1) / 2,
             confirmed: Vec::new(),
+            doubtful: BTreeSet::new(),
             summary: Summary::default(),
         };
         for node in nodes {
@@ -157,6 +167,9 @@ impl Cluster {
             self.summary.done += u64::from(outcome == Some(Outcome::Done));
             if outcome == Some(Outcome::Done) {
                 self.confirm(operation, level)?;
+            } else if let Operation::Write { points, .. } = operation {
+                let series = |point: &Point| (point.measurement.to_owned(), point.tags.clone());
+                self.doubtful.extend(points.iter().map(series));
             }
         }
         self.bury(round.crash.is_some_and(|(_, crash)| crash.power))?;
@@ -422,7 +435,7 @@ impl Cluster {
     }
 
     /// What a node answers must be what follows from what it has taken.
-    fn check(&mut self, id: NodeId) -> Result<Option<Observation>, String> {
+    fn check(&mut self, id: NodeId) -> Result<Option<Looked>, String> {
         let Some(process) = self.process(id) else { return Ok(None) };
         process.host.enter();
         self.scheduler.begin(self.random.number(), Faults::default(), false);
@@ -432,9 +445,10 @@ impl Cluster {
         let observation = observation.map_err(at)?;
         let taken = self.members.get(&id).map(|member| member.taken.lock().clone()).unwrap_or_default();
         let agreed = self.agreement.up_to(taken.agreed_index);
-        let expected = expected(&self.writes.lock(), &taken, &agreed, &process.catalog());
+        let catalog = process.catalog();
+        let expected = expected(&self.writes.lock(), &taken, &agreed, &catalog);
         compare(&expected, &observation).map_err(at)?;
-        Ok(Some(observation))
+        Ok(Some(Looked { catalog, observation }))
     }
 
     /// Nothing fails any more. Soon all nodes have everything, and answer the same.
@@ -493,18 +507,34 @@ impl Cluster {
     fn check_equal(&mut self) -> Result<(), String> {
         self.network.freeze();
         let ids: Vec<NodeId> = self.members.keys().copied().collect();
-        let mut first: Option<(NodeId, Observation)> = None;
+        let mut first: Option<(NodeId, Looked)> = None;
         for id in ids {
-            let Some(observation) = self.check(id)? else { continue };
-            let Some((other, observed)) = &first else {
-                first = Some((id, observation));
+            let Some(looked) = self.check(id)? else { continue };
+            self.check_series(id, &looked.observation)?;
+            let Some((other, before)) = &first else {
+                first = Some((id, looked));
                 continue;
             };
             if self.lost.is_empty() {
-                equal(observed, &observation).map_err(|text| format!("nodes {other} and {id}: {text}"))?;
+                equal(before, &looked).map_err(|text| format!("nodes {other} and {id}: {text}"))?;
             }
         }
         self.network.thaw();
+        Ok(())
+    }
+
+    /// A series without points is one of a write that was not answered.
+    fn check_series(&self, id: NodeId, observation: &Observation) -> Result<(), String> {
+        for (place, table) in &observation.tables {
+            let with_points: BTreeSet<&Tags> = table.points.keys().map(|(tags, _)| tags).collect();
+            let is_stray = |tags: &&Tags| {
+                !with_points.contains(tags) && !self.doubtful.contains(&(place.2.clone(), (*tags).clone()))
+            };
+            if let Some(tags) = table.series.iter().find(is_stray) {
+                let series = tags.series_key(&place.2);
+                return Err(format!("node {id}: {place:?}: series {series} is shown, but has no point"));
+            }
+        }
         Ok(())
     }
 
@@ -560,23 +590,15 @@ fn compare(expected: &BTreeMap<Place, Points>, observation: &Observation) -> Res
 }
 
 /// All nodes answer the same.
-fn equal(one: &Observation, other: &Observation) -> Result<(), String> {
-    if one.databases != other.databases {
-        return Err(format!("databases are {:?} and {:?}", one.databases, other.databases));
+fn equal(one: &Looked, other: &Looked) -> Result<(), String> {
+    if one.catalog != other.catalog {
+        return Err(format!("catalogues are {:?} and {:?}", one.catalog, other.catalog));
     }
-    if one.tables.keys().ne(other.tables.keys()) {
-        return Err("other measurements".to_owned());
-    }
-    for (place, table) in &one.tables {
-        let Some(same) = other.tables.get(place) else { continue };
-        if table.fields != same.fields {
-            return Err(format!("{place:?}: fields {:?} and {:?}", table.fields, same.fields));
-        }
-        if table.series != same.series {
-            return Err(format!("{place:?}: series {:?} and {:?}", table.series, same.series));
-        }
-        if table.points != same.points {
-            return Err(format!("{place:?}: {}", difference(&table.points, &same.points)));
+    for (place, table) in &one.observation.tables {
+        let same = other.observation.tables.get(place).map(|same| &same.points);
+        if same.is_none_or(|points| table.points != *points) {
+            let nothing = Points::new();
+            return Err(format!("{place:?}: {}", difference(&table.points, same.unwrap_or(&nothing))));
         }
     }
     Ok(())

@@ -9,7 +9,6 @@ use hyperbytedb_application::Readiness;
 use hyperbytedb_application::cluster::agreement;
 use hyperbytedb_application::cluster::conflicts::Conflicts;
 use hyperbytedb_application::cluster::node::ClusterNode;
-use hyperbytedb_application::cluster::peers;
 use hyperbytedb_application::cluster::replication::{Replication, ReplicationOptions};
 use hyperbytedb_application::flush::FlushService;
 use hyperbytedb_application::log::committer::Committer;
@@ -91,9 +90,7 @@ impl Seat {
             if let Some(source) = self.source {
                 node.become_another(source)?;
             }
-            let membership = process.catalog().cluster.membership.clone();
-            peers::follow(process.flush.cursors(), &membership, self.id, process.flush.applied());
-            node.remember()
+            node.prepare()
         };
         join().map_err(|error| error.to_string())?;
         let (proposing, waiting) =
