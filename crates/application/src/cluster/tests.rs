@@ -63,6 +63,34 @@ fn a_deleted_point_that_comes_late_stays_away() {
 }
 
 #[test]
+fn what_is_gone_wins_against_nothing() {
+    let node = Node::new();
+    let batches = node.resolve("m,h=a v=1 1").batches;
+    let batch = &batches[0];
+    let (table, tags) = (&batch.table, &batch.series[0].1);
+    let time = hyperbytedb_domain::TimeRange::ALL;
+    let scope = hyperbytedb_domain::catalog::DeleteScope {
+        table: table.id,
+        version: table.version,
+        time,
+        filter: None,
+    };
+    let conflicts = Conflicts::new(100);
+    conflicts.set_peers([(OTHER, 0)].into_iter());
+    let losing = || conflicts.losing(table, tags, 1, stamp(5), 7);
+    conflicts.note(Stamp { clock: 10, origin: 1 }, &batches);
+    conflicts.note_delete(7, &[scope]);
+    assert_eq!(losing(), 0, "deleted");
+    conflicts.advance(OTHER, 0, 7);
+    assert_eq!(losing(), 0, "deleted for as long as it is remembered");
+    let noted = conflicts.noted();
+    conflicts.note(Stamp { clock: 11, origin: 1 }, &batches);
+    assert_eq!(losing(), 1, "written behind the delete");
+    conflicts.retract(noted);
+    assert_eq!(losing(), 0, "not in the log");
+}
+
+#[test]
 fn what_nobody_can_meet_is_not_remembered() {
     let node = Node::new();
     let batches = node.resolve("m v=1 1").batches;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyperbytedb_application::cluster::conflicts::Stamp;
+use hyperbytedb_domain::CancelToken;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::clock::WallClock;
 use hyperbytedb_domain::cluster::{Consistency, NodeId};
-use hyperbytedb_domain::{CancelToken, Tags};
 use hyperbytedb_memory_ports::{Disk, Random};
 use parking_lot::Mutex;
 
@@ -17,7 +17,7 @@ use super::history::{ClusterHistory, ClusterRound, Event};
 use super::model::{Scope, Taken, Writes, expected, watch};
 use super::network::{Network, Weather};
 use super::seat::Seat;
-use crate::history::{Operation, Point, SHORT};
+use crate::history::{Operation, SHORT};
 use crate::model::{Outcome, Place, Points};
 use crate::observe::{Observation, difference, observe};
 use crate::process::Process;
@@ -65,8 +65,6 @@ struct Cluster {
     may_lose: usize,
     /// Writes that so many nodes had when they were answered.
     confirmed: Vec<(Stamp, Consistency)>,
-    /// Series by measurement of writes that were not answered: they may be known without points.
-    doubtful: BTreeSet<(String, Tags)>,
     summary: Summary,
 }
 
@@ -114,7 +112,6 @@ impl Cluster {
             lost: BTreeSet::new(),
             may_lose: (nodes.len() - 1) / 2,
             confirmed: Vec::new(),
-            doubtful: BTreeSet::new(),
             summary: Summary::default(),
         };
         for node in nodes {
@@ -167,9 +164,6 @@ impl Cluster {
             self.summary.done += u64::from(outcome == Some(Outcome::Done));
             if outcome == Some(Outcome::Done) {
                 self.confirm(operation, level)?;
-            } else if let Operation::Write { points, .. } = operation {
-                let series = |point: &Point| (point.measurement.to_owned(), point.tags.clone());
-                self.doubtful.extend(points.iter().map(series));
             }
         }
         self.bury(round.crash.is_some_and(|(_, crash)| crash.power))?;
@@ -309,9 +303,13 @@ impl Cluster {
             Event::Heal => self.network.heal(),
             Event::Restart(node) => {
                 let Some(process) = self.nth(node).and_then(|id| self.process(id)) else { return Ok(()) };
+                // A server leaves the others alone first.
+                self.network.freeze();
                 process.host.enter();
-                retried(|| process.stop()).map_err(|error| format!("the stop failed: {error}"))?;
+                let stopped = retried(|| process.stop()).map_err(|error| format!("the stop failed: {error}"));
                 process.host.end();
+                self.network.thaw();
+                stopped?;
                 self.bury(false)?;
             }
             Event::LoseDisk(node) => self.lose_disk(node)?,
@@ -510,7 +508,6 @@ impl Cluster {
         let mut first: Option<(NodeId, Looked)> = None;
         for id in ids {
             let Some(looked) = self.check(id)? else { continue };
-            self.check_series(id, &looked.observation)?;
             let Some((other, before)) = &first else {
                 first = Some((id, looked));
                 continue;
@@ -520,21 +517,6 @@ impl Cluster {
             }
         }
         self.network.thaw();
-        Ok(())
-    }
-
-    /// A series without points is one of a write that was not answered.
-    fn check_series(&self, id: NodeId, observation: &Observation) -> Result<(), String> {
-        for (place, table) in &observation.tables {
-            let with_points: BTreeSet<&Tags> = table.points.keys().map(|(tags, _)| tags).collect();
-            let is_stray = |tags: &&Tags| {
-                !with_points.contains(tags) && !self.doubtful.contains(&(place.2.clone(), (*tags).clone()))
-            };
-            if let Some(tags) = table.series.iter().find(is_stray) {
-                let series = tags.series_key(&place.2);
-                return Err(format!("node {id}: {place:?}: series {series} is shown, but has no point"));
-            }
-        }
         Ok(())
     }
 
