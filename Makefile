@@ -10,10 +10,11 @@ SEED ?= 1
 # Which seeds `make simulate` runs: those asked for, else as many from SEED on as an hour allows.
 SIMULATED = --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS),$(if $(filter command environment,$(firstword $(origin SEED))),--seeds 1,--seeds 1000000000 --seconds 3600))
 KILLS ?= 100
+FAULTS ?= 200
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup
+.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short chaos-cluster compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup bench-limits
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +81,9 @@ bench-deletes: build ## Measure deletes, new measurements and the stop beside a 
 bench-backup: build ## Back up 10M points under load, restore them and compare every series (2 minutes, 2 GB of disk)
 	scripts/bench-backup.py --server $(BIN)
 
+bench-limits: build ## 64 clients with heavy and light queries on 2 GiB of memory (MINUTES=10)
+	scripts/limits.py --server $(BIN) --minutes $(or $(MINUTES),10)
+
 chaos: build ## Kill the server KILLS times (100) under writers and deleters, and check what it holds (SEED=)
 	scripts/chaos.py --server $(BIN) --kills $(KILLS) $(if $(filter command line environment,$(origin SEED)),--seed $(SEED))
 
@@ -95,6 +99,9 @@ views: build ## Keep a view of 10M points through 20 kills, and compare it with 
 compare-auth: setup-test ## Compare who may do what with a real influxd (tests/auth/matrix.txt)
 	scripts/compare-auth.py
 
+chaos-cluster: build ## Kill, freeze and cut off nodes of a cluster FAULTS=200 times under load, and check that nothing is lost
+	scripts/chaos-cluster.py --server $(BIN) --faults $(FAULTS) --seed $(SEED)
+
 chaos-short: build
 	scripts/chaos.py --server $(BIN) --kills 8
 
@@ -104,8 +111,10 @@ fuzz: setup ## Fuzz each parser for FUZZ_SECONDS (default 60)
 audit: ## Check licences, bans, sources and advisories of the dependencies
 	scripts/audit.sh
 
-docs: build ## Regenerate the references: configuration, privileges
+docs: build ## Regenerate the references: configuration, limits, metrics, privileges
 	$(BIN) config --markdown > docs/configuration.md
+	$(BIN) limits > docs/limits.md
+	$(BIN) metrics > docs/metrics.md
 	$(BIN) privileges > docs/privileges.md
 
 clean: ## Remove build output

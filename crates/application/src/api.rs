@@ -8,12 +8,14 @@ use hyperbytedb_domain::ports::Caller;
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::settings;
 use hyperbytedb_domain::{CancelToken, QueryContext};
+use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::{PARSE_ERROR_PREFIX, ParseError};
 use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::auth::Refusal;
 use crate::statements::StatementError;
+use crate::statements::running::Ticket;
 
 /// A bind parameter, typed: it never becomes part of the statement's text.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,9 +98,38 @@ pub struct SinkClosed;
 
 /// Running statements.
 pub trait QueryApi: Send + Sync {
-    /// Parses, then runs the statements in order, emitting their results. Errors of a statement are part of its
-    /// results. Blocks. Returns early when the sink is closed or `request.cancel` is set.
-    fn query(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError>;
+    /// Parses a request, which SHOW QUERIES and KILL QUERY find from then on, though it may have to wait.
+    fn announce(&self, request: QueryRequest) -> Result<AnnouncedQuery, QueryError>;
+
+    /// Runs the statements in order, emitting their results. Errors of a statement are part of its results. Blocks.
+    /// Returns early when the sink is closed or the request's `cancel` is set.
+    fn run(&self, query: AnnouncedQuery, sink: &mut dyn ResultSink) -> Result<(), QueryError>;
+
+    /// Both at once.
+    fn query(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
+        self.run(self.announce(request.clone())?, sink)
+    }
+}
+
+/// A query that has not begun.
+pub struct AnnouncedQuery {
+    pub request: QueryRequest,
+    pub(crate) statements: Vec<Statement>,
+    /// Its place among the queries; `None` where nobody lists them.
+    pub(crate) ticket: Option<Ticket>,
+}
+
+impl AnnouncedQuery {
+    /// One that only its text says anything about.
+    pub fn unparsed(request: QueryRequest) -> Self {
+        Self { request, statements: Vec::new(), ticket: None }
+    }
+
+    /// Whether it is what helps a server that has too much to do: it looks at the running queries or ends one.
+    pub fn is_urgent(&self) -> bool {
+        let is_urgent = |s: &Statement| matches!(s, Statement::ShowQueries | Statement::KillQuery(_));
+        !self.statements.is_empty() && self.statements.iter().all(is_urgent)
+    }
 }
 
 /// Where the server stands between start and stop, and whether something has failed that it cannot do without.

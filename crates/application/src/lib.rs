@@ -6,6 +6,7 @@ pub mod backup;
 pub mod cluster;
 pub mod commands;
 pub mod continuous;
+pub mod disk_space;
 pub mod flush;
 pub mod ingestion;
 pub mod log;
@@ -26,8 +27,8 @@ pub mod warm;
 pub mod windows;
 
 pub use api::{
-    DEFAULT_CHUNK_ROWS, Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent,
-    ResultSink, SinkClosed,
+    AnnouncedQuery, DEFAULT_CHUNK_ROWS, Parameter, Phase, QueryApi, QueryError, QueryRequest, Readiness,
+    ResultEvent, ResultSink, SinkClosed,
 };
 pub use hyperbytedb_timeseriesql::ParseError;
 pub use statements::StatementError;

@@ -2,6 +2,7 @@
 //!
 //! Such points are not shown any more anyway; this is what frees the disk.
 
+use hyperbytedb_metrics as metrics;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,12 +63,11 @@ impl RetentionService {
                 match self.commands.run(command, &QueryContext::unbounded()) {
                     Ok(()) => {
                         tracing::info!(database, policy, groups, "dropped shard groups past their policy");
-                        metrics::counter!("hyperbytedb_retention_dropped_shard_groups_total")
-                            .increment(groups as u64);
+                        metrics::RETENTION_DROPPED.increment(groups as u64);
                     }
                     Err(error) => {
                         tracing::error!(%error, database, policy, groups, "shard groups past their policy stay");
-                        metrics::counter!("hyperbytedb_retention_errors_total").increment(1);
+                        metrics::RETENTION_ERRORS.increment(1);
                     }
                 }
             }

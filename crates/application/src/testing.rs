@@ -173,6 +173,7 @@ impl Node {
             wal: ports.wal.clone(),
             flush: flush.clone(),
             committer: committer.clone(),
+            max_measurements_per_database: 0,
             parse_limits: ParseOptions::new(Precision::Nanosecond, 0),
             replication: Default::default(),
         });
@@ -185,6 +186,7 @@ impl Node {
             flush: flush.clone(),
             commands: commands.clone(),
             ingestion: ingestion.clone(),
+            heavy: None,
             running: Arc::new(RunningQueries::new(query_options.max_concurrent)),
             summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
             runs: Arc::default(),
@@ -351,6 +353,7 @@ fn request(lines: &str) -> WriteRequest {
         body: Bytes::copy_from_slice(lines.as_bytes()),
         internal: false,
         consistency: None,
+        default_time: None,
     }
 }
 

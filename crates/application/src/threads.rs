@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use hyperbytedb_metrics as metrics;
 use parking_lot::{Condvar, Mutex};
 
 use crate::api::Readiness;
@@ -75,8 +76,7 @@ impl Threads {
             while catch_unwind(AssertUnwindSafe(|| run(&stop))).is_err() {
                 tracing::error!(thread = thread_name, "a background thread panicked; it is started again");
                 readiness.thread_died(&thread_name);
-                metrics::counter!("hyperbytedb_thread_panics_total", "thread" => thread_name.clone())
-                    .increment(1);
+                metrics::THREAD_PANICS.with([&thread_name]).increment(1);
                 if !stop.wait(RESTART_PAUSE) {
                     return;
                 }

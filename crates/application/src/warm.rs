@@ -4,6 +4,7 @@
 //! In the background, a slice of time of one table at a time, a small table at once. What came in meanwhile is newer and stays. A slice during
 //! which points are removed, or the schema changes, is read again.
 
+use hyperbytedb_metrics as metrics;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,7 +160,7 @@ impl Warmer {
                 return Ok(Filled::Nothing);
             }
         }
-        metrics::counter!("hyperbytedb_head_filled_rows_total").increment(rows as u64);
+        metrics::HEAD_FILLED_ROWS.increment(rows as u64);
         head.extend_to(range.min);
         // Evicted meanwhile: the budget has other uses.
         if head.complete_from() > range.min {
@@ -179,7 +180,7 @@ fn background() -> QueryContext {
 }
 
 /// Every row of a range, series by series.
-fn all_rows(table: &Arc<Table>, time: TimeRange) -> Scan {
+pub(crate) fn all_rows(table: &Arc<Table>, time: TimeRange) -> Scan {
     let tags: Vec<TagId> = (0..table.tags.len() as u32).map(TagId).collect();
     let fields = (0..table.fields.len() as u32).map(FieldId).collect();
     let rows = RowScan { group_by: tags.clone(), tags, fields, ..RowScan::default() };
@@ -188,7 +189,7 @@ fn all_rows(table: &Arc<Table>, time: TimeRange) -> Scan {
 }
 
 /// Rows that were read, as a write would bring them. `batch` has the columns of [`all_rows`].
-fn as_written(table: &Arc<Table>, batch: &RecordBatch) -> Result<ResolvedBatch, ArrowError> {
+pub(crate) fn as_written(table: &Arc<Table>, batch: &RecordBatch) -> Result<ResolvedBatch, ArrowError> {
     let tags = table.tags.len();
     let texts = TagTexts::new(batch, 0..tags)?;
     let (mut series, mut series_of_row) = (Vec::new(), Vec::with_capacity(batch.num_rows()));

@@ -1,5 +1,7 @@
 //! How a measurement is stored: names and types of the table and its columns.
 
+use std::sync::Arc;
+
 use hyperbytedb_domain::FieldType;
 use hyperbytedb_domain::catalog::{FieldDef, Table, TableId};
 use hyperbytedb_domain::columns::{SERIES_COLUMN, SHARD_COLUMN, TIME_COLUMN, field_column, tag_column};
@@ -8,15 +10,50 @@ use hyperbytedb_domain::scan::{FieldId, TagId};
 use crate::expr::Expr;
 use crate::select::TableName;
 
-/// The database that holds every table.
+/// The database of the embedded engine.
 pub const DATABASE: &str = "hyperbyte";
+
+/// The database that holds every table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database(Arc<str>);
+
+impl Database {
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// The table that holds rows of a measurement.
+    pub fn table(&self, id: TableId) -> TableName {
+        self.named(format!("m{}", id.0))
+    }
+
+    /// The table that stands for the rows of a measurement on all servers of a cluster.
+    pub fn distributed_table(&self, id: TableId) -> TableName {
+        self.named(format!("m{}_all", id.0))
+    }
+
+    /// A table that is no measurement's.
+    pub fn named(&self, table: impl Into<String>) -> TableName {
+        TableName { database: self.0.clone(), table: table.into() }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self::new(DATABASE)
+    }
+}
 
 /// Bytes of a user's name that a column comment shows.
 const COMMENT_BYTES_MAX: usize = 128;
 
-/// The table of a measurement.
+/// The table of a measurement in the embedded engine.
 pub fn table_name(id: TableId) -> TableName {
-    TableName { database: DATABASE, table: format!("m{}", id.0) }
+    Database::default().table(id)
 }
 
 /// The id in a table's name; `None` when the name is not one of ours.
@@ -116,6 +153,16 @@ pub fn partition_key() -> Expr {
     shard().infix("+", Expr::call("ignore", [time()]))
 }
 
+/// When a row becomes history, which is compressed more: at the end of its week, as a DateTime. Weeks begin on Mondays, as
+/// shards do, so that the rows of a shard become history together.
+pub fn history_from() -> Expr {
+    const DAY_SECS: i64 = 86_400;
+    let since_monday = time().infix("+", Expr::int(3 * DAY_SECS * 1_000_000_000));
+    let week = Expr::call("intDiv", [since_monday, Expr::int(7 * DAY_SECS * 1_000_000_000)]);
+    let end = week.infix("*", Expr::int(7 * DAY_SECS)).infix("+", Expr::int(4 * DAY_SECS));
+    Expr::call("toDateTime", [end])
+}
+
 /// The id of a shard's partition.
 pub fn partition_id(shard: u64) -> String {
     shard.to_string()
@@ -130,7 +177,7 @@ mod tests {
         for id in [0, 7, u64::MAX] {
             assert_eq!(parse_table_name(&table_name(TableId(id)).table), Some(TableId(id)));
         }
-        for name in ["", "m", "x1", "m01", "m-1", "m1x"] {
+        for name in ["", "m", "x1", "m01", "m-1", "m1x", "m1_all"] {
             assert_eq!(parse_table_name(name), None, "{name}");
         }
     }

@@ -9,9 +9,12 @@ use axum::http::StatusCode;
 use futures_util::future::join_all;
 use hyperbytedb_domain::cluster::{NodeAddress, NodeId, Proposal};
 use hyperbytedb_domain::ports::{
-    BackupPort, ClusterNodePort, ClusterPort, ConsensusLogPort, ConsensusPort, NodeInfo, NodeStatus,
-    PeerBatch, PeerError, PeerPort, ProposalError,
+    BackupPort, ClusterNodePort, ClusterPort, ConsensusLogPort, ConsensusPort, DigestQuery, NodeInfo,
+    NodeStatus, PeerBatch, PeerError, PeerPort, ProposalError, RepairPeersPort, RepairPort, RepairProgress,
+    RowsPage, RowsQuery,
 };
+use hyperbytedb_domain::scan::Digest;
+use hyperbytedb_domain::wal::Sequence;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Config, ServerState, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
@@ -22,7 +25,9 @@ use tokio::sync::watch;
 use crate::client::{CallError, Client};
 use crate::log_store::LogStore;
 use crate::network::Network;
-use crate::server::{self, DRAIN, ELECT, JOIN, PROMOTE, PROPOSE, RECORDS, REMOVE, STATUS};
+use crate::server::{
+    self, DIGESTS, DRAIN, ELECT, JOIN, PROMOTE, PROPOSE, RECORDS, REMOVE, REPAIR, REPAIRED, ROWS, STATUS,
+};
 use crate::signature::{Secret, Seen};
 use crate::state_machine::StateMachine;
 use crate::types::Raft;
@@ -43,6 +48,8 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long all nodes may take to hear of a new one.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long another node may read what it has stored of a partition.
+const COMPARE_TIMEOUT: Duration = Duration::from_secs(300);
 const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
 /// How long records may be on their way.
 const RECORDS_TIMEOUT: Duration = Duration::from_secs(30);
@@ -81,6 +88,13 @@ pub struct NodeRequest {
     pub node: NodeId,
 }
 
+/// A node says that it has what it lacked of another one's records.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct RepairedRequest {
+    pub node: NodeId,
+    pub position: Sequence,
+}
+
 /// What handlers work with.
 pub(crate) struct Inner {
     pub options: ClusterOptions,
@@ -88,6 +102,7 @@ pub(crate) struct Inner {
     pub seen: Seen,
     pub node: Arc<dyn ClusterNodePort>,
     pub backups: Arc<dyn BackupPort>,
+    pub repair: Arc<dyn RepairPort>,
     pub client: Client,
     raft: OnceLock<Raft>,
 }
@@ -111,6 +126,7 @@ impl Cluster {
         log: Arc<dyn ConsensusLogPort>,
         node: Arc<dyn ClusterNodePort>,
         backups: Arc<dyn BackupPort>,
+        repair: Arc<dyn RepairPort>,
         founds: bool,
     ) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -127,6 +143,7 @@ impl Cluster {
             seen: Seen::default(),
             node,
             backups,
+            repair,
             client,
             raft: OnceLock::new(),
         });
@@ -242,6 +259,7 @@ impl Inner {
             is_draining: self.node.is_draining(),
             applied_index: self.node.catalog().cluster.applied_index(),
             lags: self.node.lags(),
+            repair: self.repair.progress(),
         }
     }
 
@@ -462,6 +480,21 @@ impl Inner {
         }
     }
 
+    async fn repair(&self) -> Result<(), String> {
+        let start = async |(id, node): (NodeId, NodeAddress)| {
+            if id == self.options.node {
+                self.repair.start();
+                return Ok(());
+            }
+            let asked: Result<(), CallError> =
+                self.client.ask(&node.address, REPAIR, &(), CALL_TIMEOUT).await;
+            asked.map_err(|error| error.to_string())
+        };
+        let failed: Vec<String> =
+            join_all(self.nodes().into_iter().map(start)).await.into_iter().filter_map(Result::err).collect();
+        if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+    }
+
     async fn infos(&self) -> Vec<NodeInfo> {
         let statuses = self.statuses().await;
         let (leader, membership) = (self.leader(), self.node.catalog().cluster.membership.clone());
@@ -494,6 +527,44 @@ impl Inner {
             }
         };
         statuses.iter().map(info).collect()
+    }
+}
+
+impl Cluster {
+    /// Asks a node something that needs it to read what it has stored.
+    fn compare<Q: Serialize, A: serde::de::DeserializeOwned>(
+        &self,
+        address: &NodeAddress,
+        path: &str,
+        query: &Q,
+    ) -> Result<A, PeerError> {
+        let answer = self.block_on(self.inner.client.call(&address.address, path, query, COMPARE_TIMEOUT));
+        match answer {
+            Some(answer) => answer.map_err(|error| PeerError::Refused(error.to_string())),
+            None => Err(PeerError::Unreachable("the server is stopping".to_owned())),
+        }
+    }
+}
+
+impl RepairPeersPort for Cluster {
+    fn peers(&self) -> Vec<(NodeAddress, NodeStatus)> {
+        let nodes = self.inner.nodes();
+        let address = |status: NodeStatus| Some((nodes.get(&status.id)?.clone(), status));
+        Self::peers(self).into_iter().filter_map(address).collect()
+    }
+
+    fn digests(&self, of: &NodeAddress, query: &DigestQuery) -> Result<Vec<Digest>, PeerError> {
+        self.compare(of, DIGESTS, query)
+    }
+
+    fn rows(&self, of: &NodeAddress, query: &RowsQuery) -> Result<RowsPage, PeerError> {
+        self.compare(of, ROWS, query)
+    }
+
+    fn tell_repaired(&self, to: &NodeAddress, position: Sequence) -> Result<(), PeerError> {
+        let request = RepairedRequest { node: self.inner.options.node, position };
+        let told = self.block_on(self.inner.client.ask(&to.address, REPAIRED, &request, CALL_TIMEOUT));
+        told.unwrap_or(Ok(())).map_err(|error| PeerError::Refused(error.to_string()))
     }
 }
 
@@ -539,5 +610,14 @@ impl ClusterPort for Cluster {
 
     fn drain(&self, node: NodeId) -> Result<(), String> {
         self.block_on(self.inner.drain(node)).unwrap_or_else(|| Err("the server is stopping".to_owned()))
+    }
+
+    fn repair(&self) -> Result<(), String> {
+        self.block_on(self.inner.repair()).unwrap_or_else(|| Err("the server is stopping".to_owned()))
+    }
+
+    fn repairs(&self) -> Vec<(NodeId, RepairProgress)> {
+        let statuses = self.block_on(self.inner.statuses()).unwrap_or_default();
+        statuses.into_iter().filter_map(|(node, status)| Some((node, status?.repair))).collect()
     }
 }

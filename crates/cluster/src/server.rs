@@ -13,14 +13,14 @@ use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use hyperbytedb_domain::backup::BackupError;
 use hyperbytedb_domain::cluster::Proposal;
-use hyperbytedb_domain::ports::{PeerBatch, ReceiveError};
+use hyperbytedb_domain::ports::{DigestQuery, PeerBatch, ReceiveError, RowsQuery};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::client::{NODE_HEADER, PROTOCOL, PROTOCOL_HEADER, SIGNATURE_HEADER, TIME_HEADER, signed_parts};
-use crate::cluster::{Inner, JoinRequest, NodeRequest};
+use crate::cluster::{Inner, JoinRequest, NodeRequest, RepairedRequest};
 use crate::network;
 use crate::signature::{SIGNATURE_AGE_MAX, is_recent};
 
@@ -38,6 +38,10 @@ pub const PROMOTE: &str = "/v1/promote";
 pub const REMOVE: &str = "/v1/remove";
 pub const DRAIN: &str = "/v1/drain";
 pub const ELECT: &str = "/v1/elect";
+pub const DIGESTS: &str = "/v1/repair/digests";
+pub const ROWS: &str = "/v1/repair/rows";
+pub const REPAIR: &str = "/v1/repair/start";
+pub const REPAIRED: &str = "/v1/repair/done";
 pub const COPY: &str = "/v1/copy";
 
 type AppState = Arc<Inner>;
@@ -58,6 +62,10 @@ pub fn router(state: AppState) -> Router {
         .route(REMOVE, post(remove))
         .route(DRAIN, post(drain))
         .route(ELECT, post(elect))
+        .route(DIGESTS, post(digests))
+        .route(ROWS, post(rows))
+        .route(REPAIR, post(start_repair))
+        .route(REPAIRED, post(repaired))
         .route(COPY, post(create_copy))
         .route("/v1/copy/{id}", delete(remove_copy))
         .route("/v1/copy/{id}/file", get(copied_file))
@@ -102,7 +110,7 @@ async fn checked(state: &Inner, request: Request) -> Result<Request, Refusal> {
     if !state.secret.verify(&signed_parts(head.method.as_str(), path, node, time, &body), signature) {
         return Err(unauthorized("wrong signature: is cluster.secret the same on all nodes?"));
     }
-    let is_once = [PROPOSE, JOIN, PROMOTE, REMOVE, DRAIN, ELECT].contains(&path);
+    let is_once = [PROPOSE, JOIN, PROMOTE, REMOVE, DRAIN, ELECT, REPAIRED].contains(&path);
     if is_once && !state.seen.is_new(signature, signed_ms) {
         return Err(unauthorized("this request was sent before"));
     }
@@ -184,12 +192,46 @@ async fn records(State(state): State<AppState>, body: Bytes) -> Response<Body> {
         let batch: PeerBatch = compact(&body)?;
         let node = state.node.clone();
         let received = blocking(move || node.receive(&batch)).await?;
-        received.map_err(|error| match error {
-            ReceiveError::NotNow(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
-            ReceiveError::Bad(text) => (StatusCode::BAD_REQUEST, text),
-            ReceiveError::Storage(error) => internal(error),
-        })?;
+        received.map_err(receive_error)?;
         compacted(&())
+    };
+    respond(handle().await)
+}
+
+fn receive_error(error: ReceiveError) -> Refusal {
+    match error {
+        ReceiveError::NotNow(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
+        ReceiveError::Bad(text) => (StatusCode::BAD_REQUEST, text),
+        ReceiveError::Storage(error) => internal(error),
+    }
+}
+
+async fn digests(State(state): State<AppState>, body: Bytes) -> Response<Body> {
+    let handle = async || {
+        let (query, repair) = (compact::<DigestQuery>(&body)?, state.repair.clone());
+        compacted(&blocking(move || repair.digests(&query)).await?.map_err(receive_error)?)
+    };
+    respond(handle().await)
+}
+
+async fn rows(State(state): State<AppState>, body: Bytes) -> Response<Body> {
+    let handle = async || {
+        let (query, repair) = (compact::<RowsQuery>(&body)?, state.repair.clone());
+        compacted(&blocking(move || repair.rows(&query)).await?.map_err(receive_error)?)
+    };
+    respond(handle().await)
+}
+
+async fn start_repair(State(state): State<AppState>) -> Response<Body> {
+    state.repair.start();
+    respond(to_json(&()))
+}
+
+async fn repaired(State(state): State<AppState>, body: Bytes) -> Response<Body> {
+    let handle = async || {
+        let RepairedRequest { node, position } = json(&body)?;
+        state.repair.repaired(node, position);
+        to_json(&())
     };
     respond(handle().await)
 }

@@ -15,6 +15,9 @@ pub enum EngineError {
     MemoryLimit { setting: &'static str },
     #[error("query row limit exceeded ({})", settings::QUERY_MAX_ROWS_READ)]
     RowLimit,
+    /// InfluxDB's text.
+    #[error("max-select-series limit exceeded: ({count}/{limit})")]
+    SeriesLimit { count: u64, limit: u64 },
     #[error("all {connections} connections of the engine are in use ({setting})")]
     Busy { connections: usize, setting: &'static str },
     /// Part of how long scans are read; nobody but the one who asked for the bound sees it.
@@ -24,6 +27,9 @@ pub enum EngineError {
         settings::QUERY_MAX_SORT_BYTES
     )]
     SortLimit,
+    /// Something outside this process is in the way. The text says what it is and what can be done, and may be shown.
+    #[error("the engine is unavailable: {0}")]
+    Unavailable(String),
     #[error("engine: {context}: {message}")]
     Failed { context: String, message: String },
 }
@@ -36,6 +42,17 @@ impl EngineError {
     /// Whether the text is for the log only.
     pub fn is_internal(&self) -> bool {
         matches!(self, Self::Failed { .. })
+    }
+
+    /// The setting of the limit that is reached.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Timeout => Some(settings::QUERY_TIMEOUT_SECS),
+            Self::SeriesLimit { .. } => Some(settings::QUERY_MAX_SELECT_SERIES),
+            Self::RowLimit => Some(settings::QUERY_MAX_ROWS_READ),
+            Self::MemoryLimit { setting } | Self::Busy { setting, .. } => Some(setting),
+            Self::Cancelled | Self::SortLimit | Self::Unavailable(_) | Self::Failed { .. } => None,
+        }
     }
 }
 

@@ -12,6 +12,8 @@ pub mod cluster;
 pub mod columns;
 pub mod error;
 pub mod field;
+pub mod limits;
+pub mod pace;
 pub mod points;
 pub mod ports;
 pub mod result;

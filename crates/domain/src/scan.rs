@@ -52,6 +52,27 @@ impl RowSelection {
     }
 }
 
+/// Into how many parts the series of a table are cut to be compared: by series id modulo this.
+pub const DIGEST_BUCKETS: u64 = 256;
+
+/// What rows are taken together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DigestBy {
+    /// One part of the series each.
+    Bucket,
+    /// Each series of these parts.
+    Series(Vec<u64>),
+}
+
+/// What some rows come to: nodes whose digests are the same have the same rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// Number of the part, or of the series.
+    pub key: u64,
+    pub rows: u64,
+    pub hash: u64,
+}
+
 #[derive(Debug, Clone)]
 pub enum ScanOutput {
     Rows(RowScan),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use chdb_rust::connection::Connection;
 use hyperbytedb_domain::{EngineError, QueryContext};
+use hyperbytedb_metrics as metrics;
 use parking_lot::{Condvar, Mutex};
 
 use crate::demand::Demand;
@@ -82,6 +83,20 @@ impl Pool {
         }
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state.lock().phase, Phase::Open)
+    }
+
+    /// Open connections, idle or not.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.lock().open
+    }
+
+    /// Bytes on disk of answers that wait for their readers.
+    pub(crate) fn spilled_bytes(&self) -> u64 {
+        self.spill.used_bytes()
+    }
+
     /// Returns when the engine is open, or cannot be opened.
     pub(crate) fn wait_until_open(&self) -> Result<(), EngineError> {
         let mut state = self.state.lock();
@@ -97,7 +112,7 @@ impl Pool {
     /// A free connection. Waits for one until the query's deadline, or the pool's own without one.
     pub(crate) fn take(self: &Arc<Self>, context: &QueryContext) -> Result<Worker, EngineError> {
         let mut give_up = context.deadline.unwrap_or_else(|| Instant::now() + self.wait);
-        let mut waiting = None;
+        let (asked, mut waiting) = (Instant::now(), None);
         let mut state = self.state.lock();
         loop {
             let is_open = match &state.phase {
@@ -113,6 +128,9 @@ impl Pool {
                 }
             };
             if let Some(worker) = state.idle.pop() {
+                if waiting.is_some() {
+                    metrics::ENGINE_CONNECTION_WAIT.record_duration(asked.elapsed());
+                }
                 return Ok(worker);
             }
             if is_open && state.open < self.connections_max {

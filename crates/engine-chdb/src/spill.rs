@@ -13,7 +13,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use hyperbytedb_domain::settings;
+use hyperbytedb_domain::{limits, settings};
 
 /// Where answers are spilled, and how much of them.
 pub(crate) struct SpillArea {
@@ -25,6 +25,10 @@ pub(crate) struct SpillArea {
 impl SpillArea {
     pub(crate) fn new(directory: PathBuf, max_bytes: u64) -> Arc<Self> {
         Arc::new(Self { directory, max_bytes, used_bytes: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -39,6 +43,7 @@ impl Share {
         self.bytes += bytes;
         let used = self.area.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if used > self.area.max_bytes {
+            limits::exceeded(settings::CHDB_MAX_SPILL_BYTES);
             let message = format!(
                 "answers that wait for slow readers take more than {} bytes ({})",
                 self.area.max_bytes,

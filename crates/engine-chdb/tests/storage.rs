@@ -348,7 +348,7 @@ fn a_part_cut_short_is_set_aside() {
     fixture.insert(&t, &[row(WEEK, &["a"], &[f(2.0)])]);
     let Fixture { engine, directory } = fixture;
     drop(engine);
-    let cut = cut_short(&directory.path().join("chdb/store"), &format!("{}_2_2_0", shard_of(WEEK)));
+    let cut = cut_short(&directory.path().join("chdb/store"), &format!("{}_2_2_", shard_of(WEEK)));
     assert!(cut > 0, "the part's files");
     let fixture = Fixture { engine: ChdbEngine::open(options(&directory)).unwrap(), directory };
     assert_eq!(fixture.all_rows(&t, true), [[s("a"), i(1), f(1.0)]]);
@@ -357,19 +357,54 @@ fn a_part_cut_short_is_set_aside() {
     assert_eq!(fixture.all_rows(&t, true).len(), 2);
 }
 
-/// Empties the files of the parts of this name. Returns how many.
+/// Empties the files of the parts whose name begins so. Returns how many.
 fn cut_short(directory: &Path, part: &str) -> usize {
     let mut cut = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() && !path.is_symlink() {
             cut += cut_short(&path, part);
-        } else if path.parent().is_some_and(|p| p.ends_with(part)) {
+        } else if path.parent().is_some_and(|p| name_of(p).starts_with(part)) {
             std::fs::write(&path, "").unwrap();
             cut += 1;
         }
     }
     cut
+}
+
+#[test]
+fn history_is_compressed_more() {
+    let t = table(1, &["host"], &[("v", FieldType::Float)]);
+    let fixture = open_with(&t);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as i64;
+    for time in [WEEK, now] {
+        fixture.insert(&t, &[row(time, &["a"], &[f(1.0)])]);
+        fixture.insert(&t, &[row(time + 1, &["a"], &[f(2.0)])]);
+        fixture.engine.merge_partition(t.id, shard_of(time)).unwrap();
+    }
+    let store = fixture.directory.path().join("chdb/store");
+    let codecs = |time| files(&store, &format!("{}_", shard_of(time)), "default_compression_codec.txt");
+    assert!(codecs(WEEK).contains(&"CODEC(ZSTD(1))".to_owned()), "{:?}", codecs(WEEK));
+    assert!(codecs(now).iter().all(|codec| codec == "CODEC(LZ4)"), "{:?}", codecs(now));
+    assert_eq!(fixture.all_rows(&t, true).len(), 4);
+}
+
+/// What the files of this name say, of all parts whose name begins so.
+fn files(directory: &Path, part: &str, name: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(files(&path, part, name));
+        } else if path.ends_with(name) && path.parent().is_some_and(|p| name_of(p).starts_with(part)) {
+            found.push(std::fs::read_to_string(&path).unwrap());
+        }
+    }
+    found
+}
+
+fn name_of(path: &Path) -> &str {
+    path.file_name().and_then(std::ffi::OsStr::to_str).unwrap()
 }
 
 /// Each kind of work on a table that nobody has asked for since the start.

@@ -38,7 +38,12 @@ impl HeldPoints {
         self.budget.held.set(held);
         if points > 0 && held > max {
             let name = settings::QUERY_MAX_BUFFERED_POINTS;
-            return Err(ExecError::LimitExceeded { name, value: held as u64, limit: max as u64 });
+            return Err(ExecError::LimitExceeded {
+                name,
+                setting: name,
+                value: held as u64,
+                limit: max as u64,
+            });
         }
         Ok(())
     }
@@ -77,7 +82,7 @@ impl<'a> Pace<'a> {
         self.steps += 1;
         if self.steps == Self::STEPS {
             self.steps = 0;
-            self.context.check()?;
+            self.context.keep_pace()?;
         }
         Ok(())
     }

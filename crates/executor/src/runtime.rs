@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
 use hyperbytedb_domain::scan::{Scan, SortBound};
+use hyperbytedb_domain::{QueryContext, settings};
 use hyperbytedb_planner::PreparedSelect;
 
 use crate::budget::PointBudget;
@@ -96,7 +96,7 @@ impl Runtime<'_> {
 
     /// Starts a scan within limits of its own.
     pub fn scan_in(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, ExecError> {
-        context.check()?;
+        context.keep_pace()?;
         let started = std::time::Instant::now();
         let stream = self.engine.scan(scan, context)?;
         self.counters.scans.set(self.counters.scans.get() + 1);
@@ -106,7 +106,7 @@ impl Runtime<'_> {
 
     /// The next batch of a scan that reads nothing of what the statement selects.
     pub fn next_uncounted(&self, stream: &mut dyn BatchStream) -> Result<Option<RecordBatch>, ExecError> {
-        self.context.check()?;
+        self.context.keep_pace()?;
         let started = std::time::Instant::now();
         let batch = stream.next_batch()?;
         self.add_engine_time(started.elapsed());
@@ -122,7 +122,8 @@ impl Runtime<'_> {
             self.counters.bytes.set(self.counters.bytes.get() + batch.get_array_memory_size() as u64);
             let limit = self.options.max_points;
             if limit > 0 && rows > limit {
-                return Err(ExecError::LimitExceeded { name: "max-select-point", value: rows, limit });
+                let (name, setting) = ("max-select-point", settings::QUERY_MAX_SELECT_POINTS);
+                return Err(ExecError::LimitExceeded { name, setting, value: rows, limit });
             }
         }
         Ok(batch)

@@ -11,7 +11,7 @@ use divan::counter::BytesCount;
 use http_body_util::BodyExt;
 use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::{
-    Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent, ResultSink,
+    AnnouncedQuery, Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent, ResultSink,
 };
 use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::catalog::Catalog;
@@ -57,7 +57,11 @@ impl Rows {
 }
 
 impl QueryApi for Rows {
-    fn query(&self, _: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
+    fn announce(&self, request: QueryRequest) -> Result<AnnouncedQuery, QueryError> {
+        Ok(AnnouncedQuery::unparsed(request))
+    }
+
+    fn run(&self, _: AnnouncedQuery, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
         let context = QueryContext::unbounded();
         for _ in 0..ROWS / BLOCK_ROWS {
             if sink.emit(ResultEvent::Series { statement_id: 0, block: self.0.clone() }, &context).is_err() {

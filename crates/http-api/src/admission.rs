@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hyperbytedb_application::{Phase, Readiness};
 use hyperbytedb_domain::settings;
+use hyperbytedb_metrics as metrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -17,7 +18,12 @@ pub const RETRY_AFTER_SECS: u64 = 1;
 const READY_POLL: Duration = Duration::from_millis(20);
 
 /// What a gate bounds, and the settings of how many work and wait.
-type Bounded = (&'static str, &'static str, &'static str);
+#[derive(Debug, Clone, Copy)]
+pub struct Bounded {
+    pub what: &'static str,
+    pub working: &'static str,
+    pub waiting: &'static str,
+}
 
 /// Lets a number of requests work at one time and a number of others wait for their turn.
 pub struct Gate {
@@ -34,21 +40,30 @@ impl Gate {
         Self { permits, waiting: AtomicUsize::new(0), max_waiting, timeout, bounded }
     }
 
+    /// A turn that need not be waited for.
+    pub fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
+        self.permits.clone().try_acquire_owned().ok()
+    }
+
     /// Waits for a turn, which lasts as long as the permit.
     pub async fn enter(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+        if let Some(permit) = self.try_enter() {
             return Ok(permit);
         }
-        let _place = Place::take(&self.waiting, self.max_waiting).ok_or_else(|| self.refusal("too many"))?;
-        match timeout(self.timeout, self.permits.clone().acquire_owned()).await {
+        let _place = Place::take(&self.waiting, self.max_waiting)
+            .ok_or_else(|| self.refusal("too many", self.bounded.waiting))?;
+        let asked = Instant::now();
+        let turn = timeout(self.timeout, self.permits.clone().acquire_owned()).await;
+        metrics::HTTP_QUEUE_WAIT.with([self.bounded.what]).record(asked.elapsed());
+        match turn {
             Ok(Ok(permit)) => Ok(permit),
-            _ => Err(self.refusal("timed out waiting for other")),
+            _ => Err(self.refusal("timed out waiting for other", settings::HTTP_QUEUE_TIMEOUT_SECS)),
         }
     }
 
-    fn refusal(&self, why: &str) -> ApiError {
-        let (what, working, waiting) = self.bounded;
-        ApiError::overloaded(format!("{why} {what} ({working}, {waiting})"), RETRY_AFTER_SECS)
+    fn refusal(&self, why: &str, limit: &'static str) -> ApiError {
+        let Bounded { what, working, waiting } = self.bounded;
+        ApiError::limit_reached(limit, format!("{why} {what} ({working}, {waiting})"))
     }
 }
 
@@ -105,7 +120,7 @@ impl BodyShare {
                 self.budget.max_bytes,
                 settings::HTTP_MAX_INFLIGHT_BODY_BYTES
             );
-            return Err(ApiError::overloaded(text, RETRY_AFTER_SECS));
+            return Err(ApiError::limit_reached(settings::HTTP_MAX_INFLIGHT_BODY_BYTES, text));
         }
         self.bytes += more;
         Ok(())

@@ -27,6 +27,14 @@ pub async fn enter(state: &AppState, head: &Parts, sent: Body) -> Result<(Caller
 
 /// Whom a request is from: anybody is trusted where authentication is off.
 pub async fn caller(state: &AppState, head: &Parts) -> Result<Caller, ApiError> {
+    let caller = authenticate(state, head).await?;
+    if let Some(user) = caller.user() {
+        state.rates.take_of_user(user)?;
+    }
+    Ok(caller)
+}
+
+async fn authenticate(state: &AppState, head: &Parts) -> Result<Caller, ApiError> {
     let Some(auth) = &state.http.auth else { return Ok(Caller::Trusted) };
     // The log may hold changes of users.
     admission::ready(&state.http.readiness, state.http.options.replay_timeout).await?;
@@ -48,7 +56,10 @@ pub async fn caller(state: &AppState, head: &Parts) -> Result<Caller, ApiError> 
 
 /// Lets only admins pass, and everybody where authentication is off.
 pub async fn admin(state: &AppState, head: &Parts) -> Result<Caller, ApiError> {
-    let caller = caller(state, head).await?;
+    require_admin(state, caller(state, head).await?)
+}
+
+pub fn require_admin(state: &AppState, caller: Caller) -> Result<Caller, ApiError> {
     match &state.http.auth {
         Some(auth) if !auth.is_admin(&caller) => {
             let user = caller.user().unwrap_or("nobody");

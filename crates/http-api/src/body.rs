@@ -32,9 +32,9 @@ pub async fn read(
     let result = match timeout(options.body_timeout, collect(headers, &mut body, share, options)).await {
         Ok(result) => result,
         Err(_) => {
-            let text =
-                format!("the request body took too long to arrive ({})", settings::HTTP_BODY_TIMEOUT_SECS);
-            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, text));
+            let limit = settings::HTTP_BODY_TIMEOUT_SECS;
+            let text = format!("the request body took too long to arrive ({limit})");
+            return Err(ApiError::too_much(StatusCode::REQUEST_TIMEOUT, limit, text));
         }
     };
     if result.is_err() {
@@ -51,7 +51,10 @@ async fn collect(
 ) -> Result<Bytes, ApiError> {
     let declared: Option<usize> =
         headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    let too_large = || ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+    let too_large = || {
+        let limit = settings::HTTP_MAX_BODY_BYTES;
+        ApiError::too_much(StatusCode::PAYLOAD_TOO_LARGE, limit, "Request Entity Too Large")
+    };
     if declared.is_some_and(|length| length > options.max_body_bytes) {
         return Err(too_large());
     }
@@ -127,7 +130,7 @@ pub fn inflates_too_much(options: &HttpOptions) -> ApiError {
         options.max_inflated_body_bytes,
         settings::HTTP_MAX_INFLATED_BODY_BYTES
     );
-    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    ApiError::too_much(StatusCode::PAYLOAD_TOO_LARGE, settings::HTTP_MAX_INFLATED_BODY_BYTES, text)
 }
 
 /// InfluxDB's texts.

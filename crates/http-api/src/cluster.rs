@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, Response, StatusCode};
-use hyperbytedb_domain::ports::ClusterPort;
+use axum::http::{HeaderValue, Method, Response, StatusCode};
+use hyperbytedb_domain::ports::{ClusterPort, RepairProgress};
 use serde_json::{Value, json};
 
 use crate::encode::Format;
@@ -38,6 +38,28 @@ pub async fn remove(State(state): State<AppState>, Path(id): Path<u64>, request:
 /// POST: has a node hand over what it has, so that it can be stopped.
 pub async fn drain(State(state): State<AppState>, Path(id): Path<u64>, request: Request) -> Response<Body> {
     change(state, request, move |cluster| cluster.drain(id)).await
+}
+
+/// GET: how far the nodes are with comparing; POST: has them begin.
+pub async fn repair(State(state): State<AppState>, request: Request) -> Response<Body> {
+    if request.method() == Method::POST {
+        return change(state, request, |cluster| cluster.repair()).await;
+    }
+    let answer = on_cluster(&state, request, |cluster| {
+        let node = |(id, progress): (u64, RepairProgress)| {
+            json!({
+                "id": id,
+                "state": if progress.is_running { "running" } else { "idle" },
+                "partitions": progress.partitions,
+                "compared": progress.compared,
+                "repaired_rows": progress.repaired_rows,
+                "finished_ms": progress.finished_ms,
+                "error": progress.error,
+            })
+        };
+        Ok(json!({ "nodes": cluster.repairs().into_iter().map(node).collect::<Vec<_>>() }))
+    });
+    respond(answer.await)
 }
 
 async fn change(

@@ -4,8 +4,9 @@ use hyperbytedb_application::{QueryError, QueryRequest, ResultEvent, ResultSink,
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, QueryContext};
 
+use crate::AppState;
 use crate::error::{ApiError, statement_error, task_failed};
-use crate::{AppState, admission};
+use crate::turn::Turn;
 
 /// Runs the statements of a request; `take` adds each block of their results to what began as `start`, and bounds it.
 pub async fn run<T, F>(state: &AppState, request: QueryRequest, start: T, take: F) -> Result<T, ApiError>
@@ -13,14 +14,12 @@ where
     T: Send + 'static,
     F: FnMut(&mut T, SeriesBlock) -> Result<(), ApiError> + Send + 'static,
 {
-    admission::ready(&state.http.readiness, state.http.options.replay_timeout).await?;
-    let turn = state.query_gate.enter().await?;
     let _stop = StopWhenDropped(request.cancel.clone());
+    let turn = Turn::wait(state, request).await?;
     let queries = state.http.queries.clone();
     let work = move || {
-        let _turn = turn;
         let mut collector = Collector { collected: start, take, error: None };
-        let ended = queries.query(&request, &mut collector);
+        let ended = turn.run(&*queries, &mut collector);
         match collector.error {
             Some(error) => Err(error),
             None => ended.map(|()| collector.collected).map_err(|error: QueryError| error.into()),

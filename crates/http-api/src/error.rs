@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use hyperbytedb_application::{QueryError, StatementError};
 use hyperbytedb_domain::catalog::CatalogError;
 use hyperbytedb_domain::ports::WriteError;
+use hyperbytedb_domain::{limits, settings};
 
 use crate::admission::RETRY_AFTER_SECS;
 use crate::encode::{Format, error_body};
@@ -47,6 +48,18 @@ impl ApiError {
             text: text.into(),
             retry_after_secs: Some(retry_after_secs),
         }
+    }
+
+    /// The limit of a setting is reached; the client should come again.
+    pub fn limit_reached(setting: &'static str, text: impl Into<String>) -> Self {
+        limits::exceeded(setting);
+        Self::overloaded(text, RETRY_AFTER_SECS)
+    }
+
+    /// The request asks for more than a setting allows.
+    pub fn too_much(status: StatusCode, setting: &'static str, text: impl Into<String>) -> Self {
+        limits::exceeded(setting);
+        Self::new(status, text)
     }
 
     pub fn respond(&self, format: Format, pretty: bool) -> Response<Body> {
@@ -114,6 +127,7 @@ impl From<WriteError> for ApiError {
         let text = error.to_string();
         match error {
             WriteError::DatabaseRequired | WriteError::Rejected(_) => Self::bad_request(text),
+            WriteError::TooManyPoints { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, text),
             WriteError::DatabaseNotFound(_) => Self::new(StatusCode::NOT_FOUND, text),
             WriteError::UserRequired(_) | WriteError::Forbidden { .. } => {
                 Self::new(StatusCode::FORBIDDEN, text)
@@ -133,7 +147,7 @@ impl From<QueryError> for ApiError {
         match error {
             QueryError::Parse(_) => Self::bad_request(text),
             QueryError::Refused(_) => Self::new(StatusCode::FORBIDDEN, text),
-            QueryError::TooManyQueries { .. } => Self::overloaded(text, RETRY_AFTER_SECS),
+            QueryError::TooManyQueries { .. } => Self::limit_reached(settings::QUERY_MAX_CONCURRENT, text),
         }
     }
 }
@@ -154,6 +168,7 @@ pub fn statement_error(error: &StatementError) -> ApiError {
     let status = match error {
         error if error.is_internal() => StatusCode::INTERNAL_SERVER_ERROR,
         StatementError::Catalog(CatalogError::DatabaseNotFound(_)) => StatusCode::NOT_FOUND,
+        error if error.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     };
     ApiError::new(status, statement_text(error))

@@ -22,11 +22,13 @@ mod middleware;
 mod options;
 mod prometheus;
 mod query;
+mod rates;
 mod sql;
 mod statements;
 mod status;
 mod stream;
 pub mod tls;
+mod turn;
 mod v2;
 mod write;
 
@@ -47,10 +49,12 @@ use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
-use crate::admission::{BodyBudget, Gate};
+use crate::admission::{BodyBudget, Bounded, Gate};
 use crate::logins::Logins;
+use crate::rates::Rates;
 pub use listener::{BoundedListener, ConnectionLimits, Socket};
 pub use options::HttpOptions;
+pub use rates::Peer;
 
 /// The version that InfluxDB's clients are told: the 1.x release whose behaviour this is, then our own.
 pub const VERSION: &str = concat!("1.8.10+hyperbytedb.", env!("CARGO_PKG_VERSION"));
@@ -81,6 +85,7 @@ struct Shared {
     query_gate: Gate,
     sql_gate: Gate,
     body_budget: BodyBudget,
+    rates: Rates,
     logins: Arc<Logins>,
 }
 
@@ -93,23 +98,37 @@ pub fn router(http: HttpState) -> Router {
         options.max_concurrent_writes,
         options.max_queued_writes,
         options.queue_timeout,
-        ("writes", settings::HTTP_MAX_CONCURRENT_WRITES, settings::HTTP_MAX_QUEUED_WRITES),
+        Bounded {
+            what: "writes",
+            working: settings::HTTP_MAX_CONCURRENT_WRITES,
+            waiting: settings::HTTP_MAX_QUEUED_WRITES,
+        },
     );
     let query_gate = Gate::new(
         options.max_concurrent_queries,
         options.max_queued_queries,
         options.queue_timeout,
-        ("queries", settings::HTTP_MAX_CONCURRENT_QUERIES, settings::HTTP_MAX_QUEUED_QUERIES),
+        Bounded {
+            what: "queries",
+            working: settings::HTTP_MAX_CONCURRENT_QUERIES,
+            waiting: settings::HTTP_MAX_QUEUED_QUERIES,
+        },
     );
     let sql_gate = Gate::new(
         options.max_concurrent_sql,
         options.max_queued_sql,
         options.queue_timeout,
-        ("SQL statements", settings::SQL_MAX_CONCURRENT, settings::SQL_MAX_QUEUED),
+        Bounded {
+            what: "SQL statements",
+            working: settings::SQL_MAX_CONCURRENT,
+            waiting: settings::SQL_MAX_QUEUED,
+        },
     );
     let body_budget = BodyBudget::new(options.max_inflight_body_bytes);
     let logins = Logins::new(options.hashing_threads, options.max_queued_logins, options.queue_timeout);
-    let state: AppState = Arc::new(Shared { http, write_gate, query_gate, sql_gate, body_budget, logins });
+    let rates = Rates::new(options);
+    let state: AppState =
+        Arc::new(Shared { http, write_gate, query_gate, sql_gate, body_budget, rates, logins });
 
     let ping = get(status::ping).head(status::ping);
     let summary = get(statements::statements).delete(statements::statements);
@@ -139,10 +158,12 @@ pub fn router(http: HttpState) -> Router {
         .route("/api/v1/statements", only(summary, "DELETE, GET, HEAD"))
         .route("/cluster/nodes", only(get(cluster::nodes), "GET, HEAD"))
         .route("/cluster/leader", only(get(cluster::leader), "GET, HEAD"))
+        .route("/cluster/repair", only(get(cluster::repair).post(cluster::repair), "GET, HEAD, POST"))
         .route("/cluster/membership/remove/{id}", only(post(cluster::remove), "POST"))
         .route("/cluster/membership/drain/{id}", only(post(cluster::drain), "POST"))
         .route("/query", only(query_methods(), QUERY_METHODS))
         .fallback(status::not_found)
+        .layer(axum::middleware::from_fn_with_state(state.clone(), rates::by_address))
         .layer(CatchPanicLayer::custom(error::panic_response))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(axum::middleware::from_fn(middleware::common))

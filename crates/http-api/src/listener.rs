@@ -1,5 +1,5 @@
-//! A listener, on a TCP port or a unix socket, that holds a bounded number of connections; others wait in the system's backlog. A
-//! connection whose client takes nothing of what is sent to it for too long breaks, so that it holds nothing for ever.
+//! A listener, on a TCP port or a unix socket, that serves a bounded number of connections; one more waits for its place, others in
+//! the system's backlog. A connection whose client takes nothing of what is sent to it for too long breaks, so that it holds nothing for ever.
 
 use std::future::Future;
 use std::io;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::serve::Listener;
-use hyperbytedb_domain::settings;
+use hyperbytedb_domain::{limits, settings};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -70,6 +70,18 @@ impl ConnectionLimits {
     }
 }
 
+impl ConnectionLimits {
+    /// A place for a connection that is there: a listener without one holds no place that another could use.
+    async fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return Some(permit);
+        }
+        limits::exceeded(settings::SERVER_MAX_CONNECTIONS);
+        // The semaphore is never closed.
+        self.permits.clone().acquire_owned().await.ok()
+    }
+}
+
 impl BoundedListener {
     pub fn new(socket: Socket, limits: ConnectionLimits) -> Self {
         Self { socket, limits }
@@ -82,8 +94,6 @@ impl Listener for BoundedListener {
     type Addr = Option<SocketAddr>;
 
     async fn accept(&mut self) -> (Connection, Option<SocketAddr>) {
-        // The semaphore is never closed.
-        let permit = self.limits.permits.clone().acquire_owned().await.ok();
         let (stream, peer): (Box<dyn Stream>, Option<SocketAddr>) = match &mut self.socket {
             Socket::Tcp(listener, tls) => {
                 let (stream, address) = Listener::accept(listener).await;
@@ -98,6 +108,7 @@ impl Listener for BoundedListener {
             }
             Socket::Unix(listener) => (Box::new(Listener::accept(listener).await.0), None),
         };
+        let permit = self.limits.enter().await;
         let patience = self.limits.patience.clone();
         (Connection { stream, patience, stalled: None, _permit: permit }, peer)
     }
@@ -132,6 +143,7 @@ impl Connection {
         let patience = &self.patience;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(patience.clone().run_out()));
         ready!(stalled.as_mut().poll(context));
+        limits::exceeded(settings::HTTP_SEND_TIMEOUT_SECS);
         tracing::warn!(
             "a client that took nothing of its answer is cut off ({})",
             settings::HTTP_SEND_TIMEOUT_SECS

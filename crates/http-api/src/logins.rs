@@ -10,7 +10,6 @@ use hyperbytedb_domain::settings;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::admission::RETRY_AFTER_SECS;
 use crate::error::ApiError;
 
 /// The part of the queue that one name may fill.
@@ -118,7 +117,7 @@ impl Drop for Turn {
 fn refusal(why: &str) -> ApiError {
     let text =
         format!("{why} logins ({}, {})", settings::AUTH_HASHING_THREADS, settings::AUTH_MAX_QUEUED_LOGINS);
-    ApiError::overloaded(text, RETRY_AFTER_SECS)
+    ApiError::limit_reached(settings::AUTH_MAX_QUEUED_LOGINS, text)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What every answer carries (version, request id, CORS) and what is counted about every request.
 
+use hyperbytedb_metrics as metrics;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -16,7 +17,6 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use crate::VERSION;
 use crate::status::NoEndpoint;
 
-const IN_FLIGHT: &str = "hyperbytedb_http_requests_in_flight";
 /// 100 ns steps between the start of UUID time (1582) and 1970.
 const UUID_EPOCH_OFFSET: u64 = 0x01B2_1DD2_1381_4000;
 
@@ -79,7 +79,7 @@ struct Meter {
 
 impl Meter {
     fn start(request: &Request) -> Self {
-        metrics::gauge!(IN_FLIGHT).increment(1.0);
+        metrics::HTTP_IN_FLIGHT.increment();
         let endpoint = match request.uri().path() {
             "/write" | "/api/v2/write" => "/write",
             "/query" => "/query",
@@ -106,12 +106,9 @@ impl Meter {
     }
 
     fn watch(self, response: Response<Body>) -> Response<Body> {
-        let status = response.status().as_u16().to_string();
-        let labels = [("endpoint", self.endpoint), ("method", self.method)];
-        metrics::counter!("hyperbytedb_http_requests_total", "endpoint" => self.endpoint, "method" => self.method, "status" => status)
-            .increment(1);
-        metrics::histogram!("hyperbytedb_http_response_start_seconds", &labels)
-            .record(self.started.elapsed().as_secs_f64());
+        let elapsed = self.started.elapsed();
+        metrics::HTTP_REQUESTS.with([self.endpoint, self.method, response.status().as_str()]).increment(1);
+        metrics::HTTP_RESPONSE_START.with([self.endpoint, self.method]).record(elapsed);
         response.map(|body| Body::new(MeteredBody { body, bytes: 0, meter: self }))
     }
 }
@@ -119,10 +116,8 @@ impl Meter {
 impl Drop for Meter {
     /// The answer is complete, or nobody wants it any more.
     fn drop(&mut self) {
-        metrics::gauge!(IN_FLIGHT).decrement(1.0);
-        let labels = [("endpoint", self.endpoint), ("method", self.method)];
-        metrics::histogram!("hyperbytedb_http_request_duration_seconds", &labels)
-            .record(self.started.elapsed().as_secs_f64());
+        metrics::HTTP_IN_FLIGHT.decrement();
+        metrics::HTTP_DURATION.with([self.endpoint, self.method]).record(self.started.elapsed());
     }
 }
 
@@ -158,7 +153,6 @@ impl HttpBody for MeteredBody {
 
 impl Drop for MeteredBody {
     fn drop(&mut self) {
-        metrics::counter!("hyperbytedb_http_response_bytes_total", "endpoint" => self.meter.endpoint)
-            .increment(self.bytes);
+        metrics::HTTP_RESPONSE_BYTES.with([self.meter.endpoint]).increment(self.bytes);
     }
 }

@@ -21,6 +21,12 @@ pub struct HttpOptions {
     pub ping_auth: bool,
     /// Whether `/metrics` asks who is there. Default no.
     pub metrics_auth: bool,
+    /// Requests a second from one address; 0 = any. Default 0.
+    pub requests_per_second_by_address: u32,
+    /// Requests a second of one user; 0 = any. Default 0.
+    pub requests_per_second_by_user: u32,
+    /// Seconds' worth of requests that may come at once. Default 5.
+    pub request_burst_secs: u32,
     /// Writes worked on at one time. Default 64.
     pub max_concurrent_writes: usize,
     /// Writes that wait for their turn. Default 256.
@@ -58,6 +64,9 @@ impl Default for HttpOptions {
             max_queued_logins: 256,
             ping_auth: false,
             metrics_auth: false,
+            requests_per_second_by_address: 0,
+            requests_per_second_by_user: 0,
+            request_burst_secs: 5,
             max_concurrent_writes: 64,
             max_queued_writes: 256,
             max_concurrent_queries: 64,

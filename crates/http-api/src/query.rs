@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Method, Response};
-use hyperbytedb_application::{DEFAULT_CHUNK_ROWS, QueryRequest};
+use hyperbytedb_application::{DEFAULT_CHUNK_ROWS, QueryApi, QueryRequest};
 use hyperbytedb_domain::{CancelToken, Precision};
 
 use crate::encode::{Format, Shape};
@@ -14,7 +14,8 @@ use crate::error::{ApiError, panicked};
 use crate::form::Form;
 use crate::options::HttpOptions;
 use crate::stream::{AnswerSink, Piece, channel};
-use crate::{AppState, admission, auth, bind, body};
+use crate::turn::Turn;
+use crate::{AppState, auth, bind, body};
 
 pub async fn query(State(state): State<AppState>, request: Request) -> Response<Body> {
     let format = Format::negotiate(request.headers());
@@ -55,7 +56,6 @@ async fn answer(
         read_only: head.method != Method::POST,
         cancel: CancelToken::default(),
     };
-    admission::ready(&state.http.readiness, options.replay_timeout).await?;
     run(state, request, &shape).await
 }
 
@@ -84,14 +84,11 @@ fn chunk_rows(form: &Form, options: &HttpOptions) -> usize {
 
 /// Runs the query on a thread of its own; returns once the answer's first piece, or all of it, is there.
 async fn run(state: &AppState, request: QueryRequest, shape: &Shape) -> Result<Body, ApiError> {
-    let turn = state.query_gate.enter().await?;
     let max_rows = state.http.options.max_row_limit;
     let (mut reader, sink) = channel(shape, max_rows, request.cancel.clone());
+    let turn = Turn::wait(state, request).await?;
     let queries = state.http.queries.clone();
-    tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        run_blocking(&*queries, &request, sink);
-    });
+    tokio::task::spawn_blocking(move || run_blocking(turn, &*queries, sink));
     match reader.next().await {
         Some(Piece::Last(bytes)) => Ok(Body::from(bytes)),
         Some(Piece::Part(first)) => Ok(reader.into_body(first)),
@@ -100,12 +97,8 @@ async fn run(state: &AppState, request: QueryRequest, shape: &Shape) -> Result<B
     }
 }
 
-fn run_blocking(
-    queries: &dyn hyperbytedb_application::QueryApi,
-    request: &QueryRequest,
-    mut sink: AnswerSink,
-) {
-    match catch_unwind(AssertUnwindSafe(|| queries.query(request, &mut sink))) {
+fn run_blocking(turn: Turn, queries: &dyn QueryApi, mut sink: AnswerSink) {
+    match catch_unwind(AssertUnwindSafe(|| turn.run(queries, &mut sink))) {
         Ok(Ok(())) => sink.finish(),
         Ok(Err(error)) => sink.fail(error.into()),
         Err(panic) => sink.fail(panicked(&*panic)),

@@ -6,7 +6,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Method, Response, StatusCode};
 use hyperbytedb_application::sql::SqlRequest;
 use hyperbytedb_domain::ports::{SqlAnswer, SqlError};
-use hyperbytedb_domain::{CancelToken, settings};
+use hyperbytedb_domain::{CancelToken, limits, settings};
 
 use crate::encode::Format;
 use crate::error::{ApiError, internal_text, task_failed};
@@ -34,13 +34,13 @@ pub async fn sql(State(state): State<AppState>, request: Request) -> Response<Bo
 
 async fn answer(state: &AppState, request: Request) -> Result<SqlAnswer, ApiError> {
     let (head, sent) = request.into_parts();
-    let (_, sent) = auth::enter(state, &head, sent).await?;
+    let (caller, sent) = auth::enter(state, &head, sent).await?;
     let Some(sql) = state.http.sql.clone() else {
         body::discard(sent).await;
         let text = format!("SQL is not enabled ({})", settings::SQL_ENABLED);
         return Err(ApiError::new(StatusCode::FORBIDDEN, text));
     };
-    let caller = auth::admin(state, &head).await?;
+    let caller = auth::require_admin(state, caller)?;
     let mut form = Form::from_query(head.uri.query());
     let mut text = form.text("query").to_owned();
     if head.method == Method::POST {
@@ -84,6 +84,14 @@ impl From<SqlError> for ApiError {
     fn from(error: SqlError) -> Self {
         match error {
             SqlError::Engine(error) if error.is_internal() => Self::internal(internal_text(&error)),
+            SqlError::TooLarge => {
+                let text = error.to_string();
+                Self::too_much(StatusCode::BAD_REQUEST, settings::SQL_MAX_RESULT_BYTES, text)
+            }
+            SqlError::Engine(error) => {
+                error.limit().into_iter().for_each(limits::exceeded);
+                Self::bad_request(error.to_string())
+            }
             error => Self::bad_request(error.to_string()),
         }
     }

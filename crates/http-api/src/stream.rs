@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use hyperbytedb_application::{ResultEvent, ResultSink, SinkClosed};
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_domain::{CancelToken, QueryContext};
+use hyperbytedb_domain::{CancelToken, QueryContext, limits, settings};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -155,6 +155,7 @@ impl AnswerSink {
         let width = block.columns.len().max(1);
         let rows = block.values.len() / width;
         if rows > *left {
+            limits::exceeded(settings::HTTP_MAX_ROW_LIMIT);
             block.values.truncate(*left * width);
             block.partial = true;
         }

@@ -14,8 +14,8 @@ use http_body_util::BodyExt;
 use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::{
-    Parameter, ParseError, Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent, ResultSink,
-    StatementError,
+    AnnouncedQuery, Parameter, ParseError, Phase, QueryApi, QueryError, QueryRequest, Readiness, ResultEvent,
+    ResultSink, StatementError,
 };
 use hyperbytedb_domain::catalog::{Catalog, Command, RetentionPolicySpec};
 use hyperbytedb_domain::field::FieldValue;
@@ -44,8 +44,12 @@ impl IngestionPort for Application {
 }
 
 impl QueryApi for Application {
-    fn query(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
-        (self.on_query)(request, sink)
+    fn announce(&self, request: QueryRequest) -> Result<AnnouncedQuery, QueryError> {
+        Ok(AnnouncedQuery::unparsed(request))
+    }
+
+    fn run(&self, query: AnnouncedQuery, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
+        (self.on_query)(&query.request, sink)
     }
 }
 

@@ -3,10 +3,11 @@
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::cluster::Consistency;
 use hyperbytedb_domain::ports::{WriteError, WriteRequest};
+use hyperbytedb_domain::time::MAX_TIME;
 
 use crate::encode::Format;
 use crate::error::{ApiError, task_failed};
@@ -73,6 +74,12 @@ fn v2_target(form: &Form) -> Result<Target, ApiError> {
     })
 }
 
+/// When a proxy took the request.
+fn received(headers: &HeaderMap) -> Option<i64> {
+    let received = headers.get("x-hyperbytedb-received")?.to_str().ok()?.parse().ok();
+    received.filter(|time| (0..MAX_TIME).contains(time))
+}
+
 type TargetOf = fn(&Form) -> Result<Target, ApiError>;
 
 fn no_content(format: Format) -> Response<Body> {
@@ -89,7 +96,6 @@ async fn accept(state: AppState, request: Request, target: TargetOf) -> Result<(
     let (caller, sent) = auth::enter(&state, &head, sent).await?;
     let mut share = state.body_budget.share();
     let encoded = body::read(&head.headers, sent, &mut share, options).await?;
-    metrics::counter!("hyperbytedb_http_write_bytes_total").increment(encoded.len() as u64);
 
     let Target { database, retention_policy, precision, consistency } = target(&form)?;
     admission::ready(&state.http.readiness, options.replay_timeout).await?;
@@ -104,6 +110,7 @@ async fn accept(state: AppState, request: Request, target: TargetOf) -> Result<(
         body: encoded,
         internal: false,
         consistency,
+        default_time: received(&head.headers),
     };
     let shared = state.clone();
     let work = move || {

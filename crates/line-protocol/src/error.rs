@@ -86,6 +86,19 @@ pub enum Reason {
     TooManyAbsentValues(usize),
 }
 
+impl Reason {
+    /// The setting of the limit that is reached.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::LineTooLong { .. } => Some(settings::WRITE_MAX_LINE_BYTES),
+            Self::TooManyTags(_) => Some(settings::WRITE_MAX_TAGS),
+            Self::TooManyFields(_) => Some(settings::WRITE_MAX_FIELDS),
+            Self::TooManyAbsentValues(_) => Some(settings::WRITE_MAX_ABSENT_VALUES),
+            _ => None,
+        }
+    }
+}
+
 /// A line that cannot be parsed. Displayed as InfluxDB does: `unable to parse '…': reason`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineError {
@@ -134,6 +147,8 @@ pub struct Parsed {
     pub errors_left_out: usize,
     /// The points that parse but are not written, in order.
     pub dropped: Vec<DroppedPoint>,
+    /// The body has more points than it may: the rest was not looked at.
+    pub has_too_many_points: bool,
 }
 
 /// The points of a write that were dropped, counted, with the reason of the first in the body.
@@ -165,6 +180,11 @@ impl Parsed {
             drops.add(point.span.start, &point.reason);
         }
         drops
+    }
+
+    /// How many lines and points are not written.
+    pub fn refused(&self, drops: &Drops) -> usize {
+        self.errors.len() + self.errors_left_out + drops.count
     }
 
     /// InfluxDB's error text for the whole write; `None` when everything was written. Dropped points

@@ -9,6 +9,8 @@ pub struct ParseOptions {
     pub precision: Precision,
     /// Time of lines without one, in nanoseconds since 1970. It is cut down to `precision`.
     pub default_time: i64,
+    /// Most points. The parser stops behind them.
+    pub max_points: usize,
     /// Longest line, in bytes.
     pub max_line_bytes: usize,
     /// Most tags on a line.
@@ -27,6 +29,8 @@ pub struct ParseOptions {
 }
 
 impl ParseOptions {
+    /// More than a body of the default size can hold, unless it was compressed.
+    pub const DEFAULT_MAX_POINTS: usize = 5_000_000;
     pub const DEFAULT_MAX_LINE_BYTES: usize = 16 << 20;
     pub const DEFAULT_MAX_TAGS: usize = 256;
     pub const DEFAULT_MAX_FIELDS: usize = 4096;
@@ -40,6 +44,7 @@ impl ParseOptions {
         Self {
             precision,
             default_time,
+            max_points: Self::DEFAULT_MAX_POINTS,
             max_line_bytes: Self::DEFAULT_MAX_LINE_BYTES,
             max_tags: Self::DEFAULT_MAX_TAGS,
             max_fields: Self::DEFAULT_MAX_FIELDS,
@@ -53,6 +58,7 @@ impl ParseOptions {
     /// For lines that have been accepted before, under whatever settings: everything, without limits.
     pub const fn accepted(precision: Precision, default_time: i64) -> Self {
         Self {
+            max_points: usize::MAX,
             max_line_bytes: usize::MAX,
             max_tags: usize::MAX,
             max_fields: usize::MAX,

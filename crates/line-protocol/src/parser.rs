@@ -19,7 +19,7 @@ use crate::series::SeriesParts;
 pub fn parse(body: &[u8], options: &ParseOptions) -> Parsed {
     let mut parser = Parser::new(body, options);
     let mut at = 0;
-    while at < body.len() {
+    while at < body.len() && parser.lines.len() <= options.max_points {
         at = match parser.read_common_line(at) {
             Some(next) => next,
             None => parser.read_any_line(at),
@@ -89,6 +89,7 @@ impl<'a> Parser<'a> {
     fn finish(self) -> Parsed {
         Parsed {
             batches: self.batches.into_iter().map(Batch::finish).collect(),
+            has_too_many_points: self.lines.len() > self.options.max_points,
             lines: self.lines,
             errors: self.errors,
             errors_left_out: self.errors_left_out,

@@ -10,9 +10,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use hyperbytedb_domain::FieldType;
 use hyperbytedb_domain::catalog::{Catalog, Command, FieldDef, RetentionPolicySpec, TableExtension};
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME};
+use hyperbytedb_domain::{FieldType, QueryContext};
 use hyperbytedb_planner::{PrepareContext, PrepareLimits, PreparedSelect, PreparedSource, prepare};
 use hyperbytedb_timeseriesql::ast::{Fill, Statement};
 use hyperbytedb_timeseriesql::parse_statement;
@@ -115,7 +115,8 @@ fn outcome(statement: &str, catalog: &Catalog) -> String {
         Err(error) => return format!("does not parse: {error}\n"),
     };
     let limits = PrepareLimits { max_buckets: 50_000_000 };
-    let context = PrepareContext { catalog, database: "db", retention_policy: "", now: NOW, limits };
+    let query = &QueryContext::unbounded();
+    let context = PrepareContext { catalog, database: "db", retention_policy: "", now: NOW, limits, query };
     match prepare(&select, &context) {
         Ok(select) => {
             let mut text = String::new();

@@ -14,9 +14,11 @@ use hyperbytedb_application::cluster::Lease;
 use hyperbytedb_application::cluster::agreement::{Agreement, Waiting};
 use hyperbytedb_application::cluster::conflicts::Conflicts;
 use hyperbytedb_application::cluster::node::ClusterNode;
+use hyperbytedb_application::cluster::repair::{RepairService, RepairState};
 use hyperbytedb_application::cluster::replication::{Replication, ReplicationOptions};
 use hyperbytedb_application::flush::FlushService;
 use hyperbytedb_application::log::committer::Committer;
+use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::threads::Threads;
 use hyperbytedb_cluster::{Cluster, ClusterOptions, DataFolders, Joining, Secret, copy_member};
 use hyperbytedb_domain::cluster::{Consistency, NodeAddress};
@@ -154,6 +156,7 @@ pub fn prepare(config: &Config) -> Result<(), String> {
 pub struct Node {
     config: Config,
     node: Arc<ClusterNode>,
+    repair: Arc<RepairService>,
     waiting: Arc<Waiting>,
     ports: Outbound,
     pub replication: Arc<Replication>,
@@ -200,13 +203,28 @@ impl Node {
             flush: flush.clone(),
             readiness: readiness.clone(),
             replication: replication.clone(),
-            conflicts,
+            conflicts: conflicts.clone(),
             receiving: Default::default(),
             is_open: AtomicBool::new(false),
+        });
+        let interval = Duration::from_secs(cluster.repair_interval_secs);
+        let repair = Arc::new(RepairService {
+            node: cluster.node_id,
+            reader: TableReader::new(ports, flush.clone()),
+            catalog: ports.catalog.clone(),
+            series: ports.series.clone(),
+            wal: ports.wal.clone(),
+            flush: flush.clone(),
+            committer: committer.clone(),
+            conflicts,
+            replication: replication.clone(),
+            interval: (!interval.is_zero()).then_some(interval),
+            state: RepairState::default(),
         });
         Self {
             config: config.clone(),
             node,
+            repair,
             waiting,
             ports: ports.clone(),
             replication,
@@ -239,7 +257,14 @@ impl Node {
         };
         // One that has been copied has its place in the catalogue already.
         let founds = self.ports.catalog.catalog().cluster.applied.is_none();
-        let cluster = Arc::new(Cluster::start(options, Arc::new(log), self.node.clone(), backups, founds)?);
+        let cluster = Arc::new(Cluster::start(
+            options,
+            Arc::new(log),
+            self.node.clone(),
+            backups,
+            self.repair.clone(),
+            founds,
+        )?);
         self.lease.set(cluster.clone());
         let committer = &self.node.committer;
         let timeout = Duration::from_secs(settings.propose_timeout_secs);
@@ -254,7 +279,11 @@ impl Node {
         let _ = self.cluster.set(cluster.clone());
         let _ = self.port.set(cluster.clone());
         tracing::info!(node = id, address = %cluster.local_address, "listening for the other nodes");
-        self.catch_up(&cluster)
+        self.catch_up(&cluster)?;
+        let repair = self.repair.clone();
+        threads
+            .spawn("repair", move |stop| repair.run(&*cluster, stop))
+            .map_err(|error| format!("a thread of the cluster: {error}"))
     }
 
     /// Waits for a leader, for the records that the others have kept, and for a voice among them.

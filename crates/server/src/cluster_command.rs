@@ -1,6 +1,7 @@
 //! `hyperbytedb cluster`: looking at a cluster and changing who is in it, through any of its nodes.
 
 use std::error::Error;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use hyperbytedb_backup::Server;
@@ -9,6 +10,9 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use crate::backup::runtime;
+
+/// Between two looks how far a repair is.
+const POLL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub struct ClusterArguments {
@@ -27,6 +31,8 @@ enum ClusterCommand {
     Leader,
     /// Take a node out for ever: its number is never used again.
     Remove { id: u64 },
+    /// Have all nodes compare what they have stored and take what they lack; returns when they are done.
+    Repair,
     /// Have a node hand over what it has, so that it can be stopped.
     Drain { id: u64 },
 }
@@ -52,6 +58,12 @@ pub fn run(arguments: ClusterArguments) -> Result<(), Box<dyn Error>> {
                 ask(&server, Method::POST, &format!("/cluster/membership/remove/{id}")).await?;
                 println!("node {id} is removed");
             }
+            ClusterCommand::Repair => {
+                ask(&server, Method::POST, "/cluster/repair").await?;
+                while !repair_is_done(&ask(&server, Method::GET, "/cluster/repair").await?)? {
+                    tokio::time::sleep(POLL).await;
+                }
+            }
             ClusterCommand::Drain { id } => {
                 ask(&server, Method::POST, &format!("/cluster/membership/drain/{id}")).await?;
                 println!("node {id} is drained and can be stopped");
@@ -59,6 +71,33 @@ pub fn run(arguments: ClusterArguments) -> Result<(), Box<dyn Error>> {
         }
         Ok(())
     })
+}
+
+#[derive(Deserialize)]
+struct Repairs {
+    nodes: Vec<Repair>,
+}
+
+#[derive(Deserialize)]
+struct Repair {
+    id: u64,
+    state: String,
+    partitions: u64,
+    compared: u64,
+    repaired_rows: u64,
+    error: Option<String>,
+}
+
+/// Prints how far the nodes are.
+fn repair_is_done(answer: &str) -> Result<bool, Box<dyn Error>> {
+    let Repairs { nodes } = serde_json::from_str(answer)?;
+    for Repair { id, state, partitions, compared, repaired_rows, error } in &nodes {
+        let error = error.as_deref().map_or_else(String::new, |error| format!(": {error}"));
+        println!(
+            "node {id}: {state}, {compared} of {partitions} partitions, {repaired_rows} rows taken{error}"
+        );
+    }
+    Ok(nodes.iter().all(|node| node.state == "idle"))
 }
 
 async fn ask(server: &Server, method: Method, path: &str) -> Result<String, Box<dyn Error>> {

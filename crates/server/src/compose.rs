@@ -12,6 +12,7 @@ use hyperbytedb_application::cluster::Lease;
 use hyperbytedb_application::cluster::conflicts::Conflicts;
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
+use hyperbytedb_application::disk_space::DiskSpaceOptions;
 use hyperbytedb_application::flush::{FlushOptions, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
 use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
@@ -29,20 +30,23 @@ use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::windows::{WindowOptions, WindowService, WindowState};
 use hyperbytedb_application::{Phase, QueryApi, Readiness};
 use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::pace::HeavySlots;
 use hyperbytedb_domain::ports::{AuthPort, Outbound, SqlPort};
 use hyperbytedb_domain::scan::SortBound;
-use hyperbytedb_domain::{Precision, StorageError};
-use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
+use hyperbytedb_domain::{Precision, StorageError, limits};
 use hyperbytedb_http_api::{HttpOptions, HttpState};
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
 use hyperbytedb_subscriber::Courier;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::cluster;
 use crate::config::{Config, UdpConfig};
+use crate::disk::DiskWatch;
+use crate::engine::{Engine, refuse_other_engine};
 use crate::first_users::first_users;
 use crate::head_file;
+use crate::metrics::{self, Collector};
 use crate::udp::{self, UdpListener};
 
 /// The exit status after a failure that the server cannot go on from.
@@ -59,7 +63,7 @@ pub struct Application {
     commands: Arc<CommandService>,
     ingestion: Arc<IngestionService>,
     statements: Arc<StatementService>,
-    pub metrics: PrometheusHandle,
+    metrics: PrometheusHandle,
     threads: Threads,
     head_file: PathBuf,
     /// Between two checks of the retention policies; `None` = never.
@@ -75,6 +79,8 @@ pub struct Application {
     /// `None`: this server is a node of its own.
     cluster: Option<cluster::Node>,
     udp: UdpConfig,
+    /// Where data is written.
+    folders: Vec<PathBuf>,
 }
 
 impl Application {
@@ -83,30 +89,36 @@ impl Application {
         std::fs::create_dir_all(&config.storage.data_dir)
             .map_err(|e| format!("data folder {}: {e}", config.storage.data_dir))?;
         cluster::prepare(config)?;
-        let metrics = PrometheusBuilder::new().install_recorder()?;
+        let (metrics, started) = (metrics::install()?, Instant::now());
+        // Before the stores, which make a data folder one that is in use.
+        refuse_other_engine(config)?;
+        limits::register();
         let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
-        let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
+        let report_storage = storage.reporter();
+        let engine = Engine::open(config)?;
         let snapshots = SnapshotPorts {
-            engine: engine.clone(),
+            engine: engine.snapshots.clone(),
             state: storage.local_state.clone(),
             log: storage.wal.clone(),
         };
         let ports = Outbound {
-            sink: engine.clone(),
-            engine: engine.clone(),
+            sink: engine.sink.clone(),
+            engine: engine.queries.clone(),
             catalog: storage.catalog,
             local_state: storage.local_state,
             series: storage.series,
             wal: storage.wal,
         };
-        let sql = engine.clone();
         let readiness = Arc::new(Readiness::default());
         // The log has everything that was acknowledged: a start anew is the way out.
         readiness.on_failure(|_| std::process::exit(FAILED));
         let threads = Threads::new(readiness.clone());
-        let opening = readiness.clone();
+        let reports = vec![Box::new(report_storage), engine.reporter()];
+        let collector = Collector { handle: metrics.clone(), started, reports };
+        threads.spawn("metrics", move |stop| collector.run(stop))?;
+        let (opening, opened) = (readiness.clone(), engine.opened());
         threads.spawn_vital("engine", move || {
-            if let Err(error) = engine.wait_until_open() {
+            if let Err(error) = opened() {
                 opening.fail(format!("the engine cannot be opened: {error}"));
             }
         })?;
@@ -139,6 +151,7 @@ impl Application {
             flush: flush.clone(),
             committer: committer.clone(),
             parse_limits: parse_limits(config),
+            max_measurements_per_database: config.limits.max_measurements_per_database,
             replication: Default::default(),
         });
         let windows = window_options(config).map(|options| {
@@ -171,12 +184,13 @@ impl Application {
             commands: commands.clone(),
             ingestion: ingestion.clone(),
             summary: Arc::new(StatementSummary::new(summary_options(config))),
+            heavy: heavy_slots(config),
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
             windows: windows.as_ref().map(|(_, state)| state.clone()),
             subscribers: Arc::default(),
             options,
-            started: Instant::now(),
+            started,
         });
         let auth = config.auth.enabled.then(|| AuthService::new(ports.catalog.clone(), auth_options(config)));
         let retention_interval =
@@ -185,7 +199,7 @@ impl Application {
             readiness,
             backups,
             ports,
-            sql,
+            sql: engine.sql,
             flush,
             committer,
             commands,
@@ -202,6 +216,7 @@ impl Application {
             subscriber: subscriber_options(config),
             cluster,
             udp: config.udp.clone(),
+            folders: own_folders(config),
         })
     }
 
@@ -228,6 +243,8 @@ impl Application {
                 "authentication is on and there is no admin: nothing goes through (docs/authentication.md)"
             );
         }
+        // Before the first write.
+        self.disk_watch().look();
         self.readiness.set(Phase::Ready);
         self.start_background().map_err(|error| StorageError::failed("start a thread", error))?;
         Ok(())
@@ -245,6 +262,8 @@ impl Application {
             counts: self.statements.subscribers.clone(),
         };
         self.threads.spawn("subscriptions", move |stop| subscriber.run(stop))?;
+        let disk = self.disk_watch();
+        self.threads.spawn("disk", move |stop| disk.run(stop))?;
         if self.udp.enabled {
             let listener = UdpListener {
                 socket: udp::bind(&self.udp)?,
@@ -306,6 +325,10 @@ impl Application {
         Ok(())
     }
 
+    fn disk_watch(&self) -> DiskWatch {
+        DiskWatch { flush: self.flush.clone(), folders: self.folders.clone() }
+    }
+
     fn lease(&self) -> Lease {
         self.cluster.as_ref().map(|node| node.lease.clone()).unwrap_or_default()
     }
@@ -348,6 +371,17 @@ impl Application {
             options: http_options(config),
         })
     }
+}
+
+/// Where this process writes.
+fn own_folders(config: &Config) -> Vec<PathBuf> {
+    let embedded = (!config.engine.is_clickhouse()).then(|| config.engine_dir());
+    [config.wal_dir(), config.meta_dir()].into_iter().chain(embedded).collect()
+}
+
+fn heavy_slots(config: &Config) -> Option<Arc<HeavySlots>> {
+    let slots = config.query.max_heavy;
+    (slots > 0).then(|| HeavySlots::new(slots, Duration::from_millis(config.query.heavy_after_ms)))
 }
 
 fn summary_options(config: &Config) -> StatementSummaryOptions {
@@ -431,23 +465,6 @@ fn storage_options(config: &Config) -> StorageOptions {
     }
 }
 
-fn chdb_options(config: &Config) -> ChdbOptions {
-    let chdb = &config.chdb;
-    ChdbOptions {
-        query_connections: chdb.query_connections,
-        write_connections: chdb.write_connections,
-        connection_wait: Duration::from_secs(chdb.connection_wait_secs),
-        max_spill_bytes: chdb.max_spill_bytes,
-        max_server_memory_bytes: chdb.max_server_memory_bytes,
-        max_query_memory_bytes: config.query.max_memory_bytes,
-        max_merge_memory_bytes: chdb.max_merge_memory_bytes,
-        max_query_threads: chdb.max_query_threads,
-        mark_cache_bytes: chdb.mark_cache_bytes,
-        merge_threads: chdb.merge_threads,
-        ..ChdbOptions::new(config.engine_dir())
-    }
-}
-
 fn flush_options(config: &Config) -> FlushOptions {
     let flush = &config.flush;
     FlushOptions {
@@ -462,6 +479,10 @@ fn flush_options(config: &Config) -> FlushOptions {
         checkpoint_interval: Duration::from_secs(flush.checkpoint_interval_secs),
         wal_size_bytes: flush.wal_size_bytes,
         wal_size_bytes_max: config.wal.max_bytes,
+        disk_space: DiskSpaceOptions {
+            warn_free_bytes: config.storage.warn_free_bytes,
+            min_free_bytes: config.storage.min_free_bytes,
+        },
         merge_quiet: Duration::from_secs(flush.merge_quiet_secs),
         overlap_series_max: flush.overlap_series_max,
         head_bytes: flush.head_bytes,
@@ -482,6 +503,7 @@ fn commit_options(config: &Config) -> CommitOptions {
 
 fn parse_limits(config: &Config) -> ParseOptions {
     ParseOptions {
+        max_points: config.write.max_points,
         max_line_bytes: config.write.max_line_bytes,
         max_tags: config.write.max_tags,
         max_fields: config.write.max_fields,
@@ -498,9 +520,11 @@ fn query_options(config: &Config) -> QueryOptions {
         timeout: (query.timeout_secs > 0).then(|| Duration::from_secs(query.timeout_secs)),
         max_memory_bytes: query.max_memory_bytes,
         max_rows_read: query.max_rows_read,
-        max_threads: config.chdb.max_query_threads,
+        // ClickHouse knows its servers.
+        max_threads: if config.engine.is_clickhouse() { 0 } else { config.chdb.max_query_threads },
         max_select_buckets: query.max_select_buckets,
         max_select_points: query.max_select_points,
+        max_select_series: query.max_select_series,
         max_buffered_points: query.max_buffered_points,
         sort_bound: SortBound { rows: query.max_sort_rows, bytes: query.max_sort_bytes },
     }
@@ -517,6 +541,9 @@ fn http_options(config: &Config) -> HttpOptions {
         max_queued_logins: config.auth.max_queued_logins,
         ping_auth: config.auth.ping_auth_enabled,
         metrics_auth: config.auth.metrics_auth_enabled,
+        requests_per_second_by_address: config.limits.requests_per_second_by_address,
+        requests_per_second_by_user: config.limits.requests_per_second_by_user,
+        request_burst_secs: config.limits.request_burst_secs,
         max_concurrent_writes: http.max_concurrent_writes,
         max_queued_writes: http.max_queued_writes,
         max_concurrent_queries: http.max_concurrent_queries,

@@ -1,10 +1,10 @@
 //! Where the server listens: a TCP port, with TLS where there is a certificate, and a unix socket.
 
-use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use std::{fs, io};
 
 use hyperbytedb_http_api::tls::{TlsOptions, TlsSettings, TlsVersion};
 use tokio::net::UnixListener;
@@ -26,6 +26,13 @@ fn options(config: &TlsConfig) -> Option<TlsOptions> {
         client_required: config.client_required,
         min_version: if config.min_version == "tls1.3" { TlsVersion::V1_3 } else { TlsVersion::V1_2 },
     })
+}
+
+/// Without certificates there is nothing to read again at a `hangup`, which must not end the server. Never ends.
+pub async fn pass_over_hangups(mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        tracing::info!("SIGHUP: there are no certificates to read again");
+    }
 }
 
 /// Reads the certificates again at each `hangup`, and when their files have changed. Never ends.
@@ -76,9 +83,21 @@ pub fn unix(config: &Config) -> Result<Option<(UnixListener, SocketFile)>, Strin
     if is_left_over {
         fs::remove_file(path).map_err(|e| failed(&e))?;
     }
-    let listener = UnixListener::bind(path).map_err(|e| failed(&e))?;
-    let file = SocketFile(path.to_owned());
     let mode = u32::from_str_radix(&config.http.unix_socket_permissions, 8).map_err(|e| failed(&e))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|e| failed(&e))?;
-    Ok(Some((listener, file)))
+    let listener = bind(path, mode).map_err(|e| failed(&e))?;
+    Ok(Some((listener, SocketFile(path.to_owned()))))
+}
+
+/// Nobody may connect before the permissions are set: until then the socket is in a folder that only its owner may enter.
+fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    if path.exists() {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let private = tempfile::Builder::new().prefix(".").tempdir_in(parent)?;
+    let socket = private.path().join("s");
+    let listener = UnixListener::bind(&socket)?;
+    fs::set_permissions(&socket, fs::Permissions::from_mode(mode))?;
+    fs::rename(&socket, path)?;
+    Ok(listener)
 }

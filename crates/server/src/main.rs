@@ -6,10 +6,14 @@ mod cluster_command;
 mod compose;
 mod config;
 mod debug;
+mod disk;
+mod engine;
 mod first_users;
 mod head_file;
 mod listeners;
 mod logging;
+mod metrics;
+mod proxy;
 mod restore;
 mod serve;
 mod udp;
@@ -50,6 +54,12 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
     },
+    /// Listen in front of a cluster's nodes, for clients that can name only one address.
+    Proxy {
+        /// Configuration file (TOML).
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
     /// Print the effective configuration, with comments.
     Config {
         /// Configuration file (TOML).
@@ -70,6 +80,10 @@ enum Command {
     /// Commands that talk to a server, ours or InfluxDB's.
     #[command(flatten)]
     Migration(hyperbytedb_migration::Command),
+    /// Print the limits and what happens past them, as Markdown.
+    Limits,
+    /// Print the reference of all metrics, as Markdown.
+    Metrics,
     /// Print what each statement takes where authentication is on, as Markdown.
     Privileges,
 }
@@ -91,9 +105,18 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
             logging::init(&config.logging)?;
             serve::serve(&config)?;
         }
+        Command::Metrics => {
+            print!("{}", metrics::markdown());
+        }
+        Command::Proxy { config } => {
+            let config = Config::load(config.as_deref())?;
+            logging::init(&config.logging)?;
+            proxy::run(&config)?;
+        }
         Command::Privileges => {
             print!("{}", privileges::markdown());
         }
+        Command::Limits => print!("{}", config::print_limits(&Config::default())),
         Command::Config { markdown: true, .. } => {
             print!("{}", config::print_markdown(&Config::default()));
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyperbytedb_application::Phase;
 use hyperbytedb_domain::settings;
-use hyperbytedb_http_api::{BoundedListener, ConnectionLimits, Socket};
+use hyperbytedb_http_api::{BoundedListener, ConnectionLimits, Peer, Socket};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -14,8 +14,6 @@ use tokio::sync::watch;
 use crate::compose::Application;
 use crate::config::Config;
 use crate::listeners;
-
-const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT. A second signal exits at once.
 pub fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
@@ -50,17 +48,22 @@ async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), B
     }
     tracing::info!(address = %local, data_dir = config.storage.data_dir, "listening");
     let replay = spawn_replay(application.clone());
-    tokio::spawn(keep_metrics_small(application.clone()));
-    if let Some(tls) = tls.clone() {
-        let hangup = signal(SignalKind::hangup())?;
-        tokio::spawn(listeners::keep_certificates_fresh(tls, config.tls.clone(), hangup));
+    let hangup = signal(SignalKind::hangup())?;
+    match tls.clone() {
+        Some(tls) => {
+            tokio::spawn(listeners::keep_certificates_fresh(tls, config.tls.clone(), hangup));
+        }
+        None => {
+            tokio::spawn(listeners::pass_over_hangups(hangup));
+        }
     }
     let router = hyperbytedb_http_api::router(application.http_state(config)?);
     let send_timeout = Duration::from_secs(config.http.send_timeout_secs);
     let limits = ConnectionLimits::new(config.server.max_connections, send_timeout, stopping.clone());
     let serve = |socket| {
         let listener = BoundedListener::new(socket, limits.clone());
-        let server = axum::serve(listener, router.clone()).with_graceful_shutdown(wait_for(stopping.clone()));
+        let server = axum::serve(listener, router.clone().into_make_service_with_connect_info::<Peer>())
+            .with_graceful_shutdown(wait_for(stopping.clone()));
         server.into_future()
     };
     let (unix, _socket_file) = unix.unzip();
@@ -95,15 +98,7 @@ async fn spawn_replay(application: Arc<Application>) -> Box<dyn Error> {
     }
 }
 
-/// Samples of histograms pile up until somebody folds them, which reading `/metrics` does; nobody may ever read it.
-async fn keep_metrics_small(application: Arc<Application>) {
-    loop {
-        tokio::time::sleep(METRICS_UPKEEP_INTERVAL).await;
-        application.metrics.run_upkeep();
-    }
-}
-
-fn spawn_signal_handler(stop: watch::Sender<bool>) -> std::io::Result<()> {
+pub fn spawn_signal_handler(stop: watch::Sender<bool>) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
         for first in [true, false] {
@@ -112,13 +107,10 @@ fn spawn_signal_handler(stop: watch::Sender<bool>) -> std::io::Result<()> {
                 _ = interrupt.recv() => "SIGINT",
             };
             if first {
-                tracing::info!(signal = name, "stopping: no new requests, then a final flush");
+                tracing::info!(signal = name, "stopping: no new requests");
                 stop.send_replace(true);
             } else {
-                tracing::warn!(
-                    signal = name,
-                    "second signal: exiting at once; the log has what was acknowledged"
-                );
+                tracing::warn!(signal = name, "second signal: exiting at once");
                 std::process::exit(1);
             }
         }
@@ -126,12 +118,12 @@ fn spawn_signal_handler(stop: watch::Sender<bool>) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn wait_for(mut stopping: watch::Receiver<bool>) {
+pub async fn wait_for(mut stopping: watch::Receiver<bool>) {
     // An error means that the handler is gone: stop as well.
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-async fn after(stopping: watch::Receiver<bool>, limit: Duration) {
+pub async fn after(stopping: watch::Receiver<bool>, limit: Duration) {
     wait_for(stopping).await;
     tokio::time::sleep(limit).await;
 }

@@ -1,5 +1,6 @@
 //! Line protocol over UDP, in batches as InfluxDB makes them. Nobody is answered: what is refused is logged and counted.
 
+use hyperbytedb_metrics as metrics;
 use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -111,7 +112,7 @@ impl UdpListener {
     }
 
     fn write(&self, batch: Batch) {
-        metrics::counter!("hyperbytedb_udp_lines_total").increment(batch.count as u64);
+        metrics::UDP_LINES.increment(batch.count as u64);
         let request = WriteRequest {
             caller: Caller::Trusted,
             database: self.config.database.clone(),
@@ -119,10 +120,11 @@ impl UdpListener {
             precision: Precision::parse(&self.config.precision),
             body: batch.lines.into(),
             consistency: None,
+            default_time: None,
             internal: false,
         };
         if let Err(error) = self.ingestion.write(request) {
-            metrics::counter!("hyperbytedb_udp_write_errors_total").increment(1);
+            metrics::UDP_WRITE_ERRORS.increment(1);
             tracing::warn!("UDP: points were refused: {error}");
         }
     }

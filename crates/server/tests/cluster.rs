@@ -2,117 +2,8 @@
 
 mod support;
 
-use std::net::TcpListener;
-use std::path::Path;
-use std::time::Duration;
-
+use support::cluster::{DB, Nodes, PATIENCE, write};
 use support::{Server, until};
-use tempfile::TempDir;
-
-/// Elections and catching up, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
-const DB: &str = "db";
-
-struct Nodes {
-    dir: TempDir,
-    ports: Vec<u16>,
-    servers: Vec<Option<Server>>,
-    settings: Vec<(&'static str, String)>,
-}
-
-impl Nodes {
-    /// A cluster of three.
-    fn start() -> Self {
-        Self::with(&[])
-    }
-
-    fn with(settings: &[(&'static str, &str)]) -> Self {
-        let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-        let dir = tempfile::tempdir().expect("a folder");
-        let mut nodes = Self { dir, ports: Vec::new(), servers: Vec::new(), settings };
-        (1..=3).for_each(|_| nodes.add());
-        nodes
-    }
-
-    /// A new node, which joins.
-    fn add(&mut self) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        self.ports.push(listener.local_addr().expect("an address").port());
-        drop(listener);
-        self.servers.push(None);
-        self.restart(self.servers.len());
-    }
-
-    fn restart(&mut self, id: usize) {
-        let dir = self.dir.path().join(id.to_string());
-        std::fs::create_dir_all(&dir).expect("a folder");
-        self.servers[id - 1] = Some(self.start_node(id, &dir));
-    }
-
-    fn start_node(&self, id: usize, dir: &Path) -> Server {
-        let address = |id: usize| format!("127.0.0.1:{}", self.ports[id - 1]);
-        let join = if id == 1 { "[]".to_owned() } else { format!("[\"{}\"]", address(1)) };
-        let (id_text, own) = (id.to_string(), address(id));
-        let mut settings = vec![
-            ("CLUSTER__ENABLED", "true"),
-            ("CLUSTER__NODE_ID", &id_text),
-            ("CLUSTER__BIND_ADDRESS", &own),
-            ("CLUSTER__JOIN", &join),
-            ("CLUSTER__SECRET", "between nodes"),
-        ];
-        settings.extend(self.settings.iter().map(|(key, value)| (*key, value.as_str())));
-        Server::start_in(dir, &settings)
-    }
-
-    fn node(&self, id: usize) -> &Server {
-        self.servers[id - 1].as_ref().expect("a running node")
-    }
-
-    fn kill(&mut self, id: usize) {
-        self.servers[id - 1].take().expect("a running node").kill();
-    }
-
-    fn running(&self) -> Vec<usize> {
-        (1..=self.servers.len()).filter(|id| self.servers[id - 1].is_some()).collect()
-    }
-
-    /// The number of the node that leads, as a running node knows it.
-    fn leader(&self) -> Option<usize> {
-        let running = self.running();
-        let answer = self.node(running[0]).try_get("/cluster/leader").ok()?;
-        let id = answer.json()["id"].as_u64()? as usize;
-        running.contains(&id).then_some(id)
-    }
-
-    /// Runs a statement on a node until it succeeds: a leader may have to be found first.
-    fn change(&self, id: usize, statement: &str) {
-        let client = self.node(id).client();
-        until(statement, PATIENCE, || {
-            let answer = client.query_raw(DB, statement);
-            answer.status == 200 && !answer.body.contains("error")
-        });
-    }
-
-    /// All running nodes answer the same, and this.
-    fn agree(&self, statement: &str, expected: &str) {
-        for id in self.running() {
-            let client = self.node(id).client();
-            let mut last = String::new();
-            until(&format!("node {id}: {statement} = {expected}"), PATIENCE, || {
-                last = client.query_raw(DB, statement).body;
-                last.contains(expected)
-            });
-        }
-    }
-}
-
-fn write(server: &Server, consistency: &str, lines: &str) -> (u16, String) {
-    let answer = server
-        .client()
-        .post("/write", &[("db", DB), ("consistency", consistency), ("precision", "s")], lines.as_bytes())
-        .expect("an answer");
-    (answer.status, answer.body)
-}
 
 #[test]
 fn any_node_changes_the_schema_and_any_may_be_killed() {
@@ -299,7 +190,7 @@ fn a_single_node_becomes_the_first_of_a_cluster() {
     alone.client().query("", "CREATE DATABASE db");
     alone.client().write(DB, "m v=1 1\nm v=2 2");
     alone.kill();
-    let mut nodes = Nodes { dir, ports: Vec::new(), servers: Vec::new(), settings: Vec::new() };
+    let mut nodes = Nodes::none(dir, &[]);
     nodes.add();
     nodes.add();
     nodes.agree("SELECT sum(v) FROM m", ",3]");
@@ -309,12 +200,7 @@ fn a_single_node_becomes_the_first_of_a_cluster() {
 
 #[test]
 fn nobody_without_the_secret_is_heard() {
-    let mut nodes = Nodes {
-        dir: tempfile::tempdir().expect("a folder"),
-        ports: vec![],
-        servers: vec![],
-        settings: vec![],
-    };
+    let mut nodes = Nodes::none(tempfile::tempdir().expect("a folder"), &[]);
     nodes.add();
     let client = support::Client::new(&format!("http://127.0.0.1:{}", nodes.ports[0]));
     for path in ["/v1/propose", "/v1/records", "/v1/remove", "/v1/copy", "/v1/raft/append"] {

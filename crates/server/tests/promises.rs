@@ -81,7 +81,11 @@ fn fields_of_one_point_merge_across_flush_merge_and_restart() {
     client.write("db0", "m,host=x s=\"new\" 1000\n");
     check_upserts(&client);
     // The background merge.
-    wait_for_metric(&client, "hyperbytedb_merged_partitions_total");
+    until("a merge", Duration::from_secs(30), || {
+        let metrics = client.get("/metrics").unwrap().body;
+        let merged = metrics.lines().find_map(|l| l.strip_prefix("hyperbytedb_merged_partitions_total "));
+        merged.is_some_and(|count| count != "0")
+    });
     check_upserts(&client);
     assert_eq!(server.stop(), Some(0));
     let server = Server::start_in(dir.path(), &settings);
@@ -465,7 +469,7 @@ fn a_range_across_both_tiers_has_every_point_once() {
     client.write("db0", &(3_000..3_500).map(line).collect::<String>());
     let flushed = |client: &Client| {
         let metrics = client.get("/metrics").unwrap().body;
-        metrics.lines().find(|line| line.starts_with("hyperbytedb_flushed_rows_total")).map(str::to_owned)
+        metrics.lines().find(|line| line.starts_with("hyperbytedb_flush_points_total")).map(str::to_owned)
     };
     // Until the engine is open it is not known what the head lacks.
     until("the head is known", Duration::from_secs(30), || {

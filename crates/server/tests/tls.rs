@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use support::{Server, until};
+use support::{Server, signal, until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -49,10 +49,7 @@ fn the_port_speaks_tls_only_and_certificates_can_be_changed() {
     assert_eq!(curl(&["--cacert", text(&old), "--tls-max", "1.2", &url]), 0, "TLS 1.2");
     assert_eq!(curl(&[&url.replace("https", "http")]), 0, "no TLS");
 
-    let hang_up = || {
-        let status = Command::new("kill").args(["-HUP", &server.pid().to_string()]).status();
-        assert!(status.expect("kill").success());
-    };
+    let hang_up = || signal(server.pid(), "HUP");
     std::fs::write(&certificate, "nonsense").expect("write");
     hang_up();
     until("it complains", PATIENCE, || server.log().contains("stay in use"));

@@ -96,6 +96,7 @@ impl Process {
             wal: ports.wal.clone(),
             flush: flush.clone(),
             committer: committer.clone(),
+            max_measurements_per_database: 0,
             parse_limits: ParseOptions::new(Precision::Nanosecond, 0),
             replication: Default::default(),
         });
@@ -122,6 +123,7 @@ impl Process {
             commands: commands.clone(),
             ingestion: ingestion.clone(),
             summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
+            heavy: None,
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
             windows: state.clone(),
@@ -193,6 +195,7 @@ impl Process {
             body: Bytes::from(body),
             internal: false,
             consistency,
+            default_time: None,
         })
     }
 

@@ -12,6 +12,7 @@ mod consensus_log;
 mod database;
 mod local_state;
 mod options;
+mod report;
 mod series;
 mod stored;
 mod wal;
@@ -46,6 +47,15 @@ impl Storage {
     /// Opens what exists, to look at it: nothing of it changes.
     pub fn open_read_only(options: &StorageOptions) -> Result<Self, StorageError> {
         Self::load(RocksWal::open_read_only(options)?, Database::open_read_only, options)
+    }
+
+    /// Sets the gauges of both databases when it is called.
+    pub fn reporter(&self) -> impl Fn() + Send + Sync + use<> {
+        let (wal, catalog) = (self.wal.clone(), self.catalog.clone());
+        move || {
+            wal.report();
+            catalog.report();
+        }
     }
 
     fn load(wal: RocksWal, open: OpenDatabase, options: &StorageOptions) -> Result<Self, StorageError> {

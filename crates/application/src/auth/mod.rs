@@ -7,6 +7,7 @@ pub mod privileges;
 mod tokens;
 mod verifications;
 
+use hyperbytedb_metrics as metrics;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -89,7 +90,7 @@ impl AuthService {
 }
 
 fn refused() -> AuthError {
-    metrics::counter!("hyperbytedb_auth_failures_total").increment(1);
+    metrics::AUTH_FAILURES.increment(1);
     AuthError::Failed
 }
 
@@ -104,7 +105,11 @@ impl AuthPort for AuthService {
             Credentials::Password { user, .. } if user.is_empty() => Some(Err(AuthError::UsernameRequired)),
             Credentials::Password { user, password } => {
                 let hash = catalog.users.get(user).map_or(&self.decoy, |user| &user.password_hash);
-                let is_right = self.known.recall(user, password, hash)?;
+                let known = self.known.recall(user, password, hash);
+                let hit =
+                    if known.is_some() { &metrics::AUTH_CACHE_HITS } else { &metrics::AUTH_CACHE_MISSES };
+                hit.increment(1);
+                let is_right = known?;
                 Some(if is_right { Ok(Caller::User(user.as_str().into())) } else { Err(refused()) })
             }
             Credentials::Bearer(token) => Some(self.check_token(token, &catalog)),

@@ -17,6 +17,7 @@ use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::points::FieldColumn;
 use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, Predicate};
 use hyperbytedb_domain::{FieldValue, SeriesId, Tags};
+use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 use regex::Regex;
 
@@ -92,6 +93,31 @@ struct State {
     noted: u64,
     tombstones: Vec<Tombstone>,
     is_overflowing: bool,
+    /// Those who want nothing forgotten.
+    holds: usize,
+    /// Rows that were not remembered for lack of room.
+    unguarded: u64,
+}
+
+/// While it lives, all that is written and deleted is remembered.
+pub struct Hold<'a> {
+    conflicts: &'a Conflicts,
+    unguarded: u64,
+}
+
+impl Hold<'_> {
+    /// Whether there was room for everything.
+    pub fn is_whole(&self) -> bool {
+        self.conflicts.state.lock().unguarded == self.unguarded
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        let mut state = self.conflicts.state.lock();
+        state.holds -= 1;
+        state.forget();
+    }
 }
 
 /// What may still meet something from another node. Empty on a node of its own.
@@ -131,15 +157,23 @@ impl Conflicts {
         self.state.lock().peers.values().map(|peer| peer.clock).min()
     }
 
+    /// Remembers everything from here on, until the hold is dropped.
+    pub fn hold(&self) -> Hold<'_> {
+        let mut state = self.state.lock();
+        state.holds += 1;
+        Hold { conflicts: self, unguarded: state.unguarded }
+    }
+
     /// Notes what a record wrote.
     pub fn note(&self, stamp: Stamp, batches: &[ResolvedBatch]) {
         let mut state = self.state.lock();
-        if state.peers.values().all(|peer| peer.clock >= stamp.clock) {
+        if state.holds == 0 && state.peers.values().all(|peer| peer.clock >= stamp.clock) {
             return;
         }
         let rows: usize = batches.iter().map(ResolvedBatch::rows).sum();
         if state.rows.len() + rows > self.rows_max {
-            metrics::counter!("hyperbytedb_cluster_rows_unguarded_total").increment(rows as u64);
+            state.unguarded += rows as u64;
+            metrics::CLUSTER_ROWS_UNGUARDED.increment(rows as u64);
             if !std::mem::replace(&mut state.is_overflowing, true) {
                 tracing::warn!(
                     limit = self.rows_max,
@@ -183,7 +217,8 @@ impl Conflicts {
     /// Notes a delete.
     pub fn note_delete(&self, agreed_index: u64, scopes: &[DeleteScope]) {
         let mut state = self.state.lock();
-        if state.rows.is_empty() && state.peers.values().all(|peer| peer.agreed_index >= agreed_index) {
+        let is_known_to_all = state.peers.values().all(|peer| peer.agreed_index >= agreed_index);
+        if state.holds == 0 && state.rows.is_empty() && is_known_to_all {
             return;
         }
         let next_number = state.noted;
@@ -271,6 +306,9 @@ impl State {
 
     /// Forgets what every other node is past.
     fn forget(&mut self) {
+        if self.holds > 0 {
+            return;
+        }
         let clock = self.peers.values().map(|peer| peer.clock).min().unwrap_or(u64::MAX);
         while self.records.front().is_some_and(|(record, _)| *record <= clock) {
             let Some((_, keys)) = self.records.pop_front() else { return };

@@ -13,6 +13,7 @@ use hyperbytedb_domain::ports::{
 use hyperbytedb_domain::wal::{WalEntry, WriteEntry};
 use hyperbytedb_domain::{Precision, StorageError};
 use hyperbytedb_line_protocol::{ParseOptions, parse, print_point};
+use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
 use super::agreement::Waiting;
@@ -100,7 +101,7 @@ impl ClusterNode {
                 write = self.without_losers(&catalog, &write, stamp, *agreed_index);
                 entry = self.wal.encode(&WalEntry::Write(write.clone()))?;
                 batches = writes.batches(&catalog, &write, |_| true, place)?;
-                metrics::counter!("hyperbytedb_cluster_conflicts_total").increment(1);
+                metrics::CLUSTER_CONFLICTS.increment(1);
             }
             // Only of what stays.
             batches.iter().try_for_each(|batch| register(&*self.series, batch))?;
@@ -243,7 +244,8 @@ impl ClusterNodePort for ClusterNode {
             self.catalog().cluster.applied_index() >= batch.agreed_index
         })?;
         let has_room = || {
-            let has_room = self.flush.has_room() && self.flush.log_has_room();
+            let has_disk_space = self.flush.disk_space().read_only().is_none();
+            let has_room = has_disk_space && self.flush.has_room() && self.flush.log_has_room();
             if !has_room {
                 self.flush.press();
             }

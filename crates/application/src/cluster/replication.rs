@@ -2,7 +2,7 @@
 //!
 //! A thread for each other node reads the log behind that node's cursor, sends the records that began here, and moves the
 //! cursor when the other node has them on its disk. So what a node misses while it is away waits in the log; past the bounds
-//! of `hints_max_bytes` and `hints_max_age` it waits no longer, and the node has to be made anew.
+//! of `hints_max_bytes` and `hints_max_age` it waits no longer, and the node takes what it missed by comparing (`repair`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use hyperbytedb_domain::ports::{
 };
 use hyperbytedb_domain::wal::{Sequence, WalEntry};
 use hyperbytedb_domain::{HybridClock, StorageError};
+use hyperbytedb_metrics as metrics;
 use parking_lot::{Condvar, Mutex};
 
 use super::conflicts::Conflicts;
@@ -77,7 +78,8 @@ impl Default for ReplicationOptions {
 struct Peer {
     position: Sequence,
     error: Option<String>,
-    needs_repair: bool,
+    /// It has missed records up to there, and takes what it lacks by comparing.
+    missed: Option<Sequence>,
 }
 
 /// Sends, and knows who has what.
@@ -171,7 +173,7 @@ impl Replication {
             lag_records: applied.saturating_sub(peer.position),
             lag_bytes: self.wal.bytes_from(peer.position + 1).unwrap_or(0),
             error: peer.error,
-            needs_repair: peer.needs_repair,
+            needs_repair: peer.missed.is_some(),
         };
         peers.into_iter().map(lag).collect()
     }
@@ -194,6 +196,17 @@ impl Replication {
                 return Err(format!("the others have not got everything: {}", behind.join(", ")));
             }
             waiting::sleep(DRAIN_POLL);
+        }
+    }
+
+    /// A node has taken what it lacked of the records up to there.
+    pub fn repaired(&self, node: NodeId, position: Sequence) {
+        let mut peers = self.peers.lock();
+        if let Some(peer) =
+            peers.get_mut(&node).filter(|peer| peer.missed.is_some_and(|missed| missed <= position))
+        {
+            peer.missed = None;
+            tracing::info!(node, "a node has what it missed");
         }
     }
 
@@ -372,11 +385,15 @@ impl Sender<'_> {
     ) -> Result<(), String> {
         let count = records.len() as u64;
         let batch = PeerBatch { origin: self.replication.options.node, records, clock, agreed_index };
-        port.send(address, &batch).map_err(|error| match error {
-            PeerError::Unreachable(error) | PeerError::Refused(error) => error,
+        let (node, started) = (self.node.to_string(), Instant::now());
+        port.send(address, &batch).map_err(|error| {
+            metrics::REPLICATION_ERRORS.with([&node]).increment(1);
+            match error {
+                PeerError::Unreachable(error) | PeerError::Refused(error) => error,
+            }
         })?;
-        metrics::counter!("hyperbytedb_cluster_sent_records_total", "node" => self.node.to_string())
-            .increment(count);
+        metrics::REPLICATION_DURATION.with([&node]).record(started.elapsed());
+        metrics::REPLICATION_WRITES.with([&node]).increment(count);
         self.told = waiting::now();
         self.note(None);
         Ok(())
@@ -400,6 +417,8 @@ impl Sender<'_> {
             }
             peer.error = error;
         }
+        let active = peers.values().filter(|peer| peer.error.is_none()).count();
+        metrics::CLUSTER_PEERS_ACTIVE.set(active as f64);
     }
 
     /// Lets the log go when too much of it waits for this node.
@@ -410,7 +429,7 @@ impl Sender<'_> {
         }
         self.looked = waiting::now();
         let bytes = wal.bytes_from(self.position + 1)?;
-        metrics::gauge!("hyperbytedb_cluster_lag_bytes", "node" => self.node.to_string()).set(bytes as f64);
+        metrics::CLUSTER_LAG_BYTES.with([&self.node.to_string()]).set(bytes as f64);
         if bytes > options.hints_max_bytes {
             return self.mark_for_repair("more waits for it than cluster.hints_max_bytes");
         }
@@ -429,10 +448,10 @@ impl Sender<'_> {
         tracing::error!(
             node,
             reason,
-            "a node has missed points: remove it from the cluster, and let it join again with an empty data folder"
+            "a node has missed points: it takes them by comparing what is stored when it is back"
         );
-        self.replication.peers.lock().entry(node).or_default().needs_repair = true;
         let applied = self.replication.flush.applied();
+        self.replication.peers.lock().entry(node).or_default().missed = Some(applied);
         self.agreed_index = self.replication.agreed_before(applied + 1)?;
         self.move_to(applied)
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
 use super::Key;
@@ -31,20 +32,18 @@ struct Counts {
 
 impl Runs {
     pub(super) fn note(&self, key: &Key, run: Run) {
-        let labels = [("database", key.0.clone()), ("query", key.1.clone())];
-        metrics::histogram!("hyperbytedb_continuous_query_seconds", &labels)
-            .record(run.duration.as_secs_f64());
-        metrics::gauge!("hyperbytedb_continuous_query_last_run_seconds", &labels).set(run.at as f64 / 1e9);
+        let labels = [key.0.as_str(), key.1.as_str()];
+        metrics::CONTINUOUS_QUERY_DURATION.with(labels).record(run.duration);
+        metrics::CONTINUOUS_QUERY_LAST_RUN.with(labels).set(run.at as f64 / 1e9);
         let mut counts = self.0.lock();
         match &run.result {
             Ok(rows) => {
                 counts.succeeded += 1;
-                metrics::counter!("hyperbytedb_continuous_query_points_written_total", &labels)
-                    .increment(rows.unsigned_abs());
+                metrics::CONTINUOUS_QUERY_POINTS.with(labels).increment(rows.unsigned_abs());
             }
             Err(_) => {
                 counts.failed += 1;
-                metrics::counter!("hyperbytedb_continuous_query_errors_total", &labels).increment(1);
+                metrics::CONTINUOUS_QUERY_ERRORS.with(labels).increment(1);
             }
         }
         counts.last.insert(key.clone(), run);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use hyperbytedb_domain::EngineError;
 use hyperbytedb_domain::catalog::TableId;
 use hyperbytedb_domain::wal::Sequence;
+use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
 use super::FlushService;
@@ -41,7 +42,7 @@ impl FlushService {
             }
             if let Err(error) = self.checkpoint() {
                 tracing::error!(%error, "checkpoint failed; the log is kept and it is tried again");
-                metrics::counter!("hyperbytedb_checkpoint_errors_total").increment(1);
+                metrics::CHECKPOINT_ERRORS.increment(1);
                 *self.checkpoint.0.lock() = Instant::now();
             }
         }
@@ -76,7 +77,7 @@ impl FlushService {
         self.ports.local_state.sync().map_err(failed("sync the catalogue"))?;
         self.ports.wal.truncate_before(keep_from).map_err(failed("truncate the log"))?;
         *last = Instant::now();
-        metrics::histogram!("hyperbytedb_checkpoint_seconds").record(started.elapsed().as_secs_f64());
+        metrics::CHECKPOINT_DURATION.record_duration(started.elapsed());
         Ok(())
     }
 }

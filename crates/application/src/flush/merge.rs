@@ -1,5 +1,6 @@
 //! Merging partitions that hold rows of one series and time twice.
 
+use hyperbytedb_metrics as metrics;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
@@ -26,7 +27,7 @@ impl FlushService {
             };
             for (Settled { table, shard, .. }, error) in self.merge_settled(is_wanted) {
                 tracing::error!(%error, table = table.0, shard, "merge failed; it is tried again");
-                metrics::counter!("hyperbytedb_merge_errors_total").increment(1);
+                metrics::MERGE_ERRORS.increment(1);
                 failed.insert((table, shard), Instant::now());
             }
         }
@@ -59,7 +60,7 @@ impl FlushService {
         let failed = |error: StorageError| EngineError::failed("clear a mark", error);
         let _may_clear = self.marks_clear.lock();
         merged.iter().try_for_each(|partition| self.dirty.clear(partition)).map_err(failed)?;
-        metrics::counter!("hyperbytedb_merged_partitions_total").increment(merged.len() as u64);
+        metrics::MERGED_PARTITIONS.increment(merged.len() as u64);
         Ok(())
     }
 }

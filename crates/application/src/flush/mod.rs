@@ -16,11 +16,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::disk_space::{DiskSpace, DiskSpaceOptions};
 use hyperbytedb_domain::catalog::{DeleteScope, ShardGroup, Table, TableId};
 use hyperbytedb_domain::ports::{Outbound, PartitionInfo};
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError, TimeRange};
 use hyperbytedb_head::{Head, TableHead};
+use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
 use self::checkpoint::Checkpoint;
@@ -48,6 +50,7 @@ pub struct FlushOptions {
     pub wal_size_bytes: u64,
     /// The log's size beyond which writes are refused.
     pub wal_size_bytes_max: u64,
+    pub disk_space: DiskSpaceOptions,
     /// How long a partition with duplicates must be left alone before it is merged.
     pub merge_quiet: Duration,
     /// Series per table whose last time is remembered.
@@ -76,6 +79,7 @@ impl Default for FlushOptions {
             checkpoint_interval: Duration::from_secs(5),
             wal_size_bytes: 256 << 20,
             wal_size_bytes_max: 4 << 30,
+            disk_space: DiskSpaceOptions::default(),
             merge_quiet: Duration::from_secs(30),
             overlap_series_max: 1_000_000,
             head_bytes: 1 << 30,
@@ -83,6 +87,16 @@ impl Default for FlushOptions {
             retry_pause: Duration::from_millis(100),
             stop_timeout: Duration::from_secs(2),
         }
+    }
+}
+
+/// Tables that the engine may hold: all that there are, where it cannot be asked.
+fn stored_tables(ports: &Outbound) -> Result<Vec<TableId>, EngineError> {
+    match ports.sink.existing_tables() {
+        Err(EngineError::Unavailable(_)) => {
+            Ok(ports.catalog.catalog().tables().map(|table| table.id).collect())
+        }
+        known => known,
     }
 }
 
@@ -97,6 +111,7 @@ pub struct FlushService {
     overlap: OverlapTracker,
     epochs: RemovalEpochs,
     cursors: Cursors,
+    disk_space: DiskSpace,
     options: FlushOptions,
     ports: Outbound,
     queues: WorkQueues,
@@ -114,13 +129,14 @@ impl FlushService {
         let cursors = Cursors::load(ports.local_state.clone())?;
         Ok(Self {
             memtables: MemtableSet::new(options.retry_pause),
-            head: Head::new(options.head_bytes, ports.sink.existing_tables()?),
+            head: Head::new(options.head_bytes, stored_tables(&ports)?),
             dirty: DirtyPartitions::load(ports.local_state.clone())?,
             overlap: OverlapTracker::new(options.overlap_series_max),
             epochs: RemovalEpochs::default(),
             // Nothing beyond the cursor has been replayed yet, so nothing beyond it may be truncated.
             applied: AtomicU64::new(cursors.flushed()),
             cursors,
+            disk_space: DiskSpace::new(options.disk_space),
             options,
             ports,
             queues: WorkQueues::default(),
@@ -324,6 +340,10 @@ impl FlushService {
         self.ports.sink.partitions(None)
     }
 
+    pub fn disk_space(&self) -> &DiskSpace {
+        &self.disk_space
+    }
+
     /// Whether the memtables may take more.
     pub fn has_room(&self) -> bool {
         self.memtables.bytes() < self.options.memory_limit_bytes
@@ -371,9 +391,9 @@ impl FlushService {
         let pressed = self.memtables.bytes() > self.options.memory_limit_bytes / 2 || self.log_is_large();
         self.seal((!pressed).then_some(&self.options.limits));
         self.head.keep_budget();
-        metrics::gauge!("hyperbytedb_head_bytes").set(self.head.bytes() as f64);
-        metrics::gauge!("hyperbytedb_memtable_bytes").set(self.memtables.bytes() as f64);
-        metrics::gauge!("hyperbytedb_wal_bytes").set(self.ports.wal.size_bytes() as f64);
+        metrics::HEAD_BYTES.set(self.head.bytes() as f64);
+        metrics::MEMTABLE_BYTES.set(self.memtables.bytes() as f64);
+        metrics::WAL_BYTES.set(self.ports.wal.size_bytes() as f64);
     }
 
     fn seal(&self, limits: Option<&SealLimits>) {
@@ -441,7 +461,7 @@ impl FlushService {
             Ok(Progress::Postponed) => work.postpone(),
             Err(error) => {
                 tracing::error!(%error, attempts = work.attempts, "flush or removal failed; it stays in the log and is tried again");
-                metrics::counter!("hyperbytedb_flush_errors_total").increment(1);
+                metrics::FLUSH_ERRORS.increment(1);
                 work.fail(error);
             }
         }
@@ -451,6 +471,7 @@ impl FlushService {
         let Some(table) = memtable.table() else { return Ok(()) };
         let started = Instant::now();
         let rows = sorted_rows(memtable).map_err(|e| EngineError::failed("sort memtable", e))?;
+        metrics::FLUSH_SORT.record_duration(started.elapsed());
         self.ports.sink.ensure_table(table)?;
         self.know_stored(table.id)?;
         // An insert that failed may have stored any part of its rows.
@@ -460,11 +481,15 @@ impl FlushService {
             .dirty
             .mark(table.id, &overlapping)
             .map_err(|error| EngineError::failed("mark partitions", error))?;
-        self.ports.sink.insert(table, rows.batch.clone())?;
+        let inserting = Instant::now();
+        let records = memtable.first_sequence..=memtable.last_sequence;
+        self.ports.sink.insert(table, rows.batch.clone(), records)?;
+        metrics::FLUSH_INSERT.record_duration(inserting.elapsed());
         drop(marks);
         self.overlap.flushed(table.id, &rows);
-        metrics::counter!("hyperbytedb_flushed_rows_total").increment(rows.times.len() as u64);
-        metrics::histogram!("hyperbytedb_flush_seconds").record(started.elapsed().as_secs_f64());
+        metrics::FLUSH_POINTS.increment(rows.times.len() as u64);
+        metrics::FLUSH_RUNS.increment(1);
+        metrics::FLUSH_DURATION.record_duration(started.elapsed());
         let ms = started.elapsed().as_millis() as u64;
         tracing::debug!(table = table.id.0, rows = rows.times.len(), ms, "flushed");
         Ok(())

@@ -1,5 +1,6 @@
 //! Carrying out deletes and drops in the engine, the series index and what is known of both.
 
+use hyperbytedb_metrics as metrics;
 use std::ops::ControlFlow;
 
 use hashbrown::HashSet;
@@ -68,8 +69,8 @@ impl FlushService {
         let unfinished = self.ports.sink.unfinished_deletes(None)?;
         let deletes: u64 = unfinished.iter().map(|of_table| of_table.deletes).sum();
         let parts: u64 = unfinished.iter().map(|of_table| of_table.parts).sum();
-        metrics::gauge!("hyperbytedb_unfinished_deletes").set(deletes as f64);
-        metrics::gauge!("hyperbytedb_unfinished_delete_parts").set(parts as f64);
+        metrics::UNFINISHED_DELETES.set(deletes as f64);
+        metrics::UNFINISHED_DELETE_PARTS.set(parts as f64);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 pub mod schema;
 
+use hyperbytedb_metrics as metrics;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,8 +10,8 @@ use bytes::Bytes;
 use hyperbytedb_domain::ports::{
     CatalogPort, IngestionPort, SeriesIndexPort, WalPort, WriteError, WriteRequest,
 };
-use hyperbytedb_domain::settings;
 use hyperbytedb_domain::wal::{TableVersion, WalEntry, WriteEntry};
+use hyperbytedb_domain::{limits, settings};
 use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse};
 
 use self::schema::{Resolved, SchemaResolver, Target};
@@ -38,6 +39,8 @@ pub struct IngestionService {
     pub committer: Arc<Committer>,
     /// Limits of the parser; precision and default time come with each request.
     pub parse_limits: ParseOptions,
+    /// 0 = no limit.
+    pub max_measurements_per_database: usize,
     /// Set in a cluster.
     pub replication: OnceLock<Arc<Replication>>,
 }
@@ -60,8 +63,15 @@ impl IngestionService {
         }
         self.wait_for_room()?;
         let now = now_ns();
+        let default_time = request.default_time.unwrap_or(now);
         for _ in 0..ATTEMPTS_MAX {
-            let mut parsed = self.parse(request, now);
+            let mut stage = Instant::now();
+            let mut parsed = self.parse(request, default_time);
+            metrics::WRITE_PARSE.record_duration(lap(&mut stage));
+            count_limits(&parsed);
+            if parsed.has_too_many_points {
+                return Err(WriteError::TooManyPoints { max: self.parse_limits.max_points });
+            }
             let batches = std::mem::take(&mut parsed.batches);
             let mut drops = parsed.drops();
             let mut committed_at = None;
@@ -69,19 +79,26 @@ impl IngestionService {
                 let target =
                     Target { database: &request.database, retention_policy: &request.retention_policy, now };
                 let mut resolved = self.resolver().resolve(&target, batches)?;
-                let record = self.record(request, now, &parsed, &mut resolved).map_err(log_error)?;
+                let points: usize = resolved.batches.iter().map(|batch| batch.rows()).sum();
+                let record = self.record(request, default_time, &parsed, &mut resolved).map_err(log_error)?;
+                metrics::WRITE_SCHEMA.record_duration(lap(&mut stage));
                 match record.map(|record| self.committer.write(record)).transpose() {
                     Err(LogError::Stale) => continue,
                     committed => committed_at = committed.map_err(log_error)?,
                 }
+                metrics::WRITE_COMMIT.record_duration(lap(&mut stage));
+                metrics::INGESTED_POINTS.increment(points as u64);
                 for &line in &resolved.dropped_lines {
                     let first = resolved.reasons.iter().find(|(l, _)| *l == line);
                     let start = parsed.lines.get(line as usize).map_or(usize::MAX, |span| span.start);
                     drops.add(start, first.map_or("", |(_, reason)| reason));
                 }
             }
+            metrics::REJECTED_POINTS.increment(parsed.refused(&drops) as u64);
             if let (Some(sequence), Some(replication)) = (committed_at, self.replication.get()) {
-                replication.confirm(sequence, request.consistency).map_err(WriteError::Unconfirmed)?;
+                let confirmed = replication.confirm(sequence, request.consistency);
+                metrics::WRITE_CONFIRM.record_duration(stage.elapsed());
+                confirmed.map_err(WriteError::Unconfirmed)?;
             }
             return parsed.error_text(&drops).map_or(Ok(()), |text| Err(WriteError::Rejected(text)));
         }
@@ -105,6 +122,7 @@ impl IngestionService {
             series: &*self.series,
             committer: &self.committer,
             flush: &self.flush,
+            max_measurements: self.max_measurements_per_database,
         }
     }
 
@@ -145,21 +163,23 @@ impl IngestionService {
 
     /// Back-pressure: waits a little for the flush, then refuses.
     fn wait_for_room(&self) -> Result<(), WriteError> {
+        if let Some(reason) = self.flush.disk_space().read_only() {
+            return Err(refused(settings::STORAGE_MIN_FREE_BYTES, reason));
+        }
         let deadline = waiting::now() + ROOM_WAIT;
         loop {
-            let full = if !self.flush.has_room() {
-                format!("points in memory have reached {}", settings::FLUSH_MEMORY_LIMIT_BYTES)
+            let (setting, full) = if !self.flush.has_room() {
+                let setting = settings::FLUSH_MEMORY_LIMIT_BYTES;
+                (setting, format!("points in memory have reached {setting}"))
             } else if !self.flush.log_has_room() {
-                format!(
-                    "the write-ahead log has reached {}, for the engine does not take its points",
-                    settings::WAL_MAX_BYTES
-                )
+                let setting = settings::WAL_MAX_BYTES;
+                let why = "for the engine does not take its points";
+                (setting, format!("the write-ahead log has reached {setting}, {why}"))
             } else {
                 return Ok(());
             };
             if waiting::now() >= deadline {
-                metrics::counter!("hyperbytedb_writes_refused_total").increment(1);
-                return Err(overloaded(format!("{full}: retry later")));
+                return Err(refused(setting, format!("{full}: retry later")));
             }
             self.flush.press();
             waiting::sleep(ROOM_POLL);
@@ -169,11 +189,22 @@ impl IngestionService {
 
 impl IngestionPort for IngestionService {
     fn write(&self, request: WriteRequest) -> Result<(), WriteError> {
-        let started = Instant::now();
+        let (started, bytes) = (Instant::now(), request.body.len());
         let answer = self.accept(&request);
-        metrics::histogram!("hyperbytedb_write_seconds").record(started.elapsed().as_secs_f64());
+        metrics::WRITE_REQUESTS.increment(1);
+        metrics::WRITE_PAYLOAD_BYTES.record(bytes as f64);
+        if answer.is_err() {
+            metrics::WRITE_ERRORS.increment(1);
+        }
+        metrics::WRITE_DURATION.record_duration(started.elapsed());
         answer
     }
+}
+
+/// The time since the last stage ended; the next one begins.
+fn lap(stage: &mut Instant) -> Duration {
+    let now = Instant::now();
+    now - std::mem::replace(stage, now)
 }
 
 /// Now, in nanoseconds since 1970.
@@ -185,7 +216,11 @@ pub fn now_ns() -> i64 {
 /// What a writer is told when its record did not take effect.
 fn log_error(error: LogError) -> WriteError {
     match error {
-        LogError::QueueFull | LogError::Stale | LogError::NotAgreed(_) => overloaded(error.to_string()),
+        LogError::QueueFull => {
+            limits::exceeded(settings::WAL_QUEUE_LENGTH);
+            overloaded(error.to_string())
+        }
+        LogError::Stale | LogError::NotAgreed(_) => overloaded(error.to_string()),
         LogError::Stopped => WriteError::Stopping,
         LogError::Storage(error) => WriteError::Storage(error),
         // A write's own command was refused again and again, or a removal failed: neither can be the writer's fault.
@@ -193,6 +228,21 @@ fn log_error(error: LogError) -> WriteError {
             WriteError::Storage(hyperbytedb_domain::StorageError::failed("write", error))
         }
     }
+}
+
+/// Counts the lines that a limit has stopped.
+fn count_limits(parsed: &Parsed) {
+    parsed.errors.iter().filter_map(|error| error.reason.limit()).for_each(limits::exceeded);
+    if parsed.has_too_many_points {
+        limits::exceeded(settings::WRITE_MAX_POINTS);
+    }
+}
+
+/// A limit of the server keeps a write out.
+fn refused(setting: &'static str, reason: String) -> WriteError {
+    limits::exceeded(setting);
+    metrics::WRITES_REFUSED.increment(1);
+    overloaded(reason)
 }
 
 fn overloaded(reason: String) -> WriteError {

@@ -11,7 +11,7 @@ use hyperbytedb_domain::catalog::{
 use hyperbytedb_domain::points::{FieldColumn, FieldValues, PointsBatch, StringValues};
 use hyperbytedb_domain::ports::{CatalogPort, SeriesIndexPort, WriteError};
 use hyperbytedb_domain::scan::FieldId;
-use hyperbytedb_domain::{SeriesId, StorageError, Tags};
+use hyperbytedb_domain::{SeriesId, StorageError, Tags, limits, settings};
 
 use super::log_error;
 use crate::flush::FlushService;
@@ -54,6 +54,8 @@ pub struct SchemaResolver<'a> {
     pub series: &'a dyn SeriesIndexPort,
     pub committer: &'a Committer,
     pub flush: &'a FlushService,
+    /// Measurements of a database; 0 = no limit.
+    pub max_measurements: usize,
 }
 
 /// A batch checked against a catalogue.
@@ -70,9 +72,13 @@ impl SchemaResolver<'_> {
         for _ in 0..ATTEMPTS_MAX {
             let catalog = self.catalog.catalog();
             let policy = find_policy(&catalog, target)?;
-            let checked: Vec<Checked> =
+            let mut checked: Vec<Checked> =
                 batches.iter().map(|batch| check(policy, target.now, batch)).collect();
+            let is_too_many = self.leave_out_measurements(&catalog, target, &batches, &mut checked);
             let Some(command) = missing_schema(target, policy, &batches, &checked) else {
+                if is_too_many {
+                    limits::exceeded(settings::LIMITS_MAX_MEASUREMENTS_PER_DATABASE);
+                }
                 let policy = policy.clone();
                 return Ok(self.register(catalog, &policy, batches, checked)?);
             };
@@ -83,6 +89,38 @@ impl SchemaResolver<'_> {
             }
         }
         Err(StorageError::failed("write", "the schema kept changing; please retry").into())
+    }
+
+    /// Leaves out the points of new measurements for which the database has no room; whether there are any.
+    fn leave_out_measurements(
+        &self,
+        catalog: &Catalog,
+        target: &Target<'_>,
+        batches: &[PointsBatch],
+        checked: &mut [Checked],
+    ) -> bool {
+        let max = self.max_measurements;
+        let is_new = |checked: &Checked| checked.table.is_none() && checked.rows.kept > 0;
+        if max == 0 || !checked.iter().any(is_new) {
+            return false;
+        }
+        let Some(database) = catalog.database(target.database) else { return false };
+        // Those of other retention policies count, and may be written to.
+        let measurements = database.measurements();
+        let (mut count, mut is_too_many) = (measurements.len(), false);
+        for (batch, checked) in batches.iter().zip(checked).filter(|(_, checked)| is_new(checked)) {
+            if measurements.binary_search(&batch.measurement.as_str()).is_ok() {
+                continue;
+            }
+            if count < max {
+                count += 1;
+                continue;
+            }
+            is_too_many = true;
+            let reason = || format!("max-measurements-per-database limit exceeded: ({max})");
+            (0..batch.rows()).for_each(|row| checked.rows.drop_row(row, reason));
+        }
+        is_too_many
     }
 
     /// Registers the series of the kept rows and drops the rows of those that are refused.
@@ -139,6 +177,7 @@ impl SchemaResolver<'_> {
             return Ok(());
         }
         let mut refusals = vec![None; batch.series.len()];
+        answers.iter().filter_map(|a| a.as_ref().err()?.limit()).for_each(limits::exceeded);
         for (position, answer) in positions.into_iter().zip(answers) {
             refusals[position] = answer.err();
         }

@@ -2,7 +2,7 @@
 //! effect in log order, and only then lets the callers go on.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, Effects, ShardGroup, Table};
@@ -10,6 +10,7 @@ use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, Membership};
 use hyperbytedb_domain::ports::{CatalogPort, EncodedEntry, NewRecord, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry};
 use hyperbytedb_domain::{HybridClock, TimeRange};
+use hyperbytedb_metrics as metrics;
 use parking_lot::RwLock;
 
 use super::epochs::Epoch;
@@ -298,7 +299,8 @@ impl CommitWorker {
         // A catalogue must never be ahead of a log that a power failure cuts short.
         let durable = !accepted.iter().flat_map(|accepted| &accepted.effects).all(is_write);
         let count = records.len() as Sequence;
-        metrics::histogram!("hyperbytedb_wal_group_writes").record(records.len() as f64);
+        metrics::WAL_GROUP_RECORDS.record(records.len() as f64);
+        metrics::WAL_QUEUED_RECORDS.set(self.pending.len() as f64);
         let first = match self.ports.wal.append(records, durable) {
             Ok(first) => first,
             Err(error) => {
@@ -317,7 +319,7 @@ impl CommitWorker {
             self.ports.readiness.fail(format!("the catalogue could not be stored: {error}"));
             return false;
         }
-        let mut next = first;
+        let (mut next, applying) = (first, Instant::now());
         for Accepted { effects, done } in accepted {
             let mut outcome = Ok(Committed::default());
             for effect in effects {
@@ -328,6 +330,8 @@ impl CommitWorker {
             let _ = done.send(outcome);
         }
         flush.set_applied(last);
+        metrics::HEAD_APPLY.record_duration(applying.elapsed());
+        metrics::WAL_LAST_SEQUENCE.set(last as f64);
         true
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyperbytedb_domain::catalog::{ShardGroup, Table};
-use hyperbytedb_domain::points::{FieldColumn, FieldValues};
+use hyperbytedb_domain::points::{FieldColumn, FieldValues, PointsBatch};
 use hyperbytedb_domain::scan::FieldId;
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{SeriesId, Tags};
@@ -35,6 +35,18 @@ pub struct ResolvedBatch {
 impl ResolvedBatch {
     pub fn rows(&self) -> usize {
         self.times.len()
+    }
+
+    /// As the printer of line protocol takes them.
+    pub fn into_points(self) -> PointsBatch {
+        PointsBatch {
+            measurement: self.table.measurement.clone(),
+            times: self.times,
+            series_of_row: self.series_of_row,
+            line_of_row: Vec::new(),
+            series: self.series.into_iter().map(|(_, tags)| tags).collect(),
+            fields: self.fields.into_iter().map(|(_, column)| column).collect(),
+        }
     }
 
     /// As the head takes them.

@@ -3,21 +3,24 @@
 //! What the engine is asked it is told with what it must know of a table's partitions, so that no row is counted twice.
 
 mod narrowed;
+mod series_limit;
 pub(crate) mod tag_texts;
 mod tiers;
 
+use hyperbytedb_metrics as metrics;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use hyperbytedb_domain::catalog::{Table, TableId};
+use hyperbytedb_domain::catalog::{ShardGroup, Table, TableId};
 use hyperbytedb_domain::ports::{BatchStream, CatalogPort, Outbound, QueryPort, SeriesIndexPort};
-use hyperbytedb_domain::scan::{RowSelection, Scan, ScanOutput};
+use hyperbytedb_domain::scan::{Digest, DigestBy, RowSelection, Scan, ScanOutput};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
 use hyperbytedb_head::TableHead;
 
 use self::tiers::{Cut, Joint, Tiers};
 use crate::flush::FlushService;
 use crate::ingestion::now_ns;
+use crate::warm::all_rows;
 
 /// Values past which the engine, which uses all cores, aggregates faster than the head.
 const HEAD_VALUES_MAX: usize = 2_000_000;
@@ -55,6 +58,58 @@ impl TableReader {
         self.make_visible(&[table.id], context)?;
         let time = self.unexpired(table, TimeRange::ALL);
         Ok(RowSelection { shards: self.shards(table, time), ..RowSelection::of_time(time) })
+    }
+
+    /// What the rows of a partition come to, or what it has of some series. Reads the engine alone, so that what its files have lost is
+    /// missing although the head has it.
+    pub(crate) fn digests(
+        &self,
+        table: &Table,
+        group: &ShardGroup,
+        by: &DigestBy,
+        context: &QueryContext,
+    ) -> Result<Vec<Digest>, EngineError> {
+        let time = self.prepare_partition(table, group, context)?;
+        let rows = RowSelection { shards: Some([group.id].into()), ..RowSelection::of_time(time) };
+        self.engine.digests(table, &rows, self.flush.dirty().touches(table.id, time), by, context)
+    }
+
+    /// As [`digests`](Self::digests): the first rows of some series, by time, with all their columns.
+    pub(crate) fn stored_rows(
+        &self,
+        table: &Arc<Table>,
+        group: &ShardGroup,
+        series: &[SeriesId],
+        from: i64,
+        limit: u64,
+        context: &QueryContext,
+    ) -> Result<Vec<RecordBatch>, EngineError> {
+        let time = self.prepare_partition(table, group, context)?;
+        let time = TimeRange { min: time.min.max(from), max: time.max };
+        let mut scan = all_rows(table, time);
+        if let ScanOutput::Rows(rows) = &mut scan.output {
+            rows.group_by.clear();
+            rows.limit_per_group = limit;
+            rows.series = Some(series.into());
+        }
+        let mut stream = self.scan_engine(&scan, context)?;
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next_batch()? {
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+
+    /// Has everything of a table in the engine, and the range of a partition that is not past its policy.
+    fn prepare_partition(
+        &self,
+        table: &Table,
+        group: &ShardGroup,
+        context: &QueryContext,
+    ) -> Result<TimeRange, EngineError> {
+        self.flush.wait_for_removals(table.id, context)?;
+        self.make_visible(&[table.id], context)?;
+        Ok(self.unexpired(table, TimeRange { min: group.start, max: group.end.saturating_sub(1) }))
     }
 
     /// Numbers of the shard groups that overlap a range; `None` when all do.
@@ -169,13 +224,20 @@ impl TableReader {
         context: &QueryContext,
     ) -> Result<Option<Box<dyn BatchStream>>, EngineError> {
         let (cut, joint) = match Tier::of(scan, memory.head.complete_from(), memory.first_unflushed) {
-            Tier::Memory { values_max } => return memory.scan(scan, values_max, context),
+            Tier::Memory { values_max } => {
+                let stream = memory.scan(scan, values_max, context)?;
+                if stream.is_some() {
+                    metrics::SCANS_MEMORY.increment(1);
+                }
+                return Ok(stream);
+            }
             Tier::Both(cut, joint) => (cut, joint),
             Tier::Engine => return Ok(None),
         };
         let newer = Scan { time: cut.newer, ..scan.clone() };
         let Some(newer) = memory.scan(&newer, None, context)? else { return Ok(None) };
         let older = self.scan_engine(&Scan { time: cut.older, ..scan.clone() }, context)?;
+        metrics::SCANS_BOTH.increment(1);
         Ok(Some(Box::new(Tiers::new(joint, older, newer))))
     }
 }
@@ -191,6 +253,7 @@ impl TableReader {
 
 impl QueryPort for TableReader {
     fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError> {
+        series_limit::check(scan, context.max_series, &*self.series)?;
         let scan = &Scan { time: self.unexpired(&scan.table, scan.time), ..scan.clone() };
         let head = self.head(scan.table.id);
         let first_unflushed = self.flush.first_unflushed(scan.table.id, scan.time);
@@ -202,6 +265,7 @@ impl QueryPort for TableReader {
         if first_unflushed.is_some() {
             self.make_visible(&[scan.table.id], context)?;
         }
+        metrics::SCANS_ENGINE.increment(1);
         self.scan_engine(scan, context)
     }
 

@@ -101,6 +101,28 @@ impl StatementError {
         Self::Catalog(CatalogError::DatabaseNotFound(name.to_owned()))
     }
 
+    /// Whether something outside the server is in the way.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(
+            self,
+            Self::Engine(EngineError::Unavailable(_))
+                | Self::Exec(ExecError::Engine(EngineError::Unavailable(_)))
+                | Self::Command(LogError::Engine(EngineError::Unavailable(_)))
+        )
+    }
+
+    /// The setting of the limit that is reached.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::TooManyQueries { .. } => Some(settings::QUERY_MAX_CONCURRENT),
+            Self::Prepare(PrepareError::TooManyBuckets { .. }) => Some(settings::QUERY_MAX_SELECT_BUCKETS),
+            Self::Exec(error) => error.limit(),
+            Self::Engine(error) | Self::Command(LogError::Engine(error)) => error.limit(),
+            Self::Into { error, .. } => error.limit(),
+            _ => None,
+        }
+    }
+
     /// Whether the text is about the server's inside: for the log, not for clients.
     pub fn is_internal(&self) -> bool {
         match self {

@@ -14,11 +14,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::catalog::{Catalog, Command, Database};
+use hyperbytedb_domain::pace::HeavySlots;
 use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, SchemaPort, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
-use hyperbytedb_domain::{CancelToken, QueryContext};
+use hyperbytedb_domain::{CancelToken, QueryContext, limits};
 use hyperbytedb_executor::{ExecOptions, ExecStats};
+use hyperbytedb_metrics as metrics;
 use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::duration::format_duration;
 use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
@@ -28,7 +30,8 @@ use self::running::RunningQueries;
 pub use self::select::IntoPoint;
 use self::show::server::Statistics;
 use crate::api::{
-    DEFAULT_CHUNK_ROWS, Parameter, QueryApi, QueryError, QueryRequest, ResultEvent, ResultSink,
+    AnnouncedQuery, DEFAULT_CHUNK_ROWS, Parameter, QueryApi, QueryError, QueryRequest, ResultEvent,
+    ResultSink,
 };
 use crate::auth::access::{Access, authorize};
 use crate::commands::CommandService;
@@ -57,6 +60,8 @@ pub struct QueryOptions {
     pub max_select_buckets: usize,
     /// InfluxDB's max-select-point.
     pub max_select_points: usize,
+    /// InfluxDB's max-select-series, for each measurement.
+    pub max_select_series: u64,
     /// Points that the operators of one SELECT may hold back.
     pub max_buffered_points: usize,
     /// What the engine may sort at one time: longer scans are read in slices.
@@ -73,6 +78,7 @@ impl Default for QueryOptions {
             max_threads: 0,
             max_select_buckets: 0,
             max_select_points: 0,
+            max_select_series: 0,
             max_buffered_points: ExecOptions::default().max_buffered_points,
             sort_bound: SortBound { rows: 1_000_000, bytes: 128 << 20 },
         }
@@ -90,6 +96,8 @@ pub struct StatementService {
     /// Where INTO writes.
     pub ingestion: Arc<dyn IngestionPort>,
     pub running: Arc<RunningQueries>,
+    /// `None`: heavy queries need not wait for each other.
+    pub heavy: Option<Arc<HeavySlots>>,
     pub summary: Arc<StatementSummary>,
     /// Of continuous queries.
     pub runs: Arc<Runs>,
@@ -99,6 +107,9 @@ pub struct StatementService {
     pub options: QueryOptions,
     pub started: Instant,
 }
+
+/// Whether all statements of a request succeeded.
+struct Success(bool);
 
 /// A statement on its way: the request around it, and where its rows go.
 struct Execution<'a> {
@@ -114,17 +125,20 @@ struct Execution<'a> {
 
 impl Execution<'_> {
     fn emit(&mut self, block: SeriesBlock) -> Result<(), StatementError> {
-        self.sink.emit(ResultEvent::Series { statement_id: self.statement_id, block }, &self.context)?;
+        let event = ResultEvent::Series { statement_id: self.statement_id, block };
+        self.context.while_paused(|| self.sink.emit(event, &self.context))?;
         Ok(self.context.check()?)
     }
 
     fn emit_documents(&mut self, documents: Vec<Vec<SeriesBlock>>) -> Result<(), StatementError> {
-        self.sink
-            .emit(ResultEvent::Documents { statement_id: self.statement_id, documents }, &self.context)?;
+        let event = ResultEvent::Documents { statement_id: self.statement_id, documents };
+        self.context.while_paused(|| self.sink.emit(event, &self.context))?;
         Ok(self.context.check()?)
     }
 
     fn note(&mut self, stats: &ExecStats) {
+        metrics::QUERY_ROWS_READ.increment(stats.rows_read);
+        metrics::QUERY_BYTES_READ.increment(stats.bytes_read);
         self.rows_read += stats.rows_read;
         self.bytes_read += stats.bytes_read;
     }
@@ -155,18 +169,57 @@ impl Execution<'_> {
 }
 
 impl QueryApi for StatementService {
-    fn query(&self, request: &QueryRequest, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
+    fn announce(&self, request: QueryRequest) -> Result<AnnouncedQuery, QueryError> {
+        let started = Instant::now();
+        let announced = self.parse(request);
+        metrics::QUERY_REQUESTS.increment(1);
+        metrics::QUERY_PARSE.record_duration(started.elapsed());
+        if announced.is_err() {
+            metrics::QUERY_ERRORS.increment(1);
+        }
+        announced
+    }
+
+    fn run(&self, query: AnnouncedQuery, sink: &mut dyn ResultSink) -> Result<(), QueryError> {
+        let started = Instant::now();
+        let outcome = self.run_statements(query, sink);
+        if !matches!(outcome, Ok(Success(true))) {
+            metrics::QUERY_ERRORS.increment(1);
+        }
+        metrics::QUERY_DURATION.record_duration(started.elapsed());
+        outcome.map(drop)
+    }
+}
+
+impl StatementService {
+    fn parse(&self, request: QueryRequest) -> Result<AnnouncedQuery, QueryError> {
         let params: Params =
             request.parameters.iter().map(|(name, value)| (name.clone(), bind_value(value))).collect();
         let query = parse_query_with_params(&request.text, &params)?;
         authorize(&request.caller, &self.catalog.catalog(), &query.statements, &request.database)?;
-        let Some(_ticket) = self.running.enter(query.to_string(), request) else {
-            metrics::counter!("hyperbytedb_queries_refused_total").increment(1);
-            return Err(QueryError::TooManyQueries { limit: self.options.max_concurrent });
-        };
+        let ticket = Some(self.running.announce(query.to_string(), &request));
+        Ok(AnnouncedQuery { request, statements: query.statements, ticket })
+    }
+
+    fn run_statements(
+        &self,
+        query: AnnouncedQuery,
+        sink: &mut dyn ResultSink,
+    ) -> Result<Success, QueryError> {
+        let is_urgent = query.is_urgent();
+        let AnnouncedQuery { request, statements, ticket } = query;
+        if let Some(ticket) = &ticket {
+            if is_urgent {
+                ticket.start_at_once();
+            } else if !ticket.start() {
+                metrics::QUERIES_REFUSED.increment(1);
+                return Err(QueryError::TooManyQueries { limit: self.options.max_concurrent });
+            }
+        }
+        let request = &request;
         let context = self.context(&request.cancel);
-        let count = query.statements.len();
-        for (statement_id, statement) in query.statements.into_iter().enumerate() {
+        let count = statements.len();
+        for (statement_id, statement) in statements.into_iter().enumerate() {
             let mut execution = Execution {
                 request,
                 statement_id,
@@ -176,24 +229,28 @@ impl QueryApi for StatementService {
                 rows_read: 0,
                 bytes_read: 0,
             };
-            let result = self.run_recorded(statement, &mut execution);
+            let result = match context.check() {
+                Ok(()) => self.run_recorded(statement, &mut execution),
+                Err(ended) => Err(ended.into()),
+            };
             let (messages, error) = match result {
                 Ok(()) => (std::mem::take(&mut execution.messages), None),
-                Err(StatementError::Closed(_)) => return Ok(()),
+                Err(StatementError::Closed(_)) => return Ok(Success(true)),
                 Err(error) => (Vec::new(), Some(error)),
             };
             let failed = error.is_some();
+            error.as_ref().and_then(StatementError::limit).into_iter().for_each(limits::exceeded);
             for error in reported_errors(error, statement_id + 1 < count, request.chunk_rows.is_some()) {
                 let messages = messages.clone();
                 if sink.emit(ResultEvent::End { statement_id, messages, error }, &context).is_err() {
-                    return Ok(());
+                    return Ok(Success(!failed));
                 }
             }
             if failed {
-                return Ok(());
+                return Ok(Success(false));
             }
         }
-        Ok(())
+        Ok(Success(true))
     }
 }
 
@@ -226,6 +283,8 @@ impl StatementService {
             deadline: self.options.timeout.map(|t| Instant::now() + t),
             max_memory_bytes: self.options.max_memory_bytes,
             max_rows_read: self.options.max_rows_read,
+            max_series: self.options.max_select_series,
+            pace: self.heavy.as_ref().map(HeavySlots::pace),
             max_threads: self.options.max_threads,
         }
     }
@@ -236,11 +295,12 @@ impl StatementService {
         statement: Statement,
         execution: &mut Execution<'_>,
     ) -> Result<(), StatementError> {
+        metrics::STATEMENTS.with([statement.kind()]).increment(1);
         if !self.summary.is_enabled() {
-            return self.run(statement, execution);
+            return self.run_statement(statement, execution);
         }
         let (described, started) = (Described::new(&statement), Instant::now());
-        let result = self.run(statement, execution);
+        let result = self.run_statement(statement, execution);
         let cost = Cost {
             latency: started.elapsed(),
             failed: result.as_ref().is_err_and(|error| !matches!(error, StatementError::Closed(_))),
@@ -251,7 +311,11 @@ impl StatementService {
         result
     }
 
-    fn run(&self, statement: Statement, execution: &mut Execution<'_>) -> Result<(), StatementError> {
+    fn run_statement(
+        &self,
+        statement: Statement,
+        execution: &mut Execution<'_>,
+    ) -> Result<(), StatementError> {
         let statement = self.with_defaults(statement, execution)?;
         if execution.request.read_only && !is_read_only(&statement) {
             let statement = self.with_places(&statement, execution);

@@ -1,4 +1,4 @@
-//! The queries that run now: for SHOW QUERIES, KILL QUERY and the bound on their number.
+//! The queries that run now or wait for their turn: for SHOW QUERIES, KILL QUERY and the bound on their number.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,22 +6,25 @@ use std::time::Instant;
 
 use hyperbytedb_domain::CancelToken;
 use hyperbytedb_domain::ports::Caller;
+use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
 use crate::api::QueryRequest;
 
-/// A running query.
+/// A query.
 #[derive(Debug, Clone)]
 pub struct RunningQuery {
     pub id: u64,
     pub text: String,
     pub database: String,
     pub caller: Caller,
-    pub started: Instant,
+    pub announced: Instant,
+    /// It waits for its turn.
+    pub is_waiting: bool,
     pub cancel: CancelToken,
 }
 
-/// All running queries.
+/// All queries.
 #[derive(Debug, Default)]
 pub struct RunningQueries {
     state: Mutex<State>,
@@ -46,12 +49,15 @@ impl RunningQueries {
         Self { state: Mutex::default(), max }
     }
 
-    /// Enters the query of a request, as it is printed; `None` when too many run.
+    /// Enters the query of a request, as it is printed, and starts it; `None` when too many run.
     pub fn enter(self: &Arc<Self>, text: String, request: &QueryRequest) -> Option<Ticket> {
+        let ticket = self.announce(text, request);
+        ticket.start().then_some(ticket)
+    }
+
+    /// Enters a query that waits for its turn.
+    pub fn announce(self: &Arc<Self>, text: String, request: &QueryRequest) -> Ticket {
         let mut state = self.state.lock();
-        if self.max > 0 && state.queries.len() >= self.max {
-            return None;
-        }
         state.last_id += 1;
         let id = state.last_id;
         let query = RunningQuery {
@@ -59,11 +65,13 @@ impl RunningQueries {
             text,
             database: request.database.clone(),
             caller: request.caller.clone(),
-            started: Instant::now(),
+            announced: Instant::now(),
+            is_waiting: true,
             cancel: request.cancel.clone(),
         };
         state.queries.insert(id, query);
-        Some(Ticket { queries: self.clone(), id })
+        metrics::QUERIES_ACTIVE.set(state.queries.len() as f64);
+        Ticket { queries: self.clone(), id }
     }
 
     /// In order of their ids.
@@ -80,8 +88,37 @@ impl RunningQueries {
     }
 }
 
+impl Ticket {
+    /// The query begins; false when too many run.
+    pub fn start(&self) -> bool {
+        let max = self.queries.max;
+        let mut state = self.queries.state.lock();
+        let running = state.queries.values().filter(|query| !query.is_waiting).count();
+        let has_room = max == 0 || running < max;
+        if has_room {
+            state.set_running(self.id);
+        }
+        has_room
+    }
+
+    /// The query begins however many run.
+    pub fn start_at_once(&self) {
+        self.queries.state.lock().set_running(self.id);
+    }
+}
+
+impl State {
+    fn set_running(&mut self, id: u64) {
+        if let Some(query) = self.queries.get_mut(&id) {
+            query.is_waiting = false;
+        }
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.queries.state.lock().queries.remove(&self.id);
+        let mut state = self.queries.state.lock();
+        state.queries.remove(&self.id);
+        metrics::QUERIES_ACTIVE.set(state.queries.len() as f64);
     }
 }

@@ -8,9 +8,10 @@ use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{Caller, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_domain::{CancelToken, Precision, Tags};
+use hyperbytedb_domain::{CancelToken, Precision, QueryContext, Tags};
 use hyperbytedb_executor::{ExecError, ExecOptions, ExecStats, execute};
 use hyperbytedb_line_protocol::PointPrinter;
+use hyperbytedb_metrics as metrics;
 use hyperbytedb_planner::prepare::{PrepareContext, PrepareLimits, prepare};
 use hyperbytedb_planner::prepared::{IntoTarget, PreparedSelect};
 use hyperbytedb_timeseriesql::ast::{
@@ -37,14 +38,21 @@ impl StatementService {
     ) -> Result<(), StatementError> {
         refuse_system_sources(statement)?;
         let catalog = self.catalog.catalog();
-        let plan = self.prepare(statement, &catalog, execution.request)?;
+        let planning = Instant::now();
+        let plan = self.prepare(statement, &catalog, execution.request, &execution.context)?;
+        metrics::QUERY_PLAN.record_duration(planning.elapsed());
         let context = execution.context.clone();
         let options = self.exec_options(execution.chunk_rows());
+        let running = Instant::now();
         let mut run = execute(&plan, &self.reader, &context, &options)?;
+        let first = run.next();
+        metrics::QUERY_FIRST_BLOCK.record_duration(running.elapsed());
+        let mut blocks = first.into_iter().chain(run.by_ref());
         let result = match &plan.into {
-            Some(target) => self.write_into(&plan, target, run.by_ref(), execution),
-            None => run.by_ref().try_for_each(|block| execution.emit(block?)),
+            Some(target) => self.write_into(&plan, target, &mut blocks, execution),
+            None => blocks.try_for_each(|block| execution.emit(block?)),
         };
+        metrics::QUERY_EXECUTE.record_duration(running.elapsed());
         execution.note(&run.stats());
         result
     }
@@ -57,7 +65,7 @@ impl StatementService {
     ) -> Result<(), StatementError> {
         let catalog = self.catalog.catalog();
         let started = Instant::now();
-        let plan = self.prepare(&statement.statement, &catalog, execution.request)?;
+        let plan = self.prepare(&statement.statement, &catalog, execution.request, &execution.context)?;
         let planning = started.elapsed();
         let context = execution.context.clone();
         let options = self.exec_options(execution.chunk_rows());
@@ -83,6 +91,7 @@ impl StatementService {
         statement: &SelectStatement,
         catalog: &Catalog,
         request: &QueryRequest,
+        query: &QueryContext,
     ) -> Result<PreparedSelect, StatementError> {
         let context = PrepareContext {
             catalog,
@@ -90,8 +99,11 @@ impl StatementService {
             retention_policy: &request.retention_policy,
             now: now_ns(),
             limits: PrepareLimits { max_buckets: self.options.max_select_buckets },
+            query,
         };
-        Ok(prepare(statement, &context)?)
+        let prepared = prepare(statement, &context);
+        query.check()?;
+        Ok(prepared?)
     }
 
     fn exec_options(&self, chunk_rows: usize) -> ExecOptions {
@@ -123,7 +135,7 @@ impl StatementService {
         };
         let context = self.context(&request.cancel);
         let catalog = self.catalog.catalog();
-        let plan = self.prepare(statement, &catalog, &request)?;
+        let plan = self.prepare(statement, &catalog, &request, &context)?;
         let Some(target) = &plan.into else { return Ok(()) };
         let options = self.exec_options(DEFAULT_CHUNK_ROWS);
         for block in execute(&plan, &self.reader, &context, &options)? {
@@ -191,6 +203,7 @@ impl StatementService {
             body: lines.into(),
             internal: true,
             consistency: None,
+            default_time: None,
         };
         Ok(self.ingestion.write(request)?)
     }
@@ -226,7 +239,7 @@ impl StatementService {
             return Err(StatementError::database_not_found(&view.database));
         }
         check_definition(view, &catalog)?;
-        self.prepare(&view.source, &catalog, execution.request).map(drop)
+        self.prepare(&view.source, &catalog, execution.request, &execution.context).map(drop)
     }
 
     /// The statement as InfluxDB prints it in a message.

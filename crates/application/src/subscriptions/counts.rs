@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
 use super::Route;
@@ -28,17 +29,17 @@ pub struct SubscriberCounts {
 impl Counts {
     pub(super) fn note_written(&self, points: u64) {
         self.points_written.fetch_add(points, Ordering::Relaxed);
-        metrics::counter!("hyperbytedb_subscriber_points_written_total").increment(points);
+        metrics::SUBSCRIBER_POINTS_WRITTEN.increment(points);
     }
 
     pub(super) fn note_failure(&self) {
         self.write_failures.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("hyperbytedb_subscriber_write_failures_total").increment(1);
+        metrics::SUBSCRIBER_WRITE_FAILURES.increment(1);
     }
 
     pub(super) fn note_dropped(&self, points: u64) {
         self.points_dropped.fetch_add(points, Ordering::Relaxed);
-        metrics::counter!("hyperbytedb_subscriber_points_dropped_total").increment(points);
+        metrics::SUBSCRIBER_POINTS_DROPPED.increment(points);
     }
 }
 

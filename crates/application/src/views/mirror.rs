@@ -175,6 +175,7 @@ impl Mirror<'_> {
                 body: body.into(),
                 internal: true,
                 consistency: None,
+                default_time: None,
             })?;
         }
         Ok(writes.len() as u64)

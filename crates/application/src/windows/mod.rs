@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::ports::{CatalogPort, LocalStatePort, WalPort};
 use hyperbytedb_domain::{QueryContext, StorageError};
+use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
 pub use self::dirty::Backlog;
@@ -153,7 +154,7 @@ impl WindowService {
                 tracing::error!(%error, "the log could not be followed for views; it is tried again");
             }
             let behind = self.state.follower.records_behind();
-            metrics::gauge!("hyperbytedb_views_log_records_behind").set(behind as f64);
+            metrics::VIEWS_LOG_RECORDS_BEHIND.set(behind as f64);
             self.report();
         }
     }
@@ -163,9 +164,9 @@ impl WindowService {
         queries.update(&self.catalog.catalog());
         self.state.fates.retain(|key| queries.get(key).is_some());
         for query in queries.iter().filter(|query| query.key.is_view) {
-            let labels = [("database", query.key.database.clone()), ("name", query.key.name.clone())];
+            let labels = [query.key.database.as_str(), query.key.name.as_str()];
             let windows = query.count_windows(self.state.backlog(&query.key).dirty_ns);
-            metrics::gauge!("hyperbytedb_view_dirty_windows", &labels).set(windows as f64);
+            metrics::VIEW_DIRTY_WINDOWS.with(labels).set(windows as f64);
         }
     }
 

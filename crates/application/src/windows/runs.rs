@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
 use super::query::QueryKey;
@@ -45,9 +46,9 @@ impl Fates {
     /// `rest`: the start of the windows, and for how long they are left alone.
     pub(super) fn succeeded(&self, key: &QueryKey, rest: (i64, Duration), took: Duration, changes: Changes) {
         let labels = labels(key);
-        metrics::histogram!("hyperbytedb_view_run_seconds", &labels).record(took.as_secs_f64());
-        metrics::counter!("hyperbytedb_view_points_written_total", &labels).increment(changes.written);
-        metrics::counter!("hyperbytedb_view_points_removed_total", &labels).increment(changes.removed);
+        metrics::VIEW_RUN_DURATION.with(labels).record(took);
+        metrics::VIEW_POINTS_WRITTEN.with(labels).increment(changes.written);
+        metrics::VIEW_POINTS_REMOVED.with(labels).increment(changes.removed);
         let mut fates = self.0.lock();
         let fate = fates.entry(key.clone()).or_default();
         fate.last_run = now_ns();
@@ -60,7 +61,7 @@ impl Fates {
     }
 
     pub(super) fn failed(&self, key: &QueryKey, error: String, first_pause: Duration) {
-        metrics::counter!("hyperbytedb_view_errors_total", &labels(key)).increment(1);
+        metrics::VIEW_ERRORS.with(labels(key)).increment(1);
         let mut fates = self.0.lock();
         let fate = fates.entry(key.clone()).or_default();
         let pause = first_pause.saturating_mul(1 << fate.failures.min(6)).min(RETRY_MAX);
@@ -101,6 +102,6 @@ impl Fate {
 /// Windows of a query's first run.
 const FIRST_WINDOWS: usize = 500;
 
-fn labels(key: &QueryKey) -> [(&'static str, String); 2] {
-    [("database", key.database.clone()), ("name", key.name.clone())]
+fn labels(key: &QueryKey) -> [&str; 2] {
+    [&key.database, &key.name]
 }

@@ -1,5 +1,7 @@
 //! `cluster …`: what the nodes know of each other, and changes of the membership.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,6 +12,8 @@ use crate::error::Result;
 use crate::format::table::new_table;
 use crate::session::width;
 
+/// Between two looks how far a repair is.
+const POLL: Duration = Duration::from_secs(1);
 const WIDTH_OF_FILES: u16 = 120;
 
 #[derive(Debug, Subcommand)]
@@ -26,6 +30,8 @@ pub enum Cluster {
     Leader,
     /// Take out a node for ever.
     Remove { id: u64 },
+    /// Have all nodes compare what they have stored and take what they lack; returns when they are done.
+    Repair,
     /// Have a node hand over its work, so that it can be stopped.
     Drain { id: u64 },
 }
@@ -47,6 +53,21 @@ struct Node {
     lag_records: u64,
 }
 
+#[derive(Debug, Deserialize)]
+struct Repairs {
+    nodes: Vec<Repair>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Repair {
+    id: u64,
+    state: String,
+    partitions: u64,
+    compared: u64,
+    repaired_rows: u64,
+    error: Option<String>,
+}
+
 impl Cluster {
     pub fn run(self, client: &Client) -> Result<()> {
         match self {
@@ -55,6 +76,7 @@ impl Cluster {
             Self::Nodes { json: false } => nodes(client),
             Self::Leader => Ok(println!("{:#}", client.get::<Value>("/cluster/leader", &[])?)),
             Self::Remove { id } => change(client, "remove", id),
+            Self::Repair => repair(client),
             Self::Drain { id } => change(client, "drain", id),
         }
     }
@@ -90,6 +112,23 @@ fn nodes(client: &Client) -> Result<()> {
     }
     println!("{table}");
     Ok(())
+}
+
+fn repair(client: &Client) -> Result<()> {
+    client.request(Method::POST, "/cluster/repair", &[], Vec::new())?;
+    loop {
+        let Repairs { nodes } = client.get("/cluster/repair", &[])?;
+        for Repair { id, state, partitions, compared, repaired_rows, error } in &nodes {
+            let error = error.as_deref().map_or_else(String::new, |error| format!(": {error}"));
+            println!(
+                "node {id}: {state}, {compared} of {partitions} partitions, {repaired_rows} rows taken{error}"
+            );
+        }
+        if nodes.iter().all(|node| node.state == "idle") {
+            return Ok(());
+        }
+        std::thread::sleep(POLL);
+    }
 }
 
 fn change(client: &Client, what: &str, id: u64) -> Result<()> {

@@ -26,9 +26,9 @@ type Metrics = BTreeMap<String, f64>;
 const RATES: [(&str, &str, &str); 7] = [
     ("writes/s", "hyperbytedb_http_requests_total", "endpoint=\"/write\""),
     ("queries/s", "hyperbytedb_http_requests_total", "endpoint=\"/query\""),
-    ("bytes written/s", "hyperbytedb_http_write_bytes_total", ""),
+    ("bytes written/s", "hyperbytedb_write_payload_bytes_sum", ""),
     ("bytes answered/s", "hyperbytedb_http_response_bytes_total", ""),
-    ("rows flushed/s", "hyperbytedb_flushed_rows_total", ""),
+    ("rows flushed/s", "hyperbytedb_flush_points_total", ""),
     ("writes refused/s", "hyperbytedb_writes_refused_total", ""),
     ("queries refused/s", "hyperbytedb_queries_refused_total", ""),
 ];

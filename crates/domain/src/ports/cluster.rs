@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::RepairProgress;
 use super::outbound::PeerLag;
 use crate::cluster::NodeId;
 
@@ -16,6 +17,8 @@ pub struct NodeStatus {
     pub applied_index: u64,
     /// How far the others are behind it.
     pub lags: Vec<PeerLag>,
+    #[serde(default)]
+    pub repair: RepairProgress,
 }
 
 /// A node of the cluster, as `/cluster/nodes` and SHOW SERVERS print it.
@@ -47,4 +50,10 @@ pub trait ClusterPort: Send + Sync {
 
     /// Has a node take no more writes, hand over what it has and stop leading.
     fn drain(&self, node: NodeId) -> Result<(), String>;
+
+    /// Has all nodes compare themselves with each other and take what they lack.
+    fn repair(&self) -> Result<(), String>;
+
+    /// How far the nodes that answer are with that.
+    fn repairs(&self) -> Vec<(NodeId, RepairProgress)>;
 }

@@ -5,6 +5,7 @@ mod cluster;
 mod cluster_node;
 pub mod inbound;
 pub mod outbound;
+mod repair;
 mod write;
 
 pub use cluster::{ClusterPort, NodeInfo, NodeStatus};
@@ -17,4 +18,5 @@ pub use outbound::{
     QueryPort, SeriesIndexPort, SeriesRefusal, SnapshotPort, SqlAnswer, SqlError, SqlPort, SqlStatement,
     StoredRecord, UnfinishedDeletes, WalPort,
 };
+pub use repair::{DigestQuery, RepairPeersPort, RepairPort, RepairProgress, RowsPage, RowsQuery};
 pub use write::{WriteError, WriteRequest};

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::Caller;
 use crate::cluster::Consistency;
+use crate::settings;
 use crate::text::go_quoted;
 use crate::time::Precision;
 
@@ -20,6 +21,8 @@ pub struct WriteRequest {
     pub internal: bool,
     /// How many nodes of a cluster must have the points; `None`: as many as the configuration says.
     pub consistency: Option<Consistency>,
+    /// Time of points that have none, in nanoseconds; `None`: now. A proxy says it, so that a write it repeats is the same points.
+    pub default_time: Option<i64>,
 }
 
 /// Why a write, or a part of it, was not accepted. Texts are InfluxDB's.
@@ -38,6 +41,9 @@ pub enum WriteError {
     /// Some or all points were not accepted; the text says which and why. What could be kept is kept.
     #[error("{0}")]
     Rejected(String),
+    /// Nothing was kept.
+    #[error("more than {max} points in one request ({})", settings::WRITE_MAX_POINTS)]
+    TooManyPoints { max: usize },
     /// A bound is reached: nothing was kept, the client should come again after the given seconds.
     #[error("{reason}")]
     Overloaded { reason: String, retry_after_secs: u64 },

@@ -77,6 +77,7 @@ pub fn run(
         retention_policy: request.retention_policy,
         now: request.now,
         limits: PrepareLimits::default(),
+        query: bounds,
     };
     let plan = prepare(select, &context).map_err(|e| e.to_string())?;
     let engine = store.engine();

@@ -4,7 +4,7 @@
 use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::result::{Message, SeriesBlock};
-use hyperbytedb_domain::settings;
+use hyperbytedb_domain::{limits, settings};
 use rmp::encode::{
     write_array_len, write_bool, write_ext_meta, write_f64, write_i8, write_i16, write_i32, write_i64,
     write_map_len, write_nfix, write_nil, write_pfix, write_str, write_uint,
@@ -166,11 +166,9 @@ impl MessagePackEncoder {
             return;
         }
         self.overflow = true;
-        let error = format!(
-            "the answer is larger than {} bytes ({}): use chunked=true",
-            self.max_bytes,
-            settings::HTTP_MAX_BUFFERED_ANSWER_BYTES
-        );
+        let limit = settings::HTTP_MAX_BUFFERED_ANSWER_BYTES;
+        limits::exceeded(limit);
+        let error = format!("the answer is larger than {} bytes ({limit}): use chunked=true", self.max_bytes);
         self.pending_end = Some(StatementEnd { statement_id, messages: Vec::new(), error: Some(error) });
         self.end_statement();
     }

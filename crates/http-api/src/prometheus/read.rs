@@ -204,11 +204,11 @@ impl Found {
 
     fn take(&mut self, bytes: usize) -> Result<(), ApiError> {
         self.room = self.room.checked_sub(bytes).ok_or_else(|| {
+            let limit = settings::HTTP_MAX_BUFFERED_ANSWER_BYTES;
             let text = format!(
-                "the answer is larger than may be buffered ({}): ask for fewer series or less time",
-                settings::HTTP_MAX_BUFFERED_ANSWER_BYTES
+                "the answer is larger than may be buffered ({limit}): ask for fewer series or less time"
             );
-            ApiError::bad_request(text)
+            ApiError::too_much(StatusCode::BAD_REQUEST, limit, text)
         })?;
         Ok(())
     }

@@ -6,6 +6,7 @@ use axum::http::Response;
 use hyperbytedb_domain::ports::{WriteError, WriteRequest};
 use hyperbytedb_domain::{FieldValue, Precision};
 use hyperbytedb_line_protocol::PointPrinter;
+use hyperbytedb_metrics as metrics;
 
 use super::messages::{self, TimeSeries};
 use super::{FIELD, NAME_LABEL, decode};
@@ -47,7 +48,7 @@ async fn accept(state: AppState, request: Request) -> Result<(), ApiError> {
         }
         drop(message);
         if dropped > 0 {
-            metrics::counter!("hyperbytedb_prometheus_dropped_samples_total").increment(dropped);
+            metrics::PROMETHEUS_DROPPED_SAMPLES.increment(dropped);
         }
         let request = WriteRequest {
             caller,
@@ -56,6 +57,7 @@ async fn accept(state: AppState, request: Request) -> Result<(), ApiError> {
             precision: Precision::Nanosecond,
             body: lines.into(),
             consistency: None,
+            default_time: None,
             internal: false,
         };
         state.http.ingestion.write(request).map_err(ApiError::from)

@@ -1,12 +1,14 @@
 //! Reading.
 
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
-use hyperbytedb_domain::scan::{RowSelection, Scan};
-use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
+use hyperbytedb_domain::scan::{DIGEST_BUCKETS, Digest, DigestBy, RowSelection, Scan};
+use hyperbytedb_domain::{EngineError, FieldValue, QueryContext, SeriesId};
 
 use super::{EngineDisk, MemoryEngine, Part, merge};
 use crate::control::{Call, Controller, engine};
@@ -44,6 +46,37 @@ impl QueryPort for MemoryEngine {
             series.sort_unstable();
             series.dedup();
             Ok(series)
+        })
+    }
+
+    fn digests(
+        &self,
+        table: &Table,
+        rows: &RowSelection,
+        _merge_duplicates: bool,
+        by: &DigestBy,
+        context: &QueryContext,
+    ) -> Result<Vec<Digest>, EngineError> {
+        engine(&*self.controller, Call::Scan, Some(context), |_| {
+            let parts = parts(&self.disk, table.id, rows.shards.as_deref());
+            let merged = merge(parts.iter().flat_map(|part| &part.rows));
+            let mut digests: BTreeMap<u64, Digest> = BTreeMap::new();
+            for row in merged.iter().filter(|row| selects(rows, row)) {
+                let series = row.series.0;
+                let key = match by {
+                    DigestBy::Bucket => series % DIGEST_BUCKETS,
+                    DigestBy::Series(buckets) if !buckets.contains(&(series % DIGEST_BUCKETS)) => continue,
+                    DigestBy::Series(_) => series,
+                };
+                let mut hasher = DefaultHasher::new();
+                // Missing fields at the end are missing fields.
+                let fields = row.fields.iter().enumerate().filter(|(_, value)| **value != FieldValue::Null);
+                format!("{series} {} {:?}", row.time, fields.collect::<Vec<_>>()).hash(&mut hasher);
+                let digest = digests.entry(key).or_insert(Digest { key, rows: 0, hash: 0 });
+                digest.rows += 1;
+                digest.hash = digest.hash.wrapping_add(hasher.finish());
+            }
+            Ok(digests.into_values().collect())
         })
     }
 }

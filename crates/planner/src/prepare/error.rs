@@ -11,6 +11,9 @@ pub enum PrepareError {
     RetentionPolicyNotFound(String),
     #[error("max-select-buckets limit exceeded: ({buckets}/{limit})")]
     TooManyBuckets { buckets: i128, limit: usize },
+    /// The query must end; the context says why.
+    #[error("query interrupted")]
+    Stopped,
     /// A rule of the language.
     #[error("{0}")]
     Invalid(String),

@@ -4,11 +4,11 @@ use std::fmt;
 
 use hyperbytedb_timeseriesql::ast::{Call, DataType, Expr, VarRef};
 
-use super::PrepareError;
 use super::calls::is_math;
 use super::error::refuse;
 use super::schema::offers;
 use super::types::is_number;
+use super::{PrepareContext, PrepareError};
 use crate::prepared::{PreparedSelect, PreparedSource};
 
 /// Points of one type; displays as InfluxDB's name of the iterator.
@@ -43,15 +43,19 @@ impl fmt::Display for Stream {
 }
 
 /// Checks the calls of a statement and of its subqueries, the innermost first.
-pub(super) fn check_types(select: &PreparedSelect) -> Result<(), PrepareError> {
+pub(super) fn check_types(select: &PreparedSelect, context: &PrepareContext<'_>) -> Result<(), PrepareError> {
     for source in &select.sources {
         if let PreparedSource::Subquery(inner) = source
             && is_read(inner, select)
         {
-            check_types(inner)?;
+            check_types(inner, context)?;
         }
     }
-    select.calls.iter().try_for_each(|call| output(call, &select.sources).map(|_| ()))
+    for call in &select.calls {
+        context.check()?;
+        output(call, &select.sources)?;
+    }
+    Ok(())
 }
 
 /// Whether the statement runs its subquery: a call does for a column that it has, columns alone do if any is known.

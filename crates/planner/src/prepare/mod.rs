@@ -21,6 +21,7 @@ mod rules;
 mod schema;
 mod types;
 
+use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_timeseriesql::ast::SelectStatement;
 
@@ -41,6 +42,14 @@ pub struct PrepareContext<'a> {
     /// The time of `now()`, nanoseconds since 1970.
     pub now: i64,
     pub limits: PrepareLimits,
+    /// Wide statements over many measurements take a while.
+    pub query: &'a QueryContext,
+}
+
+impl PrepareContext<'_> {
+    fn check(&self) -> Result<(), PrepareError> {
+        self.query.check().map_err(|_| PrepareError::Stopped)
+    }
 }
 
 /// Bounds on a statement; 0 = none.
@@ -64,6 +73,6 @@ pub fn prepare(
     schema::check_policies(&statement, context)?;
     let select = resolve::resolve(compiled, Nesting::Outermost, context)?;
     limits::check(&select, &context.limits)?;
-    iterators::check_types(&select)?;
+    iterators::check_types(&select, context)?;
     Ok(select)
 }

@@ -26,6 +26,7 @@ pub(super) fn resolve(
     let Compiled { statement, mut fields, mut condition, subqueries, dimensions, .. } = compiled;
     let sources = resolve_sources(&statement.sources, subqueries, context)?;
     for expr in fields.iter_mut().map(|field| &mut field.expr).chain(&mut condition) {
+        context.check()?;
         resolve_types(expr, &sources);
     }
     let Expanded { fields, dimensions: tags } = expand(fields, &dimensions.tags, &sources)?;
@@ -37,6 +38,7 @@ pub(super) fn resolve(
     };
     let mut prepared = Vec::with_capacity(columns.len());
     for (column, name) in columns.into_iter().zip(names) {
+        context.check()?;
         // Only in the outermost statement a mismatch is an error; a subquery's column is null then.
         let data_type = match level {
             Nesting::Outermost => result_type(&column.field.expr)?,
@@ -45,7 +47,10 @@ pub(super) fn resolve(
         prepared.push(PreparedField { expr: column.field.expr, name, data_type, implied: column.implied });
     }
     let mut selected = Selected::default();
-    prepared.iter().for_each(|field| selected.add(&field.expr));
+    for field in &prepared {
+        context.check()?;
+        selected.add(&field.expr);
+    }
     selected.aux.sort_by(|a, b| column_order((&a.name, a.data_type), (&b.name, b.data_type)));
 
     Ok(PreparedSelect {

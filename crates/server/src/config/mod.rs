@@ -4,6 +4,7 @@
 //! Each section is declared once (`sections.rs`): its keys, types, defaults and texts. The printed configuration and the
 //! reference in `docs/configuration.md` are made from that.
 
+mod machine;
 mod print;
 mod secret;
 mod sections;
@@ -16,7 +17,7 @@ use hyperbytedb_domain::cluster::Consistency;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use print::{print_markdown, print_toml};
+pub use print::{print_limits, print_markdown, print_toml};
 pub use secret::Secret;
 pub use sections::*;
 
@@ -37,9 +38,12 @@ pub enum ConfigError {
 pub struct Config {
     pub server: ServerConfig,
     pub cluster: ClusterConfig,
+    pub proxy: ProxyConfig,
     pub tls: TlsConfig,
     pub storage: StorageConfig,
+    pub engine: EngineConfig,
     pub chdb: ChdbConfig,
+    pub clickhouse: ClickHouseConfig,
     pub wal: WalConfig,
     pub flush: FlushConfig,
     pub retention: RetentionConfig,
@@ -61,17 +65,22 @@ pub struct Config {
 impl Config {
     /// Reads the file, if one is given, and the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let defaults = machine::defaults(machine::memory_bytes(), cores);
+        let mut figment = Figment::from(Serialized::defaults(defaults));
         if let Some(path) = file {
             // Figment takes a missing file for an empty one.
             std::fs::metadata(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
             figment = figment.merge(Toml::file_exact(path));
         }
-        let config: Self = figment
+        let environment = Env::prefixed(ENVIRONMENT_PREFIX).split("__");
+        figment = figment
             .merge(Env::raw().only(&[INFLUXDB_AUTH_ENABLED]).map(|_| "auth.enabled".into()).split("."))
-            .merge(Env::prefixed(ENVIRONMENT_PREFIX).split("__"))
-            .extract()
-            .map_err(|error| ConfigError::Invalid(explain(&error)))?;
+            .merge(environment.clone());
+        for (key, text) in environment.iter().filter(|(key, text)| is_text(key.as_str(), text)) {
+            figment = figment.merge(Serialized::default(key.as_str(), text));
+        }
+        let config: Self = figment.extract().map_err(|error| ConfigError::Invalid(explain(&error)))?;
         config.validate()?;
         Ok(config)
     }
@@ -91,6 +100,7 @@ impl Config {
         self.validate_auth()?;
         self.validate_cluster()?;
         self.validate_listeners()?;
+        self.validate_engine()?;
         if self.continuous_queries.run_interval_secs == 0 || self.continuous_queries.workers == 0 {
             let keys = "continuous_queries.run_interval_secs and continuous_queries.workers";
             return refuse(format!("{keys} must be greater than 0"));
@@ -164,6 +174,60 @@ impl Config {
         Ok(())
     }
 
+    fn validate_engine(&self) -> Result<(), ConfigError> {
+        let refuse = |text: String| Err(ConfigError::Invalid(text));
+        if !["chdb", "clickhouse"].contains(&self.engine.kind.as_str()) {
+            return refuse(format!("engine.kind is {:?}: it must be chdb or clickhouse", self.engine.kind));
+        }
+        let clickhouse = &self.clickhouse;
+        if clickhouse.password.is_redacted() {
+            let text = "clickhouse.password is what a printed configuration shows in place of it: put the secret there";
+            return refuse(text.to_owned());
+        }
+        for url in &clickhouse.urls {
+            let address = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+            if !address.is_some_and(|address| !address.is_empty() && !address.contains(['@', '?', '#'])) {
+                return refuse(format!(
+                    "clickhouse.urls has {url:?}: each must be http://host:8123 or https://host:8443, without a user"
+                ));
+            }
+        }
+        let quorum = &clickhouse.insert_quorum;
+        if quorum != "auto" && !quorum.parse::<u32>().is_ok_and(|servers| servers > 0) {
+            return refuse(format!(
+                "clickhouse.insert_quorum is {quorum:?}: it must be auto or a number from 1"
+            ));
+        }
+        if clickhouse.database.is_empty()
+            || clickhouse.request_timeout_secs == 0
+            || clickhouse.connect_timeout_ms == 0
+        {
+            let keys =
+                "clickhouse.database, clickhouse.request_timeout_secs and clickhouse.connect_timeout_ms";
+            return refuse(format!("{keys} must not be empty or 0"));
+        }
+        if !self.engine.is_clickhouse() {
+            return Ok(());
+        }
+        if self.cluster.enabled {
+            return refuse(
+                "cluster.enabled and engine.kind = \"clickhouse\" do not go together yet: ClickHouse keeps the points of one server"
+                    .to_owned(),
+            );
+        }
+        match (clickhouse.urls.len(), clickhouse.cluster.is_empty()) {
+            (0, _) => refuse("clickhouse.urls is empty: name the HTTP interface of each server".to_owned()),
+            (2.., true) => refuse(
+                "clickhouse.urls names several servers: set clickhouse.cluster to their name in remote_servers"
+                    .to_owned(),
+            ),
+            (_, true) if clickhouse.replicated => {
+                refuse("clickhouse.replicated needs clickhouse.cluster".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn validate_listeners(&self) -> Result<(), ConfigError> {
         let refuse = |text: String| Err(ConfigError::Invalid(text));
         let (tls, permissions) = (&self.tls, &self.http.unix_socket_permissions);
@@ -215,6 +279,15 @@ impl Config {
     }
 }
 
+/// Whether a variable that looks like a number or a truth value sets a text: `0660` is one, and so may be a password.
+fn is_text(key: &str, value: &str) -> bool {
+    let Some((section, key)) = key.split_once('.') else { return false };
+    let defaults = toml::Value::try_from(Config::default()).ok();
+    let default = defaults.as_ref().and_then(|all| all.get(section)?.get(key));
+    let looks_like_text = matches!(value.parse(), Ok(figment::value::Value::String(..)));
+    default.is_some_and(toml::Value::is_str) && !looks_like_text
+}
+
 /// What is wrong, where it was said, and how to find out what is right.
 fn explain(error: &figment::Error) -> String {
     let lines: Vec<String> = error
@@ -260,6 +333,18 @@ mod tests {
             ("[cluster]\nenabled = true\nnode_id = 0", "cluster.node_id"),
             ("[cluster]\nenabled = true\nwrite_consistency = \"most\"", "cluster.write_consistency"),
             ("[cluster]\nenabled = true\nbind_address = \"0.0.0.0:8088\"", "cluster.secret"),
+            ("[engine]\nkind = \"x\"", "engine.kind"),
+            ("[engine]\nkind = \"clickhouse\"\n[clickhouse]\nurls = []", "clickhouse.urls"),
+            (
+                "[engine]\nkind = \"clickhouse\"\n[clickhouse]\nurls = [\"http://a\", \"http://b\"]",
+                "clickhouse.cluster",
+            ),
+            ("[engine]\nkind = \"clickhouse\"\n[clickhouse]\nreplicated = true", "clickhouse.replicated"),
+            ("[engine]\nkind = \"clickhouse\"\n[cluster]\nenabled = true", "cluster.enabled"),
+            ("[clickhouse]\nurls = [\"http://u:p@h:8123\"]", "without a user"),
+            ("[clickhouse]\nurls = [\"h:8123\"]", "clickhouse.urls"),
+            ("[clickhouse]\ninsert_quorum = \"most\"", "clickhouse.insert_quorum"),
+            ("[clickhouse]\npassword = \"[REDACTED]\"", "clickhouse.password"),
             ("[tls]\nkey = \"x\"", "tls.certificate"),
             ("[tls]\nmin_version = \"tls1.1\"", "tls.min_version"),
             ("[tls]\nreload_interval_secs = 0", "tls.reload_interval_secs"),
@@ -314,5 +399,8 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
         let written = std::fs::read_to_string(path).unwrap_or_default();
         assert_eq!(written, print_markdown(&Config::default()), "run `make docs`");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/limits.md");
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(written, print_limits(&Config::default()), "run `make docs`");
     }
 }

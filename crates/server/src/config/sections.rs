@@ -11,6 +11,7 @@ use hyperbytedb_application::statements::QueryOptions;
 use hyperbytedb_application::subscriptions::SubscriberOptions;
 use hyperbytedb_application::windows::WindowOptions;
 use hyperbytedb_engine_chdb::ChdbOptions;
+use hyperbytedb_engine_clickhouse::ClickHouseOptions;
 use hyperbytedb_http_api::HttpOptions;
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::StorageOptions;
@@ -20,6 +21,10 @@ use super::Secret;
 
 fn chdb() -> ChdbOptions {
     ChdbOptions::new("")
+}
+
+fn clickhouse() -> ClickHouseOptions {
+    ClickHouseOptions::default()
 }
 
 fn replication() -> ReplicationOptions {
@@ -99,14 +104,38 @@ section! {
         write_timeout_secs: u64 = replication().write_timeout.as_secs(),
         /// Seconds that a change of the schema waits for a majority.
         propose_timeout_secs: u64 = 10,
-        /// Bytes of log that are kept for a node that is away; it must be made anew when it lacks more.
+        /// Bytes of log that are kept for a node that is away; past that it compares what is stored instead.
         hints_max_bytes: u64 = replication().hints_max_bytes,
         /// Seconds that records are kept for a node that is away.
         hints_max_age_secs: u64 = replication().hints_max_age.as_secs(),
         /// Bytes of records in one request to another node, about.
         batch_bytes: usize = replication().batch_bytes,
+        /// Seconds between two times that a node compares what it has stored with the others, and takes what it lacks; 0: only when asked, and when it has missed records.
+        repair_interval_secs: u64 = 24 * 3600,
         /// Rows remembered, about 100 bytes each, until all nodes are past them: of conflicting values beyond it the last to come stays.
         conflict_rows: usize = replication().conflict_rows,
+    }
+}
+
+section! {
+    /// `hyperbytedb proxy`: one address in front of a cluster's nodes (docs/cluster.md). With a certificate under `tls` it speaks HTTPS.
+    ProxyConfig {
+        /// Address and port to listen on.
+        bind_address: String = "127.0.0.1:8087".to_owned(),
+        /// Base URLs of the nodes, as `http://10.0.0.1:8086`.
+        nodes: Vec<String> = Vec::new(),
+        /// PEM file of those who signed the nodes' certificates; empty: whom the system trusts.
+        node_ca: String = String::new(),
+        /// Milliseconds between two questions whether a node is ready.
+        health_interval_ms: u64 = 500,
+        /// Milliseconds that a node may take to say so, or to take a connection.
+        health_timeout_ms: u64 = 1000,
+        /// Seconds for which a request is given to other nodes before it fails.
+        retry_timeout_secs: u64 = 10,
+        /// Bytes of a request's body up to which it can be given to a second node; more goes to one node only.
+        max_held_body_bytes: usize = 8 << 20,
+        /// Bytes of all bodies that are kept at one time; further requests wait.
+        max_held_bytes: usize = 256 << 20,
     }
 }
 
@@ -145,8 +174,56 @@ section! {
         meta_cache_bytes: usize = storage().meta_cache_bytes,
         /// Series known without a look-up on disk, about 60 bytes each.
         series_cache_entries: usize = storage().series_cache_entries,
+        /// Free bytes of disk space below which the log warns; 0 = none.
+        warn_free_bytes: u64 = FlushOptions::default().disk_space.warn_free_bytes,
+        /// Free bytes of disk space below which writes are refused; queries, deletes and drops go on. 0 = none.
+        min_free_bytes: u64 = FlushOptions::default().disk_space.min_free_bytes,
         /// Files that the log and the catalogue may each hold open.
         max_open_files: u32 = storage().max_open_files,
+    }
+}
+
+section! {
+    /// Where the points are stored.
+    EngineConfig {
+        /// `chdb`: in the data folder, by the embedded engine. `clickhouse`: in ClickHouse servers (docs/clickhouse.md). A data folder keeps to one of them.
+        kind: String = "chdb".to_owned(),
+    }
+}
+
+impl EngineConfig {
+    pub fn is_clickhouse(&self) -> bool {
+        self.kind == "clickhouse"
+    }
+}
+
+section! {
+    /// ClickHouse servers as the engine (docs/clickhouse.md).
+    ClickHouseConfig {
+        /// HTTP interfaces, one a server: `http://host:8123` or `https://host:8443`.
+        urls: Vec<String> = clickhouse().urls,
+        /// User, and what he may do: docs/clickhouse.md.
+        user: String = clickhouse().user,
+        /// Password of the user.
+        password: Secret = Secret::default(),
+        /// Database of the tables; made where it is not.
+        database: String = clickhouse().database,
+        /// Name of the servers' cluster, as in their `remote_servers`; empty: one server.
+        cluster: String = clickhouse().cluster,
+        /// Whether the servers of a shard have a Keeper and keep each other's rows; else each of them gets all rows of its shard from here.
+        replicated: bool = clickhouse().replicated,
+        /// Where they do: how many servers of a shard must have an insert before it counts, a number or `auto` for most of them.
+        insert_quorum: String = clickhouse().insert_quorum,
+        /// File of certificates (PEM) of authorities that sign those of the servers, beside the system's.
+        ca_certificate: String = String::new(),
+        /// Milliseconds to reach a server.
+        connect_timeout_ms: u64 = clickhouse().connect_timeout.as_millis() as u64,
+        /// Seconds that an insert or a change of a table may take before it is tried again. Queries have `query.timeout_secs`.
+        request_timeout_secs: u64 = clickhouse().request_timeout.as_secs(),
+        /// Whether an insert must be on the server's disk before it counts. Of tables that are made from then on.
+        fsync: bool = clickhouse().fsync,
+        /// Inserts of a table among which a repeated one is recognised. Of tables that are made from then on.
+        deduplication_window: u64 = clickhouse().deduplication_window,
     }
 }
 
@@ -271,6 +348,8 @@ section! {
 section! {
     /// Line protocol.
     WriteConfig {
+        /// Points of one request.
+        max_points: usize = ParseOptions::DEFAULT_MAX_POINTS,
         /// Bytes of one line.
         max_line_bytes: usize = ParseOptions::DEFAULT_MAX_LINE_BYTES,
         /// Tags on one line.
@@ -289,6 +368,10 @@ section! {
     QueryConfig {
         /// Queries at one time.
         max_concurrent: usize = QueryOptions::default().max_concurrent,
+        /// Queries at work at one time of those that have worked for `heavy_after_ms`; the others of them wait, so that short queries find room.
+        max_heavy: usize = 2,
+        /// Milliseconds of work after which a query is heavy.
+        heavy_after_ms: u64 = 100,
         /// Seconds that one request's statements may take together.
         timeout_secs: u64 = QueryOptions::default().timeout.map_or(0, |timeout| timeout.as_secs()),
         /// Bytes of engine memory for one scan.
@@ -299,6 +382,8 @@ section! {
         max_select_buckets: usize = QueryOptions::default().max_select_buckets,
         /// Points that one SELECT may read (InfluxDB's max-select-point).
         max_select_points: usize = QueryOptions::default().max_select_points,
+        /// Series that one SELECT may read of a measurement (InfluxDB's max-select-series).
+        max_select_series: u64 = QueryOptions::default().max_select_series,
         /// Points, and groups of points, that the operators of one SELECT may hold at one time: to put them in order, or for
         /// functions that need all values of a window.
         max_buffered_points: usize = QueryOptions::default().max_buffered_points,
@@ -360,12 +445,20 @@ section! {
 }
 
 section! {
-    /// Cardinality; 0 = no limit.
+    /// Cardinality and rates; 0 = no limit. All limits: `docs/limits.md`.
     LimitsConfig {
+        /// Measurements of one database: each is a table of the engine.
+        max_measurements_per_database: usize = 10_000,
         /// Series of one database.
         max_series_per_database: u64 = storage().max_series_per_database,
         /// Distinct values of one tag of a measurement.
         max_values_per_tag: u64 = storage().max_values_per_tag,
+        /// Requests a second from one address (IPv6: from one network of 64 bits). Health and metrics do not count.
+        requests_per_second_by_address: u32 = HttpOptions::default().requests_per_second_by_address,
+        /// Requests a second of one user, where authentication is on.
+        requests_per_second_by_user: u32 = HttpOptions::default().requests_per_second_by_user,
+        /// Seconds' worth of requests that may come at once.
+        request_burst_secs: u32 = HttpOptions::default().request_burst_secs,
     }
 }
 

@@ -23,9 +23,12 @@ use rocksdb::{
 use crate::database::{Database, Durability, OpenDatabase, common_options};
 use crate::local_state::{CURSORS, DIRTY, WINDOWS};
 use crate::options::StorageOptions;
+use crate::report::report;
 use crate::series;
 
 pub(crate) const CATALOG: &str = "catalog";
+/// Beside those of the series index.
+const FAMILIES: [&str; 4] = [CATALOG, DIRTY, CURSORS, WINDOWS];
 
 pub struct RocksCatalog {
     db: Arc<Database>,
@@ -37,6 +40,11 @@ impl RocksCatalog {
     pub(crate) fn load(db: Arc<Database>) -> Result<Self, StorageError> {
         let (catalog, applied) = rows::read_catalog(&db)?;
         Ok(Self { db, catalog: ArcSwap::from_pointee(catalog), applied: AtomicU64::new(applied) })
+    }
+
+    /// Of the whole database, in which local state and series index are too.
+    pub(crate) fn report(&self) {
+        report(&self.db, "meta", FAMILIES.into_iter().chain(series::FAMILIES));
     }
 }
 
@@ -72,7 +80,7 @@ pub(crate) fn open_database(
     options.set_db_write_buffer_size(settings.meta_write_buffer_bytes);
     options.set_max_total_wal_size(2 * settings.meta_write_buffer_bytes as u64);
     let cache = Cache::new_lru_cache(settings.meta_cache_bytes);
-    let names = [CATALOG, DIRTY, CURSORS, WINDOWS].into_iter().chain(series::FAMILIES);
+    let names = FAMILIES.into_iter().chain(series::FAMILIES);
     let families =
         names.map(|name| ColumnFamilyDescriptor::new(name, family_options(settings, &cache))).collect();
     Ok(Arc::new(open(&settings.meta_dir, &options, families)?))

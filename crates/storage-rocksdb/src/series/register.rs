@@ -4,6 +4,7 @@ use hashbrown::HashMap;
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::SeriesRefusal;
 use hyperbytedb_domain::{SeriesId, StorageError, Tags};
+use hyperbytedb_metrics as metrics;
 use rocksdb::WriteBatch;
 
 use super::counts::{self, Counts, TableCounts};
@@ -56,6 +57,8 @@ pub(super) fn register(
             unknown.push(Candidate { position, id, tags, second_hash, encoded, pairs: Vec::new() });
         }
     }
+    metrics::SERIES_CACHE_HITS.increment((series.len() - unknown.len()) as u64);
+    metrics::SERIES_CACHE_MISSES.increment(unknown.len() as u64);
     if !unknown.is_empty() {
         let mut counts = index.counts.lock();
         register_unknown(index, table, unknown, limits, &mut counts, &mut answers)?;

@@ -20,6 +20,7 @@ use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::ports::{EncodedEntry, LogSnapshotPort, NewRecord, StoredRecord, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WalRecord};
+use hyperbytedb_metrics as metrics;
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::database::{Database, Durability, OpenDatabase, common_options};
 use crate::options::{StorageOptions, WalSync};
+use crate::report::report;
 use crate::stored;
 pub use record::{RecordError, decode_record, encode_record};
 use record::{encode_entry, read_head, seal, unseal};
@@ -142,6 +144,10 @@ impl RocksWal {
         })
     }
 
+    pub(crate) fn report(&self) {
+        report(&self.db, "log", [RECORDS, STATE].into_iter());
+    }
+
     /// Calls `visit` with each record of `from..=to` until it returns false.
     fn read(
         &self,
@@ -224,10 +230,10 @@ impl WalPort for RocksWal {
         if let Some(received) = &received {
             batch.put_cf(self.db.family(STATE)?, RECEIVED_KEY, stored::encode(received)?);
         }
-        metrics::counter!("hyperbytedb_wal_appended_bytes_total").increment(next.position - head.position);
+        metrics::WAL_APPENDED_BYTES.increment(next.position - head.position);
         let started = std::time::Instant::now();
         self.db.write(batch, if durable { Durability::Disk } else { self.durability }, "append")?;
-        metrics::histogram!("hyperbytedb_wal_commit_seconds").record(started.elapsed());
+        metrics::WAL_APPEND.record_duration(started.elapsed());
         *head = next;
         if let Some(received) = received {
             *self.received.lock() = received;

@@ -17,8 +17,12 @@ use crate::windows::WindowState;
 pub fn queries(running: &[RunningQuery]) -> Vec<SeriesBlock> {
     let mut rows = Rows::new("", &["qid", "query", "database", "duration", "status"]);
     for query in running {
-        let status = if query.cancel.is_cancelled() { "killed" } else { "running" };
-        let duration = go_duration(in_whole_units(query.started.elapsed()));
+        let status = match query {
+            query if query.cancel.is_cancelled() => "killed",
+            query if query.is_waiting => "waiting",
+            _ => "running",
+        };
+        let duration = go_duration(in_whole_units(query.announced.elapsed()));
         rows.row([integer(query.id), text(&query.text), text(&query.database), text(duration), text(status)]);
     }
     vec![rows.block()]

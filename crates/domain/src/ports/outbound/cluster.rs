@@ -75,6 +75,6 @@ pub struct PeerLag {
     pub lag_bytes: u64,
     /// Why the last attempt failed; `None`: it did not.
     pub error: Option<String>,
-    /// It has missed records, and must be made anew.
+    /// It has missed records, and takes what it lacks by comparing.
     pub needs_repair: bool,
 }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use crate::catalog::{Catalog, Table, TableId};
 use crate::error::StorageError;
 use crate::series::{SeriesId, Tags};
+use crate::settings;
 
 /// Why the series index refused a series.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +18,17 @@ pub enum SeriesRefusal {
     MaxValuesPerTag { count: u64, limit: u64, measurement: String, tag: String, value: String },
     #[error("series id collision: {0}")]
     Collision(String),
+}
+
+impl SeriesRefusal {
+    /// The setting of the limit that is reached.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::MaxSeriesPerDatabase { .. } => Some(settings::LIMITS_MAX_SERIES_PER_DATABASE),
+            Self::MaxValuesPerTag { .. } => Some(settings::LIMITS_MAX_VALUES_PER_TAG),
+            Self::Collision(_) => None,
+        }
+    }
 }
 
 /// The index. What it holds survives a power failure only after [`LocalStatePort::sync`](super::LocalStatePort::sync).

@@ -1,0 +1,417 @@
+#!/usr/bin/env python3
+"""Runs a cluster of real processes behind a proxy that cuts their connections, under writers, and checks that nothing is lost.
+
+    scripts/chaos-cluster.py --server target/release/hyperbytedb [--faults 200] [--seed 1] [--nodes 3]
+
+Writers of each consistency level write points of their own, points that others write too, and new measurements, each time to some
+node; another one makes databases. Meanwhile one fault follows the other: a node is killed, frozen, stopped in order, cut off from all
+or from one, in both directions or in one: its requests do not arrive, or the answers to them. From time to time all is made
+whole and left alone. Then, within some seconds, every point and database that was acknowledged must be on every node, and all nodes must
+answer the same.
+
+The seed drives the choice of faults and writes, not their timing.
+"""
+import argparse
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+
+from server import free_port
+
+LEVELS = ("one", "quorum", "all")
+WRITERS_OF_LEVEL = 2
+SHARED_TIMES = 40
+REQUEST_SECONDS = 6
+START_SECONDS = 60
+# What all nodes must agree within, once they are left alone. More than the bar: the machine may be busy.
+QUIET_SECONDS = 30
+SETTINGS = {
+    "FLUSH__INTERVAL_SECS": "1",
+    "FLUSH__SMALL_INTERVAL_SECS": "1",
+    "FLUSH__MAX_ROWS": "400",
+    "FLUSH__CHECKPOINT_INTERVAL_SECS": "1",
+    "CLUSTER__ENABLED": "true",
+    "CLUSTER__SECRET": "chaos",
+    "CLUSTER__WRITE_TIMEOUT_SECS": "2",
+    "CLUSTER__PROPOSE_TIMEOUT_SECS": "3",
+    "LOGGING__LEVEL": "warn",
+}
+NODE_HEADER = re.compile(rb"^x-hyperbytedb-node: *(\d+)", re.I | re.M)
+
+
+class Finding(Exception):
+    """The cluster is wrong."""
+
+
+class Links:
+    """Between the nodes: a port in front of each, which knows who speaks and holds back what it is told to."""
+
+    def __init__(self, targets):
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+        self.held = {}  # (from, to): what is held back, "requests" or "answers"
+        self.connections = set()
+        self.ports = {}
+        for node, port in targets.items():
+            self.ports[node] = self.call(self.listen(node, port))
+
+    def call(self, work):
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    async def listen(self, node, target):
+        async def serve(reader, writer):
+            await self.serve(node, target, reader, writer)
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        return server.sockets[0].getsockname()[1]
+
+    async def serve(self, node, target, reader, writer):
+        sockets = [writer]
+        self.connections.add(writer)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            sender = NODE_HEADER.search(head)
+            link = (int(sender.group(1)) if sender else 0, node)
+            if self.held.get(link) != "requests":
+                there, there_writer = await asyncio.open_connection("127.0.0.1", target)
+                sockets.append(there_writer)
+                self.connections.add(there_writer)
+                there_writer.write(head)
+                await asyncio.wait(
+                    [
+                        asyncio.ensure_future(self.pass_on(link, "requests", reader, there_writer)),
+                        asyncio.ensure_future(self.pass_on(link, "answers", there, writer)),
+                    ],
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            else:
+                await reader.read()
+        for socket in sockets:
+            self.connections.discard(socket)
+            socket.close()
+
+    async def pass_on(self, link, what, reader, writer):
+        with contextlib.suppress(OSError):
+            while piece := await reader.read(65536):
+                # What was held back never comes: it is lost, and the connection with it, when the link is whole again.
+                while self.held.get(link) == what:
+                    await asyncio.sleep(0.05)
+                    if self.held.get(link) != what:
+                        return
+                writer.write(piece)
+                await writer.drain()
+
+    def hold(self, links, what):
+        self.held.update({link: what for link in links})
+
+    def heal(self):
+        self.held.clear()
+
+        async def close():
+            for writer in list(self.connections):
+                writer.transport.abort()
+
+        self.call(close())
+
+
+class Node:
+    def __init__(self, number, binary, directory, cluster_port, environment):
+        self.number, self.binary = number, binary
+        self.directory = os.path.join(directory, str(number))
+        os.makedirs(self.directory)
+        self.http, self.cluster_port = free_port(), cluster_port
+        self.environment = environment
+        self.process = None
+
+    def start(self):
+        settings = {
+            **SETTINGS,
+            **self.environment,
+            "SERVER__PORT": str(self.http),
+            "STORAGE__DATA_DIR": os.path.join(self.directory, "data"),
+            "CLUSTER__NODE_ID": str(self.number),
+            "CLUSTER__BIND_ADDRESS": f"127.0.0.1:{self.cluster_port}",
+        }
+        with open(os.path.join(self.directory, "log"), "ab") as log:
+            self.process = subprocess.Popen(
+                [self.binary, "serve"],
+                env={**os.environ, **{f"HYPERBYTEDB__{key}": value for key, value in settings.items()}},
+                stdout=log, stderr=log,
+            )
+
+    def wait(self):
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            if self.process.poll() is not None:
+                raise Finding(f"node {self.number} ended with {self.process.returncode} while it started")
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if self.ask("GET", "/health/ready", {})[0] == 200:
+                    return
+            time.sleep(0.05)
+        raise Finding(f"node {self.number} is not ready after {START_SECONDS} s")
+
+    def ask(self, method, path, parameters, body=b""):
+        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=REQUEST_SECONDS)
+        try:
+            connection.request(method, f"{path}?{urllib.parse.urlencode(parameters)}", body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def rows(self, statement):
+        status, answer = self.ask("GET", "/query", {"db": "db", "epoch": "ns", "q": statement})
+        result = json.loads(answer)["results"][0] if status == 200 else {"error": answer.decode()}
+        if "error" in result:
+            raise OSError(f"node {self.number}: {statement}: {result['error']}")
+        return result.get("series", [])
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+
+class Cluster:
+    def __init__(self, binary, directory, count):
+        ports = {number: free_port() for number in range(1, count + 1)}
+        self.links = Links(ports)
+        self.nodes = []
+        for number, port in ports.items():
+            join = [] if number == 1 else [f"127.0.0.1:{self.links.ports[1]}"]
+            environment = {
+                "CLUSTER__ADVERTISE_ADDRESS": f"127.0.0.1:{self.links.ports[number]}",
+                "CLUSTER__JOIN": json.dumps(join),
+            }
+            node = Node(number, binary, directory, port, environment)
+            self.nodes.append(node)
+            node.start()
+            node.wait()
+
+    def kill(self):
+        for node in self.nodes:
+            if node.process:
+                node.process.kill()
+                node.process.wait()
+
+
+class Writer(threading.Thread):
+    """Writes points and remembers what was acknowledged."""
+
+    def __init__(self, cluster, number, level, seed):
+        super().__init__(daemon=True)
+        self.cluster, self.number, self.level = cluster, number, level
+        self.random = random.Random(f"{seed} {number}")
+        self.acknowledged = {}
+        self.pause, self.idle = threading.Event(), threading.Event()
+        self.failed = 0
+
+    def run(self):
+        step = 0
+        while True:
+            if self.pause.is_set():
+                self.idle.set()
+                time.sleep(0.02)
+                continue
+            self.idle.clear()
+            step += 1
+            node = self.random.choice(self.cluster.nodes)
+            lines = [f"m,w={self.number} v={step}i {step}"]
+            lines.append(f"shared,k={self.random.randrange(3)} f{self.random.randrange(3)}={step}i {self.random.randrange(SHARED_TIMES)}")
+            if self.random.random() < 0.02:
+                lines.append(f"new{self.number}_{step} v=1i 1")
+            try:
+                status, answer = node.ask(
+                    "POST", "/write", {"db": "db", "consistency": self.level}, "\n".join(lines).encode())
+            except (OSError, http.client.HTTPException):
+                status = 0
+            if status == 204:
+                self.acknowledged[step] = step
+            elif 400 <= status < 500:
+                raise Finding(f"a write is refused: {status} {answer[:200]}")
+            else:
+                self.failed += 1
+                time.sleep(0.05)
+            time.sleep(self.random.random() * 0.02)
+
+
+class Schemer(threading.Thread):
+    """Makes databases and remembers which there are."""
+
+    def __init__(self, cluster, seed):
+        super().__init__(daemon=True)
+        self.cluster, self.random = cluster, random.Random(f"{seed} schema")
+        self.acknowledged = set()
+        self.pause, self.idle = threading.Event(), threading.Event()
+        self.failed = 0
+
+    def run(self):
+        step = 0
+        while True:
+            if self.pause.is_set():
+                self.idle.set()
+                time.sleep(0.02)
+                continue
+            self.idle.clear()
+            step += 1
+            node = self.random.choice(self.cluster.nodes)
+            try:
+                status, answer = node.ask("POST", "/query", {"q": f"CREATE DATABASE made{step}"})
+                if status == 200 and b"error" not in answer:
+                    self.acknowledged.add(f"made{step}")
+                else:
+                    self.failed += 1
+            except (OSError, http.client.HTTPException):
+                self.failed += 1
+            time.sleep(0.3)
+
+
+def fault(cluster, choices):
+    """Does some harm and undoes it after a while."""
+    node = choices.choice(cluster.nodes)
+    others = [other for other in cluster.nodes if other is not node]
+    other = choices.choice(others)
+    seconds = 0.2 + 3 * choices.random()
+    kinds = ("kill", "freeze", "stop", "isolate", "deaf", "mute", "cut", "unanswered")
+    kind = choices.choices(kinds, (4, 2, 1, 2, 1, 1, 2, 2))[0]
+    number, pair = node.number, (node.number, other.number)
+    to = [(number, other.number) for other in others]
+    of = [(other.number, number) for other in others]
+    print(f"  {kind} node {number}{f' and {other.number}' if kind in ('cut', 'unanswered') else ''} for {seconds:.1f} s", flush=True)
+    if kind in ("kill", "stop"):
+        node.signal(signal.SIGKILL if kind == "kill" else signal.SIGTERM)
+        node.process.wait(60)
+        time.sleep(seconds)
+        node.start()
+        if choices.random() < 0.3:
+            time.sleep(choices.random())
+            node.signal(signal.SIGKILL)
+            node.process.wait()
+            node.start()
+        node.wait()
+        return
+    if kind == "freeze":
+        node.signal(signal.SIGSTOP)
+    elif kind == "isolate":
+        cluster.links.hold(to + of, "requests")
+    elif kind == "deaf":
+        cluster.links.hold(of, "requests")
+    elif kind == "mute":
+        cluster.links.hold(to, "requests")
+    elif kind == "cut":
+        cluster.links.hold([pair, pair[::-1]], "requests")
+    else:
+        cluster.links.hold([pair], "answers")
+    time.sleep(seconds)
+    if kind == "freeze":
+        node.signal(signal.SIGCONT)
+    else:
+        cluster.links.heal()
+    if choices.random() < 0.5:
+        time.sleep(choices.random())
+
+
+def check(cluster, writers, schemer):
+    """Lets nobody write, and compares. Returns the seconds until all agreed."""
+    for thread in [*writers, schemer]:
+        if not thread.is_alive():
+            raise Finding("a writer has ended: see above")
+        thread.pause.set()
+    for thread in [*writers, schemer]:
+        thread.idle.wait()
+    for node in cluster.nodes:
+        node.wait()
+    begun, wrong = time.monotonic(), None
+    while time.monotonic() < begun + QUIET_SECONDS:
+        try:
+            wrong = differences(cluster, writers, schemer)
+        except (OSError, http.client.HTTPException) as error:
+            wrong = str(error)
+        if not wrong:
+            break
+        time.sleep(0.1)
+    if wrong:
+        raise Finding(f"after {QUIET_SECONDS} s of quiet: {wrong}")
+    seconds = time.monotonic() - begun
+    for thread in [*writers, schemer]:
+        thread.pause.clear()
+    return seconds
+
+
+def differences(cluster, writers, schemer):
+    answers = {}
+    for node in cluster.nodes:
+        databases = {row[0] for row in node.rows("SHOW DATABASES")[0]["values"]}
+        if missing := schemer.acknowledged - databases:
+            return f"node {node.number} lacks databases {sorted(missing)[:5]}"
+        points = {series["tags"]["w"]: {row[0]: row[1] for row in series["values"]} for series in node.rows("SELECT v FROM m GROUP BY w")}
+        for writer in writers:
+            there = points.get(str(writer.number), {})
+            missing = [step for step, value in writer.acknowledged.items() if there.get(step) != value]
+            if missing:
+                return f"node {node.number} lacks {len(missing)} points acknowledged at {writer.level}: {missing[:5]}"
+        answers[node.number] = (databases, points, node.rows("SELECT * FROM shared GROUP BY k"), node.rows("SHOW MEASUREMENTS"))
+    first = answers[1]
+    for number, answer in answers.items():
+        for what, one, other in zip(("databases", "m", "shared", "measurements"), first, answer):
+            if one != other:
+                return f"nodes 1 and {number} differ in {what}"
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--server", required=True)
+    parser.add_argument("--faults", type=int, default=200)
+    parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--seed", default="1")
+    options = parser.parse_args()
+    choices = random.Random(options.seed)
+    with tempfile.TemporaryDirectory(prefix="chaos-cluster-") as directory:
+        cluster = Cluster(os.path.abspath(options.server), directory, options.nodes)
+        try:
+            status, answer = cluster.nodes[0].ask("POST", "/query", {"q": "CREATE DATABASE db"})
+            if status != 200 or b"error" in answer:
+                raise Finding(f"CREATE DATABASE: {answer}")
+            writers = [
+                Writer(cluster, number, level, options.seed)
+                for number, level in enumerate(LEVELS * WRITERS_OF_LEVEL)
+            ]
+            schemer = Schemer(cluster, options.seed)
+            for thread in [*writers, schemer]:
+                thread.start()
+            slowest = 0.0
+            for number in range(1, options.faults + 1):
+                fault(cluster, choices)
+                if number % 5 == 0 or number == options.faults:
+                    seconds = check(cluster, writers, schemer)
+                    slowest = max(slowest, seconds)
+                    points = sum(len(writer.acknowledged) for writer in writers)
+                    print(f"{number} faults: {points} points acknowledged, all agree after {seconds:.1f} s", flush=True)
+            for level in LEVELS:
+                mine = [writer for writer in writers if writer.level == level]
+                print(f"{level}: {sum(len(w.acknowledged) for w in mine)} writes acknowledged, {sum(w.failed for w in mine)} failed")
+            print(f"{options.faults} faults, nothing lost; all agreed within {slowest:.1f} s of quiet")
+        except Finding as finding:
+            print(f"FOUND: {finding}", file=sys.stderr)
+            for node in cluster.nodes:
+                with open(os.path.join(node.directory, "log"), encoding="utf-8", errors="replace") as log:
+                    print(f"--- node {node.number}\n{''.join(log.readlines()[-15:])}", file=sys.stderr)
+            raise SystemExit(1) from None
+        finally:
+            for node in cluster.nodes:
+                node.signal(signal.SIGCONT)
+            cluster.kill()
+
+
+if __name__ == "__main__":
+    main()
