@@ -17,7 +17,7 @@ use super::history::{ClusterHistory, ClusterRound, Event};
 use super::model::{Scope, Taken, Writes, expected, watch};
 use super::network::{Network, Weather};
 use super::seat::Seat;
-use crate::history::{Operation, SHORT};
+use crate::history::{Operation, Point, SHORT};
 use crate::model::{Outcome, Place, Points};
 use crate::observe::{Observation, difference, observe};
 use crate::process::Process;
@@ -65,6 +65,8 @@ struct Cluster {
     may_lose: usize,
     /// Writes that so many nodes had when they were answered.
     confirmed: Vec<(Stamp, Consistency)>,
+    /// Writes that were sent.
+    sent: u64,
     summary: Summary,
 }
 
@@ -112,6 +114,7 @@ impl Cluster {
             lost: BTreeSet::new(),
             may_lose: (nodes.len() - 1) / 2,
             confirmed: Vec::new(),
+            sent: 0,
             summary: Summary::default(),
         };
         for node in nodes {
@@ -154,16 +157,19 @@ impl Cluster {
         let mut asked = Vec::new();
         for (node, operation, level) in &round.operations {
             let process = self.nth(*node).and_then(|id| self.process(id));
-            asked.extend(process.map(|process| (self.ask(&process, operation, *level), operation, *level)));
+            if let Some(process) = process {
+                let body = self.body_of(operation);
+                asked.push((self.ask(&process, operation, body.clone(), *level), operation, body, *level));
+            }
         }
         self.scheduler.run_clients();
         self.look_for_finding()?;
-        for (answer, operation, level) in asked {
+        for (answer, operation, body, level) in asked {
             let outcome = answer.lock().take();
             self.summary.operations += 1;
             self.summary.done += u64::from(outcome == Some(Outcome::Done));
             if outcome == Some(Outcome::Done) {
-                self.confirm(operation, level)?;
+                self.confirm(operation, &body, level)?;
             }
         }
         self.bury(round.crash.is_some_and(|(_, crash)| crash.power))?;
@@ -188,16 +194,24 @@ impl Cluster {
         self.members.keys().nth(position % self.members.len().max(1)).copied()
     }
 
-    fn ask(&self, process: &Arc<Process>, operation: &Operation, level: Consistency) -> Answer {
+    /// What a write sends; each time something else, so that records can be told apart.
+    fn body_of(&mut self, operation: &Operation) -> String {
+        let Operation::Write { points, .. } = operation else { return String::new() };
+        self.sent += 1;
+        let lines: Vec<String> = points.iter().map(Point::line).collect();
+        format!("# {}\n{}", self.sent, lines.join("\n"))
+    }
+
+    fn ask(&self, process: &Arc<Process>, operation: &Operation, body: String, level: Consistency) -> Answer {
         let answer = Answer::default();
         if let Operation::Write { points, .. } = operation {
-            self.writes.lock().send(body_of(operation), points.clone());
+            self.writes.lock().send(body.clone(), points.clone());
         }
         let (asked, operation, answered) = (process.clone(), operation.clone(), answer.clone());
         let run = move || {
             set_scope(scope_of(&operation));
             let outcome = if let Operation::Write { database, policy, .. } = &operation {
-                let written = asked.write(database, policy, body_of(&operation), Some(level));
+                let written = asked.write(database, policy, body, Some(level));
                 written.map_or_else(|error| Outcome::Unknown(error.to_string()), |()| Outcome::Done)
             } else {
                 carry_out_alone(&asked, &operation)
@@ -209,10 +223,9 @@ impl Cluster {
     }
 
     /// What was answered must be on as many disks as the level says.
-    fn confirm(&mut self, operation: &Operation, level: Consistency) -> Result<(), String> {
+    fn confirm(&mut self, operation: &Operation, body: &str, level: Consistency) -> Result<(), String> {
         let Operation::Write { policy, .. } = operation else { return Ok(()) };
-        let body = body_of(operation);
-        let Some(stamp) = self.writes.lock().stamp(&body) else {
+        let Some(stamp) = self.writes.lock().stamp(body) else {
             return if *policy == SHORT { Ok(()) } else { Err(format!("answered, but not logged: {body}")) };
         };
         let having =
@@ -536,11 +549,6 @@ impl Cluster {
         }
         Ok(())
     }
-}
-
-fn body_of(operation: &Operation) -> String {
-    let Operation::Write { points, .. } = operation else { return String::new() };
-    points.iter().map(|point| point.line()).collect::<Vec<_>>().join("\n")
 }
 
 fn scope_of(operation: &Operation) -> Option<Scope> {
