@@ -382,6 +382,9 @@ def main():
             status, answer = cluster.nodes[0].ask("POST", "/query", {"q": "CREATE DATABASE db"})
             if status != 200 or b"error" in answer:
                 raise Finding(f"CREATE DATABASE: {answer}")
+            for node in cluster.nodes:
+                while not any(row[0] == "db" for row in node.rows("SHOW DATABASES")[0]["values"]):
+                    time.sleep(0.05)
             writers = [
                 Writer(cluster, number, level, options.seed)
                 for number, level in enumerate(LEVELS * WRITERS_OF_LEVEL)

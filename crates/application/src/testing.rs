@@ -192,6 +192,7 @@ impl Node {
             runs: Arc::default(),
             windows: None,
             subscribers: Arc::default(),
+            cluster: Default::default(),
             options: query_options,
             started: Instant::now(),
         });

@@ -20,7 +20,9 @@ use hyperbytedb_application::flush::FlushService;
 use hyperbytedb_application::log::committer::Committer;
 use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::threads::Threads;
-use hyperbytedb_cluster::{Cluster, ClusterOptions, DataFolders, Joining, Secret, copy_member};
+use hyperbytedb_cluster::{
+    Cluster, ClusterOptions, DataFolders, Joining, Secret, Tls, TlsFiles, copy_member,
+};
 use hyperbytedb_domain::cluster::{Consistency, NodeAddress};
 use hyperbytedb_domain::ports::{BackupPort, ClusterPort, Outbound, PeerPort};
 use hyperbytedb_storage_rocksdb::RocksConsensusLog;
@@ -99,6 +101,20 @@ fn advertised(config: &Config) -> NodeAddress {
     }
 }
 
+fn tls(config: &Config) -> Result<Option<Tls>, String> {
+    let cluster = &config.cluster;
+    if cluster.tls_certificate.is_empty() {
+        return Ok(None);
+    }
+    let key = if cluster.tls_key.is_empty() { &cluster.tls_certificate } else { &cluster.tls_key };
+    let files = TlsFiles {
+        certificate: PathBuf::from(&cluster.tls_certificate),
+        key: PathBuf::from(key),
+        ca: PathBuf::from(&cluster.tls_ca),
+    };
+    files.load().map(Some)
+}
+
 /// Before the stores are opened: a node that joins gets a member's data.
 pub fn prepare(config: &Config) -> Result<(), String> {
     let cluster = &config.cluster;
@@ -146,6 +162,7 @@ pub fn prepare(config: &Config) -> Result<(), String> {
         node,
         address: advertised(config),
         secret: Secret::new(cluster.secret.reveal()),
+        tls: tls(config)?,
         members: &cluster.join,
     };
     let copied = copy_member(&joining, &folders)?;
@@ -252,7 +269,9 @@ impl Node {
             bind_address: settings.bind_address.clone(),
             advertised: advertised(&self.config),
             secret: Secret::new(settings.secret.reveal()),
+            tls: tls(&self.config)?,
             propose_timeout: Duration::from_secs(settings.propose_timeout_secs),
+            max_staleness: Duration::from_secs(settings.max_staleness_secs),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         // One that has been copied has its place in the catalogue already.

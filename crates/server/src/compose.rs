@@ -189,6 +189,7 @@ impl Application {
             runs: Arc::default(),
             windows: windows.as_ref().map(|(_, state)| state.clone()),
             subscribers: Arc::default(),
+            cluster: cluster.as_ref().map(|node| node.port.clone()).unwrap_or_default(),
             options,
             started,
         });

@@ -128,6 +128,7 @@ impl Process {
             runs: Arc::default(),
             windows: state.clone(),
             subscribers: Arc::default(),
+            cluster: Default::default(),
             options,
             started: Instant::now(),
         });

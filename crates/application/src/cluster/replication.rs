@@ -172,10 +172,30 @@ impl Replication {
             position: peer.position,
             lag_records: applied.saturating_sub(peer.position),
             lag_bytes: self.wal.bytes_from(peer.position + 1).unwrap_or(0),
+            lag_secs: self.oldest_age(peer.position + 1, applied).unwrap_or_default().as_secs(),
             error: peer.error,
             needs_repair: peer.missed.is_some(),
         };
         peers.into_iter().map(lag).collect()
+    }
+
+    /// How old the first record from a place on is; `None` where there is none.
+    fn oldest_age(&self, from: Sequence, applied: Sequence) -> Option<Duration> {
+        if from > applied {
+            return None;
+        }
+        let oldest = self.wal.read_stored(from, 1).ok()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        oldest.first().map(|record| now.saturating_sub(Duration::from_millis(millis_of(record.clock))))
+    }
+
+    fn show_lags(&self) {
+        for lag in self.lags() {
+            let node = lag.node.to_string();
+            metrics::CLUSTER_LAG_RECORDS.with([&node]).set(lag.lag_records as f64);
+            metrics::CLUSTER_LAG_BYTES.with([&node]).set(lag.lag_bytes as f64);
+            metrics::CLUSTER_LAG_SECONDS.with([&node]).set(lag.lag_secs as f64);
+        }
     }
 
     /// Takes no writes any more, and returns when the others have everything.
@@ -217,7 +237,12 @@ impl Replication {
     /// Runs a sender for each other node until told to stop.
     pub fn run(self: &Arc<Self>, port: &Arc<dyn PeerPort>, stop: &Stop) {
         let mut running: HashMap<NodeId, std::thread::JoinHandle<()>> = HashMap::new();
+        let mut shown = Instant::now();
         while stop.wait(FOLLOW_INTERVAL) {
+            if shown.elapsed() >= AGE_INTERVAL {
+                self.show_lags();
+                shown = Instant::now();
+            }
             running.retain(|_, thread| !thread.is_finished());
             for node in self.follow_membership() {
                 if running.contains_key(&node) {
@@ -441,14 +466,10 @@ impl Sender<'_> {
         }
         self.looked = waiting::now();
         let bytes = wal.bytes_from(self.position + 1)?;
-        metrics::CLUSTER_LAG_BYTES.with([&self.node.to_string()]).set(bytes as f64);
         if bytes > options.hints_max_bytes {
             return self.mark_for_repair("more waits for it than cluster.hints_max_bytes");
         }
-        let oldest = wal.read_stored(self.position + 1, 1)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let age =
-            oldest.first().map(|record| now.saturating_sub(Duration::from_millis(millis_of(record.clock))));
+        let age = self.replication.oldest_age(self.position + 1, wal.last_sequence());
         if age.is_some_and(|age| age > options.hints_max_age) {
             return self.mark_for_repair("it has been away for longer than cluster.hints_max_age_secs");
         }

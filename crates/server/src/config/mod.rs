@@ -162,9 +162,14 @@ impl Config {
         }
         let is_local =
             ["127.", "localhost:", "[::1]"].iter().any(|local| cluster.bind_address.starts_with(local));
-        if cluster.secret.is_empty() && !is_local {
+        if cluster.tls_certificate.is_empty() != cluster.tls_ca.is_empty() {
+            let text =
+                "cluster.tls_certificate and cluster.tls_ca go together: nodes show each other who they are";
+            return refuse(text.to_owned());
+        }
+        if cluster.secret.is_empty() && cluster.tls_ca.is_empty() && !is_local {
             return refuse(
-                "cluster.secret must be set: whoever reaches cluster.bind_address could change everything"
+                "cluster.secret or cluster.tls_ca must be set: whoever reaches cluster.bind_address could change everything"
                     .to_owned(),
             );
         }
@@ -333,6 +338,7 @@ mod tests {
             ("[cluster]\nenabled = true\nnode_id = 0", "cluster.node_id"),
             ("[cluster]\nenabled = true\nwrite_consistency = \"most\"", "cluster.write_consistency"),
             ("[cluster]\nenabled = true\nbind_address = \"0.0.0.0:8088\"", "cluster.secret"),
+            ("[cluster]\nenabled = true\ntls_ca = \"x\"", "cluster.tls_certificate"),
             ("[engine]\nkind = \"x\"", "engine.kind"),
             ("[engine]\nkind = \"clickhouse\"\n[clickhouse]\nurls = []", "clickhouse.urls"),
             (

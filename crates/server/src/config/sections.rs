@@ -98,6 +98,12 @@ section! {
         join: Vec<String> = Vec::new(),
         /// What all nodes know and nobody else: requests between nodes are signed with it. May be empty only where `bind_address` is on this machine alone.
         secret: Secret = Secret::default(),
+        /// PEM file of this node's certificate for the other nodes, with all names and addresses that they use for it, followed by those that it is signed with; empty: no TLS between nodes.
+        tls_certificate: String = String::new(),
+        /// PEM file of its private key; empty: it is in the certificate's file.
+        tls_key: String = String::new(),
+        /// PEM file of those who sign the certificates of nodes: a node without such a certificate is not heard.
+        tls_ca: String = String::new(),
         /// How many nodes must have a write before it is answered, where the write does not say: `any` and `one` (this one), `quorum`, or `all`.
         write_consistency: String = "one".to_owned(),
         /// Seconds that a write waits for other nodes.
@@ -110,6 +116,8 @@ section! {
         hints_max_age_secs: u64 = replication().hints_max_age.as_secs(),
         /// Bytes of records in one request to another node, about.
         batch_bytes: usize = replication().batch_bytes,
+        /// Seconds: `/health/ready` says no while this node lacks what another one took longer ago; 0: it does not look.
+        max_staleness_secs: u64 = 30,
         /// Seconds between two times that a node compares what it has stored with the others, and takes what it lacks; 0: only when asked, and when it has missed records.
         repair_interval_secs: u64 = 24 * 3600,
         /// Rows remembered, about 100 bytes each, until all nodes are past them: of conflicting values beyond it the last to come stays.
