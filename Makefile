@@ -14,7 +14,7 @@ FAULTS ?= 200
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short chaos-cluster compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup bench-limits
+.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short chaos-cluster bench-cluster compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup bench-limits
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ compare-auth: setup-test ## Compare who may do what with a real influxd (tests/a
 
 chaos-cluster: build ## Kill, freeze and cut off nodes of a cluster FAULTS=200 times under load, and check that nothing is lost
 	scripts/chaos-cluster.py --server $(BIN) --faults $(FAULTS) --seed $(SEED)
+
+bench-cluster: build ## Measure how fast a node that was away for 2M points catches up (1 minute)
+	scripts/bench-cluster.py --server $(BIN)
 
 chaos-short: build
 	scripts/chaos.py --server $(BIN) --kills 8
