@@ -12,9 +12,10 @@ SIMULATED = --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS),$(if $(filter command 
 KILLS ?= 100
 FAULTS ?= 200
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
+WITH_CLICKHOUSE = $(CARGO_TARGET_DIR)/release/with-clickhouse 2 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short chaos-cluster bench-cluster compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup bench-limits
+.PHONY: help conformance-clickhouse chaos-clickhouse setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short chaos-cluster bench-cluster compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup bench-limits
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +49,16 @@ conformance: corpus differential ## Run the InfluxDB corpus, and 20,000 generate
 
 corpus: build ## Run the InfluxDB corpus of ../shared/conformance, if it is there
 	scripts/conformance.py --server $(BIN)
+
+conformance-clickhouse: build setup-test ## Run the corpus, all cases and 5,000 generated queries on two shards of ClickHouse servers (10 minutes)
+	cargo build --release --locked -p hyperbytedb-clickhouse-node
+	$(WITH_CLICKHOUSE) scripts/conformance.py --server $(BIN)
+	$(WITH_CLICKHOUSE) cargo nextest run --release --locked --workspace --test cases
+	$(WITH_CLICKHOUSE) scripts/differential.py --server $(BIN) --seed $(SEED) --sets 25 --queries 200
+
+chaos-clickhouse: build ## Kill the server KILLS times (100) and the ClickHouse servers behind it every 3 seconds, under load
+	cargo build --release --locked -p hyperbytedb-clickhouse-node
+	KILL_EVERY_SECS=3 $(WITH_CLICKHOUSE) scripts/chaos.py --server $(BIN) --kills $(KILLS)
 
 conformance-update: build ## Run the corpus and add what newly passes to the checked-in list
 	scripts/conformance.py --server $(BIN) --update
