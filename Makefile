@@ -14,7 +14,7 @@ FAULTS ?= 200
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short chaos-cluster compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup bench-limits
+.PHONY: help dist test-package setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short chaos-cluster compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup bench-limits
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ test: setup-test lint unit corpus differential-short chaos-short test-fresh ## R
 
 test-fresh: ## Run set-up in a bare root, up to a test that needs what it brings (needs root and apt)
 	@scripts/test-fresh.sh
+
+dist: build ## Make the packages in target/dist: a tarball and a Debian package, also for the Containerfile of deploy/container
+	@scripts/dist.sh $(CARGO_TARGET_DIR)/release
+
+test-package: build ## Install, upgrade and remove the Debian package in a bare root (needs root and apt)
+	@scripts/test-fresh.sh --package $(CARGO_TARGET_DIR)/release
 
 lint: setup ## Check format and lints
 	cargo fmt --all --check
