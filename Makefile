@@ -15,7 +15,8 @@ BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
 WITH_CLICKHOUSE = $(CARGO_TARGET_DIR)/release/with-clickhouse 2 1
 
 .DEFAULT_GOAL := help
-.PHONY: help conformance-clickhouse chaos-clickhouse setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short chaos-cluster bench-cluster compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup bench-limits
+# Every target with a text is a command, not a file.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +38,12 @@ test: setup-test lint unit corpus differential-short chaos-short test-fresh ## R
 
 test-fresh: ## Run set-up in a bare root, up to a test that needs what it brings (needs root and apt)
 	@scripts/test-fresh.sh
+
+dist: build ## Make the packages in target/dist: a tarball and a Debian package, also for the Containerfile of deploy/container
+	@scripts/dist.sh $(CARGO_TARGET_DIR)/release
+
+test-package: build ## Install, upgrade and remove the Debian package in a bare root (needs root and apt)
+	@scripts/test-fresh.sh --package $(CARGO_TARGET_DIR)/release
 
 lint: setup ## Check format and lints
 	cargo fmt --all --check
