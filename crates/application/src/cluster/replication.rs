@@ -186,7 +186,9 @@ impl Replication {
         }
         let oldest = self.wal.read_stored(from, 1).ok()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        oldest.first().map(|record| now.saturating_sub(Duration::from_millis(millis_of(record.clock))))
+        // What was taken by comparing is of no time, and sent to nobody.
+        let dated = oldest.first().filter(|record| record.clock > 0)?;
+        Some(now.saturating_sub(Duration::from_millis(millis_of(dated.clock))))
     }
 
     fn show_lags(&self) {
