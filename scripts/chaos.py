@@ -35,6 +35,7 @@ TIMES_PER_WEEK = 300
 HOSTS = 6
 HISTORY = 40
 REQUEST_SECONDS = 60
+UNAVAILABLE = b"the engine is unavailable"
 
 # Small memtables, quick checkpoints and merges: kills hit all of them.
 SETTINGS = {
@@ -78,6 +79,7 @@ class Server:
             **os.environ,
             "HYPERBYTEDB__SERVER__PORT": str(self.port),
             "HYPERBYTEDB__STORAGE__DATA_DIR": os.path.join(self.directory, "data"),
+            "HYPERBYTEDB__CLICKHOUSE__DATABASE": f"hyperbyte{self.port}",
             **{f"HYPERBYTEDB__{key}": value for key, value in SETTINGS.items()},
             "HYPERBYTEDB__FLUSH__HEAD_BYTES": str(self.random.choice(HEAD_BYTES)),
         }
@@ -115,7 +117,15 @@ class Client:
 
     def query(self, statement):
         parameters = urllib.parse.urlencode({"db": "chaos", "q": statement, "epoch": "ns"})
-        status, answer = self.request("/query?" + parameters)
+        deadline = time.monotonic() + REQUEST_SECONDS
+        while True:
+            status, answer = self.request("/query?" + parameters)
+            if UNAVAILABLE not in answer:
+                break
+            # A ClickHouse server is away: what reads is asked again, what changes may have happened.
+            if not statement.startswith(("SELECT", "SHOW")) or time.monotonic() > deadline:
+                raise Unclear(f"{statement}: {answer[:300]}")
+            time.sleep(0.1)
         answer_of(statement, status, answer, status == 200 and b'"error"' not in answer)
         return json.loads(answer)["results"][0].get("series", [])
 

@@ -57,6 +57,8 @@ def hyperbytedb(binary, settings=None):
             "HYPERBYTEDB__SERVER__PORT": str(port),
             "HYPERBYTEDB__STORAGE__DATA_DIR": os.path.join(directory, "data"),
             "HYPERBYTEDB__LOGGING__LEVEL": "warn",
+            # Its own, where ClickHouse is the engine.
+            "HYPERBYTEDB__CLICKHOUSE__DATABASE": f"hyperbyte{port}",
             **{f"HYPERBYTEDB__{key}": value for key, value in (settings or {}).items()},
         }
         url = f"http://127.0.0.1:{port}"

@@ -186,11 +186,13 @@ impl Node {
             flush: flush.clone(),
             commands: commands.clone(),
             ingestion: ingestion.clone(),
+            heavy: None,
             running: Arc::new(RunningQueries::new(query_options.max_concurrent)),
             summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
             runs: Arc::default(),
             windows: None,
             subscribers: Arc::default(),
+            cluster: Default::default(),
             options: query_options,
             started: Instant::now(),
         });

@@ -13,7 +13,7 @@ use hyperbytedb_metrics as metrics;
 use parking_lot::{Condvar, Mutex};
 
 use crate::api::Readiness;
-use crate::waiting;
+use crate::waiting::{self, Wait};
 
 /// The pause before a thread that panicked is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ impl Stop {
 
     /// Waits; false as soon as it is set.
     pub fn wait(&self, time: Duration) -> bool {
-        if waiting::pass() {
+        if waiting::pass(Wait::Until(waiting::now() + time)) {
             return !self.is_set();
         }
         let until = Instant::now() + time;

@@ -6,32 +6,73 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvError, SendTimeoutError, Sender, TryRecvError, TrySendError};
-use parking_lot::{Condvar, MutexGuard};
+use crossbeam_channel::{
+    Receiver, RecvError, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
-thread_local!(static INSTEAD: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) });
+/// How a thread would wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// For another thread, at the latest until the time, if there is one.
+    ForOthers(Option<Instant>),
+    Until(Instant),
+}
 
-/// From now on this thread, where it would wait, calls `instead` and looks again.
-pub fn replace_on_this_thread(instead: impl Fn() + 'static) {
+/// What takes the place of waiting.
+pub trait Instead {
+    fn wait(&self, wait: Wait);
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+impl<F: Fn()> Instead for F {
+    fn wait(&self, _: Wait) {
+        self();
+    }
+}
+
+thread_local!(static INSTEAD: RefCell<Option<Rc<dyn Instead>>> = const { RefCell::new(None) });
+
+/// From now on this thread, where it would wait, does that instead and looks again.
+pub fn replace_on_this_thread(instead: impl Instead + 'static) {
     INSTEAD.set(Some(Rc::new(instead)));
 }
 
-/// Calls what takes the place of waiting; false when nothing does.
-pub(crate) fn pass() -> bool {
+/// The time that waits are measured with.
+pub fn now() -> Instant {
+    INSTEAD.with_borrow(Clone::clone).map_or_else(Instant::now, |instead| instead.now())
+}
+
+/// Does what takes the place of waiting; false when nothing does.
+pub(crate) fn pass(wait: Wait) -> bool {
     let instead = INSTEAD.with_borrow(Clone::clone);
-    instead.map(|instead| instead()).is_some()
+    instead.map(|instead| instead.wait(wait)).is_some()
 }
 
 /// Waits until `changed` is notified or the time has come.
 pub(crate) fn wait_until<T>(changed: &Condvar, guard: &mut MutexGuard<'_, T>, until: Instant) {
-    if !MutexGuard::unlocked(guard, pass) {
+    if !MutexGuard::unlocked(guard, || pass(Wait::ForOthers(Some(until)))) {
         changed.wait_until(guard, until);
     }
 }
 
 pub(crate) fn sleep(time: Duration) {
-    if !pass() {
+    if !pass(Wait::Until(now() + time)) {
         std::thread::sleep(time);
+    }
+}
+
+/// Locks what is held while others are waited for.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    loop {
+        match mutex.try_lock() {
+            Some(guard) => return guard,
+            None if pass(Wait::ForOthers(None)) => {}
+            None => return mutex.lock(),
+        }
     }
 }
 
@@ -40,8 +81,20 @@ pub(crate) fn receive<T>(receiver: &Receiver<T>) -> Result<T, RecvError> {
         match receiver.try_recv() {
             Ok(value) => return Ok(value),
             Err(TryRecvError::Disconnected) => return Err(RecvError),
-            Err(TryRecvError::Empty) if pass() => {}
+            Err(TryRecvError::Empty) if pass(Wait::ForOthers(None)) => {}
             Err(TryRecvError::Empty) => return receiver.recv(),
+        }
+    }
+}
+
+pub(crate) fn receive_until<T>(receiver: &Receiver<T>, until: Instant) -> Result<T, RecvTimeoutError> {
+    loop {
+        match receiver.try_recv() {
+            Ok(value) => return Ok(value),
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) if now() >= until => return Err(RecvTimeoutError::Timeout),
+            Err(TryRecvError::Empty) if pass(Wait::ForOthers(Some(until))) => {}
+            Err(TryRecvError::Empty) => return receiver.recv_deadline(until),
         }
     }
 }
@@ -57,7 +110,7 @@ pub(crate) fn send<T>(
             Err(TrySendError::Disconnected(value)) => return Err(SendTimeoutError::Disconnected(value)),
             Err(TrySendError::Full(unsent)) => value = unsent,
         }
-        if !pass() {
+        if !pass(Wait::ForOthers(None)) {
             return sender.send_timeout(value, timeout);
         }
     }

@@ -5,13 +5,14 @@
 //! [`quote`], which quotes identifiers and literals in one place each. Nothing here knows which ClickHouse runs the
 //! text: an embedded one and a remote one get the same statements.
 //!
-//! Storage of a [`Table`](hyperbytedb_domain::catalog::Table), see [`schema`]: database `hyperbyte`, table `m<id>`,
-//! columns `time`, `sid`, `shard`, `t<n>` and `f<n>`, sorted by (sid, time), one partition a shard group. Names a user
+//! Storage of a [`Table`](hyperbytedb_domain::catalog::Table), see [`schema`]: database `hyperbyte`, table `m<id>` (on
+//! several servers also `m<id>_all`, which stands for the rows of all of them), columns `time`, `sid`, `shard`, `t<n>` and `f<n>`, sorted by (sid, time), one partition a shard group. Names a user
 //! chose appear only in column comments.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod aggregate;
+pub mod cluster;
 pub mod expr;
 pub mod predicate;
 pub mod quote;
@@ -22,5 +23,5 @@ pub mod select;
 pub mod statement;
 
 pub use expr::{Expr, Literal};
-pub use scan::{digests, distinct_series, scan_select, scan_sql};
-pub use select::{Select, SettingValue, Settings};
+pub use scan::{digests, distinct_series, scan_select};
+pub use select::{Select, SettingValue, Settings, TableName};

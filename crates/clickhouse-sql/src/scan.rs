@@ -12,30 +12,25 @@ use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME, TimeRange};
 
 use crate::expr::{Expr, Literal};
 use crate::schema::{self, time};
-use crate::select::{OrderBy, Select, Source};
+use crate::select::{OrderBy, Select, Source, TableName};
 use crate::{aggregate, predicate};
 
 /// Alias of a window's start. No column has this name, nor that of a tag's alias (`g<n>`).
 const WINDOW: &str = "w";
 
-/// The text of [`scan_select`].
-pub fn scan_sql(scan: &Scan) -> String {
-    scan_select(scan).to_string()
-}
-
-/// The statement of a scan, with the settings that its meaning depends on. Its columns are those that
+/// The statement of a scan over the rows of `from`, with the settings that its meaning depends on. Its columns are those that
 /// [`RowScan`] and [`AggregateScan`] describe, in the same order; their names mean nothing.
-pub fn scan_select(scan: &Scan) -> Select {
+pub fn scan_select(scan: &Scan, from: TableName) -> Select {
     match &scan.output {
-        ScanOutput::Rows(rows) => row_select(scan, rows),
-        ScanOutput::Aggregates(aggregates) => aggregate_select(scan, aggregates),
+        ScanOutput::Rows(rows) => row_select(scan, from, rows),
+        ScanOutput::Aggregates(aggregates) => aggregate_select(scan, from, aggregates),
     }
 }
 
 /// `sid` of the series that have a row of the selection.
-pub fn distinct_series(table: &Table, rows: &RowSelection) -> Select {
+pub fn distinct_series(table: &Table, from: TableName, rows: &RowSelection) -> Select {
     // Tags are the same in all rows of a series, so rows need no merging.
-    let mut select = Select::new(vec![schema::series()], Source::Table(schema::table_name(table.id)));
+    let mut select = Select::new(vec![schema::series()], Source::Table(from));
     select.distinct = true;
     select.conditions = selected(table, rows);
     select
@@ -43,7 +38,13 @@ pub fn distinct_series(table: &Table, rows: &RowSelection) -> Select {
 
 /// What the rows of a selection come to, as [`Digest`](hyperbytedb_domain::scan::Digest): key, rows, hash. It is the same
 /// on every node, however the rows are stored.
-pub fn digests(table: &Table, rows: &RowSelection, merge_duplicates: bool, by: &DigestBy) -> Select {
+pub fn digests(
+    table: &Table,
+    from: TableName,
+    rows: &RowSelection,
+    merge_duplicates: bool,
+    by: &DigestBy,
+) -> Select {
     let bucket = || schema::series().infix("%", Expr::Literal(Literal::UInt(DIGEST_BUCKETS)));
     let key = match by {
         DigestBy::Bucket => Expr::call("toUInt64", vec![bucket()]),
@@ -57,7 +58,7 @@ pub fn digests(table: &Table, rows: &RowSelection, merge_duplicates: bool, by: &
     let parts = [schema::series(), time()].into_iter().chain((0..table.fields.len() as u32).map(value));
     let hash = Expr::call("sum", vec![Expr::call("cityHash64", parts.collect::<Vec<_>>())]);
     let mut select =
-        select_from(table, merge_duplicates, vec![key.clone(), Expr::call("count", vec![]), hash]);
+        select_from(from, merge_duplicates, vec![key.clone(), Expr::call("count", vec![]), hash]);
     select.conditions = selected(table, rows);
     if let DigestBy::Series(buckets) = by {
         select.conditions.push(is_in(bucket(), buckets.iter().copied()));
@@ -96,23 +97,22 @@ fn conditions(
 }
 
 /// Merging never has to look across partitions: one series and time is always in one of them.
-fn select_from(table: &Table, merge_duplicates: bool, columns: Vec<Expr>) -> Select {
-    let name = schema::table_name(table.id);
+fn select_from(from: TableName, merge_duplicates: bool, columns: Vec<Expr>) -> Select {
     if !merge_duplicates {
-        return Select::new(columns, Source::Table(name));
+        return Select::new(columns, Source::Table(from));
     }
-    let mut select = Select::new(columns, Source::FinalTable(name));
+    let mut select = Select::new(columns, Source::FinalTable(from));
     select.settings.set("do_not_merge_across_partitions_select_final", 1);
     select
 }
 
-fn row_select(scan: &Scan, rows: &RowScan) -> Select {
+fn row_select(scan: &Scan, from: TableName, rows: &RowScan) -> Select {
     let table = &scan.table;
     let mut columns: Vec<Expr> = rows.tags.iter().map(|t| schema::tag(*t)).collect();
     columns.push(time());
     columns.extend(rows.fields.iter().map(|f| schema::field(*f)));
 
-    let mut select = select_from(table, scan.merge_duplicates, columns);
+    let mut select = select_from(from, scan.merge_duplicates, columns);
     select.conditions = scan_conditions(scan);
     select.conditions.extend(rows.series.as_deref().map(one_of));
     if !rows.any_of.is_empty() {
@@ -155,7 +155,7 @@ fn ties(table: &Table, group_by: &[TagId]) -> Option<Expr> {
     Some(Expr::call("concatWithSeparator", parts))
 }
 
-fn aggregate_select(scan: &Scan, aggregates: &AggregateScan) -> Select {
+fn aggregate_select(scan: &Scan, from: TableName, aggregates: &AggregateScan) -> Select {
     let table = &scan.table;
     let tags: Vec<Expr> = aggregates.group_by.iter().map(|t| schema::tag(*t)).collect();
     let one_series_a_group = table.other_tags(&aggregates.group_by).is_empty();
@@ -190,7 +190,7 @@ fn aggregate_select(scan: &Scan, aggregates: &AggregateScan) -> Select {
         columns.push(Expr::call("toInt64", [Expr::call("count", [])]));
     }
 
-    let mut select = select_from(table, scan.merge_duplicates, columns);
+    let mut select = select_from(from, scan.merge_duplicates, columns);
     select.conditions = scan_conditions(scan);
     select.conditions.extend(aggregates.series.as_deref().map(one_of));
     if group_by.is_empty() {
@@ -265,6 +265,10 @@ mod tests {
             merge_duplicates: false,
             output,
         }
+    }
+
+    fn scan_sql(scan: &Scan) -> String {
+        scan_select(scan, schema::table_name(scan.table.id)).to_string()
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! How a measurement is stored: names and types of the table and its columns.
 
+use std::sync::Arc;
+
 use hyperbytedb_domain::FieldType;
 use hyperbytedb_domain::catalog::{FieldDef, Table, TableId};
 use hyperbytedb_domain::columns::{SERIES_COLUMN, SHARD_COLUMN, TIME_COLUMN, field_column, tag_column};
@@ -8,15 +10,50 @@ use hyperbytedb_domain::scan::{FieldId, TagId};
 use crate::expr::Expr;
 use crate::select::TableName;
 
-/// The database that holds every table.
+/// The database of the embedded engine.
 pub const DATABASE: &str = "hyperbyte";
+
+/// The database that holds every table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database(Arc<str>);
+
+impl Database {
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// The table that holds rows of a measurement.
+    pub fn table(&self, id: TableId) -> TableName {
+        self.named(format!("m{}", id.0))
+    }
+
+    /// The table that stands for the rows of a measurement on all servers of a cluster.
+    pub fn distributed_table(&self, id: TableId) -> TableName {
+        self.named(format!("m{}_all", id.0))
+    }
+
+    /// A table that is no measurement's.
+    pub fn named(&self, table: impl Into<String>) -> TableName {
+        TableName { database: self.0.clone(), table: table.into() }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self::new(DATABASE)
+    }
+}
 
 /// Bytes of a user's name that a column comment shows.
 const COMMENT_BYTES_MAX: usize = 128;
 
-/// The table of a measurement.
+/// The table of a measurement in the embedded engine.
 pub fn table_name(id: TableId) -> TableName {
-    TableName { database: DATABASE, table: format!("m{}", id.0) }
+    Database::default().table(id)
 }
 
 /// The id in a table's name; `None` when the name is not one of ours.
@@ -140,7 +177,7 @@ mod tests {
         for id in [0, 7, u64::MAX] {
             assert_eq!(parse_table_name(&table_name(TableId(id)).table), Some(TableId(id)));
         }
-        for name in ["", "m", "x1", "m01", "m-1", "m1x"] {
+        for name in ["", "m", "x1", "m01", "m-1", "m1x", "m1_all"] {
             assert_eq!(parse_table_name(name), None, "{name}");
         }
     }

@@ -1,6 +1,7 @@
 //! SELECT and settings.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::expr::{Expr, join};
 use crate::quote;
@@ -62,6 +63,17 @@ impl Settings {
     }
 }
 
+impl Settings {
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|(name, _)| *name)
+    }
+
+    /// Keeps those that the server knows.
+    pub fn retain(&mut self, is_known: impl Fn(&str) -> bool) {
+        self.0.retain(|(name, _)| is_known(name));
+    }
+}
+
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, (name, value)) in self.0.iter().enumerate() {
@@ -75,13 +87,13 @@ impl fmt::Display for Settings {
 /// `database.table`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableName {
-    pub database: &'static str,
+    pub database: Arc<str>,
     pub table: String,
 }
 
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        quote::identifier(f, self.database)?;
+        quote::identifier(f, &self.database)?;
         f.write_str(".")?;
         quote::identifier(f, &self.table)
     }
@@ -188,7 +200,7 @@ mod tests {
 
     #[test]
     fn all_clauses() {
-        let table = TableName { database: "d", table: "t`".into() };
+        let table = TableName { database: "d".into(), table: "t`".into() };
         let mut select = Select::new(vec![Expr::column("a")], Source::FinalTable(table));
         assert_eq!(select.to_string(), r"SELECT `a` FROM `d`.`t\`` FINAL");
         select.distinct = true;

@@ -8,18 +8,33 @@ use hyperbytedb_domain::scan::RowSelection;
 use crate::expr::{Expr, join};
 use crate::quote;
 use crate::scan::selected;
-use crate::schema::{self, ColumnDef, DATABASE, partition_id, table_name, time};
+use crate::schema::{self, ColumnDef, Database, partition_id, time};
 use crate::select::{Select, Settings, Source, TableName};
 
 /// A statement other than a SELECT, ready to run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {
-    CreateDatabase,
+    CreateDatabase {
+        database: Database,
+    },
     CreateTable {
         table: TableName,
+        engine: TableEngine,
         columns: Vec<ColumnDef>,
         partition_by: Expr,
         settings: Settings,
+    },
+    /// A table without rows of its own: what is stored in the tables of one name on all servers of a cluster.
+    CreateDistributed {
+        table: TableName,
+        columns: Vec<ColumnDef>,
+        cluster: String,
+        stored: TableName,
+    },
+    /// A table that is nothing but its comment.
+    CreateMarker {
+        table: TableName,
+        comment: String,
     },
     AddColumns {
         table: TableName,
@@ -59,14 +74,43 @@ pub enum Statement {
     Kill {
         log_comment: String,
     },
+    KillQuery {
+        query_id: String,
+    },
+    /// The rows follow, as Arrow batches.
+    InsertArrow {
+        table: TableName,
+    },
 }
 
-/// Creates the table with all its columns. `settings`: beside those that the storage needs.
-pub fn create_table(table: &Table, settings: Settings) -> Statement {
-    // Tags follow from the series, so they need not be part of the key.
-    let settings = settings.with("allow_dimensions_outside_sorting_key", 1);
+/// How a server stores the rows of a table. Rows of one series and time are merged field by field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableEngine {
+    MergeTree,
+    /// The servers of one shard keep each other's rows, by this path in their Keeper.
+    Replicated {
+        path: String,
+    },
+}
+
+impl fmt::Display for TableEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MergeTree => f.write_str("AggregatingMergeTree"),
+            Self::Replicated { path } => {
+                f.write_str("ReplicatedAggregatingMergeTree(")?;
+                quote::string(f, path)?;
+                f.write_str(", '{replica}')")
+            }
+        }
+    }
+}
+
+/// Creates the table with all its columns.
+pub fn create_table(table: &Table, name: TableName, engine: TableEngine, settings: Settings) -> Statement {
     Statement::CreateTable {
-        table: table_name(table.id),
+        table: name,
+        engine,
         columns: schema::columns(table),
         partition_by: schema::partition_key(),
         settings,
@@ -74,34 +118,44 @@ pub fn create_table(table: &Table, settings: Settings) -> Statement {
 }
 
 /// Adds the columns of tags and fields past the first `tags` and `fields`; `None` when there are no others.
-pub fn add_columns(table: &Table, tags: usize, fields: usize) -> Option<Statement> {
+pub fn add_columns(table: &Table, name: TableName, tags: usize, fields: usize) -> Option<Statement> {
     let columns = schema::added_columns(table, tags, fields);
-    (!columns.is_empty()).then(|| Statement::AddColumns { table: table_name(table.id), columns })
+    (!columns.is_empty()).then_some(Statement::AddColumns { table: name, columns })
 }
 
-/// Deletes the rows of the selection. Returns once the engine has stored that it will: scans that apply unfinished deletes
-/// do not see the rows from then on.
-pub fn delete(table: &Table, rows: &RowSelection) -> Statement {
+/// When a delete returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeleteSync {
+    /// Once the engine has stored that it will: scans that apply unfinished deletes do not see the rows from then on.
+    Stored = 0,
+    /// When it is carried out on this server.
+    Done = 1,
+    /// When it is carried out on all servers that have the rows.
+    DoneByReplicas = 2,
+}
+
+/// Deletes the rows of the selection.
+pub fn delete(table: &Table, name: TableName, rows: &RowSelection, sync: DeleteSync) -> Statement {
     let mut conditions = selected(table, rows);
     if conditions.is_empty() {
         conditions.push(Expr::all(Vec::new()));
     }
-    let settings = Settings::default().with("mutations_sync", 0);
-    Statement::Delete { table: table_name(table.id), conditions, settings }
+    let settings = Settings::default().with("mutations_sync", sync as u64);
+    Statement::Delete { table: name, conditions, settings }
 }
 
 /// One row (UInt8) if there is any row of the selection.
-pub fn any_row(table: &Table, rows: &RowSelection) -> Select {
-    let mut select = Select::new(vec![Expr::int(1)], Source::Table(table_name(table.id)));
+pub fn any_row(table: &Table, from: TableName, rows: &RowSelection) -> Select {
+    let mut select = Select::new(vec![Expr::int(1)], Source::Table(from));
     select.conditions = selected(table, rows);
     select.limit = 1;
     select
 }
 
 /// The greatest time of each partition: (partition's id String, Int64).
-pub fn max_times(id: TableId) -> Select {
+pub fn max_times(from: TableName) -> Select {
     let columns = vec![Expr::column("_partition_id"), Expr::call("max", [time()])];
-    let mut select = Select::new(columns, Source::Table(table_name(id)));
+    let mut select = Select::new(columns, Source::Table(from));
     select.group_by = vec![Expr::column("_partition_id")];
     // Answered from what each part knows of its times.
     select.settings.set("optimize_use_projections", 1);
@@ -109,34 +163,33 @@ pub fn max_times(id: TableId) -> Select {
 }
 
 fn system(table: &str) -> Source {
-    Source::Table(TableName { database: "system", table: table.to_owned() })
+    Source::Table(Database::new("system").named(table))
 }
 
 fn equals(column: &str, text: &str) -> Expr {
     Expr::column(column).infix("=", Expr::string(text))
 }
 
-fn in_table(column: &str, id: TableId) -> Vec<Expr> {
-    vec![equals("database", DATABASE), equals(column, &table_name(id).table)]
+/// Rows of a system table about one table, or about all of the database.
+fn about(database: &Database, id: Option<TableId>) -> Vec<Expr> {
+    let table = id.map(|id| equals("table", &database.table(id).table));
+    [equals("database", database.name())].into_iter().chain(table).collect()
 }
 
 /// Names of the columns of one table: String; nothing when it does not exist.
-pub fn column_names(id: TableId) -> Select {
+pub fn column_names(database: &Database, id: TableId) -> Select {
     let mut select = Select::new(vec![Expr::column("name")], system("columns"));
-    select.conditions = in_table("table", id);
+    select.conditions = about(database, Some(id));
     select
 }
 
 /// The partitions of one table or of all: (table String, partition's id String, rows UInt64, bytes UInt64).
-pub fn partitions(id: Option<TableId>) -> Select {
+pub fn partitions(database: &Database, id: Option<TableId>) -> Select {
     let sum = |column| Expr::call("sum", [Expr::column(column)]);
     let columns =
         vec![Expr::column("table"), Expr::column("partition_id"), sum("rows"), sum("bytes_on_disk")];
     let mut select = Select::new(columns, system("parts"));
-    select.conditions = match id {
-        Some(id) => in_table("table", id),
-        None => vec![equals("database", DATABASE)],
-    };
+    select.conditions = about(database, id);
     select.conditions.push(Expr::column("active"));
     select.group_by = vec![Expr::column("table"), Expr::column("partition_id")];
     select
@@ -152,24 +205,21 @@ pub fn current_metrics(names: impl IntoIterator<Item = &'static str>) -> Select 
 
 /// Deletes that are stored but not yet carried out in all parts, of one table or of all: (table String, number UInt64,
 /// parts to rewrite Int64).
-pub fn unfinished_deletes(id: Option<TableId>) -> Select {
+pub fn unfinished_deletes(database: &Database, id: Option<TableId>) -> Select {
     let parts = Expr::call("sum", [Expr::column("parts_to_do")]);
     let columns = vec![Expr::column("table"), Expr::call("count", []), parts];
     let mut select = Select::new(columns, system("mutations"));
-    select.conditions = match id {
-        Some(id) => in_table("table", id),
-        None => vec![equals("database", DATABASE)],
-    };
+    select.conditions = about(database, id);
     select.conditions.push(Expr::call("not", [Expr::column("is_done")]));
     select.group_by = vec![Expr::column("table")];
     select
 }
 
 /// Ranges of blocks that the parts of a partition hold: (Int64, Int64), one row a part.
-pub fn part_blocks(id: TableId, shard: u64) -> Select {
+pub fn part_blocks(database: &Database, id: TableId, shard: u64) -> Select {
     let columns = vec![Expr::column("min_block_number"), Expr::column("max_block_number")];
     let mut select = Select::new(columns, system("parts"));
-    select.conditions = in_table("table", id);
+    select.conditions = about(database, Some(id));
     select.conditions.push(Expr::column("active"));
     select.conditions.push(equals("partition_id", &partition_id(shard)));
     select
@@ -199,17 +249,31 @@ fn partition(f: &mut fmt::Formatter<'_>, shard: u64) -> fmt::Result {
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CreateDatabase => {
+            Self::CreateDatabase { database } => {
                 f.write_str("CREATE DATABASE IF NOT EXISTS ")?;
-                quote::identifier(f, DATABASE)?;
+                quote::identifier(f, database.name())?;
                 f.write_str(" ENGINE = Atomic")
             }
-            Self::CreateTable { table, columns, partition_by, settings } => {
+            Self::CreateTable { table, engine, columns, partition_by, settings } => {
                 write!(f, "CREATE TABLE IF NOT EXISTS {table} (")?;
                 join(f, columns, ", ")?;
-                write!(f, ") ENGINE = AggregatingMergeTree PARTITION BY {partition_by} ORDER BY (")?;
+                write!(f, ") ENGINE = {engine} PARTITION BY {partition_by} ORDER BY (")?;
                 join(f, &[schema::series(), time()], ", ")?;
                 write!(f, ") TTL {} RECOMPRESS CODEC(ZSTD(1)){settings}", schema::history_from())
+            }
+            Self::CreateDistributed { table, columns, cluster, stored } => {
+                write!(f, "CREATE TABLE IF NOT EXISTS {table} (")?;
+                join(f, columns, ", ")?;
+                f.write_str(") ENGINE = Distributed(")?;
+                for name in [cluster, &*stored.database, &stored.table] {
+                    quote::string(f, name)?;
+                    f.write_str(", ")?;
+                }
+                write!(f, "{})", schema::series())
+            }
+            Self::CreateMarker { table, comment } => {
+                write!(f, "CREATE TABLE IF NOT EXISTS {table} (`nothing` UInt8) ENGINE = Null COMMENT ")?;
+                quote::string(f, comment)
             }
             Self::AddColumns { table, columns } => {
                 write!(f, "ALTER TABLE {table} ")?;
@@ -247,6 +311,12 @@ impl fmt::Display for Statement {
                 quote::string(f, log_comment)?;
                 f.write_str(" ASYNC")
             }
+            Self::KillQuery { query_id } => {
+                f.write_str("KILL QUERY WHERE query_id = ")?;
+                quote::string(f, query_id)?;
+                f.write_str(" ASYNC")
+            }
+            Self::InsertArrow { table } => write!(f, "INSERT INTO {table} FORMAT ArrowStream"),
         }
     }
 }

@@ -10,10 +10,14 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::signature::{Secret, now_ms};
+use crate::tls::Tls;
 
-/// What nodes of this version say and understand. One that says less is still understood.
+/// The newest form of messages that a node of this version understands, and the oldest. Two nodes speak the newest that both
+/// understand, so that a cluster is upgraded node by node; a version that ends an old form says so in the changelog.
 pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL_LEAST: u32 = 1;
 pub const PROTOCOL_HEADER: &str = "x-hyperbytedb-protocol";
+pub const PROTOCOL_LEAST_HEADER: &str = "x-hyperbytedb-protocol-least";
 pub const NODE_HEADER: &str = "x-hyperbytedb-node";
 pub const TIME_HEADER: &str = "x-hyperbytedb-time";
 pub const SIGNATURE_HEADER: &str = "x-hyperbytedb-signature";
@@ -40,6 +44,7 @@ pub enum CallError {
 pub struct Client {
     node: NodeId,
     secret: Secret,
+    scheme: &'static str,
     http: reqwest::Client,
 }
 
@@ -55,16 +60,17 @@ pub fn signed_parts<'a>(
 }
 
 impl Client {
-    pub fn new(node: NodeId, secret: Secret) -> Result<Self, String> {
+    pub fn new(node: NodeId, secret: Secret, tls: Option<&Tls>) -> Result<Self, String> {
         // Whoever was first has installed one that does.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .no_proxy()
-            .build()
-            .map_err(|error| format!("the client of the cluster: {error}"))?;
-        Ok(Self { node, secret, http })
+        let mut builder =
+            reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).no_proxy();
+        if let Some(tls) = tls {
+            builder = builder.tls_backend_preconfigured(tls.client.clone());
+        }
+        let http = builder.build().map_err(|error| format!("the client of the cluster: {error}"))?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        Ok(Self { node, secret, scheme, http })
     }
 
     /// The answer, whatever it holds.
@@ -80,8 +86,9 @@ impl Client {
         let signature = self.secret.sign(&signed_parts(method.as_str(), path, &node, &time, &body));
         let mut request = self
             .http
-            .request(method, format!("http://{address}{path}"))
+            .request(method, format!("{}://{address}{path}", self.scheme))
             .header(PROTOCOL_HEADER, PROTOCOL)
+            .header(PROTOCOL_LEAST_HEADER, PROTOCOL_LEAST)
             .header(NODE_HEADER, node)
             .header(TIME_HEADER, time)
             .header(SIGNATURE_HEADER, signature)

@@ -15,8 +15,10 @@ use hyperbytedb_domain::ports::{
 };
 use hyperbytedb_domain::scan::Digest;
 use hyperbytedb_domain::wal::Sequence;
+use hyperbytedb_metrics as metrics;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Config, ServerState, SnapshotPolicy};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
@@ -30,6 +32,7 @@ use crate::server::{
 };
 use crate::signature::{Secret, Seen};
 use crate::state_machine::StateMachine;
+use crate::tls::{Tls, TlsListener};
 use crate::types::Raft;
 
 const WORKERS: usize = 2;
@@ -45,6 +48,8 @@ const KEPT_ENTRIES: u64 = 100_000;
 /// Between two looks for a leader.
 const LEADER_POLL: Duration = Duration::from_millis(50);
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two times that a node asks the others how they are.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long all nodes may take to hear of a new one.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -63,8 +68,12 @@ pub struct ClusterOptions {
     /// What the others and clients are told.
     pub advertised: NodeAddress,
     pub secret: Secret,
+    /// `None`: what goes from node to node is signed, and can be read by whoever sees it.
+    pub tls: Option<Tls>,
     /// How long a command waits for a leader and a majority.
     pub propose_timeout: Duration,
+    /// A node that lacks what is older should not be asked; zero: it may.
+    pub max_staleness: Duration,
     /// Of the server, for the others.
     pub version: String,
 }
@@ -105,6 +114,8 @@ pub(crate) struct Inner {
     pub repair: Arc<dyn RepairPort>,
     pub client: Client,
     raft: OnceLock<Raft>,
+    /// What the nodes said when they were asked last.
+    heard: Mutex<Vec<NodeStatus>>,
 }
 
 type Refusal = (StatusCode, String);
@@ -135,7 +146,7 @@ impl Cluster {
             .enable_all()
             .build()
             .map_err(|error| format!("threads of the cluster: {error}"))?;
-        let client = Client::new(options.node, options.secret.clone())?;
+        let client = Client::new(options.node, options.secret.clone(), options.tls.as_ref())?;
         let secret = options.secret.clone();
         let inner = Arc::new(Inner {
             options,
@@ -146,6 +157,7 @@ impl Cluster {
             repair,
             client,
             raft: OnceLock::new(),
+            heard: Mutex::default(),
         });
         let (stop, stopping) = watch::channel(false);
         let local_address = runtime.block_on(inner.clone().begin(log, founds, stopping))?;
@@ -234,10 +246,26 @@ impl Inner {
         }
         // Nobody else sets it.
         let _ = self.raft.set(raft);
-        let served = axum::serve(listener, server::router(self)).with_graceful_shutdown(async move {
+        let (watching, mut until) = (self.clone(), stopping.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = until.wait_for(|stop| *stop) => {}
+                () = watching.watch() => {}
+            }
+        });
+        let stopped = async move {
             // An error means that the node is gone: stop as well.
             let _ = stopping.wait_for(|stop| *stop).await;
-        });
+        };
+        let tls = self.options.tls.clone();
+        let router = server::router(self);
+        let served = match tls {
+            None => axum::serve(listener, router).with_graceful_shutdown(stopped).into_future(),
+            Some(tls) => {
+                let listener = TlsListener::new(listener, tls.server).map_err(|error| error.to_string())?;
+                axum::serve(listener, router).with_graceful_shutdown(stopped).into_future()
+            }
+        };
         tokio::spawn(async move {
             if let Err(error) = served.await {
                 tracing::error!(%error, "the listener of the cluster ended");
@@ -345,6 +373,32 @@ impl Inner {
             (id, self.client.ask(&node.address, STATUS, &(), STATUS_TIMEOUT).await.ok())
         };
         join_all(self.nodes().into_iter().map(ask)).await
+    }
+
+    /// Keeps what the nodes say of each other. Never ends.
+    async fn watch(&self) {
+        loop {
+            tokio::time::sleep(WATCH_INTERVAL).await;
+            let heard: Vec<NodeStatus> =
+                self.statuses().await.into_iter().filter_map(|(_, status)| status).collect();
+            metrics::CLUSTER_LEADER.set(self.leader().unwrap_or(0) as f64);
+            metrics::CLUSTER_NODES.set(self.nodes().len() as f64);
+            metrics::CLUSTER_NODES_UP.set(heard.len() as f64);
+            *self.heard.lock() = heard;
+        }
+    }
+
+    fn unready(&self) -> Option<String> {
+        if self.node.is_draining() {
+            return Some("draining: this node is being taken out of the cluster".to_owned());
+        }
+        let limit = self.options.max_staleness.as_secs();
+        let heard = self.heard.lock();
+        let lags = heard.iter().flat_map(|status| &status.lags).filter(|lag| lag.node == self.options.node);
+        let lag_secs = lags.map(|lag| lag.lag_secs).max().unwrap_or(0);
+        (limit > 0 && lag_secs > limit).then(|| {
+            format!("behind: this node lacks what others took {lag_secs} s ago (cluster.max_staleness_secs)")
+        })
     }
 
     /// Hands a request to the leader; `None`: this node leads.
@@ -524,6 +578,7 @@ impl Inner {
                 state: state.to_owned(),
                 lag_records: lags().map(|lag| lag.lag_records).max().unwrap_or(0),
                 lag_bytes: lags().map(|lag| lag.lag_bytes).max().unwrap_or(0),
+                lag_secs: lags().map(|lag| lag.lag_secs).max().unwrap_or(0),
             }
         };
         statuses.iter().map(info).collect()
@@ -610,6 +665,10 @@ impl ClusterPort for Cluster {
 
     fn drain(&self, node: NodeId) -> Result<(), String> {
         self.block_on(self.inner.drain(node)).unwrap_or_else(|| Err("the server is stopping".to_owned()))
+    }
+
+    fn unready(&self) -> Option<String> {
+        self.inner.unready()
     }
 
     fn repair(&self) -> Result<(), String> {

@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::cluster::{JoinAnswer, JoinRequest};
 use crate::server::{COPY, JOIN};
 use crate::signature::Secret;
+use crate::tls::Tls;
 
 const FILES_AT_ONCE: usize = 4;
 /// Pauses between attempts to reach a member.
@@ -54,6 +55,7 @@ pub struct Joining<'a> {
     pub node: NodeId,
     pub address: NodeAddress,
     pub secret: Secret,
+    pub tls: Option<Tls>,
     /// Members, any of which will do.
     pub members: &'a [String],
 }
@@ -73,7 +75,7 @@ pub fn copy_member(joining: &Joining<'_>, folders: &DataFolders) -> Result<Copie
         .build()
         .map_err(|error| format!("threads of the cluster: {error}"))?;
     runtime.block_on(async {
-        let client = Client::new(joining.node, joining.secret.clone())?;
+        let client = Client::new(joining.node, joining.secret.clone(), joining.tls.as_ref())?;
         let answer = ask_to_join(&client, joining).await;
         tracing::info!(source = answer.source, address = answer.address, "joining: copying a member");
         copy(&client, &answer.address, folders).await?;

@@ -14,8 +14,10 @@ mod signature;
 mod state_machine;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod types;
 
 pub use cluster::{Cluster, ClusterOptions};
 pub use joining::{Copied, DataFolders, Joining, copy_member};
 pub use signature::{SIGNATURE_AGE_MAX, Secret};
+pub use tls::{Tls, TlsFiles};

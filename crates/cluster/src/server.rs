@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{delete, get, post};
@@ -19,7 +20,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::client::{NODE_HEADER, PROTOCOL, PROTOCOL_HEADER, SIGNATURE_HEADER, TIME_HEADER, signed_parts};
+use crate::client::{
+    NODE_HEADER, PROTOCOL, PROTOCOL_HEADER, PROTOCOL_LEAST, PROTOCOL_LEAST_HEADER, SIGNATURE_HEADER,
+    TIME_HEADER, signed_parts,
+};
 use crate::cluster::{Inner, JoinRequest, NodeRequest, RepairedRequest};
 use crate::network;
 use crate::signature::{SIGNATURE_AGE_MAX, is_recent};
@@ -69,6 +73,8 @@ pub fn router(state: AppState) -> Router {
         .route(COPY, post(create_copy))
         .route("/v1/copy/{id}", delete(remove_copy))
         .route("/v1/copy/{id}/file", get(copied_file))
+        // `check` bounds what it hands on.
+        .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(state.clone(), check))
         .with_state(state)
 }
@@ -99,11 +105,10 @@ async fn checked(state: &Inner, request: Request) -> Result<Request, Refusal> {
         );
         return Err((StatusCode::UNAUTHORIZED, text));
     }
-    let protocol = header(&head.headers, PROTOCOL_HEADER)?;
-    if protocol.parse::<u32>().map_or(true, |version| version == 0 || version > PROTOCOL) {
-        let text = format!("protocol {protocol} is not known here, only up to {PROTOCOL}: upgrade this node");
-        return Err((StatusCode::BAD_REQUEST, text));
-    }
+    let (newest, least) =
+        (header(&head.headers, PROTOCOL_HEADER)?, header(&head.headers, PROTOCOL_LEAST_HEADER)?);
+    check_protocols(newest, least, PROTOCOL_LEAST..=PROTOCOL)
+        .map_err(|text| (StatusCode::BAD_REQUEST, text))?;
     let body = to_bytes(body, REQUEST_BYTES_MAX)
         .await
         .map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, format!("more than {REQUEST_BYTES_MAX} bytes")))?;
@@ -115,6 +120,25 @@ async fn checked(state: &Inner, request: Request) -> Result<Request, Refusal> {
         return Err(unauthorized("this request was sent before"));
     }
     Ok(Request::from_parts(head, Body::from(body)))
+}
+
+/// Whether this node and one that understands `least` to `newest` understand each other.
+fn check_protocols(newest: &str, least: &str, own: RangeInclusive<u32>) -> Result<(), String> {
+    let (Ok(newest), Ok(least)) = (newest.parse::<u32>(), least.parse::<u32>()) else {
+        return Err(format!("{newest:?}, {least:?} are no versions of a protocol"));
+    };
+    let (own_least, own_newest) = own.into_inner();
+    if least > own_newest {
+        Err(format!(
+            "this node speaks protocol {own_newest}, the other one no less than {least}: upgrade this one first"
+        ))
+    } else if newest < own_least {
+        Err(format!(
+            "this node speaks no less than protocol {own_least}, the other one {newest}: upgrade that one first"
+        ))
+    } else {
+        Ok(())
+    }
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Refusal> {
@@ -316,4 +340,20 @@ fn stream(mut file: File) -> Body {
         }
     });
     Body::from_stream(ReceiverStream::new(receiver))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_versions_understand_each_other() {
+        assert_eq!(check_protocols("2", "1", 1..=1), Ok(()));
+        assert_eq!(check_protocols("1", "1", 1..=2), Ok(()));
+        let too_old = check_protocols("3", "2", 1..=1).expect_err("too far apart");
+        assert!(too_old.contains("upgrade this one"), "{too_old}");
+        let too_new = check_protocols("1", "1", 2..=3).expect_err("too far apart");
+        assert!(too_new.contains("upgrade that one"), "{too_new}");
+        assert!(check_protocols("x", "1", 1..=1).is_err());
+    }
 }

@@ -1,5 +1,6 @@
 //! The hybrid logical clock of a node.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,28 +12,46 @@ pub const fn millis_of(clock: u64) -> u64 {
     clock >> COUNTER_BITS
 }
 
+/// Tells the milliseconds since 1970.
+pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+fn system_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64)
+}
+
 /// Milliseconds since 1970 and a counter. Never goes back and never gives a value twice, also over restarts when it
 /// is seeded from the log: (origin, clock) names a record for ever.
-#[derive(Debug, Default)]
-pub struct HybridClock(AtomicU64);
+pub struct HybridClock {
+    last: AtomicU64,
+    wall: WallClock,
+}
+
+impl Default for HybridClock {
+    fn default() -> Self {
+        Self::seeded(0)
+    }
+}
 
 impl HybridClock {
     /// A clock that is ahead of `seen`, the greatest value that this node has given or received.
     pub fn seeded(seen: u64) -> Self {
-        Self(AtomicU64::new(seen))
+        Self::with_wall(seen, Arc::new(system_time))
+    }
+
+    /// As [`seeded`](Self::seeded), with the time from elsewhere.
+    pub fn with_wall(seen: u64, wall: WallClock) -> Self {
+        Self { last: AtomicU64::new(seen), wall }
     }
 
     /// The next value, greater than all before it.
     pub fn next(&self) -> u64 {
-        let wall =
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64) << COUNTER_BITS;
-        self.0.fetch_max(wall, Ordering::AcqRel);
-        self.0.fetch_add(1, Ordering::AcqRel) + 1
+        self.last.fetch_max((self.wall)() << COUNTER_BITS, Ordering::AcqRel);
+        self.last.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// Moves the clock past a value that came from another node.
     pub fn observe(&self, clock: u64) {
-        self.0.fetch_max(clock, Ordering::AcqRel);
+        self.last.fetch_max(clock, Ordering::AcqRel);
     }
 }
 

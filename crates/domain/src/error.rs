@@ -27,6 +27,9 @@ pub enum EngineError {
         settings::QUERY_MAX_SORT_BYTES
     )]
     SortLimit,
+    /// Something outside this process is in the way. The text says what it is and what can be done, and may be shown.
+    #[error("the engine is unavailable: {0}")]
+    Unavailable(String),
     #[error("engine: {context}: {message}")]
     Failed { context: String, message: String },
 }
@@ -48,7 +51,7 @@ impl EngineError {
             Self::SeriesLimit { .. } => Some(settings::QUERY_MAX_SELECT_SERIES),
             Self::RowLimit => Some(settings::QUERY_MAX_ROWS_READ),
             Self::MemoryLimit { setting } | Self::Busy { setting, .. } => Some(setting),
-            Self::Cancelled | Self::SortLimit | Self::Failed { .. } => None,
+            Self::Cancelled | Self::SortLimit | Self::Unavailable(_) | Self::Failed { .. } => None,
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod columns;
 pub mod error;
 pub mod field;
 pub mod limits;
+pub mod pace;
 pub mod points;
 pub mod ports;
 pub mod result;

@@ -151,6 +151,11 @@ const QUERIES: &[Limit] = &[
         text: "max-concurrent-queries limit exceeded (N, N) (query.max_concurrent)",
     },
     Limit {
+        setting: QUERY_MAX_HEAVY,
+        effect: "queries that have worked for `query.heavy_after_ms` go on by turns, this many at one time; short ones never wait",
+        text: "",
+    },
+    Limit {
         setting: QUERY_TIMEOUT_SECS,
         effect: "the statement fails, the engine stops",
         text: "query-timeout limit exceeded",

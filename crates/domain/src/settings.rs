@@ -39,6 +39,7 @@ keys! {
     LIMITS_REQUESTS_PER_SECOND_BY_USER = "limits.requests_per_second_by_user";
     QUERY_MAX_BUFFERED_POINTS = "query.max_buffered_points";
     QUERY_MAX_CONCURRENT = "query.max_concurrent";
+    QUERY_MAX_HEAVY = "query.max_heavy";
     QUERY_MAX_MEMORY_BYTES = "query.max_memory_bytes";
     QUERY_MAX_ROWS_READ = "query.max_rows_read";
     QUERY_MAX_SELECT_BUCKETS = "query.max_select_buckets";

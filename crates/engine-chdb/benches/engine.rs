@@ -81,7 +81,7 @@ fn loaded() -> &'static Loaded {
         let table = Arc::new(table(1));
         engine.ensure_table(&table).unwrap();
         for part in 0..5 {
-            engine.insert(&table, batch(SERIES, START + part * 50 * STEP, POINTS / 5)).unwrap();
+            engine.insert(&table, batch(SERIES, START + part * 50 * STEP, POINTS / 5), 1..=1).unwrap();
         }
         (Loaded { engine, table }, directory)
     });
@@ -141,7 +141,7 @@ fn insert(bencher: Bencher, rows: i64) {
     bencher
         .with_inputs(|| batch(rows / 25, START + NEXT.fetch_add(25, Ordering::Relaxed) * STEP, 25))
         .input_counter(|batch| ItemsCount::new(batch.num_rows()))
-        .bench_local_values(|batch| loaded.engine.insert(&table, batch).unwrap());
+        .bench_local_values(|batch| loaded.engine.insert(&table, batch, 1..=1).unwrap());
 }
 
 #[divan::bench(sample_count = 10)]

@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 
 use hyperbytedb_clickhouse_sql::schema::{DATABASE, parse_table_name, table_name};
 use hyperbytedb_domain::catalog::TableId;
+use hyperbytedb_engine_common::ColumnCounts;
 use parking_lot::Mutex;
-
-use crate::engine::ColumnCounts;
 
 pub(crate) struct DormantTables {
     /// Where the engine keeps the definitions of tables.

@@ -1,25 +1,21 @@
 //! The engine: its connections, and what it knows of the tables.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::array::RecordBatch;
 use chdb_rust::connection::Connection;
 use chdb_rust::format::OutputFormat;
 use crossbeam_channel::bounded;
 use hyperbytedb_clickhouse_sql::Select;
-use hyperbytedb_clickhouse_sql::schema::table_name;
-use hyperbytedb_clickhouse_sql::statement::{self, Statement};
+use hyperbytedb_clickhouse_sql::schema::{Database, table_name};
+use hyperbytedb_clickhouse_sql::statement::{self, Statement, TableEngine};
 use hyperbytedb_domain::catalog::{Table, TableId};
-use hyperbytedb_domain::scan::RowSelection;
 use hyperbytedb_domain::{EngineError, QueryContext, settings};
-use parking_lot::Mutex;
+use hyperbytedb_engine_common::{ColumnCounts, Exception, KnownTables, answers};
 
 use crate::dormant::DormantTables;
-use crate::error::Exception;
 use crate::killer::Killer;
 use crate::options::ChdbOptions;
 use crate::pool::{Pool, connect};
@@ -27,31 +23,6 @@ use crate::snapshot::clear_shadow;
 use crate::spill::SpillArea;
 use crate::stream::SelectStream;
 use crate::worker::Task;
-
-/// How many columns of each kind a table has. They are numbered and only added, in order.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct ColumnCounts {
-    pub(crate) tags: usize,
-    pub(crate) fields: usize,
-}
-
-impl ColumnCounts {
-    fn of(table: &Table) -> Self {
-        Self { tags: table.tags.len(), fields: table.fields.len() }
-    }
-
-    /// Counts a column; `time`, `sid` and `shard` have no number.
-    pub(crate) fn add(&mut self, name: &str) {
-        let numbered =
-            |prefix| name.strip_prefix(prefix).is_some_and(|n: &str| n.bytes().all(|b| b.is_ascii_digit()));
-        self.tags += usize::from(numbered('t'));
-        self.fields += usize::from(numbered('f'));
-    }
-
-    fn covers(self, table: &Table) -> bool {
-        self.tags >= table.tags.len() && self.fields >= table.fields.len()
-    }
-}
 
 /// An open engine. Closed when dropped; running scans are waited for.
 pub struct ChdbEngine {
@@ -62,7 +33,7 @@ pub struct ChdbEngine {
     pub(crate) options: ChdbOptions,
     pub(crate) dormant: DormantTables,
     /// Tables known to exist.
-    tables: Mutex<HashMap<TableId, ColumnCounts>>,
+    pub(crate) tables: KnownTables,
 }
 
 impl ChdbEngine {
@@ -96,7 +67,7 @@ impl ChdbEngine {
                 .for_each(|pool| pool.set_opened(connection.as_ref().map(drop).map_err(Clone::clone)));
             connection.ok()
         })?;
-        let tables = Mutex::default();
+        let tables = KnownTables::default();
         Ok(Self { query_pool, write_pool, killer: Arc::new(killer), data_path, options, dormant, tables })
     }
 
@@ -158,7 +129,7 @@ impl ChdbEngine {
             Err(exception) if exception.is_without_definition() => {}
             Err(exception) => return Err(exception.into_engine_error("opening a table")),
             // To ask the engine takes longer than to open the table.
-            Ok(()) => columns.into_iter().for_each(|counts| self.remember(id, counts)),
+            Ok(()) => columns.into_iter().for_each(|counts| self.tables.remember(id, counts)),
         }
         self.dormant.remove(id);
         Ok(())
@@ -178,42 +149,37 @@ impl ChdbEngine {
 
     /// Whether the table exists with all its columns; missing columns are added to an existing one.
     pub(crate) fn complete_table(&self, table: &Table, context: &QueryContext) -> Result<bool, EngineError> {
-        let mut known = self.tables.lock().get(&table.id).copied();
+        let mut known = self.tables.get(table.id);
         if known.is_none() {
             self.open_table(table.id, context)?;
-            known = self.tables.lock().get(&table.id).copied();
+            known = self.tables.get(table.id);
         }
         if known.is_none() {
             known = self.stored_columns(table.id, context)?;
         }
         let Some(counts) = known else { return Ok(false) };
         if !counts.covers(table)
-            && let Some(statement) = statement::add_columns(table, counts.tags, counts.fields)
+            && let Some(statement) =
+                statement::add_columns(table, table_name(table.id), counts.tags, counts.fields)
         {
             self.execute(&statement, "adding columns", context)?;
         }
-        self.remember(table.id, counts);
-        self.remember(table.id, ColumnCounts::of(table));
+        self.tables.remember(table.id, counts);
+        self.tables.remember(table.id, ColumnCounts::of(table));
         Ok(true)
     }
 
     /// Makes the table as it should be.
     pub(crate) fn create_table(&self, table: &Table) -> Result<(), EngineError> {
-        let statement = statement::create_table(table, self.options.table_settings());
+        let statement = statement::create_table(
+            table,
+            table_name(table.id),
+            TableEngine::MergeTree,
+            self.options.table_settings(),
+        );
         self.execute(&statement, "creating a table", &QueryContext::unbounded())?;
-        self.remember(table.id, ColumnCounts::of(table));
+        self.tables.remember(table.id, ColumnCounts::of(table));
         Ok(())
-    }
-
-    fn remember(&self, id: TableId, counts: ColumnCounts) {
-        let mut tables = self.tables.lock();
-        let known = tables.entry(id).or_default();
-        known.tags = known.tags.max(counts.tags);
-        known.fields = known.fields.max(counts.fields);
-    }
-
-    pub(crate) fn forget(&self, id: TableId) {
-        self.tables.lock().remove(&id);
     }
 
     /// What the engine says; `None` when there is no such table.
@@ -223,9 +189,9 @@ impl ChdbEngine {
         context: &QueryContext,
     ) -> Result<Option<ColumnCounts>, EngineError> {
         let mut counts = None;
-        for batch in self.rows(statement::column_names(id), context)? {
+        for batch in self.rows(statement::column_names(&Database::default(), id), context)? {
             let counts: &mut ColumnCounts = counts.get_or_insert_default();
-            strings(&batch, 0)?.iter().for_each(|name| counts.add(name));
+            answers::strings(&batch, 0)?.iter().for_each(|name| counts.add(name));
         }
         Ok(counts)
     }
@@ -235,7 +201,7 @@ impl ChdbEngine {
 fn open_database(arguments: &[String]) -> Result<Connection, EngineError> {
     let connection = connect(arguments)?;
     connection
-        .query(&Statement::CreateDatabase.to_string(), OutputFormat::Null)
+        .query(&Statement::CreateDatabase { database: Database::default() }.to_string(), OutputFormat::Null)
         .map_err(|error| EngineError::failed("creating the database", error))?;
     Ok(connection)
 }
@@ -245,35 +211,4 @@ impl Drop for ChdbEngine {
         self.query_pool.close();
         self.write_pool.close();
     }
-}
-
-/// Whether the list is there and names nothing.
-pub(crate) fn is_empty<T>(list: &Option<Arc<[T]>>) -> bool {
-    list.as_ref().is_some_and(|list| list.is_empty())
-}
-
-pub(crate) fn selects_nothing(rows: &RowSelection) -> bool {
-    rows.time.is_empty() || is_empty(&rows.shards) || is_empty(&rows.series)
-}
-
-/// The texts of a column of an internal query.
-pub(crate) fn strings(batch: &RecordBatch, column: usize) -> Result<Vec<String>, EngineError> {
-    let unexpected =
-        |t: &DataType| EngineError::failed("reading system tables", format!("unexpected type {t}"));
-    let array = batch.column(column);
-    let array = arrow::compute::cast(array, &DataType::Utf8).map_err(|_| unexpected(array.data_type()))?;
-    let texts = array.as_string_opt::<i32>().ok_or_else(|| unexpected(array.data_type()))?;
-    Ok(texts.iter().map(|t| t.unwrap_or_default().to_owned()).collect())
-}
-
-/// The numbers of a column of an internal query.
-pub(crate) fn numbers<T>(batch: &RecordBatch, column: usize) -> Result<Vec<T::Native>, EngineError>
-where
-    T: arrow::datatypes::ArrowPrimitiveType,
-{
-    let array = batch.column(column);
-    let unexpected =
-        || EngineError::failed("reading system tables", format!("unexpected type {}", array.data_type()));
-    let numbers = array.as_primitive_opt::<T>().ok_or_else(unexpected)?;
-    Ok(numbers.values().to_vec())
 }

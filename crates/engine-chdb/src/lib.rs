@@ -22,7 +22,6 @@ mod engine;
 mod error;
 mod killer;
 mod options;
-mod output;
 mod pool;
 mod query;
 mod report;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hyperbytedb_clickhouse_sql::Settings;
+use hyperbytedb_engine_common::STATEMENT_SETTINGS;
 
 /// How the engine is opened. Names in error texts are those of the configuration's `chdb` section.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +57,7 @@ impl ChdbOptions {
     /// statements it runs. `path` is the data directory.
     pub(crate) fn arguments(&self, path: &str) -> Vec<String> {
         let Self { max_query_threads, merge_threads, .. } = self;
-        vec![
+        let own = [
             format!("--path={path}"),
             format!("--max_server_memory_usage={}", self.max_server_memory_bytes),
             format!("--merges_mutations_memory_usage_soft_limit={}", self.max_merge_memory_bytes),
@@ -81,27 +82,16 @@ impl ChdbOptions {
             format!("--max_bytes_before_external_sort={}", self.max_query_memory_bytes / 4),
             format!("--max_threads={max_query_threads}"),
             "--max_insert_threads=1".into(),
-            // Rows of one batch are distinct already; folding them again costs most of an insert.
-            "--optimize_on_insert=0".into(),
-            "--max_partitions_per_insert_block=0".into(),
-            format!("--max_query_size={MAX_STATEMENT_BYTES}"),
-            format!("--max_ast_elements={MAX_STATEMENT_BYTES}"),
-            format!("--max_expanded_ast_elements={MAX_STATEMENT_BYTES}"),
-            // Scans leave out rows of deletes that are still to be carried out.
-            "--apply_mutations_on_fly=1".into(),
-            // Looking for one takes a tenth of a small query's time.
-            "--optimize_use_projections=0".into(),
-            // Conditions are cheap comparisons: deciding which to leave out costs more, with many of them very much.
-            "--short_circuit_function_evaluation=disable".into(),
-            "--log_queries=0".into(),
-            "--query_profiler_real_time_period_ns=0".into(),
-            "--query_profiler_cpu_time_period_ns=0".into(),
-        ]
+        ];
+        let of_statements = STATEMENT_SETTINGS.iter().map(|(name, value)| format!("--{name}={value}"));
+        own.into_iter().chain(of_statements).collect()
     }
 
     /// Settings of every table that depend on how and where the engine runs.
     pub(crate) fn table_settings(&self) -> Settings {
         Settings::default()
+            // Tags follow from the series, so they need not be part of the key.
+            .with("allow_dimensions_outside_sorting_key", 1)
             // Few large merges: each row is written again once or twice, where the engine's default writes it again with
             // every few parts. What a partition without new parts is left with becomes one part.
             .with("min_parts_to_merge_at_once", PARTS_PER_MERGE_MIN)
@@ -122,9 +112,6 @@ impl ChdbOptions {
 /// Broken parts of one table beyond which it is not opened: more than a crash can leave.
 const BROKEN_PARTS_MAX: u64 = 1_000_000;
 const BROKEN_PARTS_BYTES_MAX: u64 = 1 << 40;
-
-/// Bytes of one statement's text: room for conditions with many long values.
-const MAX_STATEMENT_BYTES: u64 = 64 << 20;
 
 const PARTS_PER_MERGE_MIN: u64 = 8;
 const QUIET_BEFORE_LAST_MERGE_SECS: u64 = 300;

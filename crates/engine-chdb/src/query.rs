@@ -1,30 +1,26 @@
 //! Reading.
 
-use arrow::datatypes::UInt64Type;
-use hyperbytedb_clickhouse_sql::{digests, distinct_series, scan_select, scan_sql};
+use hyperbytedb_clickhouse_sql::schema::table_name;
+use hyperbytedb_clickhouse_sql::{digests, distinct_series, scan_select};
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
 use hyperbytedb_domain::scan::{Digest, DigestBy, RowSelection, Scan};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
+use hyperbytedb_engine_common::{NoRows, answers, is_small, output_types, selects_nothing, wants_nothing};
 
-use crate::engine::{ChdbEngine, is_empty, numbers, selects_nothing};
-use crate::output::output_types;
-use crate::stream::{NoRows, ScanStream, SelectStream};
-
-/// Series up to which a scan is small: there the new analyzer takes a fifth of its time, and comes to the same plan.
-const OLD_ANALYZER_SERIES_MAX: usize = 16;
+use crate::engine::ChdbEngine;
+use crate::stream::{ScanStream, SelectStream};
 
 impl QueryPort for ChdbEngine {
     fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError> {
-        let no_series = scan.output.series().is_some_and(|series| series.is_empty());
-        if scan.time.is_empty() || is_empty(&scan.shards) || no_series {
+        if wants_nothing(scan) {
             return Ok(Box::new(NoRows));
         }
         if !self.complete_table(&scan.table, context)? {
             return Ok(Box::new(NoRows));
         }
-        let mut select = scan_select(scan);
-        if scan.output.series().is_some_and(|series| series.len() <= OLD_ANALYZER_SERIES_MAX) {
+        let mut select = scan_select(scan, table_name(scan.table.id));
+        if is_small(scan) {
             select.settings.set("allow_experimental_analyzer", 0);
         }
         let select = SelectStream::start(&self.query_pool, &self.killer, select, context)?;
@@ -32,7 +28,7 @@ impl QueryPort for ChdbEngine {
     }
 
     fn explain(&self, scan: &Scan) -> String {
-        scan_sql(scan)
+        scan_select(scan, table_name(scan.table.id)).to_string()
     }
 
     fn distinct_series(
@@ -44,13 +40,9 @@ impl QueryPort for ChdbEngine {
         if selects_nothing(rows) || !self.complete_table(table, context)? {
             return Ok(Vec::new());
         }
-        let select = distinct_series(table, rows);
+        let select = distinct_series(table, table_name(table.id), rows);
         let batches = SelectStream::start(&self.query_pool, &self.killer, select, context)?.collect()?;
-        let mut series = Vec::new();
-        for batch in &batches {
-            series.extend(numbers::<UInt64Type>(batch, 0)?.into_iter().map(SeriesId));
-        }
-        Ok(series)
+        answers::series(&batches)
     }
 
     fn digests(
@@ -64,15 +56,9 @@ impl QueryPort for ChdbEngine {
         if selects_nothing(rows) || !self.complete_table(table, context)? {
             return Ok(Vec::new());
         }
-        let select = digests(table, rows, merge_duplicates, by);
+        let select = digests(table, table_name(table.id), rows, merge_duplicates, by);
         let batches = SelectStream::start(&self.query_pool, &self.killer, select, context)?.collect()?;
-        let mut digests = Vec::new();
-        for batch in &batches {
-            let column = |column| numbers::<UInt64Type>(batch, column);
-            let columns = column(0)?.into_iter().zip(column(1)?).zip(column(2)?);
-            digests.extend(columns.map(|((key, rows), hash)| Digest { key, rows, hash }));
-        }
-        Ok(digests)
+        answers::digests(&batches)
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::Int64Type;
 use hyperbytedb_clickhouse_sql::statement;
 use hyperbytedb_domain::{EngineError, QueryContext};
+use hyperbytedb_engine_common::answers;
 use hyperbytedb_metrics as metrics;
 use hyperbytedb_metrics::Gauge;
 
-use crate::engine::{ChdbEngine, numbers, strings};
+use crate::engine::ChdbEngine;
 
 /// How long the engine is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -35,7 +36,9 @@ impl ChdbEngine {
         }
         let context = QueryContext { deadline: Some(Instant::now() + PATIENCE), ..QueryContext::unbounded() };
         for batch in self.rows(statement::current_metrics(FIGURES.map(|(name, _)| name)), &context)? {
-            for (name, value) in strings(&batch, 0)?.iter().zip(numbers::<Int64Type>(&batch, 1)?) {
+            for (name, value) in
+                answers::strings(&batch, 0)?.iter().zip(answers::numbers::<Int64Type>(&batch, 1)?)
+            {
                 if let Some((_, gauge)) = FIGURES.iter().find(|(known, _)| known == name) {
                     gauge.set(value as f64);
                 }

@@ -1,20 +1,22 @@
 //! Writing, deleting and looking after what is stored.
 
 use std::fs::File;
+use std::ops::RangeInclusive;
 use std::thread;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Int64Type, UInt64Type};
 use hyperbytedb_clickhouse_sql::Settings;
-use hyperbytedb_clickhouse_sql::schema::{parse_table_name, table_name};
-use hyperbytedb_clickhouse_sql::statement::{self, Statement};
+use hyperbytedb_clickhouse_sql::schema::{Database, table_name};
+use hyperbytedb_clickhouse_sql::statement::{self, DeleteSync, Statement};
 use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort, UnfinishedDeletes};
 use hyperbytedb_domain::scan::RowSelection;
+use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext};
+use hyperbytedb_engine_common::{answers, selects_nothing};
 
-use crate::engine::{ChdbEngine, numbers, selects_nothing, strings};
+use crate::engine::ChdbEngine;
 
 /// Attempts to merge a partition while other merges are in the way, and the pause between them.
 const MERGE_ATTEMPTS_MAX: u32 = 600;
@@ -26,7 +28,13 @@ impl PointsSinkPort for ChdbEngine {
         if exists { Ok(()) } else { self.create_table(table) }
     }
 
-    fn insert(&self, table: &Table, batch: RecordBatch) -> Result<(), EngineError> {
+    /// Nothing can get lost between the engine and this process, so nothing comes twice.
+    fn insert(
+        &self,
+        table: &Table,
+        batch: RecordBatch,
+        _: RangeInclusive<Sequence>,
+    ) -> Result<(), EngineError> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -43,10 +51,12 @@ impl PointsSinkPort for ChdbEngine {
         if selects_nothing(rows) || !self.complete_table(table, context)? {
             return Ok(());
         }
-        if self.rows(statement::any_row(table, rows), context)?.is_empty() {
+        if self.rows(statement::any_row(table, table_name(table.id), rows), context)?.is_empty() {
             return Ok(());
         }
-        match self.try_execute(&statement::delete(table, rows), context)? {
+        match self
+            .try_execute(&statement::delete(table, table_name(table.id), rows, DeleteSync::Stored), context)?
+        {
             Err(exception) if exception.is_unknown_table() => Ok(()),
             result => result.map_err(|e| e.into_engine_error("deleting rows")),
         }
@@ -57,22 +67,15 @@ impl PointsSinkPort for ChdbEngine {
         if let Some(table) = table {
             self.open_table(table, context)?;
         }
-        let mut unfinished = Vec::new();
-        for batch in self.rows(statement::unfinished_deletes(table), context)? {
-            let (deletes, parts) = (numbers::<UInt64Type>(&batch, 1)?, numbers::<Int64Type>(&batch, 2)?);
-            for ((table, deletes), parts) in strings(&batch, 0)?.iter().zip(deletes).zip(parts) {
-                if let Some(table) = parse_table_name(table) {
-                    unfinished.push(UnfinishedDeletes { table, deletes, parts: parts.max(0).unsigned_abs() });
-                }
-            }
-        }
-        Ok(unfinished)
+        answers::unfinished_deletes(
+            &self.rows(statement::unfinished_deletes(&Database::default(), table), context)?,
+        )
     }
 
     fn drop_table(&self, table: TableId) -> Result<(), EngineError> {
         let context = &QueryContext::unbounded();
         self.open_table(table, context)?;
-        self.forget(table);
+        self.tables.forget(table);
         self.execute(&Statement::DropTable { table: table_name(table) }, "dropping a table", context)
     }
 
@@ -92,31 +95,13 @@ impl PointsSinkPort for ChdbEngine {
     fn partitions(&self, table: Option<TableId>) -> Result<Vec<PartitionInfo>, EngineError> {
         let context = &QueryContext::unbounded();
         self.open_tables(table, context)?;
-        let mut partitions = Vec::new();
-        for batch in self.rows(statement::partitions(table), context)? {
-            let (tables, ids) = (strings(&batch, 0)?, strings(&batch, 1)?);
-            let (rows, bytes) = (numbers::<UInt64Type>(&batch, 2)?, numbers::<UInt64Type>(&batch, 3)?);
-            for (((table, id), rows), bytes) in tables.iter().zip(ids).zip(rows).zip(bytes) {
-                if let Some(table) = parse_table_name(table) {
-                    partitions.push(PartitionInfo { table, shard: shard_of(&id)?, rows, bytes });
-                }
-            }
-        }
-        partitions.sort_unstable_by_key(|p| (p.table, p.shard));
-        Ok(partitions)
+        answers::partitions(&self.rows(statement::partitions(&Database::default(), table), context)?)
     }
 
     fn max_times(&self, table: TableId) -> Result<Vec<(u64, i64)>, EngineError> {
         let context = &QueryContext::unbounded();
         self.open_table(table, context)?;
-        let mut max_times = Vec::new();
-        for batch in self.rows(statement::max_times(table), context)? {
-            for (id, time) in strings(&batch, 0)?.iter().zip(numbers::<Int64Type>(&batch, 1)?) {
-                max_times.push((shard_of(id)?, time));
-            }
-        }
-        max_times.sort_unstable();
-        Ok(max_times)
+        answers::max_times(&self.rows(statement::max_times(table_name(table)), context)?)
     }
 
     fn merge_partition(&self, table: TableId, shard: u64) -> Result<(), EngineError> {
@@ -161,15 +146,7 @@ impl PointsSinkPort for ChdbEngine {
 impl ChdbEngine {
     /// First and last block of each part.
     fn part_blocks(&self, table: TableId, shard: u64) -> Result<Vec<(i64, i64)>, EngineError> {
-        let mut blocks = Vec::new();
-        for batch in self.rows(statement::part_blocks(table, shard), &QueryContext::unbounded())? {
-            let (min, max) = (numbers::<Int64Type>(&batch, 0)?, numbers::<Int64Type>(&batch, 1)?);
-            blocks.extend(min.into_iter().zip(max));
-        }
-        Ok(blocks)
+        let select = statement::part_blocks(&Database::default(), table, shard);
+        answers::part_blocks(&self.rows(select, &QueryContext::unbounded())?)
     }
-}
-
-fn shard_of(partition_id: &str) -> Result<u64, EngineError> {
-    partition_id.parse().map_err(|_| EngineError::failed("partitions", format!("odd id {partition_id:?}")))
 }

@@ -9,11 +9,12 @@ use std::time::Instant;
 use chdb_rust::format::OutputFormat;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use hyperbytedb_clickhouse_sql::raw::{RawSelect, RawStatement, Refused, view};
+use hyperbytedb_clickhouse_sql::schema::table_name;
 use hyperbytedb_domain::ports::{SqlAnswer, SqlError, SqlPort, SqlStatement};
 use hyperbytedb_domain::{EngineError, QueryContext};
 
 use crate::engine::ChdbEngine;
-use crate::error::Exception;
+use crate::error::exception;
 use crate::killer::StatementTag;
 use crate::pool::{WATCH_INTERVAL, connect};
 use crate::worker::STACK_BYTES;
@@ -89,7 +90,7 @@ impl SqlPort for ChdbEngine {
             if !self.complete_table(table, context)? {
                 self.create_table(table)?;
             }
-            views.push((table.measurement.clone(), view(table, rows)));
+            views.push((table.measurement.clone(), view(table, table_name(table.id), rows)));
         }
         let sql = RawSelect::new(parsed, views, statement.parameters).map_err(refused)?.to_string();
         tracing::debug!(target: "hyperbytedb::sql", %sql);
@@ -165,8 +166,7 @@ impl ChdbEngine {
         let (answer, result) = bounded(1);
         let run = move || {
             let outcome = connect(&arguments).map_err(SqlError::Engine).and_then(|connection| {
-                let answer =
-                    connection.query(&sql, format).map_err(|e| Exception::from(e).into_sql_error())?;
+                let answer = connection.query(&sql, format).map_err(|e| exception(e).into_sql_error())?;
                 Ok(answer.data_ref().to_vec())
             });
             // Somebody always waits.

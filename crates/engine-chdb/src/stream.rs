@@ -8,10 +8,9 @@ use crossbeam_channel::RecvTimeoutError;
 use hyperbytedb_clickhouse_sql::Select;
 use hyperbytedb_domain::ports::BatchStream;
 use hyperbytedb_domain::{EngineError, QueryContext};
+use hyperbytedb_engine_common::{Exception, OutputType, bound, normalise};
 
-use crate::error::Exception;
 use crate::killer::{Killer, StatementTag};
-use crate::output::{OutputType, normalise};
 use crate::pool::{Pool, WATCH_INTERVAL};
 use crate::spill::SpilledBatches;
 use crate::worker::{SelectEnd, SelectReceiver, Task};
@@ -42,7 +41,8 @@ impl SelectStream {
         context.check()?;
         let worker = pool.take(context)?;
         let tag = StatementTag::next();
-        bound(&mut select, context, &tag);
+        select.settings.set("log_comment", tag.0.as_str());
+        bound(&mut select.settings, context);
         let sql = select.to_string();
         tracing::debug!(target: "hyperbytedb::sql", %sql);
         let (answer, receiver) = pool.select_answer();
@@ -111,26 +111,6 @@ impl Drop for SelectStream {
     }
 }
 
-/// The limits of the context as settings of the statement.
-fn bound(select: &mut Select, context: &QueryContext, tag: &StatementTag) {
-    let settings = &mut select.settings;
-    settings.set("log_comment", tag.0.as_str());
-    if let Some(deadline) = context.deadline {
-        let remaining = deadline.saturating_duration_since(std::time::Instant::now());
-        // Zero would mean no limit.
-        settings.set("max_execution_time", remaining.as_secs_f64().max(0.001));
-    }
-    for (name, limit) in [
-        ("max_memory_usage", context.max_memory_bytes),
-        ("max_rows_to_read", context.max_rows_read),
-        ("max_threads", u64::from(context.max_threads)),
-    ] {
-        if limit > 0 {
-            settings.set(name, limit);
-        }
-    }
-}
-
 /// Why a SELECT ended early.
 pub(crate) enum SelectError {
     Exception(Exception),
@@ -179,14 +159,5 @@ impl BatchStream for ScanStream {
             Err(SelectError::Exception(exception)) if exception.is_unknown_table() => Ok(None),
             Err(error) => Err(error.into_engine_error("scan")),
         }
-    }
-}
-
-/// A scan of a table that has never been written.
-pub(crate) struct NoRows;
-
-impl BatchStream for NoRows {
-    fn next_batch(&mut self) -> Result<Option<RecordBatch>, EngineError> {
-        Ok(None)
     }
 }

@@ -17,9 +17,10 @@ use chdb_rust::connection::Connection;
 use chdb_rust::format::OutputFormat;
 use chdb_rust::{ArrowOptions, InsertOptions};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
+use hyperbytedb_engine_common::Exception;
 
 use crate::demand::Demand;
-use crate::error::Exception;
+use crate::error::exception;
 use crate::spill::{SpillArea, SpillWriter, SpilledBatches};
 
 pub(crate) const STACK_BYTES: usize = 16 << 20;
@@ -138,12 +139,12 @@ fn run(connection: &mut Connection, task: Task) {
     match task {
         Task::Execute { sql, answer } => {
             let result = connection.query(&sql, OutputFormat::Null);
-            let _ = answer.send(result.map(drop).map_err(Exception::from));
+            let _ = answer.send(result.map(drop).map_err(exception));
         }
         Task::Insert { table, batch, answer } => {
             let options = InsertOptions { max_threads: Some(1), ..InsertOptions::default() };
             let result = insert_record_batch_direct(connection, &table, batch, options);
-            let _ = answer.send(result.map_err(Exception::from));
+            let _ = answer.send(result.map_err(exception));
         }
         Task::Select { sql, answer } => {
             let end = match select(connection, &sql, &answer) {
@@ -166,8 +167,8 @@ fn select(
     answer: &SelectAnswer,
 ) -> Result<Option<SelectEnd>, Exception> {
     let options = ArrowOptions { low_cardinality_as_dictionary: true, ..ArrowOptions::default() };
-    let mut stream = connection.query_stream_arrow_with_opts(sql, &options)?;
-    while let Some(mut batch) = stream.next_batch()? {
+    let mut stream = connection.query_stream_arrow_with_opts(sql, &options).map_err(exception)?;
+    while let Some(mut batch) = stream.next_batch().map_err(exception)? {
         loop {
             batch = match answer.batches.send_timeout(batch, READER_PATIENCE) {
                 Ok(()) => break,
@@ -189,7 +190,7 @@ fn spill(
     area: &Arc<SpillArea>,
 ) -> Result<SpilledBatches, Exception> {
     let mut writer = SpillWriter::start(area, first)?;
-    while let Some(batch) = stream.next_batch()? {
+    while let Some(batch) = stream.next_batch().map_err(exception)? {
         writer.write(&batch)?;
     }
     Ok(writer.finish()?)

@@ -55,7 +55,7 @@ fn fill(engine: &ChdbEngine, t: &Table) {
         ("f0", Arc::new(Float64Array::from(values)) as _),
     ])
     .unwrap();
-    engine.insert(t, batch).unwrap();
+    engine.insert(t, batch, 1..=1).unwrap();
 }
 
 fn big() -> (Fixture, Arc<Table>) {
@@ -381,7 +381,7 @@ fn scans_and_inserts_run_side_by_side() {
                         let host = format!("w{w}");
                         let rows_in: Vec<Row> =
                             (0..100).map(|m| row(n, &[&format!("{host}-{m}")], &[f(m as f64)])).collect();
-                        engine.insert(t, batch(t, &rows_in)).unwrap();
+                        engine.insert(t, batch(t, &rows_in), 1..=1).unwrap();
                         if n % 7 == 0 {
                             engine.merge_partition(t.id, shard_of(0)).unwrap();
                         }
@@ -423,7 +423,7 @@ fn writers_do_not_wait_for_readers() {
     wider.tags.push("dc".into());
     let writing = || {
         engine.ensure_table(&wider)?;
-        engine.insert(&wider, batch(&wider, &[row(-1, &["x", "y"], &[f(1.0)])]))?;
+        engine.insert(&wider, batch(&wider, &[row(-1, &["x", "y"], &[f(1.0)])]), 1..=1)?;
         engine.merge_partition(t.id, shard_of(0))?;
         let first = RowSelection::of_time(TimeRange { min: 0, max: 1_000_000_000 });
         engine.delete_rows(&t, &first, &QueryContext::unbounded())?;

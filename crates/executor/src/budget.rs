@@ -82,7 +82,7 @@ impl<'a> Pace<'a> {
         self.steps += 1;
         if self.steps == Self::STEPS {
             self.steps = 0;
-            self.context.check()?;
+            self.context.keep_pace()?;
         }
         Ok(())
     }

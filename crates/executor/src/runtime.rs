@@ -96,7 +96,7 @@ impl Runtime<'_> {
 
     /// Starts a scan within limits of its own.
     pub fn scan_in(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, ExecError> {
-        context.check()?;
+        context.keep_pace()?;
         let started = std::time::Instant::now();
         let stream = self.engine.scan(scan, context)?;
         self.counters.scans.set(self.counters.scans.get() + 1);
@@ -106,7 +106,7 @@ impl Runtime<'_> {
 
     /// The next batch of a scan that reads nothing of what the statement selects.
     pub fn next_uncounted(&self, stream: &mut dyn BatchStream) -> Result<Option<RecordBatch>, ExecError> {
-        self.context.check()?;
+        self.context.keep_pace()?;
         let started = std::time::Instant::now();
         let batch = stream.next_batch()?;
         self.add_engine_time(started.elapsed());

@@ -85,7 +85,7 @@ impl<'a> Aggregation<'a> {
     pub fn run(mut self, context: &QueryContext) -> Result<Option<RecordBatch>, EngineError> {
         for (n, series) in std::mem::take(&mut self.selected).iter().enumerate() {
             if n % CHECK_SERIES == 0 {
-                context.check()?;
+                context.keep_pace()?;
                 self.check_memory(context)?;
             }
             self.take(series);

@@ -81,7 +81,7 @@ impl RowStream {
         let mut sources = Vec::with_capacity(selected.len());
         for (n, (source, series)) in selected.into_iter().enumerate() {
             if n % CHECK_SERIES == 0 {
-                context.check()?;
+                context.keep_pace()?;
             }
             let chunks = series.chunks_in(time);
             if !chunks.is_empty() {
@@ -161,7 +161,7 @@ impl RowStream {
 
 impl BatchStream for RowStream {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, EngineError> {
-        self.context.check()?;
+        self.context.keep_pace()?;
         while self.columns.rows() < BATCH_ROWS {
             if !self.next_row() && !self.next_group() {
                 break;

@@ -168,6 +168,7 @@ pub fn statement_error(error: &StatementError) -> ApiError {
     let status = match error {
         error if error.is_internal() => StatusCode::INTERNAL_SERVER_ERROR,
         StatementError::Catalog(CatalogError::DatabaseNotFound(_)) => StatusCode::NOT_FOUND,
+        error if error.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     };
     ApiError::new(status, statement_text(error))

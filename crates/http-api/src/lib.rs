@@ -163,6 +163,7 @@ pub fn router(http: HttpState) -> Router {
         .route("/api/v1/statements", only(summary, "DELETE, GET, HEAD"))
         .route("/cluster/nodes", only(get(cluster::nodes), "GET, HEAD"))
         .route("/cluster/leader", only(get(cluster::leader), "GET, HEAD"))
+        .route("/cluster/metrics", only(get(status::cluster_metrics), "GET, HEAD"))
         .route("/cluster/repair", only(get(cluster::repair).post(cluster::repair), "GET, HEAD, POST"))
         .route("/cluster/membership/remove/{id}", only(post(cluster::remove), "POST"))
         .route("/cluster/membership/drain/{id}", only(post(cluster::drain), "POST"))

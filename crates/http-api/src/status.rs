@@ -11,6 +11,8 @@ use crate::encode::Format;
 use crate::form::Form;
 use crate::{AppState, VERSION, auth};
 
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// 204, or with `verbose` the version as JSON.
 pub async fn ping(State(state): State<AppState>, request: Request) -> Response<Body> {
     let (head, _) = request.into_parts();
@@ -75,6 +77,12 @@ pub async fn ready(State(state): State<AppState>) -> Response<Body> {
         Phase::Replaying => (StatusCode::SERVICE_UNAVAILABLE, "replaying"),
         Phase::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
     };
+    if code == StatusCode::OK
+        && let Some(reason) = state.http.cluster.get().and_then(|cluster| cluster.unready())
+    {
+        let answer = serde_json::json!({ "status": "unready", "message": reason });
+        return json(StatusCode::SERVICE_UNAVAILABLE, &answer);
+    }
     json(code, &serde_json::json!({ "status": name }))
 }
 
@@ -86,7 +94,24 @@ pub async fn metrics(State(state): State<AppState>, request: Request) -> Respons
     {
         return error.respond(Format::Json, false);
     }
-    text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", state.http.metrics.render())
+    text(StatusCode::OK, METRICS_TYPE, state.http.metrics.render())
+}
+
+/// What of it is about the cluster, for the same callers.
+pub async fn cluster_metrics(State(state): State<AppState>, request: Request) -> Response<Body> {
+    let (head, _) = request.into_parts();
+    if state.http.options.metrics_auth
+        && let Err(error) = auth::caller(&state, &head).await
+    {
+        return error.respond(Format::Json, false);
+    }
+    let all = state.http.metrics.render();
+    let is_clusters = |line: &&str| {
+        let name = line.trim_start_matches("# TYPE ").trim_start_matches("# HELP ");
+        name.starts_with("hyperbytedb_cluster_")
+    };
+    let lines: String = all.lines().filter(is_clusters).flat_map(|line| [line, "\n"]).collect();
+    text(StatusCode::OK, METRICS_TYPE, lines)
 }
 
 pub async fn options() -> StatusCode {

@@ -20,7 +20,7 @@ pub use control::{Call, Controller, Undisturbed, Verdict};
 pub use engine::{EngineDisk, MemoryEngine};
 pub use node::{MemoryCatalog, MemoryLocalState, MemorySeriesIndex, NodeDisk};
 pub use random::Random;
-pub use wal::{MemoryWal, WalDisk};
+pub use wal::{MemoryWal, WalDisk, Witness};
 
 /// What outlives a process. Cheap to share.
 #[derive(Debug, Clone, Default)]

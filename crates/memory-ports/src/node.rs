@@ -35,6 +35,11 @@ impl NodeDisk {
         self.0.lock().fail_power(random);
     }
 
+    /// Another disk with what this one has, synced.
+    pub fn copy(&self) -> Self {
+        Self(Mutex::new(Versions::of(self.0.lock().now().clone())))
+    }
+
     /// Tables that the series index has series of.
     pub fn indexed_tables(&self) -> Vec<TableId> {
         self.0.lock().now().series.keys().copied().collect()

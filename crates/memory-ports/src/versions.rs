@@ -14,6 +14,11 @@ impl<S: Default> Default for Versions<S> {
 }
 
 impl<S: Clone> Versions<S> {
+    /// A synced state.
+    pub fn of(state: S) -> Self {
+        Self(vec![state])
+    }
+
     pub fn now(&self) -> &S {
         &self.0[self.0.len() - 1]
     }

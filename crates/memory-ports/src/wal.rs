@@ -1,7 +1,8 @@
 //! The write-ahead log.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::cluster::NodeId;
@@ -17,12 +18,21 @@ const WRITE: u8 = 0;
 const COMMAND: u8 = 1;
 const AGREED: u8 = 2;
 
+/// Sees each record that is appended.
+pub type Witness = Box<dyn Fn(&WalRecord) + Send + Sync>;
+
 /// A log that outlives its process.
-#[derive(Debug)]
 pub struct WalDisk {
     log: Mutex<Versions<Log>>,
     /// Whether each append is synced.
     sync_always: bool,
+    witness: OnceLock<Witness>,
+}
+
+impl fmt::Debug for WalDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WalDisk").field("log", &self.log).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -49,7 +59,18 @@ impl Default for WalDisk {
 impl WalDisk {
     /// `sync_always`: each append is synced, also when it need not be.
     pub fn new(sync_always: bool) -> Self {
-        Self { log: Mutex::default(), sync_always }
+        Self { log: Mutex::default(), sync_always, witness: OnceLock::new() }
+    }
+
+    /// Another disk with what this one has, synced.
+    pub fn copy(&self) -> Self {
+        let log = Mutex::new(Versions::of(self.log.lock().now().clone()));
+        Self { log, sync_always: self.sync_always, witness: OnceLock::new() }
+    }
+
+    /// Has all records seen that are appended from now on. Only the first one counts.
+    pub fn set_witness(&self, witness: Witness) {
+        let _ = self.witness.set(witness);
     }
 
     pub(crate) fn fail_power(&self, random: &mut Random) {
@@ -93,6 +114,9 @@ impl WalPort for MemoryWal {
                         *received = clock.max(*received);
                     } else {
                         assert!(clock > log.clock, "the clock goes back: {clock} after {}", log.clock);
+                    }
+                    if let Some(witness) = self.disk.witness.get() {
+                        witness(&record.record);
                     }
                     log.last += 1;
                     log.clock = clock.max(log.clock);

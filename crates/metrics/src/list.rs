@@ -191,6 +191,8 @@ list! {
             "Active parts of opened tables.";
         Gauge ENGINE_MARK_CACHE_BYTES: Gauge = "hyperbytedb_engine_mark_cache_bytes" []
             "Bytes of the cache of index marks.";
+        Counter CLICKHOUSE_UNREACHABLE: Counter = "hyperbytedb_clickhouse_unreachable_total" []
+            "Requests that a ClickHouse server did not take or answer.";
     }
     "RocksDB" {
         Gauge ROCKSDB_MEMTABLE_BYTES: LabelledGauge<1> = "hyperbytedb_rocksdb_memtable_bytes" ["database"]
@@ -249,8 +251,18 @@ list! {
             "Requests to another node that failed.";
         Histogram REPLICATION_DURATION: LabelledHistogram<1> = "hyperbytedb_replication_duration_seconds" ["node"]
             "Time of a request to another node.";
+        Gauge CLUSTER_LAG_RECORDS: LabelledGauge<1> = "hyperbytedb_cluster_lag_records" ["node"]
+            "Records of the log that another node has not taken.";
         Gauge CLUSTER_LAG_BYTES: LabelledGauge<1> = "hyperbytedb_cluster_lag_bytes" ["node"]
             "Bytes of the log that another node has not taken.";
+        Gauge CLUSTER_LAG_SECONDS: LabelledGauge<1> = "hyperbytedb_cluster_lag_seconds" ["node"]
+            "Age of the first record that another node has not taken.";
+        Gauge CLUSTER_LEADER: Gauge = "hyperbytedb_cluster_leader" []
+            "Number of the node that leads the schema's changes; 0 where there is none.";
+        Gauge CLUSTER_NODES: Gauge = "hyperbytedb_cluster_nodes" []
+            "Nodes of the cluster.";
+        Gauge CLUSTER_NODES_UP: Gauge = "hyperbytedb_cluster_nodes_up" []
+            "Nodes of the cluster that answer.";
         Gauge CLUSTER_PEERS_ACTIVE: Gauge = "hyperbytedb_cluster_peers_active" []
             "Other nodes that take records.";
         Counter CLUSTER_CONFLICTS: Counter = "hyperbytedb_cluster_conflicts_total" []

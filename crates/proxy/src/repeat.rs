@@ -61,6 +61,7 @@ fn only_reads(text: &str) -> bool {
         | Statement::ShowQueries
         | Statement::ShowRetentionPolicies(_)
         | Statement::ShowSeries(_)
+        | Statement::ShowServers
         | Statement::ShowShardGroups
         | Statement::ShowShards
         | Statement::ShowStats(_)

@@ -10,17 +10,19 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use hyperbytedb_application::Readiness;
+use hyperbytedb_application::cluster::Lease;
 use hyperbytedb_application::cluster::agreement::{Agreement, Waiting};
 use hyperbytedb_application::cluster::conflicts::Conflicts;
 use hyperbytedb_application::cluster::node::ClusterNode;
 use hyperbytedb_application::cluster::repair::{RepairService, RepairState};
 use hyperbytedb_application::cluster::replication::{Replication, ReplicationOptions};
-use hyperbytedb_application::cluster::{Lease, peers};
 use hyperbytedb_application::flush::FlushService;
 use hyperbytedb_application::log::committer::Committer;
 use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::threads::Threads;
-use hyperbytedb_cluster::{Cluster, ClusterOptions, DataFolders, Joining, Secret, copy_member};
+use hyperbytedb_cluster::{
+    Cluster, ClusterOptions, DataFolders, Joining, Secret, Tls, TlsFiles, copy_member,
+};
 use hyperbytedb_domain::cluster::{Consistency, NodeAddress};
 use hyperbytedb_domain::ports::{BackupPort, ClusterPort, Outbound, PeerPort};
 use hyperbytedb_storage_rocksdb::RocksConsensusLog;
@@ -99,6 +101,20 @@ fn advertised(config: &Config) -> NodeAddress {
     }
 }
 
+fn tls(config: &Config) -> Result<Option<Tls>, String> {
+    let cluster = &config.cluster;
+    if cluster.tls_certificate.is_empty() {
+        return Ok(None);
+    }
+    let key = if cluster.tls_key.is_empty() { &cluster.tls_certificate } else { &cluster.tls_key };
+    let files = TlsFiles {
+        certificate: PathBuf::from(&cluster.tls_certificate),
+        key: PathBuf::from(key),
+        ca: PathBuf::from(&cluster.tls_ca),
+    };
+    files.load().map(Some)
+}
+
 /// Before the stores are opened: a node that joins gets a member's data.
 pub fn prepare(config: &Config) -> Result<(), String> {
     let cluster = &config.cluster;
@@ -146,6 +162,7 @@ pub fn prepare(config: &Config) -> Result<(), String> {
         node,
         address: advertised(config),
         secret: Secret::new(cluster.secret.reveal()),
+        tls: tls(config)?,
         members: &cluster.join,
     };
     let copied = copy_member(&joining, &folders)?;
@@ -240,24 +257,21 @@ impl Node {
         let id = settings.node_id;
         let state = read_state(&self.config)?;
         if let Some(State::Copied { source, .. }) = state {
-            self.become_another(source)?;
+            self.node
+                .become_another(source)
+                .map_err(|error| format!("a copy of node {source} cannot be made node {id}: {error}"))?;
         }
         write_state(&self.config, State::Member { node: id })?;
-        let cursors = self.node.flush.cursors();
-        peers::follow(
-            cursors,
-            &self.ports.catalog.catalog().cluster.membership,
-            id,
-            self.node.flush.applied(),
-        );
-        self.node.remember().map_err(|error| error.to_string())?;
+        self.node.prepare().map_err(|error| error.to_string())?;
         let log = RocksConsensusLog::open(&self.config.raft_dir()).map_err(|error| error.to_string())?;
         let options = ClusterOptions {
             node: id,
             bind_address: settings.bind_address.clone(),
             advertised: advertised(&self.config),
             secret: Secret::new(settings.secret.reveal()),
+            tls: tls(&self.config)?,
             propose_timeout: Duration::from_secs(settings.propose_timeout_secs),
+            max_staleness: Duration::from_secs(settings.max_staleness_secs),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         // One that has been copied has its place in the catalogue already.
@@ -289,21 +303,6 @@ impl Node {
         threads
             .spawn("repair", move |stop| repair.run(&*cluster, stop))
             .map_err(|error| format!("a thread of the cluster: {error}"))
-    }
-
-    /// A copy of another member begins a life of its own: what that member had taken has come from there.
-    fn become_another(&self, source: u64) -> Result<(), String> {
-        let wal = &self.ports.wal;
-        let failed = |error| format!("a copy of node {source} cannot be made this node: {error}");
-        wal.note_received(source, wal.last_clock()).map_err(failed)?;
-        let cursors = self.node.flush.cursors();
-        let (id, membership) =
-            (self.config.cluster.node_id, self.ports.catalog.catalog().cluster.membership.clone());
-        // Nothing of this log has begun here.
-        for node in membership.nodes.keys().filter(|node| **node != id) {
-            cursors.advance(&peers::cursor(*node), self.node.flush.applied()).map_err(failed)?;
-        }
-        Ok(())
     }
 
     /// Waits for a leader, for the records that the others have kept, and for a voice among them.

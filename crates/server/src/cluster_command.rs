@@ -114,12 +114,12 @@ async fn ask(server: &Server, method: Method, path: &str) -> Result<String, Box<
 
 fn print(nodes: &[NodeInfo]) {
     println!(
-        "{:>4}  {:<9} {:<12} {:>12} {:>14}  {:<22} http",
-        "id", "role", "state", "lag records", "lag bytes", "address"
+        "{:>4}  {:<9} {:<12} {:>12} {:>14} {:>8}  {:<22} http",
+        "id", "role", "state", "lag records", "lag bytes", "lag s", "address"
     );
-    for NodeInfo { id, address, http_address, role, state, lag_records, lag_bytes } in nodes {
+    for NodeInfo { id, address, http_address, role, state, lag_records, lag_bytes, lag_secs } in nodes {
         println!(
-            "{id:>4}  {role:<9} {state:<12} {lag_records:>12} {lag_bytes:>14}  {address:<22} {http_address}"
+            "{id:>4}  {role:<9} {state:<12} {lag_records:>12} {lag_bytes:>14} {lag_secs:>8}  {address:<22} {http_address}"
         );
     }
 }

@@ -30,10 +30,10 @@ use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::windows::{WindowOptions, WindowService, WindowState};
 use hyperbytedb_application::{Phase, QueryApi, Readiness};
 use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::pace::HeavySlots;
 use hyperbytedb_domain::ports::{AuthPort, Outbound, SqlPort};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError, limits};
-use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
 use hyperbytedb_http_api::{AccessLog, AccessLogFormat, AccessLogOptions, HttpOptions, HttpState};
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
@@ -43,9 +43,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::cluster;
 use crate::config::{Config, UdpConfig};
 use crate::disk::DiskWatch;
+use crate::engine::{Engine, refuse_other_engine};
 use crate::first_users::first_users;
 use crate::head_file;
-use crate::metrics::{self, Collector, Report};
+use crate::metrics::{self, Collector};
 use crate::udp::{self, UdpListener};
 
 /// The exit status after a failure that the server cannot go on from.
@@ -93,34 +94,35 @@ impl Application {
             .map_err(|e| format!("data folder {}: {e}", config.storage.data_dir))?;
         cluster::prepare(config)?;
         let (metrics, started) = (metrics::install()?, Instant::now());
+        // Before the stores, which make a data folder one that is in use.
+        refuse_other_engine(config)?;
         limits::register();
         let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
         let report_storage = storage.reporter();
-        let engine = Arc::new(ChdbEngine::open(chdb_options(config))?);
+        let engine = Engine::open(config)?;
         let snapshots = SnapshotPorts {
-            engine: engine.clone(),
+            engine: engine.snapshots.clone(),
             state: storage.local_state.clone(),
             log: storage.wal.clone(),
         };
         let ports = Outbound {
-            sink: engine.clone(),
-            engine: engine.clone(),
+            sink: engine.sink.clone(),
+            engine: engine.queries.clone(),
             catalog: storage.catalog,
             local_state: storage.local_state,
             series: storage.series,
             wal: storage.wal,
         };
-        let sql = engine.clone();
         let readiness = Arc::new(Readiness::default());
         // The log has everything that was acknowledged: a start anew is the way out.
         readiness.on_failure(|_| std::process::exit(FAILED));
         let threads = Threads::new(readiness.clone());
-        let reports = vec![Box::new(report_storage), report_engine(engine.clone())];
+        let reports = vec![Box::new(report_storage), engine.reporter()];
         let collector = Collector { handle: metrics.clone(), started, readiness: readiness.clone(), reports };
         threads.spawn("metrics", move |stop| collector.run(stop))?;
-        let opening = readiness.clone();
+        let (opening, opened) = (readiness.clone(), engine.opened());
         threads.spawn_vital("engine", move || {
-            if let Err(error) = engine.wait_until_open() {
+            if let Err(error) = opened() {
                 opening.fail(format!("the engine cannot be opened: {error}"));
             }
         })?;
@@ -186,12 +188,14 @@ impl Application {
             commands: commands.clone(),
             ingestion: ingestion.clone(),
             summary: Arc::new(StatementSummary::new(summary_options(config))),
+            heavy: heavy_slots(config),
             running: Arc::new(
                 RunningQueries::new(options.max_concurrent).with_slow_threshold(slow_threshold(config)),
             ),
             runs: Arc::default(),
             windows: windows.as_ref().map(|(_, state)| state.clone()),
             subscribers: Arc::default(),
+            cluster: cluster.as_ref().map(|node| node.port.clone()).unwrap_or_default(),
             options,
             started,
         });
@@ -202,7 +206,7 @@ impl Application {
             readiness,
             backups,
             ports,
-            sql,
+            sql: engine.sql,
             flush,
             committer,
             commands,
@@ -219,7 +223,7 @@ impl Application {
             subscriber: subscriber_options(config),
             cluster,
             udp: config.udp.clone(),
-            folders: vec![config.wal_dir(), config.meta_dir(), config.engine_dir()],
+            folders: own_folders(config),
         })
     }
 
@@ -408,12 +412,15 @@ fn access_log(config: &Config) -> Result<Option<AccessLog>, String> {
         .map_err(|error| format!("http.access_log_path {:?} cannot be opened: {error}", http.access_log_path))
 }
 
-fn report_engine(engine: Arc<ChdbEngine>) -> Report {
-    Box::new(move || {
-        if let Err(error) = engine.report() {
-            tracing::debug!(%error, "the engine did not say how it does");
-        }
-    })
+/// Where this process writes.
+fn own_folders(config: &Config) -> Vec<PathBuf> {
+    let embedded = (!config.engine.is_clickhouse()).then(|| config.engine_dir());
+    [config.wal_dir(), config.meta_dir()].into_iter().chain(embedded).collect()
+}
+
+fn heavy_slots(config: &Config) -> Option<Arc<HeavySlots>> {
+    let slots = config.query.max_heavy;
+    (slots > 0).then(|| HeavySlots::new(slots, Duration::from_millis(config.query.heavy_after_ms)))
 }
 
 fn summary_options(config: &Config) -> StatementSummaryOptions {
@@ -497,23 +504,6 @@ fn storage_options(config: &Config) -> StorageOptions {
     }
 }
 
-fn chdb_options(config: &Config) -> ChdbOptions {
-    let chdb = &config.chdb;
-    ChdbOptions {
-        query_connections: chdb.query_connections,
-        write_connections: chdb.write_connections,
-        connection_wait: Duration::from_secs(chdb.connection_wait_secs),
-        max_spill_bytes: chdb.max_spill_bytes,
-        max_server_memory_bytes: chdb.max_server_memory_bytes,
-        max_query_memory_bytes: config.query.max_memory_bytes,
-        max_merge_memory_bytes: chdb.max_merge_memory_bytes,
-        max_query_threads: chdb.max_query_threads,
-        mark_cache_bytes: chdb.mark_cache_bytes,
-        merge_threads: chdb.merge_threads,
-        ..ChdbOptions::new(config.engine_dir())
-    }
-}
-
 fn flush_options(config: &Config) -> FlushOptions {
     let flush = &config.flush;
     FlushOptions {
@@ -569,7 +559,8 @@ fn query_options(config: &Config) -> QueryOptions {
         timeout: (query.timeout_secs > 0).then(|| Duration::from_secs(query.timeout_secs)),
         max_memory_bytes: query.max_memory_bytes,
         max_rows_read: query.max_rows_read,
-        max_threads: config.chdb.max_query_threads,
+        // ClickHouse knows its servers.
+        max_threads: if config.engine.is_clickhouse() { 0 } else { config.chdb.max_query_threads },
         max_select_buckets: query.max_select_buckets,
         max_select_points: query.max_select_points,
         max_select_series: query.max_select_series,

@@ -3,7 +3,7 @@
 mod support;
 
 use support::cluster::{DB, Nodes, PATIENCE, write};
-use support::{Server, until};
+use support::{Server, signal, until};
 
 #[test]
 fn any_node_changes_the_schema_and_any_may_be_killed() {
@@ -196,6 +196,105 @@ fn a_single_node_becomes_the_first_of_a_cluster() {
     nodes.agree("SELECT sum(v) FROM m", ",3]");
     assert_eq!(write(nodes.node(2), "all", "m v=4 3").0, 204);
     nodes.agree("SELECT sum(v) FROM m", ",7]");
+}
+
+#[test]
+fn who_leads_and_who_lags_is_told() {
+    let nodes = Nodes::with(&[("CLUSTER__MAX_STALENESS_SECS", "1")]);
+    nodes.change(1, "CREATE DATABASE db");
+    assert_eq!(write(nodes.node(1), "all", "m v=1 1").0, 204);
+    let servers = nodes.node(2).client().query("", "SHOW SERVERS");
+    let series = &servers["results"][0]["series"];
+    assert_eq!(
+        (series[0]["name"].as_str(), series[1]["name"].as_str()),
+        (Some("data_nodes"), Some("meta_nodes"))
+    );
+    assert_eq!(series[0]["values"].as_array().map(Vec::len), Some(3), "{servers}");
+    nodes.agree("SHOW DIAGNOSTICS FOR 'cluster'", "leader");
+    // A node that does not answer lags; once it does, it says so until it has everything.
+    let pid = nodes.node(3).pid();
+    signal(pid, "STOP");
+    assert_eq!(write(nodes.node(1), "one", "m v=1 2").0, 204);
+    let lag_of_3 = "hyperbytedb_cluster_lag_seconds{node=\"3\"} ";
+    until("node 3 lags by seconds", PATIENCE, || {
+        let metrics = nodes.node(1).try_get("/cluster/metrics").expect("an answer").body;
+        assert!(metrics.lines().all(|line| line.contains("hyperbytedb_cluster_")), "{metrics}");
+        let lag = metrics.lines().find_map(|line| line.strip_prefix(lag_of_3));
+        lag.and_then(|lag| lag.parse::<f64>().ok()).is_some_and(|lag| lag >= 2.0)
+    });
+    signal(pid, "CONT");
+    until("node 3 has everything", PATIENCE, || {
+        nodes.node(3).try_get("/health/ready").is_ok_and(|answer| answer.status == 200)
+            && nodes.node(3).client().rows(DB, "SELECT count(v) FROM m")[0][1] == 2
+    });
+    let drained = nodes.node(1).client().post("/cluster/membership/drain/2", &[], b"").expect("an answer");
+    assert_eq!(drained.status, 200, "{}", drained.body);
+    let ready = nodes.node(2).try_get("/health/ready").expect("an answer");
+    assert!(ready.status == 503 && ready.body.contains("draining"), "{}", ready.body);
+}
+
+#[test]
+fn nodes_speak_tls_with_those_of_their_authority_alone() {
+    let certificates = tempfile::tempdir().expect("a folder");
+    let make = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+        let path = certificates.path().join(name);
+        std::fs::write(&path, made.cert.pem() + &made.signing_key.serialize_pem()).expect("write");
+        path.to_str().expect("a path").to_owned()
+    };
+    let (own, other) = (make("own.pem"), make("other.pem"));
+    let settings = [("CLUSTER__TLS_CERTIFICATE", own.as_str()), ("CLUSTER__TLS_CA", own.as_str())];
+    let mut nodes = Nodes::none(tempfile::tempdir().expect("a folder"), &settings);
+    nodes.add();
+    nodes.add();
+    nodes.change(2, "CREATE DATABASE db");
+    assert_eq!(write(nodes.node(2), "all", "m v=1 1").0, 204);
+    nodes.agree("SELECT count(v) FROM m", ",1]");
+    let plain = support::Client::new(&format!("http://127.0.0.1:{}", nodes.ports[0]));
+    assert!(plain.post("/v1/status", &[], b"").is_err(), "nobody is heard without TLS");
+    // A certificate of another authority, and the right secret.
+    let address = format!("[\"127.0.0.1:{}\"]", nodes.ports[0]);
+    let stranger = tempfile::tempdir().expect("a folder");
+    let server = Server::spawn_in(
+        stranger.path(),
+        &[
+            ("CLUSTER__ENABLED", "true"),
+            ("CLUSTER__NODE_ID", "3"),
+            ("CLUSTER__BIND_ADDRESS", "127.0.0.1:0"),
+            ("CLUSTER__JOIN", &address),
+            ("CLUSTER__SECRET", "between nodes"),
+            ("CLUSTER__TLS_CERTIFICATE", &other),
+            ("CLUSTER__TLS_CA", &own),
+        ],
+    );
+    until("it is not let in", PATIENCE, || server.log().contains("could not join yet"));
+    nodes.agree("SHOW SERVERS", "data_nodes");
+    let servers = nodes.node(1).client().query("", "SHOW SERVERS");
+    assert_eq!(servers["results"][0]["series"][0]["values"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_node_that_lacks_megabytes_catches_up() {
+    let mut nodes = Nodes::start();
+    nodes.change(1, "CREATE DATABASE db");
+    assert_eq!(write(nodes.node(1), "all", "m,h=h0 v=0 0").0, 204);
+    nodes.kill(3);
+    // Values that do not compress: more than two requests' worth of log.
+    let mut random = 1_u64;
+    let mut value = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random >> 8
+    };
+    for body in 0..5 {
+        let mut line = |n: usize| {
+            let fields: Vec<String> = (0..5).map(|field| format!("f{field}={}i", value())).collect();
+            format!("m,h=h{} {} {}\n", n % 100, fields.join(","), body * 20_000 + n)
+        };
+        let lines: String = (0..20_000).map(&mut line).collect();
+        assert_eq!(write(nodes.node(1), "one", &lines).0, 204);
+    }
+    nodes.restart(3);
+    nodes.agree("SELECT count(f0) FROM m", ",100000]");
 }
 
 #[test]

@@ -204,7 +204,8 @@ const RARE_TAGS: [&str; 5] = ["e0", "e1", "e2", "e3", "e4"];
 const FIELDS: [&str; 4] = ["f", "i", "s", "b"];
 
 /// How a run differs from others.
-struct Style {
+#[derive(Default)]
+pub(crate) struct Style {
     databases: usize,
     measurements: usize,
     weeks: usize,
@@ -215,6 +216,22 @@ struct Style {
     /// Of a hundred operations, so many that remove.
     removals: u32,
     views: bool,
+    /// Points fall on few series and times, so that they meet.
+    narrow: bool,
+}
+
+impl Style {
+    /// Of a cluster.
+    pub(crate) fn of_cluster(random: &mut Random) -> Self {
+        Self {
+            databases: *random.pick(&[1, 1, 1, 2]),
+            measurements: *random.pick(&[1, 1, 2]),
+            weeks: *random.pick(&[1, 1, 2]),
+            removals: *random.pick(&[0, 10, 25, 40]),
+            narrow: random.chance(3, 4),
+            ..Self::default()
+        }
+    }
 }
 
 impl History {
@@ -243,9 +260,10 @@ pub fn generate(seed: u64) -> History {
         crashes: *random.pick(&[0, 5, 15]),
         removals: *random.pick(&[0, 10, 25, 40]),
         views: seed > WITHOUT_VIEWS && seed.is_multiple_of(4),
+        narrow: false,
     };
     let (length, power_failures) = (5 + random.below(30), random.chance(4, 5));
-    let mut generator = Generator { random, style, values: 0, focus: None };
+    let mut generator = Generator::new(random, style);
     let create = Operation::CreateDatabase { database: DATABASES[0] };
     let mut rounds = vec![generator.round(vec![create], false)];
     rounds.extend((0..length).map(|_| {
@@ -255,8 +273,8 @@ pub fn generate(seed: u64) -> History {
     History { seed, power_failures, rounds }
 }
 
-struct Generator {
-    random: Random,
+pub(crate) struct Generator {
+    pub(crate) random: Random,
     style: Style,
     /// Each value is written once.
     values: u64,
@@ -274,6 +292,10 @@ struct Focus {
 }
 
 impl Generator {
+    pub(crate) fn new(random: Random, style: Style) -> Self {
+        Self { random, style, values: 0, focus: None }
+    }
+
     fn round(&mut self, operations: Vec<Operation>, faulty: bool) -> Round {
         let faults = if faulty { self.faults(1) } else { Faults::default() };
         let replay_faults =
@@ -327,7 +349,7 @@ impl Generator {
         operations
     }
 
-    fn operation(&mut self) -> Operation {
+    pub(crate) fn operation(&mut self) -> Operation {
         if self.random.chance(self.style.removals, 100) {
             return self.removal();
         }
@@ -416,7 +438,8 @@ impl Generator {
 
     fn time(&mut self) -> i64 {
         let week = self.focus.map_or_else(|| self.random.below(self.style.weeks), |focus| focus.week) as i64;
-        FIRST_TIME + week * 7 * DAY + self.random.pick(&[0, 1, HOUR, 25 * HOUR, 6 * DAY])
+        let times: &[i64] = if self.style.narrow { &[0, HOUR] } else { &[0, 1, HOUR, 25 * HOUR, 6 * DAY] };
+        FIRST_TIME + week * 7 * DAY + self.random.pick(times)
     }
 
     /// Both ends included.
@@ -466,8 +489,11 @@ impl Generator {
     }
 
     fn point(&mut self, measurement: &'static str) -> Point {
-        let mut tags =
-            TAGS.map(|(tag, values)| (tag.to_owned(), (*self.random.pick(&values)).to_owned())).to_vec();
+        let known = if self.style.narrow { &TAGS[..1] } else { &TAGS[..] };
+        let mut tags: Vec<_> = known
+            .iter()
+            .map(|(tag, values)| ((*tag).to_owned(), (*self.random.pick(values)).to_owned()))
+            .collect();
         if self.random.chance(if self.focus.is_some() { 4 } else { 1 }, 12) {
             tags.push((self.rare_tag().to_owned(), "1".to_owned()));
         }

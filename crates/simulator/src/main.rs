@@ -1,18 +1,68 @@
-//! Runs seeds, and prints the shortest history that fails.
+//! Runs seeds, and prints the shortest history that fails. Each is the history of a node; every third one of a cluster, too.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::Parser;
-use hyperbytedb_simulator::history::generate;
-use hyperbytedb_simulator::run::{Finding, run};
+use clap::{Parser, ValueEnum};
+use hyperbytedb_simulator::run::{Finding, Summary};
 use hyperbytedb_simulator::scheduler::PRINT_CALLS;
-use hyperbytedb_simulator::shrink::shrink;
+use hyperbytedb_simulator::{cluster, history, run, shrink};
 use parking_lot::Mutex;
 
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Of so many seeds one has a history of a cluster.
+const CLUSTER_SHARE: u64 = 3;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Node,
+    Cluster,
+}
+
+impl Kind {
+    fn run(self, seed: u64, verbose: bool) -> Result<Summary, Finding> {
+        match self {
+            Self::Node => {
+                let history = history::generate(seed);
+                if verbose {
+                    println!("seed {seed}\n{history}");
+                }
+                run::run(&history)
+            }
+            Self::Cluster => {
+                let history = cluster::history::generate(seed);
+                if verbose {
+                    println!("seed {seed}\n{history}");
+                }
+                cluster::run::run(&history)
+            }
+        }
+    }
+
+    /// Prints the shortest history that fails; `calls`: also its calls.
+    fn shrink(self, seed: u64, finding: Finding, calls: bool) {
+        println!("shrinking …");
+        let rerun: Box<dyn Fn()> = match self {
+            Self::Node => {
+                let (shortest, finding) = shrink::shrink(&history::generate(seed), finding);
+                println!("{shortest}{}", finding.text);
+                Box::new(move || drop(run::run(&shortest)))
+            }
+            Self::Cluster => {
+                let (shortest, finding) = cluster::shrink::shrink(&cluster::history::generate(seed), finding);
+                println!("{shortest}{}", finding.text);
+                Box::new(move || drop(cluster::run::run(&shortest)))
+            }
+        };
+        if calls {
+            PRINT_CALLS.store(true, Ordering::Relaxed);
+            rerun();
+        }
+    }
+}
 
 #[derive(Parser)]
 struct Options {
@@ -28,6 +78,9 @@ struct Options {
     /// Runs at the same time.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
+    /// Histories of one kind only, of each seed.
+    #[arg(long)]
+    kind: Option<Kind>,
     /// Do not look for a shorter history that fails.
     #[arg(long)]
     no_shrink: bool,
@@ -39,13 +92,23 @@ struct Options {
     verbose: bool,
 }
 
+impl Options {
+    fn kinds(&self, seed: u64) -> Vec<Kind> {
+        match self.kind {
+            Some(kind) => vec![kind],
+            None if seed.is_multiple_of(CLUSTER_SHARE) => vec![Kind::Node, Kind::Cluster],
+            None => vec![Kind::Node],
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
     let started = Instant::now();
     let next = AtomicU64::new(options.seed);
     let end = options.seed.saturating_add(options.seeds);
     let is_time = || options.seconds == 0 || started.elapsed().as_secs() < options.seconds;
-    let failed: Mutex<Option<(u64, Finding)>> = Mutex::new(None);
+    let failed: Mutex<Option<(u64, Kind, Finding)>> = Mutex::new(None);
     let told = Mutex::new(Instant::now());
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.max(1) {
@@ -55,14 +118,12 @@ fn main() -> ExitCode {
                     if seed >= end || !is_time() || failed.lock().is_some() {
                         return;
                     }
-                    let history = generate(seed);
-                    if options.verbose {
-                        println!("seed {seed}\n{history}");
-                    }
-                    match run(&history) {
-                        Ok(summary) if options.verbose => println!("{summary:?}"),
-                        Ok(_) => {}
-                        Err(finding) => drop(failed.lock().get_or_insert((seed, finding))),
+                    for kind in options.kinds(seed) {
+                        match kind.run(seed, options.verbose) {
+                            Ok(summary) if options.verbose => println!("{summary:?}"),
+                            Ok(_) => {}
+                            Err(finding) => drop(failed.lock().get_or_insert((seed, kind, finding))),
+                        }
                     }
                     let mut told = told.lock();
                     if told.elapsed() > PROGRESS_INTERVAL {
@@ -74,7 +135,7 @@ fn main() -> ExitCode {
         }
     });
     let seeds = next.load(Ordering::Relaxed).min(end) - options.seed;
-    let Some((seed, finding)) = failed.into_inner() else {
+    let Some((seed, kind, finding)) = failed.into_inner() else {
         println!("{seeds} seeds in {:.0?}, no finding", started.elapsed());
         return ExitCode::SUCCESS;
     };
@@ -82,12 +143,6 @@ fn main() -> ExitCode {
     if options.no_shrink {
         return ExitCode::FAILURE;
     }
-    println!("shrinking …");
-    let (shortest, finding) = shrink(&generate(seed), finding);
-    println!("{shortest}{}", finding.text);
-    if options.calls {
-        PRINT_CALLS.store(true, Ordering::Relaxed);
-        let _ = run(&shortest);
-    }
+    kind.shrink(seed, finding, options.calls);
     ExitCode::FAILURE
 }

@@ -279,7 +279,7 @@ fn check_names<T: Ord + std::fmt::Debug>(
 }
 
 /// The first difference of two sets of points, in words.
-fn difference(expected: &Points, found: &Points) -> String {
+pub fn difference(expected: &Points, found: &Points) -> String {
     for (key, fields) in expected {
         match found.get(key) {
             None => return format!("the point {} {} {fields:?} is missing", key.0.series_key(""), key.1),

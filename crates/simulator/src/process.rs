@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hyperbytedb_application::cluster::node::ClusterNode;
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::flush::{FlushOptions, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
@@ -20,16 +21,18 @@ use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::windows::{QueryKey, WindowOptions, WindowService, WindowState};
 use hyperbytedb_application::{QueryApi, QueryRequest, Readiness, ResultEvent, ResultSink, SinkClosed};
 use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::cluster::Consistency;
 use hyperbytedb_domain::ports::{Caller, IngestionPort, Outbound, WriteError, WriteRequest};
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_domain::{CancelToken, EngineError, Precision, QueryContext, StorageError};
+use hyperbytedb_domain::{CancelToken, EngineError, HybridClock, Precision, QueryContext, StorageError};
 use hyperbytedb_head::snapshot;
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_memory_ports::{Disk, MemoryPorts};
 use hyperbytedb_timeseriesql::ast::StoredQueryKind;
 
+use crate::cluster::seat::Seat;
 use crate::history::VIEWS;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{FLUSH, Host, REMOVAL};
 
 /// Small, so that memtables are sealed by size, too.
 const MEMTABLE_ROWS: usize = 12;
@@ -37,52 +40,55 @@ const FLUSH_WORKERS: usize = 2;
 
 /// A running server.
 pub struct Process {
+    pub host: Host,
     pub flush: Arc<FlushService>,
     ports: Outbound,
-    committer: Arc<Committer>,
+    pub committer: Arc<Committer>,
     ingestion: Arc<IngestionService>,
     statements: Arc<StatementService>,
     commands: Arc<CommandService>,
     /// `None`: no views are kept.
     windows: Option<WindowService>,
+    /// As the other nodes of a cluster see it.
+    pub node: Option<Arc<ClusterNode>>,
 }
 
 impl Process {
     /// Opens the stores and starts the threads. Nothing is replayed yet.
     pub fn open(
         disk: &Disk,
-        scheduler: &Arc<Scheduler>,
+        host: Host,
         head_bytes: usize,
         has_views: bool,
+        seat: Option<&Seat>,
     ) -> Result<Self, LogError> {
-        let ports = MemoryPorts::open(disk, scheduler.clone()).outbound();
+        let ports = MemoryPorts::open(disk, host.scheduler.clone()).outbound();
         let readiness = Arc::new(Readiness::default());
-        let ending = Arc::downgrade(scheduler);
-        readiness.on_failure(move |_| {
-            if let Some(scheduler) = ending.upgrade() {
-                scheduler.fail_process();
-            }
-        });
+        let fail = host.on_failure();
+        readiness.on_failure(move |_| fail());
         let flush = Arc::new(FlushService::new(flush_options(head_bytes), ports.clone())?);
         let applying = flush.clone();
-        scheduler.set_applying(move || applying.epochs().is_locked());
+        host.set_applying(move || applying.epochs().is_locked());
         for _ in 0..FLUSH_WORKERS {
             let flush = flush.clone();
-            scheduler.spawn("flush", None, move || flush.run_flushes(&Stop::default()));
+            host.spawn(FLUSH, None, move || flush.run_flushes(&Stop::default()));
         }
         let removing = flush.clone();
-        scheduler.spawn("removal", None, move || removing.run_removals(&Stop::default()));
+        host.spawn(REMOVAL, None, move || removing.run_removals(&Stop::default()));
+        let conflicts = seat.map(Seat::conflicts);
         let commit_ports = CommitPorts {
-            origin: 1,
+            origin: seat.map_or(1, |seat| seat.id),
             wal: ports.wal.clone(),
             catalog: ports.catalog.clone(),
             series: ports.series.clone(),
             flush: flush.clone(),
-            readiness,
-            conflicts: None,
+            readiness: readiness.clone(),
+            conflicts: conflicts.clone(),
         };
-        let (committer, worker) = Committer::new(CommitOptions::default(), commit_ports);
-        scheduler.spawn("committer", None, move || while worker.commit_next() {});
+        let last_clock = ports.wal.last_clock();
+        let clock = seat.map_or_else(|| HybridClock::seeded(last_clock), |seat| seat.clock(last_clock));
+        let (committer, worker) = Committer::with_clock(CommitOptions::default(), commit_ports, clock);
+        host.spawn("committer", None, move || while worker.commit_next() {});
         let commands = Arc::new(CommandService::new(committer.clone()));
         let ingestion = Arc::new(IngestionService {
             catalog: ports.catalog.clone(),
@@ -93,6 +99,12 @@ impl Process {
             max_measurements_per_database: 0,
             parse_limits: ParseOptions::new(Precision::Nanosecond, 0),
             replication: Default::default(),
+        });
+        let node = seat.zip(conflicts).map(|(seat, conflicts)| {
+            let node = Arc::new(seat.node(&ports, &flush, &committer, readiness, conflicts));
+            // Nobody else sets it.
+            let _ = ingestion.replication.set(node.replication.clone());
+            node
         });
         let load = || {
             let (wal, catalog) = (ports.wal.clone(), ports.catalog.clone());
@@ -111,10 +123,12 @@ impl Process {
             commands: commands.clone(),
             ingestion: ingestion.clone(),
             summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
+            heavy: None,
             running: Arc::new(RunningQueries::new(options.max_concurrent)),
             runs: Arc::default(),
             windows: state.clone(),
             subscribers: Arc::default(),
+            cluster: Default::default(),
             options,
             started: Instant::now(),
         });
@@ -127,17 +141,26 @@ impl Process {
             lease: Default::default(),
             queries: Default::default(),
         });
-        Ok(Self { flush, ports, committer, ingestion, statements, commands, windows })
+        Ok(Self { node, host, flush, ports, committer, ingestion, statements, commands, windows })
     }
 
     /// Brings back what the log holds, and before that the heads that an orderly stop kept.
     pub fn replay(&self, head_file: Option<Vec<u8>>) -> Result<(), String> {
+        self.replay_log(head_file)?;
+        self.watch_emptied()
+    }
+
+    pub fn replay_log(&self, head_file: Option<Vec<u8>>) -> Result<(), String> {
         if let Some(file) = head_file {
             let last = self.ports.wal.last_sequence();
             let (_, outcome) = snapshot::restore(self.flush.head(), last, &mut file.as_slice());
             outcome.map_err(|error| format!("the heads of an orderly stop are refused: {error}"))?;
         }
-        replay(&self.flush, &self.ports).map_err(|error| error.to_string())?;
+        replay(&self.flush, &self.ports).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Has tables dropped whose last series is gone.
+    pub fn watch_emptied(&self) -> Result<(), String> {
         let commands = Arc::downgrade(&self.commands);
         self.flush
             .on_emptied(move |table| {
@@ -158,7 +181,13 @@ impl Process {
         warmer.run(&Stop::default());
     }
 
-    pub fn write(&self, database: &str, retention_policy: &str, body: String) -> Result<(), WriteError> {
+    pub fn write(
+        &self,
+        database: &str,
+        retention_policy: &str,
+        body: String,
+        consistency: Option<Consistency>,
+    ) -> Result<(), WriteError> {
         self.ingestion.write(WriteRequest {
             caller: Caller::Trusted,
             database: database.to_owned(),
@@ -166,7 +195,7 @@ impl Process {
             precision: Precision::Nanosecond,
             body: Bytes::from(body),
             internal: false,
-            consistency: None,
+            consistency,
             default_time: None,
         })
     }

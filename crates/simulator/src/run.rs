@@ -71,13 +71,13 @@ struct Simulation {
 const COMPUTES_MAX: u32 = 10_000;
 
 /// One process reads everything from the engine, one everything that it can from memory, one has room for a few points.
-fn head_bytes(seed: u64) -> usize {
+pub fn head_bytes(seed: u64) -> usize {
     [0, 1 << 30, 4 << 10][(seed % 3) as usize]
 }
 
 impl Drop for Simulation {
     fn drop(&mut self) {
-        self.scheduler.end_process();
+        self.scheduler.end();
     }
 }
 
@@ -102,7 +102,7 @@ impl Simulation {
         let disk = Disk { wal: Arc::new(WalDisk::new(history.power_failures)), ..Disk::default() };
         let scheduler = Scheduler::new(seed);
         let has_views = history.has_views();
-        let process = Process::open(&disk, &scheduler, head_bytes(seed), has_views);
+        let process = Process::open(&disk, scheduler.host(), head_bytes(seed), has_views, None);
         let process = Arc::new(process.map_err(|error| error.to_string())?);
         process.replay(None)?;
         if has_views {
@@ -133,13 +133,11 @@ impl Simulation {
             self.open(round.schedule, round.replay_faults)?;
             return self.check();
         }
-        self.scheduler.begin(round.schedule, round.faults, true);
+        self.begin(round.schedule, round.faults);
         let running: Vec<Slot> = round.operations.iter().map(|operation| self.spawn(operation)).collect();
         self.scheduler.run_clients();
-        let crashed = match self.scheduler.ended() {
-            Some(Some(reason)) => return Err(reason),
-            ended => ended.is_some(),
-        };
+        self.look_for_finding()?;
+        let crashed = self.process.host.has_ended();
         if crashed {
             self.end(round.faults.crash.is_some_and(|crash| crash.power))?;
         }
@@ -168,11 +166,20 @@ impl Simulation {
         if round.checked || self.worlds.len() > WORLDS_UNCHECKED { self.check() } else { Ok(()) }
     }
 
-    fn end(&mut self, power: bool) -> Result<(), String> {
-        self.scheduler.end_process();
-        if let Some(Some(reason)) = self.scheduler.ended() {
-            return Err(reason);
+    fn begin(&self, seed: u64, faults: Faults) {
+        self.scheduler.begin(seed, faults, true);
+        if let Some(crash) = faults.crash {
+            self.process.host.crash(crash);
         }
+    }
+
+    fn look_for_finding(&self) -> Result<(), String> {
+        self.scheduler.finding().map_or(Ok(()), Err)
+    }
+
+    fn end(&mut self, power: bool) -> Result<(), String> {
+        self.scheduler.end();
+        self.look_for_finding()?;
         self.summary.crashes += 1;
         self.summary.trace = self.summary.trace.wrapping_mul(31).wrapping_add(self.scheduler.trace());
         if power && self.power_failures {
@@ -185,31 +192,33 @@ impl Simulation {
     fn open(&mut self, seed: u64, mut faults: Faults) -> Result<(), String> {
         for _ in 0..STARTS_MAX {
             self.scheduler = Scheduler::new(seed);
-            let process = Process::open(&self.disk, &self.scheduler, head_bytes(seed), self.has_views)
-                .map_err(|error| error.to_string())?;
+            let process =
+                Process::open(&self.disk, self.scheduler.host(), head_bytes(seed), self.has_views, None)
+                    .map_err(|error| error.to_string())?;
             self.process = Arc::new(process);
             self.unfinished = false;
-            self.scheduler.begin(seed, faults, true);
+            self.begin(seed, faults);
             let replayed = Arc::new(Mutex::new(None));
             let (process, answer) = (self.process.clone(), replayed.clone());
             let head_file = self.head_file.take();
-            self.scheduler.spawn("replay", Some(CancelToken::default()), move || {
+            self.process.host.spawn("replay", Some(CancelToken::default()), move || {
                 *answer.lock() = Some(process.replay(head_file))
             });
             if self.random.chance(1, 3) {
                 let process = self.process.clone();
-                self.scheduler
+                self.process
+                    .host
                     .spawn("checkpoint", Some(CancelToken::default()), move || drop(process.checkpoint()));
             }
             self.scheduler.run_clients();
-            match (self.scheduler.ended(), replayed.lock().take()) {
-                (None, Some(Ok(()))) => {
+            self.look_for_finding()?;
+            match (self.process.host.has_ended(), replayed.lock().take()) {
+                (false, Some(Ok(()))) => {
                     let process = self.process.clone();
-                    self.scheduler.spawn("warm", None, move || process.warm());
+                    self.process.host.spawn("warm", None, move || process.warm());
                     return Ok(());
                 }
-                (Some(Some(reason)), _) => return Err(reason),
-                (None, Some(Err(error))) if faults == Faults::default() => {
+                (false, Some(Err(error))) if faults == Faults::default() => {
                     return Err(format!("the replay failed: {error}"));
                 }
                 _ => {}
@@ -231,7 +240,7 @@ impl Simulation {
         let name = if let Operation::Write { .. } = operation { WRITER } else { "client" };
         let cancel = CancelToken::default();
         let token = cancel.clone();
-        self.scheduler.spawn(name, Some(token), move || carry(&process, &operation, &cancel, &running));
+        self.process.host.spawn(name, Some(token), move || carry(&process, &operation, &cancel, &running));
         slot
     }
 
@@ -239,9 +248,7 @@ impl Simulation {
     fn check(&mut self) -> Result<(), String> {
         self.scheduler.begin(self.random.number(), Faults::default(), false);
         let observation = observe(&self.process, &mut self.random, self.unfinished);
-        if let Some(Some(reason)) = self.scheduler.ended() {
-            return Err(reason);
-        }
+        self.look_for_finding()?;
         let observation = observation?;
         let mut wrong = None;
         let worlds = std::mem::take(&mut self.worlds);
@@ -345,12 +352,21 @@ pub fn retried<T, E>(run: impl Fn() -> Result<T, E>) -> Result<T, E> {
     (1..ATTEMPTS).fold(run(), |answer, _| answer.or_else(|_| run()))
 }
 
+/// Carries out an operation as a client does, and says how it ended.
+pub fn carry_out_alone(process: &Process, operation: &Operation) -> Outcome {
+    let (outcome, shard) = (Outcome::Unknown("no answer".to_owned()), None);
+    let carried = Carried { operation: operation.clone(), outcome, shard };
+    let running = Mutex::new(Running { carried, read: None });
+    carry(process, operation, &CancelToken::default(), &running);
+    running.into_inner().carried.outcome
+}
+
 /// Carries out an operation as a client does.
 fn carry(process: &Process, operation: &Operation, cancel: &CancelToken, running: &Mutex<Running>) {
     let outcome = match operation {
         Operation::Write { database, policy, points } => {
             let lines: Vec<String> = points.iter().map(|point| point.line()).collect();
-            match process.write(database, policy, lines.join("\n")) {
+            match process.write(database, policy, lines.join("\n"), None) {
                 Ok(()) => Outcome::Done,
                 Err(WriteError::DatabaseNotFound(_) | WriteError::RetentionPolicyNotFound(_)) => {
                     Outcome::Refused

@@ -2,15 +2,18 @@
 //!
 //! Each thread of a simulated process is a task. A task runs until it makes a call of a port or would wait for another
 //! one; then a seeded choice decides who goes on, and what becomes of the call. So a seed is a run, whatever the machine.
+//!
+//! Several processes can share a scheduler: each is a [`Host`], which ends alone. Then time is simulated as well: it passes a
+//! little with each call, and where nobody can go on, up to the moment that somebody waits for.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hyperbytedb_application::waiting;
+use hyperbytedb_application::waiting::{self, Instead, Wait};
 use hyperbytedb_domain::{CancelToken, QueryContext};
 use hyperbytedb_memory_ports::{Call, Controller, Random, Verdict};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -23,6 +26,11 @@ const SWEEPS_MAX: u32 = 4;
 const STUCK: Duration = Duration::from_secs(60);
 /// Calls in one round: more than any should take.
 const CALLS_MAX: u64 = 200_000;
+/// Where time is simulated: what a call takes, how long one may hang, and what a round may take at most.
+const CALL_TIME: Duration = Duration::from_micros(20);
+const STALL_MS_MAX: usize = 2000;
+const IDLE_TIME: Duration = Duration::from_secs(1);
+const ROUND_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// What may go wrong during a round.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,36 +81,161 @@ struct Task {
     turn: Arc<Condvar>,
     /// It seldom goes on while others can.
     slow: bool,
+    /// The process it is of.
+    host: usize,
+    /// When it goes on in any case, in simulated time.
+    wakes: Option<Duration>,
+    /// It goes on then alone.
+    sleeps: bool,
+    /// It has made calls since it last waited, so it may have done what others wait for.
+    has_worked: bool,
 }
+
+/// A process.
+#[derive(Default)]
+struct HostState {
+    ended: bool,
+    calls: u64,
+    /// What its tasks that wait may wait for.
+    progress: u64,
+    crash: Option<Crash>,
+    crash_pending: bool,
+    /// Whether its services hold the lock under which records take effect.
+    is_applying: Option<IsApplying>,
+}
+
+type IsApplying = Arc<dyn Fn() -> bool + Send + Sync>;
 
 struct State {
     tasks: Vec<Task>,
+    hosts: Vec<HostState>,
     current: usize,
     random: Random,
     faults: Faults,
     /// Whether each call passes the turn on, or only some.
     busy: bool,
     calls: u64,
-    progress: u64,
     sweeps: u32,
-    /// The process has ended: why, if it should not have.
-    ended: Option<Option<String>>,
-    crash_pending: bool,
+    /// What must not happen and did: everything ends.
+    finding: Option<String>,
     /// A hash of all decisions, to compare two runs.
     trace: u64,
+    /// Simulated time, where there is one.
+    now: Option<Duration>,
+    /// When the round must be over.
+    round_ends: Duration,
 }
 
 /// Decides which task goes on.
 pub struct Scheduler {
     state: Mutex<State>,
-    handles: Mutex<Vec<JoinHandle<()>>>,
-    /// Whether the services hold the lock under which records take effect.
-    is_applying: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
+    /// With the processes they are of.
+    handles: Mutex<Vec<(usize, JoinHandle<()>)>>,
+    began: Instant,
+}
+
+/// A process among those of a scheduler.
+#[derive(Clone)]
+pub struct Host {
+    pub scheduler: Arc<Scheduler>,
+    number: usize,
+}
+
+impl Host {
+    /// Starts a thread of the process; a client's with what cancels its statement.
+    pub fn spawn(
+        &self,
+        name: &'static str,
+        client: Option<CancelToken>,
+        run: impl FnOnce() + Send + 'static,
+    ) {
+        self.scheduler.spawn(self.number, name, client, run);
+    }
+
+    /// How to see whether the services hold the lock under which records take effect.
+    pub fn set_applying(&self, is_applying: impl Fn() -> bool + Send + Sync + 'static) {
+        self.scheduler.state.lock().hosts[self.number].is_applying = Some(Arc::new(is_applying));
+    }
+
+    /// The end of the process from within: the calling thread ends too.
+    pub fn on_failure(&self) -> impl Fn() + Send + Sync + 'static {
+        let (scheduler, number) = (Arc::downgrade(&self.scheduler), self.number);
+        move || {
+            if let Some(scheduler) = scheduler.upgrade() {
+                scheduler.end_host(&mut scheduler.state.lock(), number);
+                resume_unwind(Box::new(Ended));
+            }
+        }
+    }
+
+    /// Ends the process from within: the calling thread ends too.
+    pub fn fail(&self) {
+        self.on_failure()();
+    }
+
+    /// Something has happened that its tasks may wait for.
+    pub fn progress(&self) {
+        self.scheduler.state.lock().progress(self.number);
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.scheduler.state.lock().hosts[self.number].ended
+    }
+
+    /// Ends the process now, and waits for its threads.
+    pub fn end(&self) {
+        self.scheduler.end_host(&mut self.scheduler.state.lock(), self.number);
+        self.scheduler.join(|host| host == self.number);
+    }
+
+    /// Has the process end in the round that begins.
+    pub fn crash(&self, crash: Crash) {
+        let host = &mut self.scheduler.state.lock().hosts[self.number];
+        (host.calls, host.crash) = (0, Some(crash));
+    }
+
+    /// The driver makes its calls in this process from now on.
+    pub fn enter(&self) {
+        self.scheduler.state.lock().tasks[DRIVER].host = self.number;
+    }
+}
+
+/// What a task does where it would wait.
+struct Turn {
+    scheduler: Weak<Scheduler>,
+    task: usize,
+    began: Instant,
+}
+
+impl Instead for Turn {
+    fn wait(&self, wait: Wait) {
+        if let Some(scheduler) = self.scheduler.upgrade() {
+            let offset = |until: Instant| until.saturating_duration_since(self.began);
+            match wait {
+                Wait::ForOthers(until) => scheduler.wait(self.task, until.map(offset), false),
+                Wait::Until(until) => scheduler.wait(self.task, Some(offset(until)), true),
+            }
+        }
+    }
+
+    fn now(&self) -> Instant {
+        let now = self.scheduler.upgrade().and_then(|scheduler| scheduler.state.lock().now);
+        now.map_or_else(Instant::now, |now| self.began + now)
+    }
 }
 
 impl Scheduler {
     /// The calling thread becomes the driver.
     pub fn new(seed: u64) -> Arc<Self> {
+        Self::begin_at(seed, None)
+    }
+
+    /// As [`new`](Self::new), with a time of its own.
+    pub fn timed(seed: u64) -> Arc<Self> {
+        Self::begin_at(seed, Some(Duration::ZERO))
+    }
+
+    fn begin_at(seed: u64, now: Option<Duration>) -> Arc<Self> {
         let driver = Task {
             name: "driver",
             status: Status::Ready,
@@ -111,40 +244,48 @@ impl Scheduler {
             seen: 0,
             turn: Arc::default(),
             slow: false,
+            host: 0,
+            wakes: None,
+            sleeps: false,
+            has_worked: false,
         };
         let scheduler = Arc::new(Self {
             state: Mutex::new(State {
                 tasks: vec![driver],
+                hosts: Vec::new(),
                 current: DRIVER,
                 random: Random::new(seed),
                 faults: Faults::default(),
                 busy: false,
                 calls: 0,
-                progress: 0,
                 sweeps: 0,
-                ended: None,
-                crash_pending: false,
+                finding: None,
                 trace: 0,
+                now,
+                round_ends: ROUND_TIME_MAX,
             }),
             handles: Mutex::default(),
-            is_applying: OnceLock::new(),
+            began: Instant::now(),
         });
         scheduler.replace_waiting(DRIVER);
         scheduler
     }
 
     fn replace_waiting(self: &Arc<Self>, task: usize) {
-        let scheduler = Arc::downgrade(self);
-        waiting::replace_on_this_thread(move || {
-            if let Some(scheduler) = scheduler.upgrade() {
-                scheduler.wait(task);
-            }
-        });
+        let turn = Turn { scheduler: Arc::downgrade(self), task, began: self.began };
+        waiting::replace_on_this_thread(turn);
     }
 
-    /// Starts a thread of the process; a client's with what cancels its statement.
-    pub fn spawn(
+    /// A process without threads yet.
+    pub fn host(self: &Arc<Self>) -> Host {
+        let mut state = self.state.lock();
+        state.hosts.push(HostState::default());
+        Host { scheduler: self.clone(), number: state.hosts.len() - 1 }
+    }
+
+    fn spawn(
         self: &Arc<Self>,
+        host: usize,
         name: &'static str,
         client: Option<CancelToken>,
         run: impl FnOnce() + Send + 'static,
@@ -152,9 +293,30 @@ impl Scheduler {
         let turn = Arc::new(Condvar::new());
         let id = {
             let mut state = self.state.lock();
-            let (status, turn, slow) = (Status::Ready, turn.clone(), state.random.chance(1, 4));
-            state.tasks.push(Task { name, status, client, call: None, seen: 0, turn, slow });
-            state.tasks.len() - 1
+            let task = Task {
+                name,
+                status: Status::Ready,
+                client,
+                call: None,
+                seen: 0,
+                turn: turn.clone(),
+                slow: state.random.chance(1, 4),
+                host,
+                wakes: None,
+                sleeps: false,
+                has_worked: true,
+            };
+            let done = state.tasks.iter().position(|task| task.status == Status::Done);
+            match done.filter(|_| state.now.is_some()) {
+                Some(id) => {
+                    state.tasks[id] = task;
+                    id
+                }
+                None => {
+                    state.tasks.push(task);
+                    state.tasks.len() - 1
+                }
+            }
         };
         let scheduler = self.clone();
         let run = move || {
@@ -168,7 +330,11 @@ impl Scheduler {
             scheduler.end_task(id, ended);
         };
         match std::thread::Builder::new().name(name.to_owned()).spawn(run) {
-            Ok(handle) => self.handles.lock().push(handle),
+            Ok(handle) => {
+                let mut handles = self.handles.lock();
+                handles.retain(|(_, handle)| !handle.is_finished());
+                handles.push((host, handle));
+            }
             Err(error) => panic!("no thread: {error}"),
         }
     }
@@ -176,31 +342,31 @@ impl Scheduler {
     fn end_task(&self, id: usize, ended: Result<(), Box<dyn Any + Send>>) {
         let mut state = self.state.lock();
         state.tasks[id].status = Status::Done;
-        state.progress += 1;
-        state.sweeps = 0;
+        let host = state.tasks[id].host;
+        state.progress(host);
         if let Err(panic) = ended
             && !panic.is::<Ended>()
         {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
             let name = state.tasks[id].name;
-            self.end(&mut state, Some(format!("{name} panicked: {}", text.unwrap_or_default())));
+            self.find(&mut state, format!("{name} panicked: {}", text.unwrap_or_default()));
         }
-        if state.ended.is_none() {
+        // Of a process that ends, the last thread lets the others go on.
+        let is_others_turn = state.current != id
+            && !(state.hosts[host].ended
+                && state.current != DRIVER
+                && state.tasks[state.current].host == host);
+        let is_ending = state.hosts[host].ended && state.is_running(host);
+        if state.finding.is_none() && !is_others_turn && !is_ending {
             let next = self.next(&mut state);
             self.hand_over(&mut state, next);
         }
     }
 
-    /// How to see whether the services hold the lock under which records take effect. Set once.
-    pub fn set_applying(&self, is_applying: impl Fn() -> bool + Send + Sync + 'static) {
-        // Only the first one counts.
-        let _ = self.is_applying.set(Box::new(is_applying));
-    }
-
     /// Whether the services hold no lock during such a call, so that another task may go on meanwhile.
-    fn may_yield(&self, call: Call) -> bool {
-        let is_free = || self.is_applying.get().is_some_and(|is_applying| !is_applying());
+    fn may_yield(state: &State, host: usize, call: Call) -> bool {
+        let is_free = || state.hosts[host].is_applying.as_ref().is_some_and(|is_applying| !is_applying());
         may_yield(call) || (is_sometimes_locked(call) && is_free())
     }
 
@@ -212,59 +378,114 @@ impl Scheduler {
         state.busy = busy;
         state.calls = 0;
         state.sweeps = 0;
+        state.round_ends = state.now.unwrap_or_default() + ROUND_TIME_MAX;
     }
 
-    /// Returns when all clients have ended, or the process has.
+    /// Returns when all clients have ended, or there is a finding.
     pub fn run_clients(&self) {
         let mut state = self.state.lock();
-        while state.ended.is_none() && state.has_clients() {
+        while state.finding.is_none() && state.has_clients() {
             self.pass_turn(&mut state, DRIVER);
         }
         state.faults = Faults::default();
+        state.hosts.iter_mut().for_each(|host| host.crash = None);
         state.busy = false;
         state.tasks[DRIVER].status = Status::Ready;
     }
 
-    /// Whether the process has ended; `Some` in it: why it should not have.
-    pub fn ended(&self) -> Option<Option<String>> {
-        self.state.lock().ended.clone()
+    /// What must not happen and did.
+    pub fn finding(&self) -> Option<String> {
+        self.state.lock().finding.clone()
     }
 
-    /// Ends the process now, and waits for its threads.
-    pub fn end_process(&self) {
-        self.end(&mut self.state.lock(), None);
-        for handle in self.handles.lock().drain(..) {
+    /// Notes what must not happen and did. Everything ends.
+    pub fn report(&self, finding: String) {
+        self.find(&mut self.state.lock(), finding);
+    }
+
+    /// Ends all processes now, and waits for their threads.
+    pub fn end(&self) {
+        let mut state = self.state.lock();
+        for host in 0..state.hosts.len() {
+            self.end_host(&mut state, host);
+        }
+        drop(state);
+        self.join(|_| true);
+    }
+
+    fn join(&self, is_wanted: impl Fn(usize) -> bool) {
+        let wanted: Vec<_> = self.handles.lock().extract_if(.., |(host, _)| is_wanted(*host)).collect();
+        for (_, handle) in wanted {
             // Its panic was noted.
             let _ = handle.join();
         }
     }
 
-    /// Ends the process from within: the calling thread ends too.
-    pub fn fail_process(&self) {
-        self.end(&mut self.state.lock(), None);
-        resume_unwind(Box::new(Ended));
+    /// Simulated time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.state.lock().now.unwrap_or_default()
+    }
+
+    /// The calling task waits until something holds, or the time is over; whether it holds.
+    pub fn wait_for(&self, time: Duration, holds: impl Fn() -> bool) -> bool {
+        let (until, task) = (self.elapsed() + time, self.current());
+        while !holds() {
+            if self.elapsed() >= until {
+                return false;
+            }
+            self.wait(task, Some(until), false);
+        }
+        true
+    }
+
+    /// The calling task, which others may wait for, goes on later.
+    pub fn sleep(&self, time: Duration) {
+        let until = self.elapsed() + time;
+        while self.elapsed() < until && self.finding().is_none() {
+            self.wait(self.current(), Some(until), true);
+        }
+    }
+
+    /// Something has happened that others may wait for.
+    pub fn progress(&self) {
+        self.state.lock().progress_of_all();
     }
 
     pub fn trace(&self) -> u64 {
         self.state.lock().trace
     }
 
-    fn end(&self, state: &mut State, reason: Option<String>) {
-        if state.ended.is_none() {
-            state.ended = Some(reason);
-        }
+    fn find(&self, state: &mut State, finding: String) {
+        state.finding.get_or_insert(finding);
         for task in &state.tasks {
             task.turn.notify_all();
         }
     }
 
+    fn end_host(&self, state: &mut State, host: usize) {
+        state.hosts[host].ended = true;
+        for task in state.tasks.iter().filter(|task| task.host == host) {
+            task.turn.notify_all();
+        }
+    }
+
     /// Where a thread would wait.
-    fn wait(&self, task: usize) {
+    fn wait(&self, id: usize, wakes: Option<Duration>, sleeps: bool) {
         let mut state = self.state.lock();
-        state.tasks[task].status = Status::Waiting;
-        state.tasks[task].seen = state.progress;
-        self.pass_turn(&mut state, task);
-        state.tasks[task].status = Status::Ready;
+        let (host, is_timed) = (state.tasks[id].host, state.now.is_some());
+        if is_timed && std::mem::take(&mut state.tasks[id].has_worked) {
+            state.progress(host);
+        }
+        let seen = state.hosts[host].progress;
+        let idle_wakes = state.now.map(|now| now + IDLE_TIME);
+        let task = &mut state.tasks[id];
+        (task.status, task.seen) = (Status::Waiting, seen);
+        let wakes = wakes.filter(|_| is_timed);
+        let wakes = if IDLE.contains(&task.name) { wakes.max(idle_wakes) } else { wakes };
+        (task.wakes, task.sleeps) = (wakes, sleeps && is_timed);
+        self.pass_turn(&mut state, id);
+        let task = &mut state.tasks[id];
+        (task.status, task.wakes, task.sleeps) = (Status::Ready, None, false);
     }
 
     fn pass_turn(&self, state: &mut MutexGuard<'_, State>, task: usize) {
@@ -273,9 +494,7 @@ impl Scheduler {
             self.hand_over(state, next);
             self.wait_for_turn(state, task);
         }
-        if state.ended.is_some() && task != DRIVER {
-            MutexGuard::unlocked(state, || resume_unwind(Box::new(Ended)));
-        }
+        self.leave_if_ended(state, task);
     }
 
     fn hand_over(&self, state: &mut State, next: usize) {
@@ -285,7 +504,7 @@ impl Scheduler {
 
     fn wait_for_turn(&self, state: &mut MutexGuard<'_, State>, task: usize) {
         let turn = state.tasks[task].turn.clone();
-        while state.current != task && state.ended.is_none() {
+        while state.current != task && !state.has_ended(task) {
             let (calls, current) = (state.calls, state.current);
             let is_late = turn.wait_for(state, STUCK).timed_out();
             if is_late && task == DRIVER && (state.calls, state.current) == (calls, current) {
@@ -294,9 +513,7 @@ impl Scheduler {
                 panic!("{name} waits for a lock that is held while a call is made");
             }
         }
-        if state.ended.is_some() && task != DRIVER {
-            MutexGuard::unlocked(state, || resume_unwind(Box::new(Ended)));
-        }
+        self.leave_if_ended(state, task);
     }
 
     /// Who goes on.
@@ -311,7 +528,7 @@ impl Scheduler {
                 return next;
             }
             if let Some(reason) = state.unblock() {
-                self.end(state, Some(reason));
+                self.find(state, reason);
                 return DRIVER;
             }
         }
@@ -319,33 +536,35 @@ impl Scheduler {
 
     fn decide(&self, task: usize, call: Call, context: Option<&QueryContext>) -> Verdict {
         let mut state = self.state.lock();
-        self.leave_if_ended(&state, task);
+        self.leave_if_ended(&mut state, task);
+        let host = state.tasks[task].host;
         state.calls += 1;
-        state.progress += 1;
-        state.sweeps = 0;
+        state.hosts[host].calls += 1;
+        state.tasks[task].has_worked = true;
+        state.progress(host);
+        state.now = state.now.map(|now| now + CALL_TIME);
         if state.calls > CALLS_MAX {
-            self.end(&mut state, Some("the round never ends".to_owned()));
+            self.find(&mut state, "the round never ends".to_owned());
             drop(state);
             resume_unwind(Box::new(Ended));
         }
-        if self.may_yield(call) {
+        if Self::may_yield(&state, host, call) {
             if is_engine(call) && state.hangs() {
-                state.tasks[task].status = Status::Stalled;
                 state.tasks[task].call = context.map(|context| context.cancel.clone());
-                self.pass_turn(&mut state, task);
-                state.tasks[task].status = Status::Ready;
+                self.hang(&mut state, task);
             } else if state.busy || state.random.chance(1, 8) {
                 self.pass_turn(&mut state, task);
             }
         }
-        let crash = state.faults.crash.filter(|crash| state.calls >= u64::from(crash.calls));
-        if let Some(crash) = crash {
+        let of_host = &state.hosts[host];
+        let crash = of_host.crash.filter(|crash| of_host.calls >= u64::from(crash.calls));
+        if let Some(crash) = crash.filter(|_| task != DRIVER) {
             if !crash.after {
-                self.end(&mut state, None);
+                self.end_host(&mut state, host);
                 drop(state);
                 resume_unwind(Box::new(Ended));
             }
-            state.crash_pending = true;
+            state.hosts[host].crash_pending = true;
             return if state.random.chance(1, 2) {
                 Verdict::Proceed
             } else {
@@ -361,23 +580,44 @@ impl Scheduler {
         }
     }
 
+    /// Where time is simulated, a call that hangs does so for a while.
+    fn hang(&self, state: &mut MutexGuard<'_, State>, id: usize) {
+        let Some(now) = state.now else {
+            state.tasks[id].status = Status::Stalled;
+            self.pass_turn(state, id);
+            state.tasks[id].status = Status::Ready;
+            return;
+        };
+        let time = Duration::from_millis(1 + state.random.below(STALL_MS_MAX) as u64);
+        let task = &mut state.tasks[id];
+        (task.status, task.wakes, task.sleeps) = (Status::Waiting, Some(now + time), true);
+        self.pass_turn(state, id);
+        let is_cancelled = state.random.chance(1, 3);
+        let task = &mut state.tasks[id];
+        (task.status, task.wakes, task.sleeps) = (Status::Ready, None, false);
+        if let Some(call) = task.call.take().filter(|_| is_cancelled) {
+            call.cancel();
+        }
+    }
+
     fn returned(&self, task: usize, call: Call) {
         let mut state = self.state.lock();
-        self.leave_if_ended(&state, task);
-        state.progress += 1;
-        if state.crash_pending {
-            self.end(&mut state, None);
+        self.leave_if_ended(&mut state, task);
+        let host = state.tasks[task].host;
+        state.progress(host);
+        if state.hosts[host].crash_pending && task != DRIVER {
+            self.end_host(&mut state, host);
             drop(state);
             resume_unwind(Box::new(Ended));
         }
-        if state.busy && self.may_yield(call) {
+        if state.busy && Self::may_yield(&state, host, call) {
             self.pass_turn(&mut state, task);
         }
     }
 
-    fn leave_if_ended(&self, state: &State, task: usize) {
-        if state.ended.is_some() && task != DRIVER {
-            resume_unwind(Box::new(Ended));
+    fn leave_if_ended(&self, state: &mut MutexGuard<'_, State>, task: usize) {
+        if task != DRIVER && state.has_ended(task) {
+            MutexGuard::unlocked(state, || resume_unwind(Box::new(Ended)));
         }
     }
 
@@ -387,8 +627,27 @@ impl Scheduler {
 }
 
 impl State {
+    fn progress(&mut self, host: usize) {
+        self.hosts[host].progress += 1;
+        self.sweeps = 0;
+    }
+
+    fn progress_of_all(&mut self) {
+        self.hosts.iter_mut().for_each(|host| host.progress += 1);
+        self.sweeps = 0;
+    }
+
     fn has_clients(&self) -> bool {
         self.tasks.iter().any(|task| task.client.is_some() && task.status != Status::Done)
+    }
+
+    /// Whether a task must not go on any more. The driver does in any case when there is a finding.
+    fn has_ended(&self, task: usize) -> bool {
+        self.finding.is_some() || (task != DRIVER && self.hosts[self.tasks[task].host].ended)
+    }
+
+    fn is_running(&self, host: usize) -> bool {
+        self.tasks.iter().skip(1).any(|task| task.host == host && task.status != Status::Done)
     }
 
     fn is_able(&self, id: usize) -> bool {
@@ -397,7 +656,8 @@ impl State {
             // While there are clients the driver waits for them.
             _ if id == DRIVER && self.has_clients() => false,
             Status::Ready => true,
-            Status::Waiting => task.seen < self.progress,
+            Status::Waiting if task.wakes.is_some() && task.wakes <= self.now => true,
+            Status::Waiting => !task.sleeps && task.seen < self.hosts[task.host].progress,
             Status::Stalled | Status::Done => false,
         }
     }
@@ -408,10 +668,16 @@ impl State {
             (0..self.tasks.len()).filter(|&id| self.tasks[id].status == status).collect()
         };
         let (stalled, waiting) = (named(Status::Stalled), named(Status::Waiting));
-        if self.sweeps < SWEEPS_MAX && !waiting.is_empty() {
-            self.sweeps += 1;
-            self.progress += 1;
+        if self.now.is_none() && self.sweeps < SWEEPS_MAX && !waiting.is_empty() {
+            let sweeps = self.sweeps + 1;
+            self.progress_of_all();
+            self.sweeps = sweeps;
             return None;
+        }
+        if let Some(wakes) = waiting.iter().filter_map(|&id| self.tasks[id].wakes).min() {
+            self.now = Some(wakes);
+            let names = || waiting.iter().map(|&id| self.tasks[id].name).collect::<Vec<_>>();
+            return (wakes > self.round_ends).then(|| format!("the round never ends: {:?} wait", names()));
         }
         if stalled.is_empty() {
             let names: Vec<&str> = waiting.iter().map(|&id| self.tasks[id].name).collect();
@@ -426,7 +692,7 @@ impl State {
         let patient: Vec<&CancelToken> = patient.into_iter().filter(|token| !token.is_cancelled()).collect();
         if !patient.is_empty() && self.random.chance(1, 4) {
             self.random.pick(&patient).cancel();
-            self.progress += 1;
+            self.hosts.iter_mut().for_each(|host| host.progress += 1);
             return None;
         }
         let released = *self.random.pick(&stalled);
@@ -446,6 +712,11 @@ impl State {
         self.faults.errors > 0 && self.random.chance(self.faults.errors, 1000)
     }
 }
+
+/// Names of tasks that look now and then although others tell them when there is something to do: here, seldom.
+const IDLE: [&str; 2] = [FLUSH, REMOVAL];
+pub const FLUSH: &str = "flush";
+pub const REMOVAL: &str = "removal";
 
 /// Name of the tasks that must never wait for the engine.
 pub const WRITER: &str = "write";
@@ -468,16 +739,13 @@ impl Controller for Scheduler {
 /// Calls during which the services never hold a lock.
 fn may_yield(call: Call) -> bool {
     is_engine(call)
-        || matches!(
-            call,
-            Call::WalEncode | Call::WalRead | Call::WalTruncate | Call::WalSync | Call::NodeSync
-        )
+        || matches!(call, Call::WalRead | Call::WalTruncate | Call::WalSync | Call::NodeSync)
         || matches!(call, Call::RegisterSeries | Call::ReadSeries)
 }
 
 /// Calls during which the services may hold the lock under which records take effect.
 fn is_sometimes_locked(call: Call) -> bool {
-    matches!(call, Call::RestoreSeries | Call::CountSeries | Call::RemoveSeries)
+    matches!(call, Call::WalEncode | Call::RestoreSeries | Call::CountSeries | Call::RemoveSeries)
 }
 
 fn is_engine(call: Call) -> bool {

@@ -68,7 +68,11 @@ impl Shrinking {
         for operation in (0..operations(&self.best)).rev() {
             shorter |= self.change_round(position, |round| drop(round.operations.remove(operation)));
             for point in (0..8).rev() {
-                shorter |= self.change_round(position, |round| leave_out_point(round, operation, point));
+                shorter |= self.change_round(position, |round| {
+                    if let Some(operation) = round.operations.get_mut(operation) {
+                        leave_out_point(operation, point);
+                    }
+                });
             }
         }
         shorter
@@ -101,8 +105,9 @@ impl Shrinking {
     }
 }
 
-fn leave_out_point(round: &mut Round, operation: usize, point: usize) {
-    if let Some(Operation::Write { points, .. }) = round.operations.get_mut(operation)
+/// Leaves out a point of a write, but for its last.
+pub fn leave_out_point(operation: &mut Operation, point: usize) {
+    if let Operation::Write { points, .. } = operation
         && points.len() > 1
         && point < points.len()
     {

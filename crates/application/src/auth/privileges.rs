@@ -78,6 +78,7 @@ pub const RULES: &[Rule] = &[
     rule("SET PASSWORD", Admin, "SET PASSWORD FOR nope = 'secret'"),
     rule("SHOW DIAGNOSTICS", Admin, "SHOW DIAGNOSTICS"),
     rule("SHOW GRANTS", Admin, "SHOW GRANTS FOR reader"),
+    rule("SHOW SERVERS", Admin, "SHOW SERVERS"),
     rule("SHOW SHARD GROUPS", Admin, "SHOW SHARD GROUPS"),
     rule("SHOW SHARDS", Admin, "SHOW SHARDS"),
     rule("SHOW STATS", Admin, "SHOW STATS"),

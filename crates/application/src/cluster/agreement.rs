@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use hyperbytedb_domain::HybridClock;
 use hyperbytedb_domain::catalog::Command;
 use hyperbytedb_domain::cluster::{NodeId, Proposal};
 use hyperbytedb_domain::ports::{ConsensusPort, ProposalError};
@@ -17,6 +16,7 @@ use parking_lot::Mutex;
 
 use crate::log::LogError;
 use crate::log::committer::{Committer, Outcome};
+use crate::waiting;
 
 /// The proposals of this node that have not taken effect here yet.
 #[derive(Default)]
@@ -61,7 +61,7 @@ impl Agreement {
         committer: &Arc<Committer>,
         timeout: Duration,
     ) -> Self {
-        let next_number = AtomicU64::new(HybridClock::default().next());
+        let next_number = AtomicU64::new(committer.clock().next());
         Self { node, port, waiting, next_number, committer: Arc::downgrade(committer), timeout }
     }
 
@@ -75,15 +75,17 @@ impl Agreement {
         let answer = match proposed {
             Err(ProposalError::NotAgreed(error)) => Err(LogError::NotAgreed(error)),
             // Whatever the leader could say, this node will hear of it.
-            Ok(()) | Err(ProposalError::Unknown(_)) => match outcome.recv_timeout(self.timeout) {
-                Ok(outcome) => outcome,
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    let reason = proposed.err().map_or_else(String::new, |error| format!(": {error}"));
-                    Err(LogError::NotAgreed(format!(
-                        "timeout: the cluster has not confirmed the change, which may still take effect{reason}"
-                    )))
+            Ok(()) | Err(ProposalError::Unknown(_)) => {
+                match waiting::receive_until(&outcome, waiting::now() + self.timeout) {
+                    Ok(outcome) => outcome,
+                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                        let reason = proposed.err().map_or_else(String::new, |error| format!(": {error}"));
+                        Err(LogError::NotAgreed(format!(
+                            "timeout: the cluster has not confirmed the change, which may still take effect{reason}"
+                        )))
+                    }
                 }
-            },
+            }
         };
         self.waiting.leave(number);
         answer

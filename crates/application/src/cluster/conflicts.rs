@@ -6,7 +6,8 @@
 //! forgotten when every other node is past them. Each node says how far its clock is with what it sends, also when it has nothing to send.
 //!
 //! A write is older than a delete when it comes before it in the log of the node that took it. That log says the same to all:
-//! each record is sent with the last agreed entry before it.
+//! each record is sent with the last agreed entry before it. What a delete, or the end of a shard group, has taken away wins
+//! against nothing any more, whatever its clock.
 
 use std::collections::VecDeque;
 
@@ -15,6 +16,7 @@ use hyperbytedb_domain::catalog::{DeleteScope, Table, TableId};
 use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::points::FieldColumn;
 use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, Predicate};
+use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{FieldValue, SeriesId, Tags};
 use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
@@ -44,6 +46,8 @@ struct RowKey {
 #[derive(Debug, Clone, Copy)]
 struct Writer {
     stamp: Stamp,
+    /// Of its record among those that were noted.
+    number: u64,
     /// By position of the field.
     fields: u128,
 }
@@ -61,9 +65,13 @@ impl Writers {
     }
 }
 
-/// A delete that records may still be on their way from before it.
+/// A delete that records may still be on their way from before it, or that took rows that are remembered.
 struct Tombstone {
     agreed_index: u64,
+    /// It is in the log behind it.
+    behind: Sequence,
+    /// The record that was noted next.
+    next_number: u64,
     table: TableId,
     scope: DeleteScope,
     regexes: HashMap<String, Regex>,
@@ -78,12 +86,22 @@ struct Peer {
     agreed_index: u64,
 }
 
+/// A record with rows that are remembered.
+struct Noted {
+    clock: u64,
+    /// It is in the log behind it.
+    behind: Sequence,
+    keys: Vec<RowKey>,
+}
+
 #[derive(Default)]
 struct State {
     peers: HashMap<NodeId, Peer>,
     rows: HashMap<RowKey, Writers>,
     /// The rows of each record, in the order of this node's log.
-    records: VecDeque<(u64, Vec<RowKey>)>,
+    records: VecDeque<Noted>,
+    /// How many records were noted, those that are forgotten counted.
+    noted: u64,
     tombstones: Vec<Tombstone>,
     is_overflowing: bool,
     /// Those who want nothing forgotten.
@@ -157,8 +175,15 @@ impl Conflicts {
         Hold { conflicts: self, unguarded: state.unguarded }
     }
 
-    /// Notes what a record wrote.
-    pub fn note(&self, stamp: Stamp, batches: &[ResolvedBatch]) {
+    /// What is remembered is in the log behind it, and has to stay there: a start reads it again.
+    pub fn behind(&self) -> Option<Sequence> {
+        let state = self.state.lock();
+        let record = state.records.front().map(|record| record.behind);
+        state.tombstones.iter().map(|tombstone| tombstone.behind).chain(record).min()
+    }
+
+    /// Notes what a record wrote that is in the log, or will be, somewhere behind a place.
+    pub fn note(&self, stamp: Stamp, batches: &[ResolvedBatch], behind: Sequence) {
         let mut state = self.state.lock();
         if state.holds == 0 && state.peers.values().all(|peer| peer.clock >= stamp.clock) {
             return;
@@ -176,26 +201,45 @@ impl Conflicts {
             return;
         }
         state.is_overflowing = false;
-        let mut keys = Vec::with_capacity(rows);
+        let (mut keys, number) = (Vec::with_capacity(rows), state.noted);
         for batch in batches {
             for (row, (&time, &series)) in batch.times.iter().zip(&batch.series_of_row).enumerate() {
                 let Some((series, _)) = batch.series.get(series as usize) else { continue };
                 let key = RowKey { table: batch.table.id, series: *series, time };
                 let columns = batch.fields.iter().filter(|(_, column)| column.is_present(row));
                 let fields = columns.fold(0, |fields, (field, _)| fields | bit(*field));
-                state.write(key, Writer { stamp, fields });
+                state.write(key, Writer { stamp, number, fields });
                 keys.push(key);
             }
         }
-        state.records.push_back((stamp.clock, keys));
+        state.records.push_back(Noted { clock: stamp.clock, behind, keys });
+        state.noted += 1;
     }
 
-    /// Notes a delete.
-    pub fn note_delete(&self, agreed_index: u64, scopes: &[DeleteScope]) {
+    /// How many records were noted.
+    pub fn noted(&self) -> u64 {
+        self.state.lock().noted
+    }
+
+    /// Forgets those that were noted behind so many: they are not in the log.
+    pub fn retract(&self, noted: u64) {
         let mut state = self.state.lock();
-        if state.holds == 0 && state.peers.values().all(|peer| peer.agreed_index >= agreed_index) {
+        while state.noted > noted {
+            let Some(Noted { keys, .. }) = state.records.pop_back() else { return };
+            state.noted -= 1;
+            let number = state.noted;
+            keys.into_iter().for_each(|key| state.remove_writers(key, |writer| writer.number == number));
+        }
+    }
+
+    /// Notes a delete that is in the log, or will be, somewhere behind a place.
+    pub fn note_delete(&self, agreed_index: u64, scopes: &[DeleteScope], behind: Sequence) {
+        let mut state = self.state.lock();
+        let is_known_to_all = state.peers.values().all(|peer| peer.agreed_index >= agreed_index);
+        if state.holds == 0 && state.rows.is_empty() && is_known_to_all {
             return;
         }
+        let next_number = state.noted;
         for scope in scopes {
             let mut regexes = HashMap::new();
             if let Some(filter) = &scope.filter {
@@ -203,6 +247,8 @@ impl Conflicts {
             }
             state.tombstones.push(Tombstone {
                 agreed_index,
+                behind,
+                next_number,
                 table: scope.table,
                 scope: scope.clone(),
                 regexes,
@@ -267,8 +313,14 @@ impl State {
             return u128::MAX;
         }
         let writers = self.rows.get(&RowKey { table: table.id, series, time });
+        let is_there = |writer: &&Writer| {
+            let is_gone = |tombstone: &Tombstone| {
+                tombstone.next_number > writer.number && tombstone.covers(table, tags, time)
+            };
+            !self.tombstones.iter().any(is_gone)
+        };
         let greater = writers.iter().flat_map(|writers| writers.iter()).filter(|writer| writer.stamp > stamp);
-        greater.fold(0, |fields, writer| fields | writer.fields)
+        greater.filter(is_there).fold(0, |fields, writer| fields | writer.fields)
     }
 
     /// Forgets what every other node is past.
@@ -277,23 +329,27 @@ impl State {
             return;
         }
         let clock = self.peers.values().map(|peer| peer.clock).min().unwrap_or(u64::MAX);
-        while self.records.front().is_some_and(|(record, _)| *record <= clock) {
-            let Some((_, keys)) = self.records.pop_front() else { return };
-            for key in keys {
-                let hashbrown::hash_map::Entry::Occupied(mut entry) = self.rows.entry(key) else { continue };
-                let mut left: Vec<Writer> =
-                    entry.get().iter().filter(|writer| writer.stamp.clock > clock).copied().collect();
-                match left.pop() {
-                    None => drop(entry.remove()),
-                    Some(first) => *entry.get_mut() = Writers { first, others: left },
-                }
-            }
+        while self.records.front().is_some_and(|record| record.clock <= clock) {
+            let Some(Noted { keys, .. }) = self.records.pop_front() else { return };
+            keys.into_iter().for_each(|key| self.remove_writers(key, |writer| writer.stamp.clock <= clock));
         }
         if self.rows.is_empty() && self.rows.capacity() > 1 << 16 {
             self.rows = HashMap::new();
         }
         let agreed_index = self.peers.values().map(|peer| peer.agreed_index).min().unwrap_or(u64::MAX);
-        self.tombstones.retain(|tombstone| tombstone.agreed_index > agreed_index);
+        let oldest = self.noted - self.records.len() as u64;
+        self.tombstones
+            .retain(|tombstone| tombstone.agreed_index > agreed_index || tombstone.next_number > oldest);
+    }
+
+    fn remove_writers(&mut self, key: RowKey, is_removed: impl Fn(&Writer) -> bool) {
+        let hashbrown::hash_map::Entry::Occupied(mut entry) = self.rows.entry(key) else { return };
+        let mut left: Vec<Writer> =
+            entry.get().iter().filter(|writer| !is_removed(writer)).copied().collect();
+        match left.pop() {
+            None => drop(entry.remove()),
+            Some(first) => *entry.get_mut() = Writers { first, others: left },
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyperbytedb_domain::catalog::{Catalog, Command};
 use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, NodeId};
@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use super::agreement::Waiting;
 use super::conflicts::{Conflicts, Stamp, bit};
+use super::peers;
 use super::replication::Replication;
 use crate::api::{Phase, Readiness};
 use crate::flush::FlushService;
@@ -55,9 +56,9 @@ pub struct ClusterNode {
 impl ClusterNode {
     /// Waits until the condition holds.
     fn wait_for(&self, what: &str, holds: impl Fn() -> bool) -> Result<(), ReceiveError> {
-        let until = Instant::now() + PATIENCE;
+        let until = waiting::now() + PATIENCE;
         while !holds() {
-            if Instant::now() >= until {
+            if waiting::now() >= until {
                 return Err(ReceiveError::NotNow(format!("node {}: {what}", self.id)));
             }
             waiting::sleep(POLL);
@@ -149,8 +150,28 @@ impl ClusterNode {
         WriteEntry { precision: Precision::Nanosecond, body: lines.into(), ..write.clone() }
     }
 
-    /// Brings back what may still meet something from another node. The log must be replayed.
-    pub fn remember(&self) -> Result<(), StorageError> {
+    /// What was a copy of another member begins a life of its own: what that member had taken has come from there.
+    pub fn become_another(&self, source: NodeId) -> Result<(), StorageError> {
+        self.wal.note_received(source, self.wal.last_clock())?;
+        let membership = self.catalog.catalog().cluster.membership.clone();
+        // Nothing of this log has begun here.
+        for node in membership.nodes.keys().filter(|node| **node != self.id) {
+            self.flush.cursors().advance(&peers::cursor(*node), self.flush.applied())?;
+        }
+        Ok(())
+    }
+
+    /// Before it takes part: what the others may lack is kept for them, and what may still meet something from them is
+    /// brought back. The log must be replayed.
+    pub fn prepare(&self) -> Result<(), StorageError> {
+        let membership = self.catalog.catalog().cluster.membership.clone();
+        // A power failure may have taken cursors. All that the log has is sent again: what a node has it passes over.
+        let begin = self.wal.first_sequence().saturating_sub(1);
+        peers::follow(self.flush.cursors(), &membership, self.id, begin)?;
+        self.remember()
+    }
+
+    fn remember(&self) -> Result<(), StorageError> {
         self.replication.set_peers();
         let Some(settled) = self.conflicts.settled_clock() else { return Ok(()) };
         let catalog = self.catalog.catalog();
@@ -165,12 +186,13 @@ impl ClusterNode {
                     WalEntry::Write(write) => {
                         let place = || format!("the write-ahead log, sequence {}", record.sequence);
                         let batches = writes.batches(&catalog, &write, |_| true, place)?;
-                        self.conflicts.note(Stamp { clock: record.clock, origin: record.origin }, &batches);
+                        let stamp = Stamp { clock: record.clock, origin: record.origin };
+                        self.conflicts.note(stamp, &batches, record.sequence - 1);
                     }
                     WalEntry::Agreed(AgreedEntry {
                         position,
                         change: AgreedChange::Command(Command::DeletePoints { scopes }),
-                    }) => self.conflicts.note_delete(position.index, &scopes),
+                    }) => self.conflicts.note_delete(position.index, &scopes, record.sequence - 1),
                     WalEntry::Agreed(_) | WalEntry::Command(_) => {}
                 }
             }
@@ -231,7 +253,7 @@ impl ClusterNodePort for ClusterNode {
             has_room
         };
         self.wait_for("there is no room for more points now", has_room)?;
-        let _receiving = self.receiving.lock();
+        let _receiving = waiting::lock(&self.receiving);
         for _ in 0..ATTEMPTS_MAX {
             let writes = self.resolve(batch)?;
             let committed = if writes.is_empty() { Ok(()) } else { self.committer.receive(writes) };

@@ -4,7 +4,7 @@
 //! cursor when the other node has them on its disk. So what a node misses while it is away waits in the log; past the bounds
 //! of `hints_max_bytes` and `hints_max_age` it waits no longer, and the node takes what it missed by comparing (`repair`).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -143,14 +143,14 @@ impl Replication {
         }
         let nodes = self.catalog.catalog().cluster.membership.nodes.len().max(1);
         let needed = level.nodes_of(nodes);
-        let until = Instant::now() + self.options.write_timeout;
+        let until = waiting::now() + self.options.write_timeout;
         let mut peers = self.peers.lock();
         loop {
             let having = 1 + peers.values().filter(|peer| peer.position >= sequence).count();
             if having >= needed {
                 return Ok(());
             }
-            if Instant::now() >= until {
+            if waiting::now() >= until {
                 let reached = 1 + peers.values().filter(|peer| peer.error.is_none()).count();
                 // InfluxDB Enterprise's words.
                 let kind = if reached < needed { "partial write" } else { "timeout" };
@@ -172,16 +172,36 @@ impl Replication {
             position: peer.position,
             lag_records: applied.saturating_sub(peer.position),
             lag_bytes: self.wal.bytes_from(peer.position + 1).unwrap_or(0),
+            lag_secs: self.oldest_age(peer.position + 1, applied).unwrap_or_default().as_secs(),
             error: peer.error,
             needs_repair: peer.missed.is_some(),
         };
         peers.into_iter().map(lag).collect()
     }
 
+    /// How old the first record from a place on is; `None` where there is none.
+    fn oldest_age(&self, from: Sequence, applied: Sequence) -> Option<Duration> {
+        if from > applied {
+            return None;
+        }
+        let oldest = self.wal.read_stored(from, 1).ok()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        oldest.first().map(|record| now.saturating_sub(Duration::from_millis(millis_of(record.clock))))
+    }
+
+    fn show_lags(&self) {
+        for lag in self.lags() {
+            let node = lag.node.to_string();
+            metrics::CLUSTER_LAG_RECORDS.with([&node]).set(lag.lag_records as f64);
+            metrics::CLUSTER_LAG_BYTES.with([&node]).set(lag.lag_bytes as f64);
+            metrics::CLUSTER_LAG_SECONDS.with([&node]).set(lag.lag_secs as f64);
+        }
+    }
+
     /// Takes no writes any more, and returns when the others have everything.
     pub fn drain(&self, timeout: Duration) -> Result<(), String> {
         self.is_draining.store(true, Ordering::Release);
-        let until = Instant::now() + timeout;
+        let until = waiting::now() + timeout;
         loop {
             let behind: Vec<String> = self
                 .lags()
@@ -192,7 +212,7 @@ impl Replication {
             if behind.is_empty() {
                 return Ok(());
             }
-            if Instant::now() >= until {
+            if waiting::now() >= until {
                 return Err(format!("the others have not got everything: {}", behind.join(", ")));
             }
             waiting::sleep(DRAIN_POLL);
@@ -217,14 +237,14 @@ impl Replication {
     /// Runs a sender for each other node until told to stop.
     pub fn run(self: &Arc<Self>, port: &Arc<dyn PeerPort>, stop: &Stop) {
         let mut running: HashMap<NodeId, std::thread::JoinHandle<()>> = HashMap::new();
+        let mut shown = Instant::now();
         while stop.wait(FOLLOW_INTERVAL) {
-            let membership = self.membership();
-            let others: HashSet<NodeId> =
-                membership.nodes.keys().copied().filter(|&node| node != self.options.node).collect();
-            self.set_peers();
+            if shown.elapsed() >= AGE_INTERVAL {
+                self.show_lags();
+                shown = Instant::now();
+            }
             running.retain(|_, thread| !thread.is_finished());
-            self.peers.lock().retain(|node, _| others.contains(node));
-            for node in others {
+            for node in self.follow_membership() {
                 if running.contains_key(&node) {
                     continue;
                 }
@@ -241,6 +261,27 @@ impl Replication {
             // A panic has been reported.
             let _ = thread.join();
         }
+    }
+
+    /// Looks who the other nodes are; each needs a sender.
+    pub fn follow_membership(&self) -> BTreeSet<NodeId> {
+        let nodes = self.membership().nodes.into_keys();
+        let others: BTreeSet<NodeId> = nodes.filter(|&node| node != self.options.node).collect();
+        self.set_peers();
+        if let Err(error) = self.keep_log() {
+            tracing::error!(%error, "the cursor of conflicts could not be stored; it is tried again");
+        }
+        self.peers.lock().retain(|node, _| others.contains(node));
+        others
+    }
+
+    /// Keeps the log for what may still meet something from another node, within the bound for a node that is away.
+    fn keep_log(&self) -> Result<(), StorageError> {
+        // Read first: what is noted meanwhile is behind it.
+        let applied = self.flush.applied();
+        let behind = self.conflicts.behind().map_or(applied, |behind| behind.min(applied));
+        let is_too_much = self.wal.bytes_from(behind + 1)? > self.options.hints_max_bytes;
+        self.flush.cursors().advance(peers::CONFLICTS, if is_too_much { applied } else { behind })
     }
 
     /// Says who the others are to what settles conflicts.
@@ -275,7 +316,7 @@ impl Replication {
     }
 
     /// Sends until the node is not of the cluster any more.
-    fn send_to(&self, node: NodeId, port: &dyn PeerPort, stop: &Stop) {
+    pub fn send_to(&self, node: NodeId, port: &dyn PeerPort, stop: &Stop) {
         let Some(position) = self.flush.cursors().position(&peers::cursor(node)) else { return };
         // A power failure may have cut the log short of the cursor.
         let position = position.min(self.wal.last_sequence());
@@ -287,7 +328,7 @@ impl Replication {
                 return;
             }
         };
-        let now = Instant::now();
+        let now = waiting::now();
         let mut sender = Sender { replication: self, node, position, agreed_index, looked: now, told: now };
         let mut pause = FIRST_PAUSE;
         while !stop.is_set() {
@@ -299,7 +340,7 @@ impl Replication {
                     pause = FIRST_PAUSE;
                     let mut current = self.news.lock();
                     if *current == news {
-                        waiting::wait_until(&self.has_news, &mut current, Instant::now() + LOOK_INTERVAL);
+                        waiting::wait_until(&self.has_news, &mut current, waiting::now() + LOOK_INTERVAL);
                     }
                 }
                 Err(error) => {
@@ -337,7 +378,7 @@ impl Sender<'_> {
             (self.replication.clock.next(), flush.applied())
         };
         if self.position >= applied {
-            if self.told.elapsed() >= CLOCK_INTERVAL {
+            if waiting::now() - self.told >= CLOCK_INTERVAL {
                 self.send(port, address, Vec::new(), clock, self.agreed_index)?;
             }
             return Ok(false);
@@ -390,7 +431,7 @@ impl Sender<'_> {
         })?;
         metrics::REPLICATION_DURATION.with([&node]).record(started.elapsed());
         metrics::REPLICATION_WRITES.with([&node]).increment(count);
-        self.told = Instant::now();
+        self.told = waiting::now();
         self.note(None);
         Ok(())
     }
@@ -420,19 +461,15 @@ impl Sender<'_> {
     /// Lets the log go when too much of it waits for this node.
     fn give_up_backlog(&mut self) -> Result<(), StorageError> {
         let Replication { wal, options, .. } = self.replication;
-        if self.looked.elapsed() < AGE_INTERVAL {
+        if waiting::now() - self.looked < AGE_INTERVAL {
             return Ok(());
         }
-        self.looked = Instant::now();
+        self.looked = waiting::now();
         let bytes = wal.bytes_from(self.position + 1)?;
-        metrics::CLUSTER_LAG_BYTES.with([&self.node.to_string()]).set(bytes as f64);
         if bytes > options.hints_max_bytes {
             return self.mark_for_repair("more waits for it than cluster.hints_max_bytes");
         }
-        let oldest = wal.read_stored(self.position + 1, 1)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let age =
-            oldest.first().map(|record| now.saturating_sub(Duration::from_millis(millis_of(record.clock))));
+        let age = self.replication.oldest_age(self.position + 1, wal.last_sequence());
         if age.is_some_and(|age| age > options.hints_max_age) {
             return self.mark_for_repair("it has been away for longer than cluster.hints_max_age_secs");
         }

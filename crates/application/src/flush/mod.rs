@@ -90,6 +90,16 @@ impl Default for FlushOptions {
     }
 }
 
+/// Tables that the engine may hold: all that there are, where it cannot be asked.
+fn stored_tables(ports: &Outbound) -> Result<Vec<TableId>, EngineError> {
+    match ports.sink.existing_tables() {
+        Err(EngineError::Unavailable(_)) => {
+            Ok(ports.catalog.catalog().tables().map(|table| table.id).collect())
+        }
+        known => known,
+    }
+}
+
 /// How often memtables are looked at for their age.
 const SEAL_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -119,7 +129,7 @@ impl FlushService {
         let cursors = Cursors::load(ports.local_state.clone())?;
         Ok(Self {
             memtables: MemtableSet::new(options.retry_pause),
-            head: Head::new(options.head_bytes, ports.sink.existing_tables()?),
+            head: Head::new(options.head_bytes, stored_tables(&ports)?),
             dirty: DirtyPartitions::load(ports.local_state.clone())?,
             overlap: OverlapTracker::new(options.overlap_series_max),
             epochs: RemovalEpochs::default(),
@@ -472,7 +482,8 @@ impl FlushService {
             .mark(table.id, &overlapping)
             .map_err(|error| EngineError::failed("mark partitions", error))?;
         let inserting = Instant::now();
-        self.ports.sink.insert(table, rows.batch.clone())?;
+        let records = memtable.first_sequence..=memtable.last_sequence;
+        self.ports.sink.insert(table, rows.batch.clone(), records)?;
         metrics::FLUSH_INSERT.record_duration(inserting.elapsed());
         drop(marks);
         self.overlap.flushed(table.id, &rows);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hashbrown::HashSet;
 use hyperbytedb_domain::catalog::TableId;
@@ -105,7 +105,7 @@ impl WorkQueue {
             if let Some(table) = waiting.pop() {
                 return Some(table);
             }
-            waiting::wait_until(&self.added, &mut waiting, Instant::now() + IDLE_WAIT);
+            waiting::wait_until(&self.added, &mut waiting, waiting::now() + IDLE_WAIT);
         }
     }
 }

@@ -166,7 +166,7 @@ impl IngestionService {
         if let Some(reason) = self.flush.disk_space().read_only() {
             return Err(refused(settings::STORAGE_MIN_FREE_BYTES, reason));
         }
-        let deadline = Instant::now() + ROOM_WAIT;
+        let deadline = waiting::now() + ROOM_WAIT;
         loop {
             let (setting, full) = if !self.flush.has_room() {
                 let setting = settings::FLUSH_MEMORY_LIMIT_BYTES;
@@ -178,7 +178,7 @@ impl IngestionService {
             } else {
                 return Ok(());
             };
-            if Instant::now() >= deadline {
+            if waiting::now() >= deadline {
                 return Err(refused(setting, format!("{full}: retry later")));
             }
             self.flush.press();

@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
-use hyperbytedb_domain::HybridClock;
-use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, Effects, ShardGroup};
-use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry};
+use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, Effects, ShardGroup, Table};
+use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, Membership};
 use hyperbytedb_domain::ports::{CatalogPort, EncodedEntry, NewRecord, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry};
+use hyperbytedb_domain::{HybridClock, TimeRange};
 use hyperbytedb_metrics as metrics;
 use parking_lot::RwLock;
 
@@ -134,9 +134,19 @@ impl Committer {
 
     /// As [`start`](Self::start), for a caller that runs the worker.
     pub fn new(options: CommitOptions, ports: CommitPorts) -> (Arc<Self>, CommitWorker) {
+        let clock = HybridClock::seeded(ports.wal.last_clock());
+        Self::with_clock(options, ports, clock)
+    }
+
+    /// As [`new`](Self::new), with a clock that is past the log.
+    pub fn with_clock(
+        options: CommitOptions,
+        ports: CommitPorts,
+        clock: HybridClock,
+    ) -> (Arc<Self>, CommitWorker) {
         let (queue, pending) = bounded(options.queue_length);
         let (wal, timeout) = (ports.wal.clone(), options.queue_timeout);
-        let clock = Arc::new(HybridClock::seeded(wal.last_clock()));
+        let clock = Arc::new(clock);
         let queue = RwLock::new(Some(queue));
         let committer = Self { queue, wal, clock: clock.clone(), timeout, agreement: OnceLock::new() };
         (Arc::new(committer), CommitWorker { pending, options, clock, ports })
@@ -271,6 +281,7 @@ impl CommitWorker {
         let _applying = flush.epochs().lock();
         let published = self.ports.catalog.catalog();
         let mut catalog = published.clone();
+        let noted = self.ports.conflicts.as_ref().map(|conflicts| conflicts.noted());
         let (mut records, mut accepted) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for Pending { change, done } in group {
             match self.check(change, &mut catalog) {
@@ -299,6 +310,9 @@ impl CommitWorker {
             Ok(first) => first,
             Err(error) => {
                 self.ports.readiness.note(LOG, Some(NOT_WRITABLE.to_owned()));
+                if let Some((conflicts, noted)) = self.ports.conflicts.as_ref().zip(noted) {
+                    conflicts.retract(noted);
+                }
                 for Accepted { done, .. } in accepted {
                     let _ = done.send(Err(error.clone().into()));
                 }
@@ -335,7 +349,8 @@ impl CommitWorker {
                 self.check_write(&write, catalog)?;
                 let record = self.own(write.entry);
                 if let Some(conflicts) = &self.ports.conflicts {
-                    conflicts.note(Stamp { clock: record.clock, origin: record.origin }, &write.batches);
+                    let stamp = Stamp { clock: record.clock, origin: record.origin };
+                    conflicts.note(stamp, &write.batches, self.ports.flush.applied());
                 }
                 Ok(vec![(record, Effect::Write(write.batches))])
             }
@@ -345,7 +360,7 @@ impl CommitWorker {
                     let Stamp { clock, origin } = stamp;
                     self.clock.observe(clock);
                     if let Some(conflicts) = &self.ports.conflicts {
-                        conflicts.note(stamp, &write.batches);
+                        conflicts.note(stamp, &write.batches, self.ports.flush.applied());
                     }
                     let record = NewRecord { origin, clock, entry: write.entry, is_foreign: true };
                     (record, Effect::Write(write.batches))
@@ -396,10 +411,12 @@ impl CommitWorker {
         }
         *catalog = Arc::new(changed);
         self.clock.observe(clock);
-        if let (Effect::Agreed(AgreedChange::Command(Command::DeletePoints { scopes }), _), Some(conflicts)) =
-            (&effect, &self.ports.conflicts)
-        {
-            conflicts.note_delete(index, scopes);
+        if let (Effect::Agreed(change, effects), Some(conflicts)) = (&effect, &self.ports.conflicts) {
+            let behind = self.ports.flush.applied();
+            if let AgreedChange::Command(Command::DeletePoints { scopes }) = change {
+                conflicts.note_delete(index, scopes, behind);
+            }
+            conflicts.note_delete(index, &scopes_of_shards(effects), behind);
         }
         let record = NewRecord { origin: peers::CLUSTER, clock, entry, is_foreign: true };
         Ok(vec![(record, effect)])
@@ -474,6 +491,19 @@ impl CommitWorker {
         }
     }
 
+    /// Gives new nodes of the cluster their cursors. Each starts with a copy of some node that has everything the other
+    /// cursors are past. So it begins at the least of them, or where there are none, behind the record that says that it comes.
+    fn follow(&self, membership: &Membership, sequence: Sequence) {
+        let (cursors, own) = (self.ports.flush.cursors(), self.ports.origin);
+        let begin = peers::least(cursors, membership, own).unwrap_or(sequence);
+        if let Err(error) = peers::follow(cursors, membership, own, begin) {
+            // The log would not be kept for them; a start makes cursors from what it has.
+            self.ports
+                .readiness
+                .fail(format!("the cursors of the cluster's nodes could not be stored: {error}"));
+        }
+    }
+
     fn take_effect(
         &self,
         catalog: &Catalog,
@@ -491,8 +521,7 @@ impl CommitWorker {
             }
             Effect::Agreed(change, effects) => {
                 if let AgreedChange::Membership(_) | AgreedChange::Catalog(_) = &change {
-                    let membership = &catalog.cluster.membership;
-                    peers::follow(flush.cursors(), membership, self.ports.origin, sequence);
+                    self.follow(&catalog.cluster.membership, sequence);
                 }
                 let command = match &change {
                     AgreedChange::Command(command) => Some(command),
@@ -503,6 +532,16 @@ impl CommitWorker {
             Effect::Refused(refusal) => Err(refusal),
         }
     }
+}
+
+/// What goes with shard groups, as a delete of it.
+fn scopes_of_shards(effects: &Effects) -> Vec<DeleteScope> {
+    let scope = |table: &Table, shard: &ShardGroup| {
+        let time = TimeRange { min: shard.start, max: shard.end.saturating_sub(1) };
+        DeleteScope { table: table.id, version: table.version, time, filter: None }
+    };
+    let dropped = effects.dropped_shards.iter();
+    dropped.flat_map(|(table, shards)| shards.iter().map(move |shard| scope(table, shard))).collect()
 }
 
 impl Change {

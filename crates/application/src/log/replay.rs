@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
-use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::{Catalog, CatalogError, Command, Effects, ShardGroup, Table, TableId};
 use hyperbytedb_domain::cluster::AgreedChange;
 use hyperbytedb_domain::points::PointsBatch;
 use hyperbytedb_domain::ports::{Outbound, PartitionInfo, SeriesIndexPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WriteEntry};
+use hyperbytedb_domain::{EngineError, StorageError};
 use hyperbytedb_line_protocol::{ParseOptions, parse};
 
 use super::{LogError, take_effect};
@@ -223,7 +223,12 @@ fn remove_left_overs(flush: &FlushService, ports: &Outbound) -> Result<(), LogEr
     let catalog = ports.catalog.catalog();
     ports.series.retain_tables(&catalog)?;
     let known: HashMap<TableId, &Arc<Table>> = catalog.tables().map(|table| (table.id, table)).collect();
-    let mut gone: BTreeSet<TableId> = ports.sink.existing_tables()?.into_iter().collect();
+    let existing = match ports.sink.existing_tables() {
+        // At the next start.
+        Err(EngineError::Unavailable(_)) => Vec::new(),
+        known => known?,
+    };
+    let mut gone: BTreeSet<TableId> = existing.into_iter().collect();
     gone.extend(flush.dirty().tables());
     for table in gone.into_iter().filter(|table| !known.contains_key(table)) {
         tracing::info!(table = table.0, "dropping a table that the catalogue does not know");

@@ -277,7 +277,7 @@ impl TableQueue {
                 return Err(failure.error.clone());
             }
             context.check()?;
-            let now = Instant::now();
+            let now = waiting::now();
             let until = context.deadline.unwrap_or(now + WATCH_INTERVAL).min(now + WATCH_INTERVAL);
             waiting::wait_until(&self.changed, &mut state, until);
         }

@@ -101,6 +101,16 @@ impl StatementError {
         Self::Catalog(CatalogError::DatabaseNotFound(name.to_owned()))
     }
 
+    /// Whether something outside the server is in the way.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(
+            self,
+            Self::Engine(EngineError::Unavailable(_))
+                | Self::Exec(ExecError::Engine(EngineError::Unavailable(_)))
+                | Self::Command(LogError::Engine(EngineError::Unavailable(_)))
+        )
+    }
+
     /// The setting of the limit that is reached.
     pub fn limit(&self) -> Option<&'static str> {
         match self {

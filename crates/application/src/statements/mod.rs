@@ -10,11 +10,14 @@ mod show;
 mod tag_filter;
 mod views;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::catalog::{Catalog, Command, Database};
-use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, SchemaPort, SeriesIndexPort, WalPort};
+use hyperbytedb_domain::pace::HeavySlots;
+use hyperbytedb_domain::ports::{
+    CatalogPort, ClusterPort, IngestionPort, NodeInfo, SchemaPort, SeriesIndexPort, WalPort,
+};
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{CancelToken, QueryContext, limits};
@@ -95,12 +98,16 @@ pub struct StatementService {
     /// Where INTO writes.
     pub ingestion: Arc<dyn IngestionPort>,
     pub running: Arc<RunningQueries>,
+    /// `None`: heavy queries need not wait for each other.
+    pub heavy: Option<Arc<HeavySlots>>,
     pub summary: Arc<StatementSummary>,
     /// Of continuous queries.
     pub runs: Arc<Runs>,
     /// Of materialized views; `None`: they are not kept.
     pub windows: Option<Arc<WindowState>>,
     pub subscribers: Arc<SubscriberCounts>,
+    /// Empty on a node of its own, and until the cluster is there.
+    pub cluster: Arc<OnceLock<Arc<dyn ClusterPort>>>,
     pub options: QueryOptions,
     pub started: Instant,
 }
@@ -122,13 +129,14 @@ struct Execution<'a> {
 
 impl Execution<'_> {
     fn emit(&mut self, block: SeriesBlock) -> Result<(), StatementError> {
-        self.sink.emit(ResultEvent::Series { statement_id: self.statement_id, block }, &self.context)?;
+        let event = ResultEvent::Series { statement_id: self.statement_id, block };
+        self.context.while_paused(|| self.sink.emit(event, &self.context))?;
         Ok(self.context.check()?)
     }
 
     fn emit_documents(&mut self, documents: Vec<Vec<SeriesBlock>>) -> Result<(), StatementError> {
-        self.sink
-            .emit(ResultEvent::Documents { statement_id: self.statement_id, documents }, &self.context)?;
+        let event = ResultEvent::Documents { statement_id: self.statement_id, documents };
+        self.context.while_paused(|| self.sink.emit(event, &self.context))?;
         Ok(self.context.check()?)
     }
 
@@ -280,6 +288,7 @@ impl StatementService {
             max_memory_bytes: self.options.max_memory_bytes,
             max_rows_read: self.options.max_rows_read,
             max_series: self.options.max_select_series,
+            pace: self.heavy.as_ref().map(HeavySlots::pace),
             max_threads: self.options.max_threads,
         }
     }
@@ -376,7 +385,7 @@ impl StatementService {
         statement: &Statement,
         execution: &Execution<'_>,
     ) -> Result<Vec<SeriesBlock>, StatementError> {
-        use show::{cardinality, catalog as from_catalog, index, server, views};
+        use show::{cardinality, catalog as from_catalog, cluster, index, server, views};
         let catalog = self.catalog.catalog();
         let settle = |table, context: &QueryContext| self.flush.wait_for_replayed_removals(table, context);
         let lookup = show::Lookup {
@@ -411,6 +420,7 @@ impl StatementService {
             }
             Statement::ShowSubscriptions => Ok(from_catalog::subscriptions(&catalog)),
             Statement::ShowShards => Ok(from_catalog::shards(&catalog)),
+            Statement::ShowServers => Ok(cluster::servers(&self.nodes())),
             Statement::ShowShardGroups => Ok(from_catalog::shard_groups(&catalog)),
             Statement::ShowMeasurements(s) => index::show_measurements(&lookup, s, execution.database(None)),
             Statement::ShowSeries(s) => {
@@ -437,9 +447,20 @@ impl StatementService {
                 running.retain(|query| access.is_all() || query.caller == execution.request.caller);
                 Ok(server::queries(&running))
             }
-            Statement::ShowDiagnostics(s) => Ok(server::diagnostics(self.started, s.module.as_deref())),
+            Statement::ShowDiagnostics(s) => {
+                let mut blocks = server::diagnostics(self.started, s.module.as_deref());
+                if s.module.as_deref().is_none_or(|module| module == cluster::MODULE) {
+                    blocks.extend(cluster::diagnostics(&self.nodes()));
+                }
+                Ok(blocks)
+            }
             other => Err(StatementError::Unexpected(other.to_string())),
         }
+    }
+
+    /// Of the cluster; none on a node of its own.
+    fn nodes(&self) -> Vec<NodeInfo> {
+        self.cluster.get().map(|cluster| cluster.nodes()).unwrap_or_default()
     }
 
     fn statistics(&self) -> Statistics {
@@ -485,6 +506,7 @@ fn is_read_only(statement: &Statement) -> bool {
         | Statement::ShowQueries
         | Statement::ShowRetentionPolicies(_)
         | Statement::ShowSeries(_)
+        | Statement::ShowServers
         | Statement::ShowShardGroups
         | Statement::ShowShards
         | Statement::ShowStats(_)

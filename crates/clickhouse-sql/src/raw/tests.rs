@@ -56,7 +56,7 @@ fn measurements_are_tables_of_their_own_names() {
     };
     let range = TimeRange { min: 5, max: i64::MAX };
     let rows = RowSelection { shards: Some(Arc::new([3])), ..RowSelection::of_time(range) };
-    let tables = || vec![("m`".to_owned(), view(&table, &rows))];
+    let tables = || vec![("m`".to_owned(), view(&table, crate::schema::table_name(table.id), &rows))];
     let print = |text: &str| {
         let statement = RawStatement::parse(text).unwrap();
         RawSelect::new(statement, tables(), &BTreeMap::new()).unwrap().to_string()

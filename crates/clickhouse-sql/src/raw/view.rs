@@ -9,15 +9,15 @@ use hyperbytedb_domain::scan::{FieldId, RowSelection, TagId};
 use crate::expr::{Expr, Literal};
 use crate::scan::selected;
 use crate::schema::{self, time};
-use crate::select::{Select, Source};
+use crate::select::{Select, Source, TableName};
 
 /// What a measurement's name stands for: its rows as InfluxQL sees them, with `time`, its tags and its fields under their
 /// names. Where a name is taken, `_1` follows, as in InfluxQL: fields come before tags.
-pub fn view(table: &Table, rows: &RowSelection) -> Select {
+pub fn view(table: &Table, from: TableName, rows: &RowSelection) -> Select {
     let tags = (0..table.tags.len()).map(|i| schema::tag(TagId(i as u32)));
     let fields = (0..table.fields.len()).map(|i| schema::field(FieldId(i as u32)));
     let stored: Vec<Expr> = [time()].into_iter().chain(tags.clone()).chain(fields.clone()).collect();
-    let mut inner = Select::new(stored, Source::FinalTable(schema::table_name(table.id)));
+    let mut inner = Select::new(stored, Source::FinalTable(from));
     inner.conditions = selected(table, rows);
 
     let mut names = BTreeSet::from(["time".to_owned()]);

@@ -34,6 +34,9 @@ pub struct NodeInfo {
     /// The most that any other node has and this one lacks.
     pub lag_records: u64,
     pub lag_bytes: u64,
+    /// Age of the oldest of it.
+    #[serde(default)]
+    pub lag_secs: u64,
 }
 
 /// Looking at the cluster and changing who is in it. Calls block.
@@ -50,6 +53,9 @@ pub trait ClusterPort: Send + Sync {
 
     /// Has a node take no more writes, hand over what it has and stop leading.
     fn drain(&self, node: NodeId) -> Result<(), String>;
+
+    /// Why this node should not be asked now: it is being taken out, or too far behind. Never blocks.
+    fn unready(&self) -> Option<String>;
 
     /// Has all nodes compare themselves with each other and take what they lack.
     fn repair(&self) -> Result<(), String>;

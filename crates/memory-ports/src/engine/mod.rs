@@ -123,6 +123,13 @@ fn apply(tables: &mut Tables, change: &Change) {
 }
 
 impl EngineDisk {
+    /// Another disk with what this one has, synced.
+    pub fn copy(&self) -> Self {
+        let store = self.0.lock();
+        let (tables, next_part) = (store.tables.clone(), store.next_part);
+        Self(Mutex::new(Store { synced: tables.clone(), tables, unsynced: Vec::new(), next_part }))
+    }
+
     pub(crate) fn fail_power(&self, random: &mut Random) {
         let store = &mut *self.0.lock();
         let mut tables = store.synced.clone();

@@ -1,6 +1,7 @@
 //! Writing, deleting and looking after what is stored.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -9,6 +10,7 @@ use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::columns::{SERIES_COLUMN, SHARD_COLUMN, TIME_COLUMN, field_column, tag_column};
 use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort, UnfinishedDeletes};
 use hyperbytedb_domain::scan::{FieldId, RowSelection, TagId};
+use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, FieldValue, QueryContext, SeriesId};
 
 use super::{Change, EngineDisk, MemoryEngine, merge};
@@ -49,7 +51,12 @@ impl PointsSinkPort for MemoryEngine {
         })
     }
 
-    fn insert(&self, table: &Table, batch: RecordBatch) -> Result<(), EngineError> {
+    fn insert(
+        &self,
+        table: &Table,
+        batch: RecordBatch,
+        _: RangeInclusive<Sequence>,
+    ) -> Result<(), EngineError> {
         engine(&*self.controller, Call::Insert, None, |part| {
             let mut store = self.disk.0.lock();
             let failed = |message| EngineError::failed("insert", message);

@@ -4,6 +4,8 @@
 //! Each section is declared once (`sections.rs`): its keys, types, defaults and texts. The printed configuration and the
 //! reference in `docs/configuration.md` are made from that.
 
+mod from_influxdb;
+mod machine;
 mod print;
 mod secret;
 mod sections;
@@ -16,6 +18,7 @@ use hyperbytedb_domain::cluster::Consistency;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use from_influxdb::from_influxdb;
 pub use print::{print_limits, print_markdown, print_toml};
 pub use secret::Secret;
 pub use sections::*;
@@ -40,7 +43,9 @@ pub struct Config {
     pub proxy: ProxyConfig,
     pub tls: TlsConfig,
     pub storage: StorageConfig,
+    pub engine: EngineConfig,
     pub chdb: ChdbConfig,
+    pub clickhouse: ClickHouseConfig,
     pub wal: WalConfig,
     pub flush: FlushConfig,
     pub retention: RetentionConfig,
@@ -62,7 +67,9 @@ pub struct Config {
 impl Config {
     /// Reads the file, if one is given, and the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let defaults = machine::defaults(machine::memory_bytes(), cores);
+        let mut figment = Figment::from(Serialized::defaults(defaults));
         if let Some(path) = file {
             // Figment takes a missing file for an empty one.
             std::fs::metadata(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
@@ -75,6 +82,14 @@ impl Config {
         for (key, text) in environment.iter().filter(|(key, text)| is_text(key.as_str(), text)) {
             figment = figment.merge(Serialized::default(key.as_str(), text));
         }
+        let config: Self = figment.extract().map_err(|error| ConfigError::Invalid(explain(&error)))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Of a file's text alone.
+    fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let figment = Figment::from(Serialized::defaults(Self::default())).merge(Toml::string(text));
         let config: Self = figment.extract().map_err(|error| ConfigError::Invalid(explain(&error)))?;
         config.validate()?;
         Ok(config)
@@ -101,6 +116,7 @@ impl Config {
         self.validate_auth()?;
         self.validate_cluster()?;
         self.validate_listeners()?;
+        self.validate_engine()?;
         if self.continuous_queries.run_interval_secs == 0 || self.continuous_queries.workers == 0 {
             let keys = "continuous_queries.run_interval_secs and continuous_queries.workers";
             return refuse(format!("{keys} must be greater than 0"));
@@ -162,9 +178,14 @@ impl Config {
         }
         let is_local =
             ["127.", "localhost:", "[::1]"].iter().any(|local| cluster.bind_address.starts_with(local));
-        if cluster.secret.is_empty() && !is_local {
+        if cluster.tls_certificate.is_empty() != cluster.tls_ca.is_empty() {
+            let text =
+                "cluster.tls_certificate and cluster.tls_ca go together: nodes show each other who they are";
+            return refuse(text.to_owned());
+        }
+        if cluster.secret.is_empty() && cluster.tls_ca.is_empty() && !is_local {
             return refuse(
-                "cluster.secret must be set: whoever reaches cluster.bind_address could change everything"
+                "cluster.secret or cluster.tls_ca must be set: whoever reaches cluster.bind_address could change everything"
                     .to_owned(),
             );
         }
@@ -172,6 +193,60 @@ impl Config {
             return refuse("cluster.hints_max_bytes must be at most half of wal.max_bytes".to_owned());
         }
         Ok(())
+    }
+
+    fn validate_engine(&self) -> Result<(), ConfigError> {
+        let refuse = |text: String| Err(ConfigError::Invalid(text));
+        if !["chdb", "clickhouse"].contains(&self.engine.kind.as_str()) {
+            return refuse(format!("engine.kind is {:?}: it must be chdb or clickhouse", self.engine.kind));
+        }
+        let clickhouse = &self.clickhouse;
+        if clickhouse.password.is_redacted() {
+            let text = "clickhouse.password is what a printed configuration shows in place of it: put the secret there";
+            return refuse(text.to_owned());
+        }
+        for url in &clickhouse.urls {
+            let address = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+            if !address.is_some_and(|address| !address.is_empty() && !address.contains(['@', '?', '#'])) {
+                return refuse(format!(
+                    "clickhouse.urls has {url:?}: each must be http://host:8123 or https://host:8443, without a user"
+                ));
+            }
+        }
+        let quorum = &clickhouse.insert_quorum;
+        if quorum != "auto" && !quorum.parse::<u32>().is_ok_and(|servers| servers > 0) {
+            return refuse(format!(
+                "clickhouse.insert_quorum is {quorum:?}: it must be auto or a number from 1"
+            ));
+        }
+        if clickhouse.database.is_empty()
+            || clickhouse.request_timeout_secs == 0
+            || clickhouse.connect_timeout_ms == 0
+        {
+            let keys =
+                "clickhouse.database, clickhouse.request_timeout_secs and clickhouse.connect_timeout_ms";
+            return refuse(format!("{keys} must not be empty or 0"));
+        }
+        if !self.engine.is_clickhouse() {
+            return Ok(());
+        }
+        if self.cluster.enabled {
+            return refuse(
+                "cluster.enabled and engine.kind = \"clickhouse\" do not go together yet: ClickHouse keeps the points of one server"
+                    .to_owned(),
+            );
+        }
+        match (clickhouse.urls.len(), clickhouse.cluster.is_empty()) {
+            (0, _) => refuse("clickhouse.urls is empty: name the HTTP interface of each server".to_owned()),
+            (2.., true) => refuse(
+                "clickhouse.urls names several servers: set clickhouse.cluster to their name in remote_servers"
+                    .to_owned(),
+            ),
+            (_, true) if clickhouse.replicated => {
+                refuse("clickhouse.replicated needs clickhouse.cluster".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn validate_listeners(&self) -> Result<(), ConfigError> {
@@ -280,6 +355,19 @@ mod tests {
             ("[cluster]\nenabled = true\nnode_id = 0", "cluster.node_id"),
             ("[cluster]\nenabled = true\nwrite_consistency = \"most\"", "cluster.write_consistency"),
             ("[cluster]\nenabled = true\nbind_address = \"0.0.0.0:8088\"", "cluster.secret"),
+            ("[cluster]\nenabled = true\ntls_ca = \"x\"", "cluster.tls_certificate"),
+            ("[engine]\nkind = \"x\"", "engine.kind"),
+            ("[engine]\nkind = \"clickhouse\"\n[clickhouse]\nurls = []", "clickhouse.urls"),
+            (
+                "[engine]\nkind = \"clickhouse\"\n[clickhouse]\nurls = [\"http://a\", \"http://b\"]",
+                "clickhouse.cluster",
+            ),
+            ("[engine]\nkind = \"clickhouse\"\n[clickhouse]\nreplicated = true", "clickhouse.replicated"),
+            ("[engine]\nkind = \"clickhouse\"\n[cluster]\nenabled = true", "cluster.enabled"),
+            ("[clickhouse]\nurls = [\"http://u:p@h:8123\"]", "without a user"),
+            ("[clickhouse]\nurls = [\"h:8123\"]", "clickhouse.urls"),
+            ("[clickhouse]\ninsert_quorum = \"most\"", "clickhouse.insert_quorum"),
+            ("[clickhouse]\npassword = \"[REDACTED]\"", "clickhouse.password"),
             ("[tls]\nkey = \"x\"", "tls.certificate"),
             ("[tls]\nmin_version = \"tls1.1\"", "tls.min_version"),
             ("[tls]\nreload_interval_secs = 0", "tls.reload_interval_secs"),

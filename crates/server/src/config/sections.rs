@@ -11,6 +11,7 @@ use hyperbytedb_application::statements::QueryOptions;
 use hyperbytedb_application::subscriptions::SubscriberOptions;
 use hyperbytedb_application::windows::WindowOptions;
 use hyperbytedb_engine_chdb::ChdbOptions;
+use hyperbytedb_engine_clickhouse::ClickHouseOptions;
 use hyperbytedb_http_api::HttpOptions;
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::StorageOptions;
@@ -20,6 +21,10 @@ use super::Secret;
 
 fn chdb() -> ChdbOptions {
     ChdbOptions::new("")
+}
+
+fn clickhouse() -> ClickHouseOptions {
+    ClickHouseOptions::default()
 }
 
 fn replication() -> ReplicationOptions {
@@ -108,6 +113,12 @@ section! {
         join: Vec<String> = Vec::new(),
         /// What all nodes know and nobody else: requests between nodes are signed with it. May be empty only where `bind_address` is on this machine alone.
         secret: Secret = Secret::default(),
+        /// PEM file of this node's certificate for the other nodes, with all names and addresses that they use for it, followed by those that it is signed with; empty: no TLS between nodes.
+        tls_certificate: String = String::new(),
+        /// PEM file of its private key; empty: it is in the certificate's file.
+        tls_key: String = String::new(),
+        /// PEM file of those who sign the certificates of nodes: a node without such a certificate is not heard.
+        tls_ca: String = String::new(),
         /// How many nodes must have a write before it is answered, where the write does not say: `any` and `one` (this one), `quorum`, or `all`.
         write_consistency: String = "one".to_owned(),
         /// Seconds that a write waits for other nodes.
@@ -120,6 +131,8 @@ section! {
         hints_max_age_secs: u64 = replication().hints_max_age.as_secs(),
         /// Bytes of records in one request to another node, about.
         batch_bytes: usize = replication().batch_bytes,
+        /// Seconds: `/health/ready` says no while this node lacks what another one took longer ago; 0: it does not look.
+        max_staleness_secs: u64 = 30,
         /// Seconds between two times that a node compares what it has stored with the others, and takes what it lacks; 0: only when asked, and when it has missed records.
         repair_interval_secs: u64 = 24 * 3600,
         /// Rows remembered, about 100 bytes each, until all nodes are past them: of conflicting values beyond it the last to come stays.
@@ -190,6 +203,50 @@ section! {
         min_free_bytes: u64 = FlushOptions::default().disk_space.min_free_bytes,
         /// Files that the log and the catalogue may each hold open.
         max_open_files: u32 = storage().max_open_files,
+    }
+}
+
+section! {
+    /// Where the points are stored.
+    EngineConfig {
+        /// `chdb`: in the data folder, by the embedded engine. `clickhouse`: in ClickHouse servers (docs/clickhouse.md). A data folder keeps to one of them.
+        kind: String = "chdb".to_owned(),
+    }
+}
+
+impl EngineConfig {
+    pub fn is_clickhouse(&self) -> bool {
+        self.kind == "clickhouse"
+    }
+}
+
+section! {
+    /// ClickHouse servers as the engine (docs/clickhouse.md).
+    ClickHouseConfig {
+        /// HTTP interfaces, one a server: `http://host:8123` or `https://host:8443`.
+        urls: Vec<String> = clickhouse().urls,
+        /// User, and what he may do: docs/clickhouse.md.
+        user: String = clickhouse().user,
+        /// Password of the user.
+        password: Secret = Secret::default(),
+        /// Database of the tables; made where it is not.
+        database: String = clickhouse().database,
+        /// Name of the servers' cluster, as in their `remote_servers`; empty: one server.
+        cluster: String = clickhouse().cluster,
+        /// Whether the servers of a shard have a Keeper and keep each other's rows; else each of them gets all rows of its shard from here.
+        replicated: bool = clickhouse().replicated,
+        /// Where they do: how many servers of a shard must have an insert before it counts, a number or `auto` for most of them.
+        insert_quorum: String = clickhouse().insert_quorum,
+        /// File of certificates (PEM) of authorities that sign those of the servers, beside the system's.
+        ca_certificate: String = String::new(),
+        /// Milliseconds to reach a server.
+        connect_timeout_ms: u64 = clickhouse().connect_timeout.as_millis() as u64,
+        /// Seconds that an insert or a change of a table may take before it is tried again. Queries have `query.timeout_secs`.
+        request_timeout_secs: u64 = clickhouse().request_timeout.as_secs(),
+        /// Whether an insert must be on the server's disk before it counts. Of tables that are made from then on.
+        fsync: bool = clickhouse().fsync,
+        /// Inserts of a table among which a repeated one is recognised. Of tables that are made from then on.
+        deduplication_window: u64 = clickhouse().deduplication_window,
     }
 }
 
@@ -334,6 +391,10 @@ section! {
     QueryConfig {
         /// Queries at one time.
         max_concurrent: usize = QueryOptions::default().max_concurrent,
+        /// Queries at work at one time of those that have worked for `heavy_after_ms`; the others of them wait, so that short queries find room.
+        max_heavy: usize = 2,
+        /// Milliseconds of work after which a query is heavy.
+        heavy_after_ms: u64 = 100,
         /// Seconds that one request's statements may take together.
         timeout_secs: u64 = QueryOptions::default().timeout.map_or(0, |timeout| timeout.as_secs()),
         /// Milliseconds after which a query is logged as slow; 0: never (InfluxDB's log-queries-after).

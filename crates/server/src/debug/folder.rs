@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, fcntl_lock};
 use tempfile::TempDir;
 
 use crate::config::Config;
+use crate::engine::refuse_points_elsewhere;
 
 /// RocksDB's own, taken by whoever has the database open.
 const LOCK: &str = "LOCK";
@@ -35,6 +36,7 @@ pub struct EngineCopy {
 impl Folder {
     pub fn new(config: &Config, work_dir: Option<PathBuf>) -> Result<Self, Box<dyn Error>> {
         let data_dir = PathBuf::from(&config.storage.data_dir);
+        refuse_points_elsewhere(&data_dir)?;
         let options = StorageOptions {
             wal_dir: config.wal_dir(),
             meta_dir: config.meta_dir(),

@@ -45,6 +45,12 @@ impl Answer {
     }
 }
 
+/// Where ClickHouse is the engine: one for each data folder.
+pub fn database(dir: &Path) -> String {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    format!("hyperbyte_{}", name.trim_start_matches('.'))
+}
+
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
@@ -88,6 +94,7 @@ impl Server {
             .arg("serve")
             .env("HYPERBYTEDB__SERVER__PORT", port.to_string())
             .env("HYPERBYTEDB__STORAGE__DATA_DIR", dir.join("data"))
+            .env("HYPERBYTEDB__CLICKHOUSE__DATABASE", database(dir))
             .stdout(Stdio::from(log.try_clone().expect("log")))
             .stderr(Stdio::from(log))
             .stdin(Stdio::null());
@@ -114,6 +121,14 @@ impl Server {
         panic!("the server did not become ready: {}", self.log());
     }
 
+    /// Waits until it ends by itself, and returns what it said.
+    pub fn failure(mut self) -> String {
+        until("the server ends", START_TIMEOUT, || {
+            self.child.try_wait().is_ok_and(|status| status.is_some())
+        });
+        self.log()
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.data_dir.join("server.log")).unwrap_or_default()
     }
@@ -130,6 +145,13 @@ impl Server {
     pub fn kill(mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
+    }
+
+    /// kill -9; returns the folder, where it is the server's own, for another one.
+    pub fn into_folder(mut self) -> Option<TempDir> {
+        let folder = self._own_dir.take();
+        self.kill();
+        folder
     }
 
     /// SIGTERM; returns the exit code.

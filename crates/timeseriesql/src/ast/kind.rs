@@ -57,6 +57,7 @@ kinds! {
     ShowQueries => "SHOW QUERIES",
     ShowRetentionPolicies(_) => "SHOW RETENTION POLICIES",
     ShowSeries(_) => "SHOW SERIES",
+    ShowServers => "SHOW SERVERS",
     ShowShardGroups => "SHOW SHARD GROUPS",
     ShowShards => "SHOW SHARDS",
     ShowStats(_) => "SHOW STATS",

@@ -65,6 +65,7 @@ pub enum Statement {
     ShowQueries,
     ShowRetentionPolicies(ShowRetentionPoliciesStatement),
     ShowSeries(ShowSeriesStatement),
+    ShowServers,
     ShowShardGroups,
     ShowShards,
     ShowStats(ShowStatsStatement),

@@ -139,6 +139,7 @@ impl Parser<'_> {
             Token::Subscriptions => Ok(Statement::ShowSubscriptions),
             Token::Tag => self.show_tag(),
             Token::Users => Ok(Statement::ShowUsers),
+            Token::Ident if self.is_word("SERVERS") => Ok(Statement::ShowServers),
             Token::Ident if self.is_word("MATERIALIZED") => {
                 self.expect_word("VIEWS")?;
                 Ok(Statement::ShowMaterializedViews)

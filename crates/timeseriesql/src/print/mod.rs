@@ -102,6 +102,7 @@ impl Display for Statement {
             Self::ShowQueries => f.write_str("SHOW QUERIES"),
             Self::ShowRetentionPolicies(s) => s.fmt(f),
             Self::ShowSeries(s) => s.fmt(f),
+            Self::ShowServers => f.write_str("SHOW SERVERS"),
             Self::ShowShardGroups => f.write_str("SHOW SHARD GROUPS"),
             Self::ShowShards => f.write_str("SHOW SHARDS"),
             Self::ShowStats(s) => s.fmt(f),

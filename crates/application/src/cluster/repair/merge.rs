@@ -15,10 +15,7 @@ use hyperbytedb_line_protocol::{ParseOptions, PointPrinter, parse};
 /// Whose rows they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// This node's; `counts`: its values count as much as another node's.
-    Own {
-        counts: bool,
-    },
+    Own,
     Peer,
 }
 
@@ -48,8 +45,8 @@ impl<'a> Merge<'a> {
         Self { table, until, rows: BTreeMap::new() }
     }
 
-    /// Adds the rows of a node.
-    pub fn add(&mut self, lines: &str, source: Source) {
+    /// Adds the rows of a node. What a node has whose values do not `count` is taken where there is nothing else.
+    pub fn add(&mut self, lines: &str, source: Source, counts: bool) {
         let parsed = parse(lines.as_bytes(), &ParseOptions::accepted(Precision::Nanosecond, 0));
         for batch in parsed.batches.iter().filter(|batch| batch.measurement == self.table.measurement) {
             for (row, &time) in batch.times.iter().enumerate().filter(|(_, time)| **time < self.until) {
@@ -58,7 +55,7 @@ impl<'a> Merge<'a> {
                 let into = self.rows.entry((time, tags.series_id())).or_insert_with(new);
                 for column in batch.fields.iter().filter(|column| column.is_present(row)) {
                     let Some(value) = value_at(column, row) else { continue };
-                    into.fields.entry(column.name.clone()).or_default().add(value, source);
+                    into.fields.entry(column.name.clone()).or_default().add(value, source, counts);
                 }
             }
         }
@@ -82,24 +79,21 @@ impl<'a> Merge<'a> {
 }
 
 impl Field {
-    fn add(&mut self, value: FieldValue, source: Source) {
-        if let Source::Own { counts } = source {
+    fn add(&mut self, value: FieldValue, source: Source, counts: bool) {
+        if source == Source::Own {
             self.own = Some(value.clone());
-            if !counts {
-                return;
-            }
         }
         match self.votes.iter_mut().find(|(known, _)| order(known, &value).is_eq()) {
-            Some((_, votes)) => *votes += 1,
-            None => self.votes.push((value, 1)),
+            Some((_, votes)) => *votes += u32::from(counts),
+            None => self.votes.push((value, u32::from(counts))),
         }
     }
 
     fn wanted(&self, settles: bool) -> Option<&FieldValue> {
         let most = self.votes.iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| order(&a.0, &b.0)));
-        let (value, _) = most?;
+        let (value, votes) = most?;
         match &self.own {
-            Some(own) if !settles || order(own, value).is_eq() => None,
+            Some(own) if !settles || *votes == 0 || order(own, value).is_eq() => None,
             _ => Some(value),
         }
     }
@@ -134,8 +128,8 @@ mod tests {
     fn wanted(own: &str, counts: bool, peers: &[&str], settles: bool) -> String {
         let table = Table { measurement: "m".to_owned(), ..Table::default() };
         let mut merge = Merge::new(&table, 100);
-        merge.add(own, Source::Own { counts });
-        peers.iter().for_each(|peer| merge.add(peer, Source::Peer));
+        merge.add(own, Source::Own, counts);
+        peers.iter().for_each(|peer| merge.add(peer, Source::Peer, true));
         merge.wanted(settles).0
     }
 

@@ -102,13 +102,20 @@ struct Run<'a> {
     service: &'a RepairService,
     port: &'a dyn RepairPeersPort,
     stop: &'a Stop,
-    peers: Vec<NodeAddress>,
+    peers: Vec<Peer>,
     /// This node has missed records: the others know better.
     is_behind: bool,
-    /// All nodes take part, so that values that differ can be settled.
-    is_whole: bool,
+    /// Values that differ can be settled: all nodes take part, or this one is known to be wrong.
+    settles: bool,
     /// Partitions that are being written are left alone.
     only_quiet: bool,
+}
+
+/// Another node that takes part.
+struct Peer {
+    address: NodeAddress,
+    /// It has missed nothing.
+    is_sound: bool,
 }
 
 /// A partition of a table.
@@ -141,7 +148,7 @@ impl RepairService {
             let ended = self.run_once(port, stop, peers, &missed, !is_wanted && missed.is_empty());
             if let Err(error) = ended {
                 tracing::warn!(%error, "comparing with the other nodes ended early; it is tried again");
-                *self.state.is_wanted.lock() |= is_wanted;
+                *self.state.is_wanted.lock() |= is_wanted || !missed.is_empty();
                 not_before = Instant::now() + RETRY_INTERVAL;
             } else {
                 next = self.interval.map(|interval| Instant::now() + interval);
@@ -166,24 +173,19 @@ impl RepairService {
         missed: &[(NodeAddress, Sequence)],
         only_quiet: bool,
     ) -> Result<(), RepairError> {
-        // What another node has lost it cannot tell.
-        let lags = || peers.iter().flat_map(|(_, status)| &status.lags);
+        let own_lags = self.replication.lags();
+        let lags = || peers.iter().flat_map(|(_, status)| &status.lags).chain(&own_lags);
         let is_sound = |id: NodeId| !lags().any(|lag| lag.node == id && lag.needs_repair);
-        let sound: Vec<NodeAddress> = peers
-            .iter()
-            .filter(|(_, status)| is_sound(status.id))
-            .map(|(address, _)| address.clone())
-            .collect();
-        let members = self.catalog.catalog().cluster.membership.nodes.len();
-        let run = Run {
-            service: self,
-            port,
-            stop,
-            is_whole: sound.len() + 1 == members,
-            peers: sound,
-            is_behind: !missed.is_empty(),
-            only_quiet,
+        let peer = |(address, status): &(NodeAddress, NodeStatus)| Peer {
+            address: address.clone(),
+            is_sound: is_sound(status.id),
         };
+        let others: Vec<Peer> = peers.iter().map(peer).collect();
+        let sound = others.iter().filter(|peer| peer.is_sound).count();
+        let members = self.catalog.catalog().cluster.membership.nodes.len();
+        let is_behind = !missed.is_empty();
+        let settles = if is_behind { sound > 0 } else { sound + 1 == members };
+        let run = Run { service: self, port, stop, peers: others, is_behind, settles, only_quiet };
         *self.state.progress.lock() =
             RepairProgress { is_running: true, error: None, repaired_rows: 0, ..self.progress() };
         let ended = run.compare();
@@ -202,6 +204,9 @@ impl RepairService {
         }
         for (address, position) in missed {
             port.tell_repaired(address, *position)?;
+        }
+        if is_behind && !settles {
+            return Err(RepairError::Other("no other node has missed nothing".to_owned()));
         }
         Ok(())
     }
@@ -318,7 +323,7 @@ impl Run<'_> {
         let mut differing = BTreeSet::new();
         for peer in &self.peers {
             self.check()?;
-            let theirs = self.port.digests(peer, &query)?;
+            let theirs = self.port.digests(&peer.address, &query)?;
             let is_same = |digest: &&Digest| {
                 own.binary_search_by_key(&digest.key, |own| own.key).is_ok_and(|at| own[at] == **digest)
             };
@@ -387,26 +392,23 @@ impl Run<'_> {
         let query =
             RowsQuery { agreed_index, table, shard, series: series.to_vec(), from, limit: ROWS_AT_ONCE };
         let own = service.read(partition, &query)?;
-        let mut pages = vec![own];
+        let mut pages = Vec::with_capacity(self.peers.len());
         for peer in &self.peers {
             self.check()?;
-            pages.push(self.port.rows(peer, &query)?);
+            pages.push(self.port.rows(&peer.address, &query)?);
         }
-        let until = pages.iter().filter_map(|page| page.complete_before).min();
+        let until = pages.iter().chain([&own]).filter_map(|page| page.complete_before).min();
         if until.is_some_and(|until| until <= from) {
             return Err(RepairError::Other(format!("{} series have too many rows at {from}", series.len())));
         }
         let Some(current) = catalog.table_by_id(table) else { return Ok(None) };
         let mut merge = Merge::new(current, until.unwrap_or(i64::MAX));
-        let own_counts = !self.is_behind;
-        for (number, page) in pages.iter().enumerate() {
-            merge.add(
-                &page.lines,
-                if number == 0 { Source::Own { counts: own_counts } } else { Source::Peer },
-            );
+        merge.add(&own.lines, Source::Own, !self.is_behind);
+        for (peer, page) in self.peers.iter().zip(&pages) {
+            merge.add(&page.lines, Source::Peer, peer.is_sound);
         }
-        let (lines, rows) = merge.wanted(self.is_whole || self.is_behind);
-        drop(pages);
+        let (lines, rows) = merge.wanted(self.settles);
+        drop((own, pages));
         if rows > 0 {
             self.wait_for_room()?;
             let write = WriteEntry {

@@ -3,6 +3,7 @@
 
 pub mod cardinality;
 pub mod catalog;
+pub mod cluster;
 pub mod index;
 mod lookup;
 mod measurement_filter;

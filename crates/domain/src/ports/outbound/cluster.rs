@@ -73,6 +73,9 @@ pub struct PeerLag {
     pub position: Sequence,
     pub lag_records: u64,
     pub lag_bytes: u64,
+    /// Age of the oldest record that it lacks.
+    #[serde(default)]
+    pub lag_secs: u64,
     /// Why the last attempt failed; `None`: it did not.
     pub error: Option<String>,
     /// It has missed records, and takes what it lacks by comparing.

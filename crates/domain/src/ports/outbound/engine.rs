@@ -1,5 +1,7 @@
 //! The engine: columnar storage and queries.
 
+use std::ops::RangeInclusive;
+
 use arrow::array::RecordBatch;
 
 use crate::cancel::QueryContext;
@@ -7,6 +9,7 @@ use crate::catalog::{Table, TableId};
 use crate::error::EngineError;
 use crate::scan::{Digest, DigestBy, RowSelection, Scan};
 use crate::series::SeriesId;
+use crate::wal::Sequence;
 
 /// Record batches of a running scan, in order. Dropping it stops the work.
 pub trait BatchStream: Send {
@@ -69,8 +72,14 @@ pub trait PointsSinkPort: Send + Sync {
 
     /// Inserts rows sorted by (series, time), each such pair at most once in the batch. Columns by name, see
     /// [`columns`](crate::columns); absent tag columns are empty, absent field columns NULL. Times Int64, series and
-    /// shards UInt64, tags Dictionary of Utf8. An error means that any of the rows may be stored.
-    fn insert(&self, table: &Table, batch: RecordBatch) -> Result<(), EngineError>;
+    /// shards UInt64, tags Dictionary of Utf8. `records`: the first and the last log record that they come from; rows of the
+    /// same records are the same rows. An error means that any of them may be stored.
+    fn insert(
+        &self,
+        table: &Table,
+        batch: RecordBatch,
+        records: RangeInclusive<Sequence>,
+    ) -> Result<(), EngineError>;
 
     /// Deletes the selected rows. Returns when no later scan can see them; once more does no harm. The rows may be taken
     /// out of the files later, also after a restart. Work that must wait ends with an error when the context is cancelled

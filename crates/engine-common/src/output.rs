@@ -12,7 +12,7 @@ use hyperbytedb_domain::{EngineError, FieldType};
 
 /// The type of one column.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum OutputType {
+pub enum OutputType {
     /// Utf8 or a dictionary of it.
     Tag,
     Exactly(DataType),
@@ -42,7 +42,7 @@ fn value_type(table: &Table, field: FieldId) -> DataType {
 }
 
 /// The columns of a scan, in order.
-pub(crate) fn output_types(scan: &Scan) -> Vec<OutputType> {
+pub fn output_types(scan: &Scan) -> Vec<OutputType> {
     let table = &scan.table;
     let time = OutputType::Exactly(DataType::Int64);
     let value = |field| OutputType::Exactly(value_type(table, field));
@@ -75,7 +75,7 @@ pub(crate) fn output_types(scan: &Scan) -> Vec<OutputType> {
 }
 
 /// Converts the columns that are not of their type.
-pub(crate) fn normalise(batch: RecordBatch, types: &[OutputType]) -> Result<RecordBatch, EngineError> {
+pub fn normalise(batch: RecordBatch, types: &[OutputType]) -> Result<RecordBatch, EngineError> {
     if batch.num_columns() != types.len() {
         let message = format!("{} columns instead of {}", batch.num_columns(), types.len());
         return Err(EngineError::failed("scan", message));

@@ -1,0 +1,113 @@
+//! Reading.
+
+use std::sync::Arc;
+
+use hyperbytedb_clickhouse_sql::{Select, TableName, distinct_series, scan_select};
+use hyperbytedb_domain::catalog::Table;
+use hyperbytedb_domain::ports::{BatchStream, QueryPort};
+use hyperbytedb_domain::scan::{RowSelection, Scan};
+use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
+use hyperbytedb_engine_common::{NoRows, answers, is_small, output_types, selects_nothing, wants_nothing};
+
+use crate::engine::ClickHouseEngine;
+use crate::failure::Failure;
+use crate::hosts::HostId;
+use crate::stream::{ScanStream, SelectStream};
+
+impl QueryPort for ClickHouseEngine {
+    fn scan(&self, scan: &Scan, context: &QueryContext) -> Result<Box<dyn BatchStream>, EngineError> {
+        context.check()?;
+        if wants_nothing(scan) || !self.complete_table(&scan.table)? {
+            return Ok(Box::new(NoRows));
+        }
+        let (from, hosts) = self.source(&scan.table, scan.output.series())?;
+        match SelectStream::start(&self.client, &hosts, self.select(scan, from), context) {
+            Ok(select) => Ok(Box::new(ScanStream::new(select, output_types(scan)))),
+            Err(failed) => self.without_table(&scan.table, failed, "scan").map(|()| Box::new(NoRows) as _),
+        }
+    }
+
+    fn explain(&self, scan: &Scan) -> String {
+        let (from, place) = match self.source(&scan.table, scan.output.series()) {
+            Ok((from, hosts)) => (from, self.place(&hosts)),
+            Err(_) => (self.database.table(scan.table.id), "when ClickHouse answers".to_owned()),
+        };
+        format!("{} -- {place}", self.select(scan, from))
+    }
+
+    fn distinct_series(
+        &self,
+        table: &Table,
+        rows: &RowSelection,
+        context: &QueryContext,
+    ) -> Result<Vec<SeriesId>, EngineError> {
+        context.check()?;
+        if selects_nothing(rows) || !self.complete_table(table)? {
+            return Ok(Vec::new());
+        }
+        let (from, hosts) = self.source(table, rows.series.as_ref())?;
+        let select = distinct_series(table, from, rows);
+        let started = SelectStream::start(&self.client, &hosts, select, context);
+        let rows = started.and_then(|stream| {
+            let host = stream.host();
+            stream.collect().map_err(|failure| (host, failure))
+        });
+        match rows {
+            Ok(batches) => answers::series(&batches),
+            Err(failed) => self.without_table(table, failed, "reading").map(|()| Vec::new()),
+        }
+    }
+}
+
+impl ClickHouseEngine {
+    /// Where the rows of these series are read, and which servers can be asked.
+    fn source(
+        &self,
+        table: &Table,
+        series: Option<&Arc<[SeriesId]>>,
+    ) -> Result<(TableName, Vec<HostId>), EngineError> {
+        let connected = self.connected()?;
+        let layout = &connected.layout;
+        let shard = match layout.shards.len() {
+            1 => Some(0),
+            _ => series.and_then(|series| layout.shard_of_all(series)),
+        };
+        Ok(match shard {
+            Some(shard) => (self.database.table(table.id), layout.shards[shard].clone()),
+            None => (self.database.distributed_table(table.id), self.all_hosts()),
+        })
+    }
+
+    fn select(&self, scan: &Scan, from: TableName) -> Select {
+        let mut select = scan_select(scan, from);
+        if is_small(scan) {
+            select.settings.set("allow_experimental_analyzer", 0);
+        }
+        if self.options.replicated {
+            // What an insert with a quorum has stored is seen by whoever asks.
+            select.settings.set("select_sequential_consistency", 1);
+        }
+        select
+    }
+
+    fn place(&self, hosts: &[HostId]) -> String {
+        let urls: Vec<&str> = hosts.iter().map(|host| self.client.hosts.url(*host)).collect();
+        format!("on one of {}", urls.join(", "))
+    }
+
+    /// No rows, where the table was dropped since the scan was planned.
+    fn without_table(
+        &self,
+        table: &Table,
+        (host, failure): (HostId, Failure),
+        purpose: &str,
+    ) -> Result<(), EngineError> {
+        if failure.is_unknown_table() {
+            self.tables.forget(table.id);
+            if !self.complete_table(table)? {
+                return Ok(());
+            }
+        }
+        Err(self.error((host, failure), purpose))
+    }
+}

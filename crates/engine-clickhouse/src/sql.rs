@@ -1,0 +1,23 @@
+//! Statements of operators: ClickHouse itself takes them.
+
+use std::collections::BTreeSet;
+
+use hyperbytedb_domain::QueryContext;
+use hyperbytedb_domain::ports::{SqlAnswer, SqlError, SqlPort, SqlStatement};
+
+use crate::engine::ClickHouseEngine;
+
+fn refused() -> SqlError {
+    let text = "SQL is not available here with engine.kind = \"clickhouse\": ask ClickHouse itself";
+    SqlError::Refused(text.to_owned())
+}
+
+impl SqlPort for ClickHouseEngine {
+    fn names(&self, _: &str) -> Result<BTreeSet<String>, SqlError> {
+        Err(refused())
+    }
+
+    fn run(&self, _: &SqlStatement<'_>, _: &QueryContext) -> Result<SqlAnswer, SqlError> {
+        Err(refused())
+    }
+}

@@ -1,0 +1,137 @@
+//! Making tables, on all servers. Everything here can be done once more, also by two at once.
+//!
+//! The tables that hold rows are there before the Distributed ones: the other way round inserts and scans would fail.
+
+use arrow::array::RecordBatch;
+use hyperbytedb_clickhouse_sql::statement::{self, Statement, TableEngine};
+use hyperbytedb_clickhouse_sql::{TableName, cluster, schema};
+use hyperbytedb_domain::EngineError;
+use hyperbytedb_domain::catalog::{Table, TableId};
+use hyperbytedb_engine_common::{ColumnCounts, answers};
+
+use crate::engine::ClickHouseEngine;
+use crate::hosts::HostId;
+
+impl ClickHouseEngine {
+    /// Whether the table exists everywhere, with all its columns; missing columns are added to an existing one.
+    pub(crate) fn complete_table(&self, table: &Table) -> Result<bool, EngineError> {
+        let known = match self.tables.get(table.id) {
+            Some(counts) => Some(counts),
+            None => self.stored_columns(table.id)?,
+        };
+        let Some(counts) = known else { return Ok(false) };
+        if !counts.covers(table) {
+            self.add_columns(table, counts)?;
+        }
+        self.tables.remember(table.id, counts);
+        self.tables.remember(table.id, ColumnCounts::of(table));
+        Ok(true)
+    }
+
+    pub(crate) fn create_table(&self, table: &Table) -> Result<(), EngineError> {
+        let connected = self.connected()?;
+        let stored = self.database.table(table.id);
+        let engine = match self.options.replicated {
+            false => TableEngine::MergeTree,
+            true => {
+                let path = format!("/clickhouse/tables/{{shard}}/{}/{}", stored.database, stored.table);
+                TableEngine::Replicated { path }
+            }
+        };
+        let settings = connected.table_settings.clone();
+        self.everywhere(
+            &statement::create_table(table, stored.clone(), engine, settings),
+            "creating a table",
+        )?;
+        if self.is_distributed() {
+            let distributed = Statement::CreateDistributed {
+                table: self.database.distributed_table(table.id),
+                columns: schema::columns(table),
+                cluster: self.options.cluster.clone(),
+                stored,
+            };
+            self.everywhere(&distributed, "creating a table")?;
+        }
+        // One that was begun before may lack columns.
+        self.add_columns(table, ColumnCounts::default())?;
+        self.tables.remember(table.id, ColumnCounts::of(table));
+        Ok(())
+    }
+
+    fn add_columns(&self, table: &Table, counts: ColumnCounts) -> Result<(), EngineError> {
+        let add = |name| statement::add_columns(table, name, counts.tags, counts.fields);
+        if let Some(statement) = add(self.database.table(table.id)) {
+            self.on_writers(&statement, "adding columns")?;
+        }
+        if self.is_distributed()
+            && let Some(statement) = add(self.database.distributed_table(table.id))
+        {
+            self.everywhere(&statement, "adding columns")?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn drop_everywhere(&self, table: TableId) -> Result<(), EngineError> {
+        self.tables.forget(table);
+        self.arrived.lock().remove(&table);
+        for table in self.names_of(table).into_iter().rev() {
+            self.everywhere(&Statement::DropTable { table }, "dropping a table")?;
+        }
+        Ok(())
+    }
+
+    /// The table's names: of its rows, and of what stands for those of all servers.
+    fn names_of(&self, table: TableId) -> Vec<TableName> {
+        let distributed = self.is_distributed().then(|| self.database.distributed_table(table));
+        [self.database.table(table)].into_iter().chain(distributed).collect()
+    }
+
+    /// Runs a statement on all servers.
+    fn everywhere(&self, statement: &Statement, purpose: &str) -> Result<(), EngineError> {
+        self.connected()?;
+        self.client.hosts.all().try_for_each(|host| {
+            self.execute_on(host, statement).map_err(|failure| self.error((host, failure), purpose))
+        })
+    }
+
+    /// Runs a statement that changes rows or what they consist of.
+    pub(crate) fn on_writers(&self, statement: &Statement, purpose: &str) -> Result<(), EngineError> {
+        self.writers()?.iter().try_for_each(|hosts| {
+            self.execute_on_one(hosts, statement).map_err(|failed| self.error(failed, purpose))
+        })
+    }
+
+    /// What the servers say: the columns that all have; `None` when one of them has no such table, since rows come only
+    /// after all have it.
+    fn stored_columns(&self, id: TableId) -> Result<Option<ColumnCounts>, EngineError> {
+        self.connected()?;
+        let names = self.names_of(id);
+        let mut common: Option<ColumnCounts> = None;
+        for host in self.client.hosts.all() {
+            let answer = self
+                .ask(host, cluster::measurement_columns(&self.database, id))
+                .map_err(|failure| self.error((host, failure), "looking for a table"))?;
+            for name in &names {
+                let Some(counts) = columns_of(&answer, name)? else { return Ok(None) };
+                common = Some(common.map_or(counts, |common| common.common(counts)));
+            }
+        }
+        Ok(common)
+    }
+
+    /// The servers that answer scans of all series.
+    pub(crate) fn all_hosts(&self) -> Vec<HostId> {
+        self.client.hosts.all().collect()
+    }
+}
+
+fn columns_of(answer: &[RecordBatch], table: &TableName) -> Result<Option<ColumnCounts>, EngineError> {
+    let mut counts = None;
+    for batch in answer {
+        let named = answers::strings(batch, 0)?.into_iter().zip(answers::strings(batch, 1)?);
+        for (_, column) in named.filter(|(name, _)| *name == table.table) {
+            counts.get_or_insert_with(ColumnCounts::default).add(&column);
+        }
+    }
+    Ok(counts)
+}

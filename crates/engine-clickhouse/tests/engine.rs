@@ -1,0 +1,240 @@
+//! The engine on real servers.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../engine-chdb/tests/common/rows.rs"]
+#[allow(dead_code)]
+mod rows;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyperbytedb_clickhouse_node::{CLUSTER, Nodes, PASSWORD, USER};
+use hyperbytedb_domain::catalog::Table;
+use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};
+use hyperbytedb_domain::scan::{AggregateFunction, AggregateScan, RowScan, RowSelection, Scan};
+use hyperbytedb_domain::{CancelToken, EngineError, FieldType, FieldValue, QueryContext, TimeRange};
+use hyperbytedb_engine_clickhouse::{ClickHouseEngine, ClickHouseOptions};
+use rows::{Row, aggregate, aggregates, batch, i, row, rows, run, s, table};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn options(nodes: &Nodes) -> ClickHouseOptions {
+    ClickHouseOptions {
+        urls: nodes.urls(),
+        user: USER.to_owned(),
+        password: PASSWORD.to_owned(),
+        cluster: if nodes.len() > 1 { CLUSTER.to_owned() } else { String::new() },
+        installation: "test".to_owned(),
+        request_timeout: Duration::from_secs(5),
+        ..ClickHouseOptions::default()
+    }
+}
+
+fn open(nodes: &Nodes) -> ClickHouseEngine {
+    ClickHouseEngine::open(options(nodes)).unwrap()
+}
+
+fn measurement() -> Arc<Table> {
+    table(7, &["host"], &[("v", FieldType::Integer), ("text", FieldType::String)])
+}
+
+/// `count` points of ten hosts.
+fn points(count: i64, value: i64) -> Vec<Row> {
+    (0..count).map(|n| row(n, &[&format!("h{}", n % 10)], &[i(value), s("x")])).collect()
+}
+
+fn count(engine: &ClickHouseEngine, t: &Arc<Table>) -> FieldValue {
+    let output = AggregateScan {
+        aggregates: vec![aggregate(AggregateFunction::Count, 0, false)],
+        ..AggregateScan::default()
+    };
+    let rows = run(engine, &aggregates(t, output), &QueryContext::unbounded()).unwrap();
+    rows.first().map_or(i(0), |row| row[1].clone())
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in {LIMIT:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Rows that take long to read: nothing can be sorted away.
+fn endless(t: &Arc<Table>) -> Scan {
+    rows(t, RowScan { tags: Vec::new(), ..RowScan::default() })
+}
+
+fn running(nodes: &Nodes) -> String {
+    nodes.query(
+        0,
+        "SELECT count() FROM system.processes WHERE query LIKE 'SELECT%m7%' AND query_id LIKE 'hyper%'",
+    )
+}
+
+#[test]
+fn an_insert_that_is_repeated_stores_nothing_twice() {
+    let mut nodes = Nodes::start(2, 1);
+    let engine = open(&nodes);
+    let t = measurement();
+    engine.ensure_table(&t).unwrap();
+    let rows = batch(&t, &points(100, 1));
+    for _ in 0..2 {
+        engine.insert(&t, rows.clone(), 1..=9).unwrap();
+    }
+    assert_eq!(nodes.rows("hyperbyte").iter().sum::<u64>(), 100);
+    // Also when its second half was lost, the server has gone meanwhile, and there is another column.
+    nodes.kill(1);
+    let rows = batch(&t, &points(100, 2));
+    let error = engine.insert(&t, rows.clone(), 10..=12).unwrap_err();
+    assert!(matches!(&error, EngineError::Unavailable(text) if text.contains(&nodes.url(1))), "{error}");
+    nodes.restart(1);
+    nodes.restart(0);
+    let wider = table(
+        7,
+        &["host"],
+        &[("v", FieldType::Integer), ("text", FieldType::String), ("w", FieldType::Float)],
+    );
+    engine.ensure_table(&wider).unwrap();
+    for engine in [engine, open(&nodes)] {
+        engine.insert(&wider, rows.clone(), 10..=12).unwrap();
+        assert_eq!(nodes.rows("hyperbyte").iter().sum::<u64>(), 200);
+        assert_eq!(count(&engine, &t), i(200));
+        let mut scan = rows_of(&t);
+        scan.merge_duplicates = true;
+        assert_eq!(run(&engine, &scan, &QueryContext::unbounded()).unwrap().len(), 100);
+    }
+    // The same content of other records is another insert: 1, 2, 1 ends as 1.
+    let engine = open(&nodes);
+    engine.insert(&t, batch(&t, &points(100, 1)), 13..=13).unwrap();
+    let mut scan = rows_of(&wider);
+    scan.merge_duplicates = true;
+    let found = run(&engine, &scan, &QueryContext::unbounded()).unwrap();
+    assert!(found.iter().all(|row| row[2] == i(1)), "{:?}", found[0]);
+    let deleted = RowSelection::of_time(TimeRange { min: 0, max: 49 });
+    engine.delete_rows(&t, &deleted, &QueryContext::unbounded()).unwrap();
+    assert_eq!(run(&engine, &scan, &QueryContext::unbounded()).unwrap().len(), 50);
+}
+
+fn rows_of(t: &Arc<Table>) -> Scan {
+    rows(t, RowScan::default())
+}
+
+#[test]
+fn all_servers_of_a_shard_have_its_rows() {
+    let mut nodes = Nodes::start(2, 2);
+    let engine = open(&nodes);
+    let t = measurement();
+    engine.ensure_table(&t).unwrap();
+    engine.insert(&t, batch(&t, &points(100, 1)), 1..=1).unwrap();
+    let held = nodes.rows("hyperbyte");
+    assert!(held[0] == held[1] && held[2] == held[3] && held[0] + held[2] == 100, "{held:?}");
+    nodes.kill(0);
+    for _ in 0..4 {
+        assert_eq!(count(&engine, &t), i(100));
+    }
+    // What it lacks it gets before the insert counts.
+    assert!(engine.insert(&t, batch(&t, &points(100, 2)), 2..=2).is_err());
+    nodes.restart(0);
+    engine.insert(&t, batch(&t, &points(100, 2)), 2..=2).unwrap();
+    let held = nodes.rows("hyperbyte");
+    assert!(held[0] == held[1] && held[2] == held[3] && held[0] + held[2] == 200, "{held:?}");
+    assert_eq!(engine.partitions(None).unwrap().iter().map(|p| p.rows).sum::<u64>(), 200);
+    for shard in engine.max_times(t.id).unwrap() {
+        engine.merge_partition(t.id, shard.0).unwrap();
+        assert_eq!(shard.1, 99);
+    }
+    assert_eq!(count(&engine, &t), i(100));
+}
+
+#[test]
+fn statements_end_with_those_who_wait_for_them() {
+    let nodes = Nodes::single();
+    let engine = open(&nodes);
+    let t = measurement();
+    engine.ensure_table(&t).unwrap();
+    nodes.query(
+        0,
+        "INSERT INTO hyperbyte.m7 (time, sid, shard, t0, f0, f1) \
+         SELECT number, 1, 1, 'h', number, repeat('x', 100) FROM numbers(1000000)",
+    );
+    // A reader that goes.
+    let mut stream = engine.scan(&endless(&t), &QueryContext::unbounded()).unwrap();
+    assert!(stream.next_batch().unwrap().is_some());
+    assert_eq!(running(&nodes), "1");
+    drop(stream);
+    until("the statement is gone", || running(&nodes) == "0");
+    // A query that is killed, and one that has no time left.
+    let cancel = CancelToken::default();
+    let context = QueryContext { cancel: cancel.clone(), ..QueryContext::unbounded() };
+    let mut stream = engine.scan(&endless(&t), &context).unwrap();
+    assert!(stream.next_batch().unwrap().is_some());
+    cancel.cancel();
+    assert!(matches!(stream.next_batch(), Err(EngineError::Cancelled)));
+    drop(stream);
+    until("the statement is gone", || running(&nodes) == "0");
+    let soon = QueryContext { deadline: Some(Instant::now()), ..QueryContext::unbounded() };
+    assert!(matches!(engine.scan(&endless(&t), &soon).err(), Some(EngineError::Timeout)));
+    let poor = QueryContext { max_memory_bytes: 1_000_000, ..QueryContext::unbounded() };
+    let end = engine.scan(&endless(&t), &poor).and_then(|mut stream| {
+        while stream.next_batch()?.is_some() {}
+        Ok(())
+    });
+    assert!(matches!(end, Err(EngineError::MemoryLimit { .. })), "{end:?}");
+    let few = QueryContext { max_rows_read: 1_000, ..QueryContext::unbounded() };
+    let end = engine.scan(&endless(&t), &few).and_then(|mut stream| {
+        while stream.next_batch()?.is_some() {}
+        Ok(())
+    });
+    assert!(matches!(end, Err(EngineError::RowLimit)), "{end:?}");
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_an_error() {
+    let mut nodes = Nodes::single();
+    let engine = open(&nodes);
+    let t = measurement();
+    engine.ensure_table(&t).unwrap();
+    nodes.query(
+        0,
+        "INSERT INTO hyperbyte.m7 (time, sid, shard, t0, f0, f1) \
+         SELECT number, 1, 1, 'h', number, repeat('x', 100) FROM numbers(1000000)",
+    );
+    let mut stream = engine.scan(&endless(&t), &QueryContext::unbounded()).unwrap();
+    assert!(stream.next_batch().unwrap().is_some());
+    nodes.kill(0);
+    let end = loop {
+        match stream.next_batch() {
+            Ok(Some(_)) => {}
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Err(EngineError::Unavailable(_))), "{end:?}");
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let nodes = Nodes::start(2, 1);
+    let refused = |options: ClickHouseOptions| ClickHouseEngine::open(options).err().map(|e| e.to_string());
+    let text = refused(ClickHouseOptions { cluster: "x".into(), ..options(&nodes) }).unwrap();
+    assert!(text.contains("clickhouse.cluster"), "{text}");
+    let text = refused(ClickHouseOptions { urls: vec![nodes.url(0)], ..options(&nodes) }).unwrap();
+    assert!(text.contains("shard 2"), "{text}");
+    assert_eq!(refused(options(&nodes)), None);
+    let text = refused(ClickHouseOptions { installation: "another".into(), ..options(&nodes) }).unwrap();
+    assert!(text.contains("belongs to installation"), "{text}");
+
+    // What another configuration would mend is no reason to lose points: whoever needs the engine is told.
+    let told = |options: ClickHouseOptions| {
+        let error = ClickHouseEngine::open(options).unwrap().ensure_table(&measurement()).unwrap_err();
+        assert!(matches!(error, EngineError::Unavailable(_)), "{error}");
+        error.to_string()
+    };
+    let text = told(ClickHouseOptions { password: "no".into(), ..options(&nodes) });
+    assert!(text.contains("clickhouse.password") && !text.contains("Authentication"), "{text}");
+    let viewer = ClickHouseOptions { user: "viewer".into(), password: String::new(), ..options(&nodes) };
+    assert!(told(viewer).contains("readonly"));
+    let urls = vec!["http://no-such-host.invalid:8123".to_owned()];
+    let text = told(ClickHouseOptions { urls, cluster: String::new(), ..options(&nodes) });
+    assert!(text.contains("no-such-host") && text.contains("clickhouse.urls"), "{text}");
+}

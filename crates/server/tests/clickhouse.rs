@@ -1,0 +1,193 @@
+//! ClickHouse servers as the engine.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use hyperbytedb_clickhouse_node::{CLUSTER, Nodes, PASSWORD, USER};
+use support::{Server, database, until};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Settings of a server with these as its engine, and with next to nothing in memory.
+fn settings(nodes: &Nodes) -> Vec<(&'static str, String)> {
+    let mut settings = vec![
+        ("ENGINE__KIND", "clickhouse".to_owned()),
+        ("CLICKHOUSE__URLS", format!("{:?}", nodes.urls())),
+        ("CLICKHOUSE__USER", USER.to_owned()),
+        ("CLICKHOUSE__PASSWORD", PASSWORD.to_owned()),
+        ("FLUSH__HEAD_BYTES", "0".to_owned()),
+        ("FLUSH__INTERVAL_SECS", "1".to_owned()),
+        ("FLUSH__SMALL_INTERVAL_SECS", "1".to_owned()),
+    ];
+    if nodes.len() > 1 {
+        settings.push(("CLICKHOUSE__CLUSTER", CLUSTER.to_owned()));
+    }
+    settings
+}
+
+fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    settings.iter().map(|(key, value)| (*key, value.as_str())).collect()
+}
+
+fn start(nodes: &Nodes) -> Server {
+    Server::start_with(&borrowed(&settings(nodes)))
+}
+
+/// Points of 40 series, ten of each.
+fn points(value: i64) -> String {
+    let point =
+        |n: i64| format!("m,host=h{},zone=z{} v={value}i,w={}.5 {}\n", n % 40, n % 3, n, n * 1_000_000_000);
+    (0..400).map(|n| point(n * 3 % 400)).collect()
+}
+
+fn number(rows: &[Vec<serde_json::Value>]) -> f64 {
+    rows[0][1].as_f64().unwrap()
+}
+
+#[test]
+fn one_server_and_two_shards_answer_as_one_engine() {
+    for nodes in [Nodes::single(), Nodes::start(2, 1)] {
+        let server = start(&nodes);
+        let client = server.client();
+        client.query("", "CREATE DATABASE db");
+        client.write("db", &points(1));
+        assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 400.0);
+        // Flushed by the query at the latest; each server has its part.
+        let database = database(&server.data_dir);
+        let rows = nodes.rows(&database);
+        assert_eq!(rows.iter().sum::<u64>(), 400, "{rows:?}");
+        assert!(rows.iter().all(|rows| *rows > 0), "{rows:?}");
+
+        // The same points again, with another value, then another column.
+        client.write("db", &points(2));
+        client.write("db", "m,host=h1,zone=z1 x=\"new\" 1000000000\nm,rack=r v=5i 5");
+        assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 401.0);
+        assert_eq!(number(&client.rows("db", "SELECT sum(v) FROM m")), 805.0);
+        let by_host = client.query("db", "SELECT mean(w), last(v) FROM m WHERE host =~ /^h/ GROUP BY host");
+        assert_eq!(by_host["results"][0]["series"].as_array().unwrap().len(), 40);
+        assert_eq!(client.rows("db", "SELECT v, x FROM m WHERE host = 'h1' AND time = 1s")[0][2], "new");
+        assert_eq!(client.rows("db", "SELECT w FROM m ORDER BY time DESC LIMIT 3")[0][1], 399.5);
+
+        client.query("db", "DELETE FROM m WHERE host = 'h1'");
+        assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 391.0);
+        client.query("db", "DELETE FROM m WHERE time < 100s");
+        assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 293.0);
+        let plan = client.query("db", "EXPLAIN SELECT mean(v) FROM m").to_string();
+        assert!(plan.contains(&nodes.url(0)), "{plan}");
+
+        // What is stored is stored there.
+        let dir = server.data_dir.clone();
+        let kept = settings(&nodes);
+        let folder = server.into_folder();
+        let server = Server::start_in(&dir, &borrowed(&kept));
+        assert_eq!(number(&server.client().rows("db", "SELECT count(v) FROM m")), 293.0);
+        server.client().query("db", "DROP MEASUREMENT m");
+        until("the rows are gone", LIMIT, || nodes.rows(&database).iter().all(|rows| *rows == 0));
+        drop((server, folder));
+    }
+}
+
+#[test]
+fn points_wait_for_servers_that_are_away() {
+    let mut nodes = Nodes::start(2, 1);
+    nodes.kill(1);
+    // It starts all the same.
+    let server = start(&nodes);
+    let database = database(&server.data_dir);
+    let client = server.client();
+    client.query("", "CREATE DATABASE db");
+    client.write("db", &points(1));
+    assert!(server.log().contains(&nodes.url(1)), "{}", server.log());
+    nodes.restart(1);
+    let all = |server: &Server| number(&server.client().rows("db", "SELECT count(v) FROM m"));
+    until("the points are there", LIMIT, || nodes.rows(&database).iter().sum::<u64>() == 400);
+    assert_eq!(all(&server), 400.0);
+
+    // A shard goes: its series are told of by name, others are answered, and writes go on.
+    nodes.kill(1);
+    let answer = client.query_raw("db", "SELECT count(v) FROM m").body;
+    assert!(answer.contains("the engine is unavailable") && answer.contains("shard 2"), "{answer}");
+    assert!(!answer.contains("DB::Exception"), "{answer}");
+    let of_host = |n: i64| client.query_raw("db", &format!("SELECT sum(v) FROM m WHERE host = 'h{n}'")).body;
+    let answered = (0..40).filter(|n| of_host(*n).contains(",10]")).count();
+    assert!(0 < answered && answered < 40, "{answered} of 40");
+    client.write("db", &points(2));
+    nodes.restart(1);
+    until("all is there again", LIMIT, || {
+        client.query_raw("db", "SELECT sum(v) FROM m").body.contains(",800]")
+    });
+}
+
+/// Kills of the servers and of the one in front, while points come.
+#[test]
+fn nothing_acknowledged_is_lost_or_stored_twice() {
+    let mut nodes = Nodes::start(2, 1);
+    let kept = settings(&nodes);
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start_in(folder.path(), &borrowed(&kept));
+    server.client().query("", "CREATE DATABASE db");
+    let mut written = 0;
+    for kill in 0..6 {
+        let client = server.client();
+        for _ in 0..20 {
+            let line = |n: i64| format!("m,host=h{} v={n}i {n}\n", n % 40);
+            let body: String = (written..written + 50).map(line).collect();
+            client.write("db", &body);
+            written += 50;
+        }
+        match kill % 3 {
+            2 => {
+                server.kill();
+                server = Server::start_in(folder.path(), &borrowed(&kept));
+            }
+            node => {
+                nodes.kill(node);
+                client.write("db", &format!("m,host=h0 v={written}i {written}"));
+                written += 1;
+                nodes.restart(node);
+            }
+        }
+    }
+    let client = server.client();
+    let expected = format!(",{written}]");
+    until("all points are there", LIMIT, || {
+        client.query_raw("db", "SELECT count(v) FROM m").body.contains(&expected)
+    });
+    let database = database(folder.path());
+    let stored = || nodes.rows(&database).iter().sum::<u64>();
+    until("all points are stored", LIMIT, || stored() >= written as u64);
+    // What was flushed when the server was killed comes again, as what it was: a merge is all that it takes.
+    let table = nodes.query(
+        0,
+        &format!("SELECT name FROM system.tables WHERE database = '{database}' AND name LIKE 'm%_all'"),
+    );
+    let distinct = nodes.query(0, &format!("SELECT count() FROM {database}.{table} FINAL"));
+    assert_eq!(distinct, written.to_string());
+    let sum: i64 = (0..written).sum();
+    assert_eq!(number(&client.rows("db", "SELECT sum(v) FROM m")), sum as f64);
+}
+
+#[test]
+fn a_data_folder_keeps_to_its_engine() {
+    let nodes = Nodes::single();
+    let folder = tempfile::tempdir().unwrap();
+    let kept = settings(&nodes);
+    drop(Server::start_in(folder.path(), &borrowed(&kept)));
+    let said = Server::spawn_in(folder.path(), &[]).failure();
+    assert!(said.contains("engine.kind"), "{said}");
+    // A new data folder does not get at the tables of another one.
+    let other = tempfile::tempdir().unwrap();
+    let mut taken = borrowed(&kept);
+    let of_the_first = database(folder.path());
+    taken.push(("CLICKHOUSE__DATABASE", &of_the_first));
+    let said = Server::spawn_in(other.path(), &taken).failure();
+    assert!(said.contains("belongs to installation"), "{said}");
+    let embedded = Server::start();
+    let dir = embedded.data_dir.clone();
+    let own = embedded.into_folder();
+    let said = Server::spawn_in(&dir, &borrowed(&kept)).failure();
+    assert!(said.contains("embedded engine"), "{said}");
+    drop(own);
+}

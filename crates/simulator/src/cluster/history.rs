@@ -1,0 +1,213 @@
+//! What happens in a cluster: rounds of operations on its nodes, with what fails meanwhile. Made from a seed, and printed.
+
+use std::fmt;
+
+use hyperbytedb_domain::cluster::Consistency;
+use hyperbytedb_memory_ports::Random;
+
+use super::network::Weather;
+use crate::history::{Generator, Operation, Style};
+use crate::scheduler::{Crash, Faults};
+
+/// A run.
+#[derive(Debug, Clone)]
+pub struct ClusterHistory {
+    pub seed: u64,
+    pub nodes: u64,
+    /// How far each node's clock is from the time, in milliseconds.
+    pub skews: Vec<i64>,
+    pub rounds: Vec<ClusterRound>,
+}
+
+/// Operations at the same time. Nodes are counted among those that there are, modulo their number.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterRound {
+    /// What happens before it.
+    pub event: Option<Event>,
+    pub operations: Vec<(usize, Operation, Consistency)>,
+    /// Of all nodes.
+    pub faults: Faults,
+    pub crash: Option<(usize, Crash)>,
+    pub weather: Weather,
+    /// Nodes that do not run are not started before it.
+    pub leaves_down: bool,
+    /// The leader is lost.
+    pub deposes: bool,
+    pub schedule: u64,
+    /// How much time passes behind it, in milliseconds.
+    pub pause: u64,
+    /// Whether nodes are looked at behind it.
+    pub checked: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Nothing comes from one to the other.
+    Cut {
+        from: usize,
+        to: usize,
+    },
+    /// Nothing comes to the node, nor from it.
+    Isolate(usize),
+    Heal,
+    /// An orderly stop and a start.
+    Restart(usize),
+    /// The node and its disk are gone for ever.
+    LoseDisk(usize),
+    /// An empty node joins; first those whose disks are lost are removed.
+    Join,
+    /// The node is drained and removed.
+    Leave(usize),
+}
+
+/// The history of a seed.
+pub fn generate(seed: u64) -> ClusterHistory {
+    let mut random = Random::new(seed ^ 0xC1C1);
+    let style = Style::of_cluster(&mut random);
+    let nodes = *random.pick(&[3, 3, 3, 5]);
+    let skew = *random.pick(&[0, 0, 3, 100, 3000, 20_000]);
+    let skews = (0..nodes).map(|_| random.below(2 * skew + 1) as i64 - skew as i64).collect();
+    let length = 4 + random.below(16);
+    let often = Often {
+        lost: *random.pick(&[0, 0, 50, 250]),
+        repeated: *random.pick(&[0, 100, 300]),
+        slow: *random.pick(&[0, 100, 300]),
+        errors: *random.pick(&[0, 0, 10, 30]),
+        stalls: *random.pick(&[0, 0, 20]),
+        crashes: *random.pick(&[0, 10, 25]),
+        events: *random.pick(&[0, 20, 50]),
+        members: *random.pick(&[0, 0, 1, 3]),
+    };
+    let mut generator = Generator::new(random, style);
+    let create = Operation::CreateDatabase { database: "d0" };
+    let mut rounds = vec![ClusterRound {
+        operations: vec![(0, create, Consistency::One)],
+        schedule: generator.random.number(),
+        pause: 1000,
+        ..ClusterRound::default()
+    }];
+    rounds.extend((0..length).map(|_| round(&mut generator, &often)));
+    ClusterHistory { seed, nodes, skews, rounds }
+}
+
+/// Of a hundred rounds, so many with each kind of trouble; of a thousand messages, so many.
+struct Often {
+    lost: u32,
+    repeated: u32,
+    slow: u32,
+    errors: u32,
+    stalls: u32,
+    crashes: u32,
+    events: u32,
+    /// Of ten events, so many that change who is in the cluster.
+    members: u32,
+}
+
+fn round(generator: &mut Generator, often: &Often) -> ClusterRound {
+    let count = 1 + generator.random.below(5);
+    let mut operations: Vec<(usize, Operation, Consistency)> = Vec::new();
+    while operations.len() < count {
+        let operation = generator.operation();
+        let node = generator.random.below(8);
+        // One checkpoint of a node at a time.
+        let is_second =
+            operation == Operation::Checkpoint && operations.iter().any(|(_, other, _)| *other == operation);
+        if !is_second {
+            let levels = [
+                Consistency::Any,
+                Consistency::One,
+                Consistency::One,
+                Consistency::Quorum,
+                Consistency::Quorum,
+                Consistency::All,
+            ];
+            operations.push((node, operation, *generator.random.pick(&levels)));
+        }
+    }
+    let random = &mut generator.random;
+    let weather = if random.chance(2, 3) {
+        Weather { lost: often.lost, repeated: often.repeated, slow: often.slow }
+    } else {
+        Weather::default()
+    };
+    let faults = Faults {
+        errors: if random.chance(often.errors, 100) { *random.pick(&[10, 50]) } else { 0 },
+        stalls: if random.chance(often.stalls, 100) { *random.pick(&[30, 100]) } else { 0 },
+        crash: None,
+    };
+    let calls_max = 2 << random.below(8);
+    let crash = Crash {
+        calls: 1 + random.below(calls_max) as u32,
+        power: random.chance(1, 2),
+        after: random.chance(1, 2),
+    };
+    let crash = random.chance(often.crashes, 100).then(|| (random.below(8), crash));
+    ClusterRound {
+        event: random.chance(often.events, 100).then(|| event(random, often)),
+        operations,
+        faults,
+        crash,
+        weather,
+        leaves_down: random.chance(1, 2),
+        deposes: random.chance(often.crashes, 200),
+        schedule: random.number(),
+        pause: *random.pick(&[0, 0, 0, 10, 300, 3000]),
+        checked: random.chance(1, 2),
+    }
+}
+
+fn event(random: &mut Random, often: &Often) -> Event {
+    let (a, b) = (random.below(8), random.below(8));
+    if random.chance(often.members, 10) {
+        return *random.pick(&[Event::LoseDisk(a), Event::Join, Event::Join, Event::Leave(a)]);
+    }
+    match random.below(10) {
+        0..=2 => Event::Cut { from: a, to: b },
+        3..=5 => Event::Isolate(a),
+        6..=8 => Event::Heal,
+        _ => Event::Restart(a),
+    }
+}
+
+impl fmt::Display for ClusterHistory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} nodes, clocks off by {:?} ms", self.nodes, self.skews)?;
+        for (number, round) in self.rounds.iter().enumerate() {
+            write!(f, "round {number}")?;
+            if round.faults != Faults::default() {
+                write!(f, "  [{}]", round.faults)?;
+            }
+            if let Some((node, crash)) = round.crash {
+                let crash = Faults { crash: Some(crash), ..Faults::default() };
+                write!(f, "  [node {node}: {crash}]")?;
+            }
+            if round.weather != Weather::default() {
+                write!(f, "  [{:?}]", round.weather)?;
+            }
+            for (is_so, words) in [
+                (round.leaves_down, "nodes stay down"),
+                (round.deposes, "leader lost"),
+                (round.checked, "checked"),
+            ] {
+                if is_so {
+                    write!(f, "  ({words})")?;
+                }
+            }
+            writeln!(f, "  pause {} ms", round.pause)?;
+            if let Some(event) = round.event {
+                writeln!(f, "  {event:?}")?;
+            }
+            for (node, operation, level) in &round.operations {
+                if let Operation::Write { database, policy, .. } = operation {
+                    writeln!(f, "  node {node}: write to {database} {policy} at {}", level.name())?;
+                } else {
+                    writeln!(f, "  node {node}:")?;
+                }
+                for line in operation.to_string().lines() {
+                    writeln!(f, "    {line}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
