@@ -77,7 +77,7 @@ impl Held {
     }
 
     /// The body for a node; of one that is not complete the rest is there the first time only.
-    pub fn to_send(&mut self) -> reqwest::Body {
+    pub fn next_body(&mut self) -> reqwest::Body {
         match self.rest.take() {
             None => self.bytes.clone().into(),
             Some(rest) => {

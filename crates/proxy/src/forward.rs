@@ -70,7 +70,7 @@ pub async fn forward(
             .client
             .request(head.method.clone(), format!("{}{target}", node.url()))
             .headers(passed.clone())
-            .body(held.to_send());
+            .body(held.next_body());
         match send(&node, request, is_repeatable).await {
             // It has not taken it; another one may.
             Ok(answer)
