@@ -140,6 +140,8 @@ pub struct Readiness {
     failed: OnceLock<FailureHook>,
     /// Background threads that have panicked and do not run again yet.
     dead_threads: Mutex<BTreeSet<String>>,
+    /// Parts that fail at present, and why.
+    failing: Mutex<BTreeMap<&'static str, String>>,
 }
 
 /// What is to be done about a failure.
@@ -191,6 +193,37 @@ impl Readiness {
     /// Why the server cannot go on, if so.
     pub fn failure(&self) -> Option<String> {
         self.failure.get().cloned()
+    }
+
+    /// Notes that a part fails at present, and why, or that it works.
+    pub fn note(&self, part: &'static str, failure: Option<String>) {
+        let mut failing = self.failing.lock();
+        match failure {
+            Some(reason) => {
+                if failing.insert(part, reason.clone()).is_none() {
+                    tracing::error!(part, reason, "the server is not healthy");
+                }
+            }
+            None => {
+                if failing.remove(part).is_some() {
+                    tracing::info!(part, "works again");
+                }
+            }
+        }
+    }
+
+    pub fn is_failing(&self, part: &str) -> bool {
+        self.failing.lock().contains_key(part)
+    }
+
+    /// What does not work at present: the name of a part or thread, and why.
+    pub fn failing(&self) -> Vec<(String, String)> {
+        let threads = self.dead_threads().into_iter();
+        let why = "the thread panicked and is started again";
+        let mut failing: Vec<_> = threads.map(|thread| (thread, why.to_owned())).collect();
+        let parts = self.failing.lock();
+        failing.extend(parts.iter().map(|(part, reason)| ((*part).to_owned(), reason.clone())));
+        failing
     }
 
     pub(crate) fn thread_died(&self, thread: &str) {

@@ -7,6 +7,9 @@ use hyperbytedb_domain::{limits, settings};
 use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
+/// The part of the server that fails when there is too little.
+pub const DISK: &str = "disk";
+
 /// 0 = no bound.
 #[derive(Debug, Clone, Copy)]
 pub struct DiskSpaceOptions {

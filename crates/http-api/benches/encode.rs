@@ -101,6 +101,7 @@ fn stream(bencher: Bencher, uri: &str) {
         statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
         readiness,
         auth: None,
+        access_log: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         options: HttpOptions::default(),
     });

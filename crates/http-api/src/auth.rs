@@ -51,7 +51,7 @@ async fn authenticate(state: &AppState, head: &Parts) -> Result<Caller, ApiError
         let _turn = turn;
         auth.verify(&credentials)
     };
-    tokio::task::spawn_blocking(verify).await.map_err(task_failed)?.map_err(refused)
+    crate::blocking::spawn(verify).await.map_err(task_failed)?.map_err(refused)
 }
 
 /// Lets only admins pass, and everybody where authentication is off.
@@ -74,6 +74,14 @@ pub fn require_admin(state: &AppState, caller: Caller) -> Result<Caller, ApiErro
 
 fn refused(error: AuthError) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, error.to_string())
+}
+
+/// Who a request says it is from, true or not.
+pub fn named_user(headers: &HeaderMap, query: &Form) -> Option<String> {
+    match credentials(headers, query) {
+        Credentials::Password { user, .. } => Some(user),
+        Credentials::None | Credentials::Bearer(_) => query.get("u").map(str::to_owned),
+    }
 }
 
 /// As InfluxDB looks for them: parameters first, if both are there, then the header.

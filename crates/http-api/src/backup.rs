@@ -75,7 +75,7 @@ async fn on_backups<T: Send + 'static>(
     let backups = state.http.backups.clone();
     let backups: Arc<dyn BackupPort> =
         backups.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "this server makes no backups"))?;
-    let called = tokio::task::spawn_blocking(move || call(&*backups)).await;
+    let called = crate::blocking::spawn(move || call(&*backups)).await;
     called
         .map_err(|_| ApiError::overloaded("the server is stopping", RETRY_AFTER_SECS))?
         .map_err(ApiError::from)
@@ -84,7 +84,7 @@ async fn on_backups<T: Send + 'static>(
 /// The file's bytes, read as the client takes them. A client that goes away ends the reading.
 fn stream(mut file: File) -> Body {
     let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
-    tokio::task::spawn_blocking(move || {
+    crate::blocking::spawn(move || {
         loop {
             let mut piece = Vec::with_capacity(PIECE_BYTES);
             let read = file.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut piece);

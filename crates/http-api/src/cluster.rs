@@ -86,7 +86,7 @@ async fn on_cluster(
         let text = "this server is in no cluster, or only starts (cluster.enabled)";
         ApiError::new(StatusCode::NOT_FOUND, text)
     })?;
-    tokio::task::spawn_blocking(move || call(&*cluster)).await.map_err(task_failed)?
+    crate::blocking::spawn(move || call(&*cluster)).await.map_err(task_failed)?
 }
 
 fn respond(answer: Result<Value, ApiError>) -> Response<Body> {

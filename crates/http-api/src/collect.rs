@@ -25,7 +25,7 @@ where
             None => ended.map(|()| collector.collected).map_err(|error: QueryError| error.into()),
         }
     };
-    tokio::task::spawn_blocking(work).await.map_err(task_failed)?
+    crate::blocking::spawn(work).await.map_err(task_failed)?
 }
 
 /// Runs a statement whose results nobody needs.

@@ -4,10 +4,12 @@
 //! status codes, headers and bodies. Everything a client can make large or slow is bounded by an
 //! [`HttpOptions`] field, and past the bound the answer names it.
 
+mod access_log;
 mod admission;
 mod auth;
 mod backup;
 mod bind;
+mod blocking;
 mod body;
 mod cluster;
 mod collect;
@@ -52,6 +54,7 @@ use tower_http::compression::CompressionLayer;
 use crate::admission::{BodyBudget, Bounded, Gate};
 use crate::logins::Logins;
 use crate::rates::Rates;
+pub use access_log::{AccessLog, AccessLogFormat, AccessLogOptions};
 pub use listener::{BoundedListener, ConnectionLimits, Socket};
 pub use options::HttpOptions;
 pub use rates::Peer;
@@ -74,6 +77,8 @@ pub struct HttpState {
     pub readiness: Arc<Readiness>,
     /// `None`: every request is let in and may do everything.
     pub auth: Option<Arc<dyn AuthPort>>,
+    /// `None`: requests are not logged.
+    pub access_log: Option<AccessLog>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     pub options: HttpOptions,
@@ -167,7 +172,7 @@ pub fn router(http: HttpState) -> Router {
         .layer(axum::middleware::from_fn_with_state(state.clone(), rates::by_address))
         .layer(CatchPanicLayer::custom(error::panic_response))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
-        .layer(axum::middleware::from_fn(middleware::common))
+        .layer(axum::middleware::from_fn_with_state(state.clone(), middleware::common))
         .with_state(state)
 }
 

@@ -5,27 +5,40 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tracing::Instrument;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::ORIGIN;
-use axum::http::{HeaderMap, HeaderValue, Method, Response};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use axum::middleware::Next;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::VERSION;
+use crate::access_log::Entry;
 use crate::status::NoEndpoint;
+use crate::{AppState, VERSION};
 
+/// Bytes of a client's request id that go into logs.
+const LOGGED_ID_BYTES_MAX: usize = 128;
+/// What logs say where nobody waited for the answer, as nginx does.
+const CLIENT_WENT_AWAY: StatusCode = match StatusCode::from_u16(499) {
+    Ok(status) => status,
+    Err(_) => StatusCode::BAD_REQUEST,
+};
 /// 100 ns steps between the start of UUID time (1582) and 1970.
 const UUID_EPOCH_OFFSET: u64 = 0x01B2_1DD2_1381_4000;
 
 /// Adds the common headers and counts the request until its answer is complete.
-pub async fn common(request: Request, next: Next) -> Response<Body> {
-    let meter = Meter::start(&request);
+pub async fn common(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
     let id = request_id(request.headers());
+    let logged_id = logged(&id);
+    let meter = Meter::start(state, &request, logged_id);
+    // What is logged while the request is worked on says which one it is.
+    let span =
+        tracing::info_span!("request", id = logged_id, method = meter.method, endpoint = meter.endpoint);
     let origin = request.headers().get(ORIGIN).cloned();
-    let mut response = next.run(request).await;
+    let mut response = next.run(request).instrument(span).await;
     let has_endpoint = response.extensions().get::<NoEndpoint>().is_none();
     let headers = response.headers_mut();
     headers.insert("request-id", id.clone());
@@ -70,15 +83,26 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("-"))
 }
 
+/// The id as far as logs show it.
+fn logged(id: &HeaderValue) -> &str {
+    let id = id.to_str().unwrap_or("-");
+    &id[..id.len().min(LOGGED_ID_BYTES_MAX)]
+}
+
 /// One request under way.
 struct Meter {
+    state: AppState,
+    /// `None`: it is not logged.
+    entry: Option<Entry>,
+    status: StatusCode,
+    bytes: u64,
     endpoint: &'static str,
     method: &'static str,
     started: Instant,
 }
 
 impl Meter {
-    fn start(request: &Request) -> Self {
+    fn start(state: AppState, request: &Request, id: &str) -> Self {
         metrics::HTTP_IN_FLIGHT.increment();
         let endpoint = match request.uri().path() {
             "/write" | "/api/v2/write" => "/write",
@@ -102,14 +126,16 @@ impl Meter {
             Method::DELETE => "DELETE",
             _ => "other",
         };
-        Self { endpoint, method, started: Instant::now() }
+        let entry = state.http.access_log.as_ref().and_then(|log| log.entry(request, id));
+        Self { state, entry, status: CLIENT_WENT_AWAY, bytes: 0, endpoint, method, started: Instant::now() }
     }
 
-    fn watch(self, response: Response<Body>) -> Response<Body> {
+    fn watch(mut self, response: Response<Body>) -> Response<Body> {
         let elapsed = self.started.elapsed();
         metrics::HTTP_REQUESTS.with([self.endpoint, self.method, response.status().as_str()]).increment(1);
         metrics::HTTP_RESPONSE_START.with([self.endpoint, self.method]).record(elapsed);
-        response.map(|body| Body::new(MeteredBody { body, bytes: 0, meter: self }))
+        self.status = response.status();
+        response.map(|body| Body::new(MeteredBody { body, meter: self }))
     }
 }
 
@@ -118,12 +144,15 @@ impl Drop for Meter {
     fn drop(&mut self) {
         metrics::HTTP_IN_FLIGHT.decrement();
         metrics::HTTP_DURATION.with([self.endpoint, self.method]).record(self.started.elapsed());
+        metrics::HTTP_RESPONSE_BYTES.with([self.endpoint]).increment(self.bytes);
+        if let (Some(log), Some(entry)) = (&self.state.http.access_log, &self.entry) {
+            log.log(entry, self.status, self.bytes);
+        }
     }
 }
 
 struct MeteredBody {
     body: Body,
-    bytes: u64,
     meter: Meter,
 }
 
@@ -137,7 +166,7 @@ impl HttpBody for MeteredBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
-            self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.meter.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
         polled
     }
@@ -148,11 +177,5 @@ impl HttpBody for MeteredBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-impl Drop for MeteredBody {
-    fn drop(&mut self) {
-        metrics::HTTP_RESPONSE_BYTES.with([self.meter.endpoint]).increment(self.bytes);
     }
 }

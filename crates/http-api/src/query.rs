@@ -88,7 +88,7 @@ async fn run(state: &AppState, request: QueryRequest, shape: &Shape) -> Result<B
     let (mut reader, sink) = channel(shape, max_rows, request.cancel.clone());
     let turn = Turn::wait(state, request).await?;
     let queries = state.http.queries.clone();
-    tokio::task::spawn_blocking(move || run_blocking(turn, &*queries, sink));
+    crate::blocking::spawn(move || run_blocking(turn, &*queries, sink));
     match reader.next().await {
         Some(Piece::Last(bytes)) => Ok(Body::from(bytes)),
         Some(Piece::Part(first)) => Ok(reader.into_body(first)),

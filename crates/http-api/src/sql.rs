@@ -77,7 +77,7 @@ async fn answer(state: &AppState, request: Request) -> Result<SqlAnswer, ApiErro
         let _turn = turn;
         sql.run_sql(&request)
     };
-    tokio::task::spawn_blocking(work).await.map_err(task_failed)?.map_err(ApiError::from)
+    crate::blocking::spawn(work).await.map_err(task_failed)?.map_err(ApiError::from)
 }
 
 impl From<SqlError> for ApiError {

@@ -5,6 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use hyperbytedb_application::Phase;
+use hyperbytedb_application::disk_space::DISK;
 
 use crate::encode::Format;
 use crate::form::Form;
@@ -34,19 +35,11 @@ pub async fn status() -> Response<Body> {
 /// Whether all that works in the background does: 200, or 503 with what does not.
 pub async fn health(State(state): State<AppState>) -> Response<Body> {
     let readiness = &state.http.readiness;
-    let check = |thread: String| {
-        serde_json::json!({
-            "name": thread,
-            "message": "the thread panicked and is started again",
-            "status": "fail",
-        })
-    };
-    let checks: Vec<_> = readiness.dead_threads().into_iter().map(check).collect();
-    let (code, status, message) = match readiness.failure() {
+    let failing = readiness.failing();
+    let check = |(name, message): &(String, String)| serde_json::json!({ "name": name, "message": message, "status": "fail" });
+    let checks: Vec<_> = failing.iter().map(check).collect();
+    let (code, status, message) = match readiness.failure().or_else(|| named(&failing)) {
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, "fail", reason),
-        None if !checks.is_empty() => {
-            (StatusCode::SERVICE_UNAVAILABLE, "fail", "a background thread does not run".to_owned())
-        }
         None => (StatusCode::OK, "pass", "ready for queries and writes".to_owned()),
     };
     json(
@@ -61,9 +54,19 @@ pub async fn health(State(state): State<AppState>) -> Response<Body> {
     )
 }
 
+/// All that fails, in a line.
+fn named(failing: &[(String, String)]) -> Option<String> {
+    let lines: Vec<String> = failing.iter().map(|(name, message)| format!("{name}: {message}")).collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
+}
+
 /// Whether requests would be served now: 200 or 503.
 pub async fn ready(State(state): State<AppState>) -> Response<Body> {
-    if let Some(reason) = state.http.readiness.failure() {
+    let readiness = &state.http.readiness;
+    // Without disk space queries are answered, and the deletes that make space must get through.
+    let mut failing = readiness.failing();
+    failing.retain(|(part, _)| part != DISK);
+    if let Some(reason) = readiness.failure().or_else(|| named(&failing)) {
         return json(
             StatusCode::SERVICE_UNAVAILABLE,
             &serde_json::json!({ "status": "failed", "message": reason }),

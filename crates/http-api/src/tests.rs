@@ -87,6 +87,7 @@ fn server_with(application: Application, options: HttpOptions) -> Server {
         statement_summary: Arc::new(StatementSummary::new(StatementSummaryOptions::default())),
         readiness: readiness.clone(),
         auth: None,
+        access_log: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         options,
     };

@@ -34,7 +34,7 @@ impl Turn {
         }
         let queries = state.http.queries.clone();
         let announce = move || queries.announce(request);
-        let query = tokio::task::spawn_blocking(announce).await.map_err(task_failed)??;
+        let query = crate::blocking::spawn(announce).await.map_err(task_failed)??;
         let permit = if query.is_urgent() {
             None
         } else {

@@ -123,5 +123,5 @@ async fn accept(state: AppState, request: Request, target: TargetOf) -> Result<(
         drop(share);
         result
     };
-    tokio::task::spawn_blocking(work).await.map_err(task_failed)?
+    crate::blocking::spawn(work).await.map_err(task_failed)?
 }

@@ -39,6 +39,8 @@ list! {
             "Time from a request to the end of its answer.";
         Counter HTTP_RESPONSE_BYTES: LabelledCounter<1> = "hyperbytedb_http_response_bytes_total" ["endpoint"]
             "Bytes of answers, before compression.";
+        Counter ACCESS_LOG_DROPPED: Counter = "hyperbytedb_access_log_dropped_lines_total" []
+            "Lines of the access log that were left out because they could not be written fast enough.";
         Histogram HTTP_QUEUE_WAIT: LabelledHistogram<1> = "hyperbytedb_http_queue_wait_seconds" ["what"]
             "Time that requests waited for their turn, where they had to.";
         Counter LIMIT_EXCEEDED: LabelledCounter<1> = "hyperbytedb_limit_exceeded_total" ["limit"]

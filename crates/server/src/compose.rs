@@ -34,7 +34,7 @@ use hyperbytedb_domain::pace::HeavySlots;
 use hyperbytedb_domain::ports::{AuthPort, Outbound, SqlPort};
 use hyperbytedb_domain::scan::SortBound;
 use hyperbytedb_domain::{Precision, StorageError, limits};
-use hyperbytedb_http_api::{HttpOptions, HttpState};
+use hyperbytedb_http_api::{AccessLog, AccessLogFormat, AccessLogOptions, HttpOptions, HttpState};
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
 use hyperbytedb_subscriber::Courier;
@@ -51,6 +51,10 @@ use crate::udp::{self, UdpListener};
 
 /// The exit status after a failure that the server cannot go on from.
 const FAILED: i32 = 70;
+
+/// How often slow queries are looked for.
+const SLOW_LOOK_MIN: Duration = Duration::from_millis(10);
+const SLOW_LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// All services of a server.
 pub struct Application {
@@ -114,7 +118,7 @@ impl Application {
         readiness.on_failure(|_| std::process::exit(FAILED));
         let threads = Threads::new(readiness.clone());
         let reports = vec![Box::new(report_storage), engine.reporter()];
-        let collector = Collector { handle: metrics.clone(), started, reports };
+        let collector = Collector { handle: metrics.clone(), started, readiness: readiness.clone(), reports };
         threads.spawn("metrics", move |stop| collector.run(stop))?;
         let (opening, opened) = (readiness.clone(), engine.opened());
         threads.spawn_vital("engine", move || {
@@ -185,7 +189,9 @@ impl Application {
             ingestion: ingestion.clone(),
             summary: Arc::new(StatementSummary::new(summary_options(config))),
             heavy: heavy_slots(config),
-            running: Arc::new(RunningQueries::new(options.max_concurrent)),
+            running: Arc::new(
+                RunningQueries::new(options.max_concurrent).with_slow_threshold(slow_threshold(config)),
+            ),
             runs: Arc::default(),
             windows: windows.as_ref().map(|(_, state)| state.clone()),
             subscribers: Arc::default(),
@@ -263,6 +269,14 @@ impl Application {
             counts: self.statements.subscribers.clone(),
         };
         self.threads.spawn("subscriptions", move |stop| subscriber.run(stop))?;
+        if let Some(threshold) = self.statements.running.slow_threshold() {
+            let running = self.statements.running.clone();
+            self.threads.spawn("slow-queries", move |stop| {
+                while stop.wait((threshold / 4).clamp(SLOW_LOOK_MIN, SLOW_LOOK_MAX)) {
+                    running.log_slow();
+                }
+            })?;
+        }
         let disk = self.disk_watch();
         self.threads.spawn("disk", move |stop| disk.run(stop))?;
         if self.udp.enabled {
@@ -327,7 +341,12 @@ impl Application {
     }
 
     fn disk_watch(&self) -> DiskWatch {
-        DiskWatch { flush: self.flush.clone(), folders: self.folders.clone() }
+        DiskWatch {
+            flush: self.flush.clone(),
+            wal: self.ports.wal.clone(),
+            readiness: self.readiness.clone(),
+            folders: self.folders.clone(),
+        }
     }
 
     fn lease(&self) -> Lease {
@@ -368,10 +387,29 @@ impl Application {
             statement_summary: self.statements.summary.clone(),
             readiness: self.readiness.clone(),
             auth: self.auth.clone().map(|auth| auth as Arc<dyn AuthPort>),
+            access_log: access_log(config)?,
             metrics: self.metrics.clone(),
             options: http_options(config),
         })
     }
+}
+
+fn slow_threshold(config: &Config) -> Option<Duration> {
+    let ms = config.query.slow_threshold_ms;
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
+fn access_log(config: &Config) -> Result<Option<AccessLog>, String> {
+    let http = &config.http;
+    let format = match (http.access_log.as_str(), config.logging.format.as_str()) {
+        ("off", _) => return Ok(None),
+        ("json", _) | ("auto", "json") => AccessLogFormat::Json,
+        _ => AccessLogFormat::Combined,
+    };
+    let (path, exclude) = (http.access_log_path.clone(), http.access_log_exclude.clone());
+    AccessLog::open(AccessLogOptions { format, path, exclude })
+        .map(Some)
+        .map_err(|error| format!("http.access_log_path {:?} cannot be opened: {error}", http.access_log_path))
 }
 
 /// Where this process writes.

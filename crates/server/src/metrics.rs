@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyperbytedb_application::Readiness;
 use hyperbytedb_application::threads::Stop;
 use hyperbytedb_metrics as metrics;
 use hyperbytedb_metrics::{Description, Kind};
@@ -32,6 +34,7 @@ pub type Report = Box<dyn Fn() + Send + Sync>;
 pub struct Collector {
     pub handle: PrometheusHandle,
     pub started: Instant,
+    pub readiness: Arc<Readiness>,
     pub reports: Vec<Report>,
 }
 
@@ -39,6 +42,7 @@ impl Collector {
     pub fn run(&self, stop: &Stop) {
         loop {
             metrics::UPTIME.set(self.started.elapsed().as_secs_f64());
+            metrics::FAILED_HEALTH_CHECKS.set(self.readiness.failing().len() as f64);
             report_process();
             self.reports.iter().for_each(|report| report());
             // Samples of histograms pile up until somebody folds them, and nobody may ever read `/metrics`.

@@ -220,6 +220,11 @@ impl Drop for Committer {
     }
 }
 
+/// The part of the server that fails when records cannot be appended.
+pub const LOG: &str = "log";
+const NOT_WRITABLE: &str = "the write-ahead log cannot be written, so that no write or change of the schema goes through; \
+                            the server's log has the details";
+
 /// Works off the queue.
 pub struct CommitWorker {
     pending: Receiver<Pending>,
@@ -304,6 +309,7 @@ impl CommitWorker {
         let first = match self.ports.wal.append(records, durable) {
             Ok(first) => first,
             Err(error) => {
+                self.ports.readiness.note(LOG, Some(NOT_WRITABLE.to_owned()));
                 if let Some((conflicts, noted)) = self.ports.conflicts.as_ref().zip(noted) {
                     conflicts.retract(noted);
                 }
@@ -313,6 +319,7 @@ impl CommitWorker {
                 return true;
             }
         };
+        self.ports.readiness.note(LOG, None);
         let last = first + count - 1;
         if changed && let Err(error) = self.ports.catalog.publish(Catalog::clone(&catalog), last) {
             // The log is ahead of the catalogue now; only a replay brings them together.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::CancelToken;
 use hyperbytedb_domain::ports::Caller;
@@ -22,6 +22,17 @@ pub struct RunningQuery {
     /// It waits for its turn.
     pub is_waiting: bool,
     pub cancel: CancelToken,
+    /// The request's, for what is logged of the query.
+    span: tracing::Span,
+    is_logged: bool,
+}
+
+impl RunningQuery {
+    fn log_slow(&self, threshold: Duration, message: &str) {
+        let (qid, query, database) = (self.id, &self.text, &self.database);
+        let (duration, user) = (self.announced.elapsed(), self.caller.user());
+        tracing::warn!(parent: &self.span, qid, query, database, user, ?duration, ?threshold, "{message}");
+    }
 }
 
 /// All queries.
@@ -29,6 +40,8 @@ pub struct RunningQuery {
 pub struct RunningQueries {
     state: Mutex<State>,
     max: usize,
+    /// `None`: no query is logged as slow.
+    slow_threshold: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +59,28 @@ pub struct Ticket {
 impl RunningQueries {
     /// `max` queries may run at the same time; 0 = no limit.
     pub fn new(max: usize) -> Self {
-        Self { state: Mutex::default(), max }
+        Self { state: Mutex::default(), max, slow_threshold: None }
+    }
+
+    pub fn with_slow_threshold(self, slow_threshold: Option<Duration>) -> Self {
+        Self { slow_threshold, ..self }
+    }
+
+    pub fn slow_threshold(&self) -> Option<Duration> {
+        self.slow_threshold
+    }
+
+    /// Logs the queries that have become slow since the last call.
+    pub fn log_slow(&self) {
+        let Some(threshold) = self.slow_threshold else { return };
+        let is_new = |query: &&mut RunningQuery| !query.is_logged && query.announced.elapsed() >= threshold;
+        let note = |query: &mut RunningQuery| {
+            query.is_logged = true;
+            query.clone()
+        };
+        // Nobody waits for the log.
+        let slow: Vec<_> = self.state.lock().queries.values_mut().filter(is_new).map(note).collect();
+        slow.iter().for_each(|query| query.log_slow(threshold, "slow query, which goes on"));
     }
 
     /// Enters the query of a request, as it is printed, and starts it; `None` when too many run.
@@ -68,6 +102,8 @@ impl RunningQueries {
             announced: Instant::now(),
             is_waiting: true,
             cancel: request.cancel.clone(),
+            span: tracing::Span::current(),
+            is_logged: false,
         };
         state.queries.insert(id, query);
         metrics::QUERIES_ACTIVE.set(state.queries.len() as f64);
@@ -118,7 +154,14 @@ impl State {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut state = self.queries.state.lock();
-        state.queries.remove(&self.id);
+        let ended = state.queries.remove(&self.id);
         metrics::QUERIES_ACTIVE.set(state.queries.len() as f64);
+        drop(state);
+        if let (Some(query), Some(threshold)) = (ended, self.queries.slow_threshold)
+            && query.announced.elapsed() >= threshold
+        {
+            metrics::SLOW_QUERIES.increment(1);
+            query.log_slow(threshold, "slow query, which has ended");
+        }
     }
 }

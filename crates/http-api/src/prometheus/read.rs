@@ -86,7 +86,7 @@ async fn answer(state: &AppState, request: Request) -> Result<Vec<u8>, ApiError>
             .compress_vec(&message)
             .map_err(|error| ApiError::internal(format!("the answer cannot be packed: {error}")))
     };
-    tokio::task::spawn_blocking(pack).await.map_err(task_failed)?
+    crate::blocking::spawn(pack).await.map_err(task_failed)?
 }
 
 /// The measurements that the matchers of `__name__` leave, of those that have a number as `value`.

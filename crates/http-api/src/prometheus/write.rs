@@ -62,7 +62,7 @@ async fn accept(state: AppState, request: Request) -> Result<(), ApiError> {
         };
         state.http.ingestion.write(request).map_err(ApiError::from)
     };
-    tokio::task::spawn_blocking(work).await.map_err(task_failed)?
+    crate::blocking::spawn(work).await.map_err(task_failed)?
 }
 
 /// Appends a line for each sample; returns how many have a value that no field can have.

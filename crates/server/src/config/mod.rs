@@ -4,8 +4,8 @@
 //! Each section is declared once (`sections.rs`): its keys, types, defaults and texts. The printed configuration and the
 //! reference in `docs/configuration.md` are made from that.
 
-mod machine;
 mod from_influxdb;
+mod machine;
 mod print;
 mod secret;
 mod sections;
@@ -99,6 +99,12 @@ impl Config {
         let refuse = |text: String| Err(ConfigError::Invalid(text));
         if !["always", "interval", "off"].contains(&self.wal.sync.as_str()) {
             return refuse(format!("wal.sync is {:?}: it must be always, interval or off", self.wal.sync));
+        }
+        let access_log = &self.http.access_log;
+        if !["auto", "combined", "json", "off"].contains(&access_log.as_str()) {
+            return refuse(format!(
+                "http.access_log is {access_log:?}: it must be auto, combined, json or off"
+            ));
         }
         if !["text", "json"].contains(&self.logging.format.as_str()) {
             return refuse(format!("logging.format is {:?}: it must be text or json", self.logging.format));
@@ -343,6 +349,7 @@ mod tests {
             ("[server]\nport = \"x\"", "server.port"),
             ("[wal]\nsync = \"sometimes\"", "wal.sync"),
             ("[logging]\nformat = \"xml\"", "logging.format"),
+            ("[http]\naccess_log = \"xml\"", "http.access_log"),
             ("[sql]\nenabled = \"yes\"", "sql.enabled"),
             ("[auth]\nadmin_user = \"x\"", "auth.admin_password"),
             ("[cluster]\nenabled = true\nnode_id = 0", "cluster.node_id"),

@@ -35,6 +35,21 @@ fn storage() -> StorageOptions {
     StorageOptions::in_directory("")
 }
 
+/// Writes, and what is asked for every few seconds.
+fn access_log_exclude() -> Vec<String> {
+    let paths = [
+        "/write",
+        "/api/v2/write",
+        "/api/v1/prom/write",
+        "/ping",
+        "/health",
+        "/status",
+        "/metrics",
+        "/debug/vars",
+    ];
+    paths.map(str::to_owned).into()
+}
+
 /// A key of a section, for the printed configuration.
 pub struct KeyDoc {
     pub key: &'static str,
@@ -382,6 +397,8 @@ section! {
         heavy_after_ms: u64 = 100,
         /// Seconds that one request's statements may take together.
         timeout_secs: u64 = QueryOptions::default().timeout.map_or(0, |timeout| timeout.as_secs()),
+        /// Milliseconds after which a query is logged as slow; 0: never (InfluxDB's log-queries-after).
+        slow_threshold_ms: u64 = 0,
         /// Bytes of engine memory for one scan.
         max_memory_bytes: u64 = QueryOptions::default().max_memory_bytes,
         /// Rows that one scan may read.
@@ -477,6 +494,12 @@ section! {
         unix_socket: String = String::new(),
         /// Permissions of the unix socket, octal.
         unix_socket_permissions: String = "0660".to_owned(),
+        /// The log of requests: `combined` (Apache's format, then request id and microseconds), `json`, `auto` (as `logging.format`) or `off`.
+        access_log: String = "auto".to_owned(),
+        /// File that the log of requests is appended to; empty: standard error.
+        access_log_path: String = String::new(),
+        /// Beginnings of paths whose requests are not logged.
+        access_log_exclude: Vec<String> = access_log_exclude(),
         /// Bytes of a request body as sent.
         max_body_bytes: usize = HttpOptions::default().max_body_bytes,
         /// Bytes of a gzip'ed request body once inflated.
@@ -563,7 +586,7 @@ section! {
 section! {
     /// Logs, on standard error.
     LoggingConfig {
-        /// Least level: error, warn, info, debug or trace; also a filter such as `info,hyperbytedb_http_api=debug`.
+        /// Least level: error, warn, info, debug or trace; also a filter such as `info,hyperbytedb_http_api=debug`. The variable `RUST_LOG` goes before it.
         level: String = "info".to_owned(),
         /// text or json.
         format: String = "text".to_owned(),

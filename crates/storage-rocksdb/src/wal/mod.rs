@@ -203,6 +203,14 @@ impl WalPort for RocksWal {
         encode_entry(entry).map_err(|error| StorageError::failed("encode a log record", error))
     }
 
+    /// Stores once more what is stored.
+    fn check_writable(&self) -> Result<(), StorageError> {
+        let floor = self.floor.read();
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.db.family(STATE)?, FLOOR_KEY, stored::encode(&*floor)?);
+        self.db.write(batch, self.durability, "check the log")
+    }
+
     fn append(&self, records: Vec<NewRecord>, durable: bool) -> Result<Sequence, StorageError> {
         let mut head = self.head.lock();
         let first = head.sequence;

@@ -36,6 +36,11 @@ pub trait WalPort: Send + Sync {
     /// The stored form of an entry. Fails when it cannot be stored (a condition nested too deeply).
     fn encode(&self, entry: &WalEntry) -> Result<EncodedEntry, StorageError>;
 
+    /// Fails while nothing can be appended.
+    fn check_writable(&self) -> Result<(), StorageError> {
+        self.sync()
+    }
+
     /// Appends the records with consecutive sequence numbers; durable when it returns, according to the sync mode, in any
     /// case when `durable` is set. Returns the sequence of the first. An error means that none of them counts, now or
     /// after a restart.
