@@ -12,9 +12,11 @@ SIMULATED = --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS),$(if $(filter command 
 KILLS ?= 100
 FAULTS ?= 200
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
+WITH_CLICKHOUSE = $(CARGO_TARGET_DIR)/release/with-clickhouse 2 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build serve test test-fresh lint unit conformance corpus conformance-update cases-update differential differential-short simulate bench bench-peers bench-stream bench-deletes chaos chaos-short chaos-cluster compare-cqs compare-auth schemathesis views fuzz audit docs clean bench-backup bench-limits
+# Every target with a text is a command, not a file.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +39,12 @@ test: setup-test lint unit corpus differential-short chaos-short test-fresh ## R
 test-fresh: ## Run set-up in a bare root, up to a test that needs what it brings (needs root and apt)
 	@scripts/test-fresh.sh
 
+dist: build ## Make the packages in target/dist: a tarball and a Debian package, also for the Containerfile of deploy/container
+	@scripts/dist.sh $(CARGO_TARGET_DIR)/release
+
+test-package: build ## Install, upgrade and remove the Debian package in a bare root (needs root and apt)
+	@scripts/test-fresh.sh --package $(CARGO_TARGET_DIR)/release
+
 lint: setup ## Check format and lints
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
@@ -48,6 +56,16 @@ conformance: corpus differential ## Run the InfluxDB corpus, and 20,000 generate
 
 corpus: build ## Run the InfluxDB corpus of ../shared/conformance, if it is there
 	scripts/conformance.py --server $(BIN)
+
+conformance-clickhouse: build setup-test ## Run the corpus, all cases and 5,000 generated queries on two shards of ClickHouse servers (10 minutes)
+	cargo build --release --locked -p hyperbytedb-clickhouse-node
+	$(WITH_CLICKHOUSE) scripts/conformance.py --server $(BIN)
+	$(WITH_CLICKHOUSE) cargo nextest run --release --locked --workspace --test cases
+	$(WITH_CLICKHOUSE) scripts/differential.py --server $(BIN) --seed $(SEED) --sets 25 --queries 200
+
+chaos-clickhouse: build ## Kill the server KILLS times (100) and the ClickHouse servers behind it every 3 seconds, under load
+	cargo build --release --locked -p hyperbytedb-clickhouse-node
+	KILL_EVERY_SECS=3 $(WITH_CLICKHOUSE) scripts/chaos.py --server $(BIN) --kills $(KILLS)
 
 conformance-update: build ## Run the corpus and add what newly passes to the checked-in list
 	scripts/conformance.py --server $(BIN) --update
@@ -101,6 +119,9 @@ compare-auth: setup-test ## Compare who may do what with a real influxd (tests/a
 
 chaos-cluster: build ## Kill, freeze and cut off nodes of a cluster FAULTS=200 times under load, and check that nothing is lost
 	scripts/chaos-cluster.py --server $(BIN) --faults $(FAULTS) --seed $(SEED)
+
+bench-cluster: build ## Measure how fast a node that was away for 2M points catches up (1 minute)
+	scripts/bench-cluster.py --server $(BIN)
 
 chaos-short: build
 	scripts/chaos.py --server $(BIN) --kills 8

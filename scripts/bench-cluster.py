@@ -34,6 +34,7 @@ def main():
     parser.add_argument("--points", type=int, default=2_000_000)
     parser.add_argument("--fields", type=int, default=10)
     options = parser.parse_args()
+    chaos.end_in_order()
     chaos.SETTINGS = {key: value for key, value in chaos.SETTINGS.items() if not key.startswith("FLUSH")}
     with tempfile.TemporaryDirectory(prefix="bench-cluster-") as directory:
         cluster = chaos.Cluster(os.path.abspath(options.server), directory, 3)

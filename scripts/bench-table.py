@@ -40,11 +40,56 @@ def query_figures(queries):
     return {f"query: {name}": max(statistics.median(ms), LEAST_MS) for name, ms in second.items() if ms}
 
 
+def mixed_figures(rows):
+    found = {}
+    for row in rows:
+        name = f"dashboard: {row['readers']} readers, {row['writers']} writers"
+        found |= {f"{name}, {which}": row["query_ms"][which] for which in ("p50", "p99")}
+    return found
+
+
+def many_figures(row):
+    return {f"2,000 measurements: {name}": value for name, value in row.items() if name.endswith("_ms")}
+
+
+def series_figures(row):
+    return {
+        "1,000,000 series: seconds a series": 1 / row["series_per_s"],
+        "1,000,000 series: CPU a series": row["cpu_us_per_series"],
+        "1,000,000 series: memory": row["rss_MiB"],
+    }
+
+
+def restart_figures(row):
+    return {"1,000,000 series: first answer after kill -9": row["first_answer_ms"]}
+
+
+OTHERS = {"mixed": mixed_figures, "many": many_figures, "series": series_figures, "restart": restart_figures}
+
+
+def other_figures(folder, server):
+    found = {}
+    for name, read in OTHERS.items():
+        path = os.path.join(folder, f"{server}-{name}.json")
+        if os.path.exists(path):
+            with open(path) as text:
+                found |= read(json.load(text))
+    return found
+
+
 def figures(folder, server):
     with open(os.path.join(folder, f"{server}.txt")) as text:
         found = load_figures(text.read())
     with open(os.path.join(folder, f"{server}-q.json")) as queries:
-        return found | query_figures(json.load(queries))
+        return found | query_figures(json.load(queries)) | other_figures(folder, server)
+
+
+def load_of_victoria_metrics(folder):
+    """Its own line: it answers no InfluxQL."""
+    path = os.path.join(folder, "vm.txt")
+    if os.path.exists(path):
+        with open(path) as text:
+            print("VictoriaMetrics: " + ", ".join(f"{name} {value:.3g}" for name, value in load_figures(text.read()).items()))
 
 
 def main():
@@ -60,6 +105,7 @@ def main():
         with open(BASELINE) as stored:
             baseline = json.load(stored)
     worse = [name for name, ratio in ratios.items() if ratio > baseline.get(name, ratio) * NOISE]
+    load_of_victoria_metrics(options.results)
     print("| What | ratio to InfluxDB | baseline |\n| --- | --- | --- |")
     for name, ratio in ratios.items():
         stored = f"{baseline[name]:.3f}" if name in baseline else ""

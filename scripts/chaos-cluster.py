@@ -181,6 +181,11 @@ class Node:
         self.process.send_signal(number)
 
 
+def end_in_order():
+    """So that the nodes are ended, too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+
+
 class Cluster:
     def __init__(self, binary, directory, count):
         ports = {number: free_port() for number in range(1, count + 1)}
@@ -192,10 +197,14 @@ class Cluster:
                 "CLUSTER__ADVERTISE_ADDRESS": f"127.0.0.1:{self.links.ports[number]}",
                 "CLUSTER__JOIN": json.dumps(join),
             }
-            node = Node(number, binary, directory, port, environment)
-            self.nodes.append(node)
-            node.start()
-            node.wait()
+            self.nodes.append(Node(number, binary, directory, port, environment))
+        try:
+            for node in self.nodes:
+                node.start()
+                node.wait()
+        except BaseException:
+            self.kill()
+            raise
 
     def kill(self):
         for node in self.nodes:
@@ -375,6 +384,7 @@ def main():
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--seed", default="1")
     options = parser.parse_args()
+    end_in_order()
     choices = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="chaos-cluster-") as directory:
         cluster = Cluster(os.path.abspath(options.server), directory, options.nodes)

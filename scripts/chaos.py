@@ -79,7 +79,7 @@ class Server:
             **os.environ,
             "HYPERBYTEDB__SERVER__PORT": str(self.port),
             "HYPERBYTEDB__STORAGE__DATA_DIR": os.path.join(self.directory, "data"),
-            "HYPERBYTEDB__CLICKHOUSE__DATABASE": f"chaos{self.port}",
+            "HYPERBYTEDB__CLICKHOUSE__DATABASE": f"hyperbyte{self.port}",
             **{f"HYPERBYTEDB__{key}": value for key, value in SETTINGS.items()},
             "HYPERBYTEDB__FLUSH__HEAD_BYTES": str(self.random.choice(HEAD_BYTES)),
         }

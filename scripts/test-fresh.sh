@@ -6,6 +6,7 @@
 # compiled dependencies of the test, except those that look for libclang, libchdb or OpenSSL.
 # `--build` keeps only the bare root, and goes on to build the whole server: half an hour. `--all` goes on with the two
 # commands of the README, `make serve` until it answers and `make test`: an hour, with this machine's compiled RocksDB.
+# `--package BINARIES` does none of that: it installs the Debian package made of these binaries, upgrades and removes it.
 #
 # All mounts live in a mount namespace of their own, so none outlives this script, however it ends.
 set -euo pipefail
@@ -136,8 +137,14 @@ run_in_namespace() {
   mount --rbind /dev "$root/dev"
   show_configuration
   show_toolchain
-  [ "${1:-}" = --build ] || show_what_takes_minutes
+  case "${1:-}" in --build | --package) ;; *) show_what_takes_minutes ;; esac
   inside "apt-get update -qq -o APT::Update::Error-Mode=any" || skip "apt's sources cannot be reached"
+
+  if [ "${1:-}" = --package ]; then
+    the_package
+    say "passed"
+    return
+  fi
 
   say "set-up"
   inside "make setup-test" | tee "$cache/setup.log"
@@ -174,6 +181,44 @@ the_two_commands() {
   inside "make test"
 }
 
+# Two versions, with the quickest compression.
+make_packages() {
+  local version
+  rm -rf "$cache/packages"
+  for version in 0.1 0.2; do
+    DIST=$cache/packages NO_TARBALL=1 DEB_COMPRESSION=gzip COMPRESSION=1 scripts/dist.sh "$1" "$version"
+  done
+}
+
+the_package() {
+  show "$cache/packages" /packages
+  inside 'install_version() {
+      DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Options::=--force-confold /packages/hyperbytedb_$1_*.deb >/dev/null
+    }
+    # Runs the service as systemd would, and asks it something.
+    ask() {
+      setpriv --reuid hyperbytedb --regid hyperbytedb --clear-groups --inh-caps=-all \
+        hyperbytedb serve --config /etc/hyperbytedb/hyperbytedb.toml >/tmp/serve.log 2>&1 & server=$!
+      for _ in $(seq 60); do ! hyperbytedb-cli ping >/dev/null 2>&1 || break; sleep 0.5; done
+      hyperbytedb-cli -database telegraf -format csv -execute "$1" || { cat /tmp/serve.log; return 1; }
+      kill -INT $server && wait $server
+    }
+    install_version 0.1
+    [ "$(stat -c "%U %a" /var/lib/hyperbytedb)" = "hyperbytedb 750" ]
+    [ "$(stat -c "%U:%G %a" /etc/hyperbytedb/hyperbytedb.toml)" = "root:hyperbytedb 640" ]
+    ask "CREATE DATABASE telegraf"
+    ask "INSERT cpu,host=a usage=42 1000"
+    echo "# mine" >>/etc/hyperbytedb/hyperbytedb.toml
+    install_version 0.2
+    grep -q "^# mine" /etc/hyperbytedb/hyperbytedb.toml
+    ask "SELECT usage FROM cpu" | grep -q "1000,42"
+    hyperbytedb --version && test -s /usr/share/man/man1/hyperbytedb.1.gz
+    apt-get remove -y -qq hyperbytedb >/dev/null
+    [ ! -e /usr/bin/hyperbytedb ] && [ -e /etc/hyperbytedb/hyperbytedb.toml ] && [ -d /var/lib/hyperbytedb/wal ]
+    apt-get purge -y -qq hyperbytedb >/dev/null
+    [ ! -e /etc/hyperbytedb ] && [ -d /var/lib/hyperbytedb/wal ]'
+}
+
 if [ "${1:-}" = --in-namespace ]; then
   run_in_namespace "${@:2}"
   exit
@@ -182,7 +227,8 @@ check_machine
 mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock 9
-remove_root() { rm -rf --one-file-system "$root"; }
+remove_root() { rm -rf --one-file-system "$root" "$cache/packages"; }
 remove_root
+[ "${1:-}" != --package ] || make_packages "$2"
 trap remove_root EXIT
 unshare --mount --pid --fork --kill-child "$0" --in-namespace "$@"

@@ -195,20 +195,32 @@ fn log_tail(folder: &Path) -> String {
     String::from_utf8_lossy(&log[log.len().saturating_sub(2_000)..]).into_owned()
 }
 
+/// What docs/clickhouse.md says that the user needs, for each database whose name begins with `hyperbyte`.
+const GRANTS: [&str; 4] = [
+    "GRANT CREATE DATABASE, SELECT, INSERT, CREATE TABLE, DROP TABLE, ALTER ADD COLUMN, ALTER DELETE, \
+     OPTIMIZE ON hyperbyte*.*",
+    "GRANT TABLE ENGINE ON Atomic, TABLE ENGINE ON AggregatingMergeTree, TABLE ENGINE ON Distributed, \
+     TABLE ENGINE ON Null",
+    "GRANT SELECT ON system.clusters, SELECT ON system.merge_tree_settings, SELECT ON system.mutations, \
+     SELECT ON system.parts, SELECT ON system.processes",
+    "GRANT REMOTE ON *.*",
+];
+
 fn users_xml() -> String {
-    let user = |name, password| {
+    let user = |name, password, profile, grants: &[&str]| {
+        let grants: String = grants.iter().map(|grant| format!("<query>{grant}</query>")).collect();
+        let grants = if grants.is_empty() { grants } else { format!("<grants>{grants}</grants>") };
         format!(
             "<{name}><password>{password}</password><networks><ip>::/0</ip></networks>\
-             <profile>default</profile><quota>default</quota></{name}>"
+             <profile>{profile}</profile><quota>default</quota>{grants}</{name}>"
         )
     };
-    let read_only = "<viewer><password></password><networks><ip>::/0</ip></networks>\
-         <profile>readonly</profile><quota>default</quota></viewer>";
     format!(
         "<clickhouse><profiles><default/><readonly><readonly>1</readonly></readonly></profiles>\
-         <quotas><default/></quotas><users>{}{}{read_only}</users></clickhouse>",
-        user("default", ""),
-        user(USER, PASSWORD)
+         <quotas><default/></quotas><users>{}{}{}</users></clickhouse>",
+        user("default", "", "default", &[]),
+        user(USER, PASSWORD, "default", &GRANTS),
+        user("viewer", "", "readonly", &[])
     )
 }
 
@@ -225,6 +237,9 @@ fn node_xml(node: &Node, users: &Path, shard: usize, replica: usize, shards: &st
          <background_schedule_pool_size>8</background_schedule_pool_size>\
          <background_distributed_schedule_pool_size>4</background_distributed_schedule_pool_size>\
          <database_atomic_delay_before_drop_table_sec>0</database_atomic_delay_before_drop_table_sec>\
+         <access_control_improvements>\
+         <select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>\
+         </access_control_improvements>\
          <remote_servers><{CLUSTER}><secret>between nodes</secret>{shards}</{CLUSTER}></remote_servers>\
          </clickhouse>",
         shard + 1,

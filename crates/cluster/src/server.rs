@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{delete, get, post};
@@ -73,6 +73,8 @@ pub fn router(state: AppState) -> Router {
         .route(COPY, post(create_copy))
         .route("/v1/copy/{id}", delete(remove_copy))
         .route("/v1/copy/{id}/file", get(copied_file))
+        // `check` bounds what it hands on.
+        .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(state.clone(), check))
         .with_state(state)
 }

@@ -21,6 +21,8 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 const WORKER_THREADS: usize = 2;
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Less than servers keep a connection that nobody uses.
+const IDLE_MAX: Duration = Duration::from_secs(5);
 /// Bytes of an answer that says what went wrong.
 const ERROR_BYTES_MAX: usize = 64 << 10;
 
@@ -105,6 +107,7 @@ impl Client {
             .user_agent("HyperbyteDB")
             .connect_timeout(options.connect_timeout)
             .tcp_keepalive(KEEPALIVE)
+            .pool_idle_timeout(IDLE_MAX)
             .no_proxy();
         if let Some(path) = &options.ca_certificate {
             let at = |error: &dyn std::fmt::Display| {

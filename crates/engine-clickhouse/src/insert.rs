@@ -59,7 +59,12 @@ impl ClickHouseEngine {
             .client
             .wait(&QueryContext::unbounded(), all)
             .map_err(|failure| failure.into_engine_error("ClickHouse", "insert"))?;
-        outcomes.into_iter().collect::<Result<(), _>>().map_err(|failed| self.error(failed, "insert"))?;
+        let sent = outcomes.into_iter().collect::<Result<(), _>>();
+        if sent.as_ref().is_err_and(|(_, failure)| failure.is_unknown_table()) {
+            // On a server that is new: the next attempt makes it.
+            self.tables.forget(table);
+        }
+        sent.map_err(|failed| self.error(failed, "insert"))?;
         self.arrived.lock().remove(&table);
         Ok(())
     }

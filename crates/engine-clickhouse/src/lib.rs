@@ -12,6 +12,8 @@
 //! - Whoever waits watches deadline and cancellation. A statement that nobody waits for any more is killed.
 //! - Servers that do not answer are no reason not to start: everything is asked again when it is needed.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod answer;
 mod client;
 mod connect;

@@ -73,6 +73,7 @@ impl ClickHouseEngine {
 
     pub(crate) fn drop_everywhere(&self, table: TableId) -> Result<(), EngineError> {
         self.tables.forget(table);
+        self.arrived.lock().remove(&table);
         for table in self.names_of(table).into_iter().rev() {
             self.everywhere(&Statement::DropTable { table }, "dropping a table")?;
         }

@@ -21,7 +21,7 @@ mod udp;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use hyperbytedb_application::auth::privileges;
 
 use crate::config::Config;
@@ -66,8 +66,11 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
         /// Print the reference of all keys instead.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "config")]
         markdown: bool,
+        /// Print what this configuration file of InfluxDB 1.x says in our keys, and what has no counterpart.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "markdown"])]
+        from_influxdb: Option<PathBuf>,
     },
     /// Back up a running server, or check a backup.
     Backup(backup::BackupArguments),
@@ -86,6 +89,10 @@ enum Command {
     Metrics,
     /// Print what each statement takes where authentication is on, as Markdown.
     Privileges,
+    /// Print the completions of a shell: bash, zsh, fish, …
+    Completions { shell: clap_complete::Shell },
+    /// Write the man pages into a folder.
+    Man { folder: PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -116,9 +123,19 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Command::Privileges => {
             print!("{}", privileges::markdown());
         }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "hyperbytedb", &mut std::io::stdout());
+        }
+        Command::Man { folder } => clap_mangen::generate_to(Arguments::command(), &folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?,
         Command::Limits => print!("{}", config::print_limits(&Config::default())),
         Command::Config { markdown: true, .. } => {
             print!("{}", config::print_markdown(&Config::default()));
+        }
+        Command::Config { from_influxdb: Some(path), .. } => {
+            let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let theirs = std::fs::read_to_string(&path).map_err(|error| named(&error))?;
+            print!("{}", config::from_influxdb(&theirs).map_err(|error| named(&error))?);
         }
         Command::Config { config, .. } => {
             print!("{}", config::print_toml(&Config::load(config.as_deref())?));

@@ -274,6 +274,30 @@ fn nodes_speak_tls_with_those_of_their_authority_alone() {
 }
 
 #[test]
+fn a_node_that_lacks_megabytes_catches_up() {
+    let mut nodes = Nodes::start();
+    nodes.change(1, "CREATE DATABASE db");
+    assert_eq!(write(nodes.node(1), "all", "m,h=h0 v=0 0").0, 204);
+    nodes.kill(3);
+    // Values that do not compress: more than two requests' worth of log.
+    let mut random = 1_u64;
+    let mut value = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random >> 8
+    };
+    for body in 0..5 {
+        let mut line = |n: usize| {
+            let fields: Vec<String> = (0..5).map(|field| format!("f{field}={}i", value())).collect();
+            format!("m,h=h{} {} {}\n", n % 100, fields.join(","), body * 20_000 + n)
+        };
+        let lines: String = (0..20_000).map(&mut line).collect();
+        assert_eq!(write(nodes.node(1), "one", &lines).0, 204);
+    }
+    nodes.restart(3);
+    nodes.agree("SELECT count(f0) FROM m", ",100000]");
+}
+
+#[test]
 fn nobody_without_the_secret_is_heard() {
     let mut nodes = Nodes::none(tempfile::tempdir().expect("a folder"), &[]);
     nodes.add();

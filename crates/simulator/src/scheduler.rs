@@ -29,6 +29,7 @@ const CALLS_MAX: u64 = 200_000;
 /// Where time is simulated: what a call takes, how long one may hang, and what a round may take at most.
 const CALL_TIME: Duration = Duration::from_micros(20);
 const STALL_MS_MAX: usize = 2000;
+const IDLE_TIME: Duration = Duration::from_secs(1);
 const ROUND_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// What may go wrong during a round.
@@ -303,7 +304,7 @@ impl Scheduler {
                 host,
                 wakes: None,
                 sleeps: false,
-                has_worked: false,
+                has_worked: true,
             };
             let done = state.tasks.iter().position(|task| task.status == Status::Done);
             match done.filter(|_| state.now.is_some()) {
@@ -476,9 +477,11 @@ impl Scheduler {
             state.progress(host);
         }
         let seen = state.hosts[host].progress;
+        let idle_wakes = state.now.map(|now| now + IDLE_TIME);
         let task = &mut state.tasks[id];
         (task.status, task.seen) = (Status::Waiting, seen);
-        let wakes = wakes.filter(|_| is_timed && !IDLE.contains(&task.name));
+        let wakes = wakes.filter(|_| is_timed);
+        let wakes = if IDLE.contains(&task.name) { wakes.max(idle_wakes) } else { wakes };
         (task.wakes, task.sleeps) = (wakes, sleeps && is_timed);
         self.pass_turn(&mut state, id);
         let task = &mut state.tasks[id];
@@ -673,7 +676,8 @@ impl State {
         }
         if let Some(wakes) = waiting.iter().filter_map(|&id| self.tasks[id].wakes).min() {
             self.now = Some(wakes);
-            return (wakes > self.round_ends).then(|| "the round never ends".to_owned());
+            let names = || waiting.iter().map(|&id| self.tasks[id].name).collect::<Vec<_>>();
+            return (wakes > self.round_ends).then(|| format!("the round never ends: {:?} wait", names()));
         }
         if stalled.is_empty() {
             let names: Vec<&str> = waiting.iter().map(|&id| self.tasks[id].name).collect();
@@ -709,7 +713,7 @@ impl State {
     }
 }
 
-/// Names of tasks that look now and then although others tell them when there is something to do: here they need not.
+/// Names of tasks that look now and then although others tell them when there is something to do: here, seldom.
 const IDLE: [&str; 2] = [FLUSH, REMOVAL];
 pub const FLUSH: &str = "flush";
 pub const REMOVAL: &str = "removal";

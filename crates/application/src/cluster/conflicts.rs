@@ -16,6 +16,7 @@ use hyperbytedb_domain::catalog::{DeleteScope, Table, TableId};
 use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::points::FieldColumn;
 use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, Predicate};
+use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{FieldValue, SeriesId, Tags};
 use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
@@ -67,6 +68,8 @@ impl Writers {
 /// A delete that records may still be on their way from before it, or that took rows that are remembered.
 struct Tombstone {
     agreed_index: u64,
+    /// It is in the log behind it.
+    behind: Sequence,
     /// The record that was noted next.
     next_number: u64,
     table: TableId,
@@ -83,12 +86,20 @@ struct Peer {
     agreed_index: u64,
 }
 
+/// A record with rows that are remembered.
+struct Noted {
+    clock: u64,
+    /// It is in the log behind it.
+    behind: Sequence,
+    keys: Vec<RowKey>,
+}
+
 #[derive(Default)]
 struct State {
     peers: HashMap<NodeId, Peer>,
     rows: HashMap<RowKey, Writers>,
     /// The rows of each record, in the order of this node's log.
-    records: VecDeque<(u64, Vec<RowKey>)>,
+    records: VecDeque<Noted>,
     /// How many records were noted, those that are forgotten counted.
     noted: u64,
     tombstones: Vec<Tombstone>,
@@ -164,8 +175,15 @@ impl Conflicts {
         Hold { conflicts: self, unguarded: state.unguarded }
     }
 
-    /// Notes what a record wrote.
-    pub fn note(&self, stamp: Stamp, batches: &[ResolvedBatch]) {
+    /// What is remembered is in the log behind it, and has to stay there: a start reads it again.
+    pub fn behind(&self) -> Option<Sequence> {
+        let state = self.state.lock();
+        let record = state.records.front().map(|record| record.behind);
+        state.tombstones.iter().map(|tombstone| tombstone.behind).chain(record).min()
+    }
+
+    /// Notes what a record wrote that is in the log, or will be, somewhere behind a place.
+    pub fn note(&self, stamp: Stamp, batches: &[ResolvedBatch], behind: Sequence) {
         let mut state = self.state.lock();
         if state.holds == 0 && state.peers.values().all(|peer| peer.clock >= stamp.clock) {
             return;
@@ -194,7 +212,7 @@ impl Conflicts {
                 keys.push(key);
             }
         }
-        state.records.push_back((stamp.clock, keys));
+        state.records.push_back(Noted { clock: stamp.clock, behind, keys });
         state.noted += 1;
     }
 
@@ -207,15 +225,15 @@ impl Conflicts {
     pub fn retract(&self, noted: u64) {
         let mut state = self.state.lock();
         while state.noted > noted {
-            let Some((_, keys)) = state.records.pop_back() else { return };
+            let Some(Noted { keys, .. }) = state.records.pop_back() else { return };
             state.noted -= 1;
             let number = state.noted;
             keys.into_iter().for_each(|key| state.remove_writers(key, |writer| writer.number == number));
         }
     }
 
-    /// Notes a delete.
-    pub fn note_delete(&self, agreed_index: u64, scopes: &[DeleteScope]) {
+    /// Notes a delete that is in the log, or will be, somewhere behind a place.
+    pub fn note_delete(&self, agreed_index: u64, scopes: &[DeleteScope], behind: Sequence) {
         let mut state = self.state.lock();
         let is_known_to_all = state.peers.values().all(|peer| peer.agreed_index >= agreed_index);
         if state.holds == 0 && state.rows.is_empty() && is_known_to_all {
@@ -229,6 +247,7 @@ impl Conflicts {
             }
             state.tombstones.push(Tombstone {
                 agreed_index,
+                behind,
                 next_number,
                 table: scope.table,
                 scope: scope.clone(),
@@ -310,8 +329,8 @@ impl State {
             return;
         }
         let clock = self.peers.values().map(|peer| peer.clock).min().unwrap_or(u64::MAX);
-        while self.records.front().is_some_and(|(record, _)| *record <= clock) {
-            let Some((_, keys)) = self.records.pop_front() else { return };
+        while self.records.front().is_some_and(|record| record.clock <= clock) {
+            let Some(Noted { keys, .. }) = self.records.pop_front() else { return };
             keys.into_iter().for_each(|key| self.remove_writers(key, |writer| writer.stamp.clock <= clock));
         }
         if self.rows.is_empty() && self.rows.capacity() > 1 << 16 {

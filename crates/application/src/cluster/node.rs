@@ -186,12 +186,13 @@ impl ClusterNode {
                     WalEntry::Write(write) => {
                         let place = || format!("the write-ahead log, sequence {}", record.sequence);
                         let batches = writes.batches(&catalog, &write, |_| true, place)?;
-                        self.conflicts.note(Stamp { clock: record.clock, origin: record.origin }, &batches);
+                        let stamp = Stamp { clock: record.clock, origin: record.origin };
+                        self.conflicts.note(stamp, &batches, record.sequence - 1);
                     }
                     WalEntry::Agreed(AgreedEntry {
                         position,
                         change: AgreedChange::Command(Command::DeletePoints { scopes }),
-                    }) => self.conflicts.note_delete(position.index, &scopes),
+                    }) => self.conflicts.note_delete(position.index, &scopes, record.sequence - 1),
                     WalEntry::Agreed(_) | WalEntry::Command(_) => {}
                 }
             }

@@ -9,6 +9,8 @@ use crate::log::cursors::Cursors;
 /// The origin of what all nodes have agreed on: no node has this number.
 pub const CLUSTER: NodeId = 0;
 const PREFIX: &str = "peer/";
+/// The cursor of what may still meet something from another node: after a start that is read from the log.
+pub const CONFLICTS: &str = "conflicts";
 
 pub fn cursor(node: NodeId) -> String {
     format!("{PREFIX}{node}")

@@ -268,8 +268,20 @@ impl Replication {
         let nodes = self.membership().nodes.into_keys();
         let others: BTreeSet<NodeId> = nodes.filter(|&node| node != self.options.node).collect();
         self.set_peers();
+        if let Err(error) = self.keep_log() {
+            tracing::error!(%error, "the cursor of conflicts could not be stored; it is tried again");
+        }
         self.peers.lock().retain(|node, _| others.contains(node));
         others
+    }
+
+    /// Keeps the log for what may still meet something from another node, within the bound for a node that is away.
+    fn keep_log(&self) -> Result<(), StorageError> {
+        // Read first: what is noted meanwhile is behind it.
+        let applied = self.flush.applied();
+        let behind = self.conflicts.behind().map_or(applied, |behind| behind.min(applied));
+        let is_too_much = self.wal.bytes_from(behind + 1)? > self.options.hints_max_bytes;
+        self.flush.cursors().advance(peers::CONFLICTS, if is_too_much { applied } else { behind })
     }
 
     /// Says who the others are to what settles conflicts.

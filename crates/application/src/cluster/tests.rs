@@ -21,7 +21,7 @@ fn a_value_loses_against_a_greater_one_of_its_field_alone() {
     conflicts.set_peers([(OTHER, 5)].into_iter());
     let both = node.resolve("m,h=a v=1,w=1 1").batches;
     let only_v = node.resolve("m,h=a v=2 1").batches;
-    conflicts.note(Stamp { clock: 10, origin: 1 }, &only_v);
+    conflicts.note(Stamp { clock: 10, origin: 1 }, &only_v, 0);
     let losing = |clock| {
         let batch = &both[0];
         conflicts.losing(&batch.table, &batch.series[0].1, batch.times[0], stamp(clock), 0)
@@ -51,7 +51,7 @@ fn a_deleted_point_that_comes_late_stays_away() {
         time: hyperbytedb_domain::TimeRange::ALL,
         filter: Some(filter),
     };
-    conflicts.note_delete(7, &[scope]);
+    conflicts.note_delete(7, &[scope], 0);
     let losing = |row: usize, agreed_index| {
         let tags = &batches[0].series[batches[0].series_of_row[row] as usize].1;
         conflicts.losing(table, tags, 1, stamp(1), agreed_index)
@@ -63,15 +63,43 @@ fn a_deleted_point_that_comes_late_stays_away() {
 }
 
 #[test]
+fn what_is_gone_wins_against_nothing() {
+    let node = Node::new();
+    let batches = node.resolve("m,h=a v=1 1").batches;
+    let batch = &batches[0];
+    let (table, tags) = (&batch.table, &batch.series[0].1);
+    let time = hyperbytedb_domain::TimeRange::ALL;
+    let scope = hyperbytedb_domain::catalog::DeleteScope {
+        table: table.id,
+        version: table.version,
+        time,
+        filter: None,
+    };
+    let conflicts = Conflicts::new(100);
+    conflicts.set_peers([(OTHER, 0)].into_iter());
+    let losing = || conflicts.losing(table, tags, 1, stamp(5), 7);
+    conflicts.note(Stamp { clock: 10, origin: 1 }, &batches, 0);
+    conflicts.note_delete(7, &[scope], 0);
+    assert_eq!(losing(), 0, "deleted");
+    conflicts.advance(OTHER, 0, 7);
+    assert_eq!(losing(), 0, "deleted for as long as it is remembered");
+    let noted = conflicts.noted();
+    conflicts.note(Stamp { clock: 11, origin: 1 }, &batches, 0);
+    assert_eq!(losing(), 1, "written behind the delete");
+    conflicts.retract(noted);
+    assert_eq!(losing(), 0, "not in the log");
+}
+
+#[test]
 fn what_nobody_can_meet_is_not_remembered() {
     let node = Node::new();
     let batches = node.resolve("m v=1 1").batches;
     let alone = Conflicts::new(100);
-    alone.note(stamp(10), &batches);
+    alone.note(stamp(10), &batches, 0);
     assert!(!alone.has_losers(stamp(1), 0, &batches), "no other nodes");
     let full = Conflicts::new(0);
     full.set_peers([(OTHER, 0)].into_iter());
-    full.note(stamp(10), &batches);
+    full.note(stamp(10), &batches, 0);
     assert!(!full.has_losers(stamp(1), 0, &batches), "no room");
 }
 

@@ -342,7 +342,8 @@ impl CommitWorker {
                 self.check_write(&write, catalog)?;
                 let record = self.own(write.entry);
                 if let Some(conflicts) = &self.ports.conflicts {
-                    conflicts.note(Stamp { clock: record.clock, origin: record.origin }, &write.batches);
+                    let stamp = Stamp { clock: record.clock, origin: record.origin };
+                    conflicts.note(stamp, &write.batches, self.ports.flush.applied());
                 }
                 Ok(vec![(record, Effect::Write(write.batches))])
             }
@@ -352,7 +353,7 @@ impl CommitWorker {
                     let Stamp { clock, origin } = stamp;
                     self.clock.observe(clock);
                     if let Some(conflicts) = &self.ports.conflicts {
-                        conflicts.note(stamp, &write.batches);
+                        conflicts.note(stamp, &write.batches, self.ports.flush.applied());
                     }
                     let record = NewRecord { origin, clock, entry: write.entry, is_foreign: true };
                     (record, Effect::Write(write.batches))
@@ -404,10 +405,11 @@ impl CommitWorker {
         *catalog = Arc::new(changed);
         self.clock.observe(clock);
         if let (Effect::Agreed(change, effects), Some(conflicts)) = (&effect, &self.ports.conflicts) {
+            let behind = self.ports.flush.applied();
             if let AgreedChange::Command(Command::DeletePoints { scopes }) = change {
-                conflicts.note_delete(index, scopes);
+                conflicts.note_delete(index, scopes, behind);
             }
-            conflicts.note_delete(index, &scopes_of_shards(effects));
+            conflicts.note_delete(index, &scopes_of_shards(effects), behind);
         }
         let record = NewRecord { origin: peers::CLUSTER, clock, entry, is_foreign: true };
         Ok(vec![(record, effect)])

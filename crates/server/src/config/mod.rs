@@ -5,6 +5,7 @@
 //! reference in `docs/configuration.md` are made from that.
 
 mod machine;
+mod from_influxdb;
 mod print;
 mod secret;
 mod sections;
@@ -17,6 +18,7 @@ use hyperbytedb_domain::cluster::Consistency;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use from_influxdb::from_influxdb;
 pub use print::{print_limits, print_markdown, print_toml};
 pub use secret::Secret;
 pub use sections::*;
@@ -80,6 +82,14 @@ impl Config {
         for (key, text) in environment.iter().filter(|(key, text)| is_text(key.as_str(), text)) {
             figment = figment.merge(Serialized::default(key.as_str(), text));
         }
+        let config: Self = figment.extract().map_err(|error| ConfigError::Invalid(explain(&error)))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Of a file's text alone.
+    fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let figment = Figment::from(Serialized::defaults(Self::default())).merge(Toml::string(text));
         let config: Self = figment.extract().map_err(|error| ConfigError::Invalid(explain(&error)))?;
         config.validate()?;
         Ok(config)

@@ -1,0 +1,122 @@
+//! Histories of clusters: seeds that are always the same, and those that once had a finding, with some schedules each.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hyperbytedb_domain::Tags;
+use hyperbytedb_domain::cluster::Consistency;
+use hyperbytedb_memory_ports::Random;
+use hyperbytedb_simulator::cluster::history::{ClusterHistory, ClusterRound, Event, generate};
+use hyperbytedb_simulator::cluster::run::run;
+use hyperbytedb_simulator::history::{Operation, Point};
+use hyperbytedb_simulator::scheduler::Crash;
+
+const SEEDS: u64 = 16;
+const SCHEDULES: u64 = 5;
+/// A Monday.
+const START: i64 = 1_578_268_800_000_000_000;
+
+#[test]
+fn no_seed_of_a_cluster_has_a_finding() {
+    let next = AtomicU64::new(1);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > SEEDS {
+                        return;
+                    }
+                    if let Err(finding) = run(&generate(seed)) {
+                        panic!("hyperbytedb-simulator --kind cluster --seed {seed}: {}", finding.text);
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_seed_of_a_cluster_is_a_run() {
+    for seed in 1..4 {
+        let history = generate(seed);
+        assert_eq!(run(&history), run(&history), "seed {seed}");
+    }
+}
+
+/// The rounds, behind one that creates a database and one that makes its series and shard group known to all.
+fn holds(skews: [i64; 3], rounds: &[ClusterRound]) {
+    let create = Operation::CreateDatabase { database: "d0" };
+    let first = [of(0, create), of(0, write(0))].map(|round| ClusterRound { pause: 1000, ..round });
+    for seed in 0..SCHEDULES {
+        let mut random = Random::new(seed);
+        let rounds = first.iter().chain(rounds).cloned();
+        let rounds = rounds.map(|round| ClusterRound { schedule: random.number(), ..round }).collect();
+        let history = ClusterHistory { seed, nodes: 3, skews: skews.to_vec(), rounds };
+        if let Err(finding) = run(&history) {
+            panic!("schedule {seed}, round {}: {}\n{history}", finding.round, finding.text);
+        }
+    }
+}
+
+fn of(node: usize, operation: Operation) -> ClusterRound {
+    ClusterRound { operations: vec![(node, operation, Consistency::One)], ..ClusterRound::default() }
+}
+
+/// Always of the same point.
+fn write(value: i64) -> Operation {
+    let point = Point {
+        measurement: "m0",
+        tags: Tags::new(vec![("host".to_owned(), "a".to_owned())]),
+        time: START,
+        fields: BTreeMap::from([("i", format!("{value}i"))]),
+    };
+    Operation::Write { database: "d0", policy: "", points: vec![point] }
+}
+
+/// A node whose clock is ahead writes, and the others do not hear of it. What it wrote goes, and another node writes anew.
+fn holds_when_gone_by(removal: Operation) {
+    let cut = |to, round| ClusterRound { event: Some(Event::Cut { from: 2, to }), ..round };
+    holds(
+        [0, 0, 20_000],
+        &[
+            cut(0, ClusterRound::default()),
+            cut(1, ClusterRound { pause: 300, ..of(2, write(1)) }),
+            ClusterRound { pause: 1000, ..of(0, removal) },
+            ClusterRound { pause: 2000, checked: true, ..of(0, write(2)) },
+        ],
+    );
+}
+
+/// The deleted value still won, on the node that had taken it.
+#[test]
+fn a_deleted_value_wins_against_nothing() {
+    holds_when_gone_by(Operation::Delete {
+        database: "d0",
+        measurement: Some("m0"),
+        condition: None,
+        time: Some((START, START + 1)),
+    });
+}
+
+#[test]
+fn a_value_of_a_dropped_shard_wins_against_nothing() {
+    holds_when_gone_by(Operation::DropShard { position: 0 });
+}
+
+/// A power failure took the cursors of the other nodes, and the new ones began behind what had not been sent.
+#[test]
+fn what_was_not_sent_before_a_power_failure_is_sent_later() {
+    for calls in [2, 12] {
+        let crash = Some((1, Crash { calls, power: true, after: true }));
+        holds(
+            [0; 3],
+            &[
+                ClusterRound { event: Some(Event::Isolate(1)), ..of(1, write(1)) },
+                ClusterRound { crash, ..of(1, write(2)) },
+                ClusterRound { event: Some(Event::Heal), pause: 1000, ..ClusterRound::default() },
+            ],
+        );
+    }
+}
