@@ -29,7 +29,8 @@ enum Rule {
 use Rule::{Address, Duration, Limit, Listener, Nothing, Same, Timeout, Together};
 
 const SECOND: i64 = 1_000;
-const FOLDERS: &str = "our files are others: `hyperbytedb import influxdb` brings the points (docs/migration.md)";
+const FOLDERS: &str =
+    "our files are others: `hyperbytedb import influxdb` brings the points (docs/migration.md)";
 const OWN_ENGINE: &str = "the engine is another";
 
 const RULES: &[(&str, Rule)] = &[
@@ -152,7 +153,9 @@ impl Translation {
         for (n, listener) in listeners.iter().filter_map(Value::as_table).filter(is_on).enumerate() {
             match (name, n) {
                 ("udp", 0) => self.section(name, listener)?,
-                ("udp", _) => self.leave_out(format!("[[udp]] number {}", n + 1), "there is one UDP listener"),
+                ("udp", _) => {
+                    self.leave_out(format!("[[udp]] number {}", n + 1), "there is one UDP listener")
+                }
                 _ => self.leave_out(format!("[[{name}]]"), "there is no such listener"),
             }
         }
@@ -246,7 +249,9 @@ impl Translation {
     }
 
     fn print(&self) -> String {
-        let mut text = "# Made from an influxdb.conf. What is not here has its default (docs/configuration.md).\n".to_owned();
+        let mut text =
+            "# Made from an influxdb.conf. What is not here has its default (docs/configuration.md).\n"
+                .to_owned();
         for (section, keys) in &self.ours {
             // Writing to a String does not fail.
             let _ = writeln!(text, "\n[{section}]\n{}", keys.to_string().trim_end());
@@ -389,10 +394,15 @@ sync_interval_ms = 100
     #[test]
     fn rules_name_keys_that_exist() {
         for (theirs, rule) in RULES {
-            let (Same(ours) | Limit(ours) | Duration(ours, _) | Timeout(ours) | Listener(ours)) = rule else { continue };
+            let (Same(ours) | Limit(ours) | Duration(ours, _) | Timeout(ours) | Listener(ours)) = rule else {
+                continue;
+            };
             let Some((section, key)) = ours.split_once('.') else { panic!("{theirs}") };
             let config = toml::Value::try_from(Config::default()).expect("values");
-            assert!(config.get(section).is_some_and(|section| section.get(key).is_some()), "{theirs}: {ours}");
+            assert!(
+                config.get(section).is_some_and(|section| section.get(key).is_some()),
+                "{theirs}: {ours}"
+            );
         }
     }
 
@@ -401,7 +411,10 @@ sync_interval_ms = 100
         for (text, error) in [
             ("[http\n", "this is not TOML"),
             ("[http]\nbind-address = \"here\"", "http.bind-address = \"here\": this is no address"),
-            ("[coordinator]\nquery-timeout = \"soon\"", "coordinator.query-timeout = \"soon\": this is no duration"),
+            (
+                "[coordinator]\nquery-timeout = \"soon\"",
+                "coordinator.query-timeout = \"soon\": this is no duration",
+            ),
             ("[logging]\nlevel = 7", "cannot be said here"),
         ] {
             let found = from_influxdb(text).expect_err("nonsense");

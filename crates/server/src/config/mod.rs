@@ -4,8 +4,8 @@
 //! Each section is declared once (`sections.rs`): its keys, types, defaults and texts. The printed configuration and the
 //! reference in `docs/configuration.md` are made from that.
 
-mod machine;
 mod from_influxdb;
+mod machine;
 mod print;
 mod secret;
 mod sections;

@@ -230,7 +230,7 @@ impl RepairService {
         let Some(table) = catalog.table_by_id(table) else { return Ok(None) };
         let policy = catalog.policy_of(table);
         let group = policy.and_then(|policy| policy.shard_groups.values().find(|group| group.id == shard));
-        Ok(group.map(|group| Partition { table: table.clone(), group: group.clone() }))
+        Ok(group.map(|group| Partition { table: table.clone(), group: *group }))
     }
 
     fn read(&self, partition: &Partition, query: &RowsQuery) -> Result<RowsPage, EngineError> {
@@ -457,5 +457,5 @@ fn unexpired(catalog: &Catalog, table: &Arc<Table>) -> Vec<Partition> {
     let Some(policy) = catalog.policy_of(table) else { return Vec::new() };
     let visible_from = policy.visible_from(now_ns());
     let groups = policy.shard_groups.values().filter(|group| group.start >= visible_from);
-    groups.map(|group| Partition { table: table.clone(), group: group.clone() }).collect()
+    groups.map(|group| Partition { table: table.clone(), group: *group }).collect()
 }
