@@ -48,10 +48,12 @@ fn killed_at_once(server: &Server, what: &str, statement: &str, status: &str) {
     let tries = (0..TRIES).map(|_| {
         let (sender, answers) = mpsc::channel();
         let (its_client, statement) = (server.client(), statement.to_owned());
-        let thread = std::thread::spawn(move || sender.send(its_client.query_raw("db0", &statement)));
+        let thread = std::thread::spawn(move || {
+            sender.send(its_client.query_raw("db0", &statement)).expect("somebody waits");
+        });
         let id = wait_for_query(&client, status);
         let took = kill(&client, id, &answers);
-        thread.join().unwrap().unwrap();
+        thread.join().unwrap();
         took
     });
     let mut took = Vec::new();
