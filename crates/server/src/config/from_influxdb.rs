@@ -35,6 +35,7 @@ const OWN_ENGINE: &str = "the engine is another";
 
 const RULES: &[(&str, Rule)] = &[
     ("reporting-disabled", Nothing("nothing is reported")),
+    ("reporting-enabled", Nothing("nothing is reported")),
     ("bind-address", Nothing("backups go over HTTP")),
     ("meta.dir", Nothing(FOLDERS)),
     ("meta.retention-autocreate", Nothing("every database has the policy autogen")),
