@@ -138,8 +138,8 @@ mod tests {
         let peer = "m,h=a v=1,w=\"x\" 1\nm,h=b v=2i 1\nm,h=a v=3 100";
         assert_eq!(
             wanted("", true, &[peer], false),
-            "m,h=a v=1,w=\"x\" 1\nm,h=b v=2i 1\n",
-            "not what is later"
+            "m,h=b v=2i 1\nm,h=a v=1,w=\"x\" 1\n",
+            "by time and series, and not what is later"
         );
         assert_eq!(wanted("m,h=a v=1 1\nm,h=b v=2i 1", true, &[peer], false), "m,h=a w=\"x\" 1\n");
         assert_eq!(wanted(peer, true, &[""], true), "");
