@@ -212,11 +212,15 @@ the_package() {
     install_version 0.2
     grep -q "^# mine" /etc/hyperbytedb/hyperbytedb.toml
     ask "SELECT usage FROM cpu" | grep -q "1000,42"
-    hyperbytedb --version && test -s /usr/share/man/man1/hyperbytedb.1.gz
+    hyperbytedb --version
+    test -s /usr/share/man/man1/hyperbytedb.1.gz
     apt-get remove -y -qq hyperbytedb >/dev/null
-    [ ! -e /usr/bin/hyperbytedb ] && [ -e /etc/hyperbytedb/hyperbytedb.toml ] && [ -d /var/lib/hyperbytedb/wal ]
+    [ ! -e /usr/bin/hyperbytedb ]
+    [ -e /etc/hyperbytedb/hyperbytedb.toml ]
+    [ -d /var/lib/hyperbytedb/wal ]
     apt-get purge -y -qq hyperbytedb >/dev/null
-    [ ! -e /etc/hyperbytedb ] && [ -d /var/lib/hyperbytedb/wal ]'
+    [ ! -e /etc/hyperbytedb ]
+    [ -d /var/lib/hyperbytedb/wal ]'
 }
 
 if [ "${1:-}" = --in-namespace ]; then
