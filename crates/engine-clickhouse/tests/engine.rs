@@ -147,17 +147,27 @@ fn all_servers_of_a_shard_have_its_rows() {
     assert_eq!(count(&engine, &t), i(100));
 }
 
+fn insert_a_million(nodes: &Nodes) {
+    nodes.query(
+        0,
+        "INSERT INTO hyperbyte.m7 (time, sid, shard, t0, f0, f1) \
+         SELECT number, 1, 1, 'h', number, repeat('x', 100) FROM numbers(1000000)",
+    );
+}
+
+fn read_all(engine: &ClickHouseEngine, scan: &Scan, context: &QueryContext) -> Result<(), EngineError> {
+    let mut stream = engine.scan(scan, context)?;
+    while stream.next_batch()?.is_some() {}
+    Ok(())
+}
+
 #[test]
 fn statements_end_with_those_who_wait_for_them() {
     let nodes = Nodes::single();
     let engine = open(&nodes);
     let t = measurement();
     engine.ensure_table(&t).unwrap();
-    nodes.query(
-        0,
-        "INSERT INTO hyperbyte.m7 (time, sid, shard, t0, f0, f1) \
-         SELECT number, 1, 1, 'h', number, repeat('x', 100) FROM numbers(1000000)",
-    );
+    insert_a_million(&nodes);
     // A reader that goes.
     let mut stream = engine.scan(&endless(&t), &QueryContext::unbounded()).unwrap();
     assert!(stream.next_batch().unwrap().is_some());
@@ -176,16 +186,10 @@ fn statements_end_with_those_who_wait_for_them() {
     let soon = QueryContext { deadline: Some(Instant::now()), ..QueryContext::unbounded() };
     assert!(matches!(engine.scan(&endless(&t), &soon).err(), Some(EngineError::Timeout)));
     let poor = QueryContext { max_memory_bytes: 1_000_000, ..QueryContext::unbounded() };
-    let end = engine.scan(&endless(&t), &poor).and_then(|mut stream| {
-        while stream.next_batch()?.is_some() {}
-        Ok(())
-    });
+    let end = read_all(&engine, &endless(&t), &poor);
     assert!(matches!(end, Err(EngineError::MemoryLimit { .. })), "{end:?}");
     let few = QueryContext { max_rows_read: 1_000, ..QueryContext::unbounded() };
-    let end = engine.scan(&endless(&t), &few).and_then(|mut stream| {
-        while stream.next_batch()?.is_some() {}
-        Ok(())
-    });
+    let end = read_all(&engine, &endless(&t), &few);
     assert!(matches!(end, Err(EngineError::RowLimit)), "{end:?}");
 }
 
@@ -195,11 +199,7 @@ fn an_answer_that_breaks_off_is_an_error() {
     let engine = open(&nodes);
     let t = measurement();
     engine.ensure_table(&t).unwrap();
-    nodes.query(
-        0,
-        "INSERT INTO hyperbyte.m7 (time, sid, shard, t0, f0, f1) \
-         SELECT number, 1, 1, 'h', number, repeat('x', 100) FROM numbers(1000000)",
-    );
+    insert_a_million(&nodes);
     let mut stream = engine.scan(&endless(&t), &QueryContext::unbounded()).unwrap();
     assert!(stream.next_batch().unwrap().is_some());
     nodes.kill(0);

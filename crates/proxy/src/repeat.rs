@@ -48,30 +48,7 @@ impl Asked<'_> {
 
 /// False also for what cannot be read without its bound values.
 fn only_reads(text: &str) -> bool {
-    let only_reads = |statement: &Statement| match statement {
-        Statement::Select(select) => select.target.is_none(),
-        Statement::ShowCardinality(_)
-        | Statement::ShowContinuousQueries
-        | Statement::ShowDatabases
-        | Statement::ShowDiagnostics(_)
-        | Statement::ShowFieldKeys(_)
-        | Statement::ShowGrants(_)
-        | Statement::ShowMaterializedViews
-        | Statement::ShowMeasurements(_)
-        | Statement::ShowQueries
-        | Statement::ShowRetentionPolicies(_)
-        | Statement::ShowSeries(_)
-        | Statement::ShowServers
-        | Statement::ShowShardGroups
-        | Statement::ShowShards
-        | Statement::ShowStats(_)
-        | Statement::ShowSubscriptions
-        | Statement::ShowTagKeys(_)
-        | Statement::ShowTagValues(_)
-        | Statement::ShowUsers => true,
-        _ => false,
-    };
-    parse_query(text).is_ok_and(|query| query.statements.iter().all(only_reads))
+    parse_query(text).is_ok_and(|query| query.statements.iter().all(Statement::only_reads))
 }
 
 #[cfg(test)]

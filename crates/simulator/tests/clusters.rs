@@ -1,8 +1,10 @@
 //! Histories of clusters: seeds that are always the same, and those that once had a finding, with some schedules each.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod common;
 
+use std::collections::BTreeMap;
+
+use common::for_each_seed;
 use hyperbytedb_domain::Tags;
 use hyperbytedb_domain::cluster::Consistency;
 use hyperbytedb_memory_ports::Random;
@@ -18,21 +20,9 @@ const START: i64 = 1_578_268_800_000_000_000;
 
 #[test]
 fn no_seed_of_a_cluster_has_a_finding() {
-    let next = AtomicU64::new(1);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > SEEDS {
-                        return;
-                    }
-                    if let Err(finding) = run(&generate(seed)) {
-                        panic!("hyperbytedb-simulator --kind cluster --seed {seed}: {}", finding.text);
-                    }
-                }
-            });
+    for_each_seed(SEEDS, |seed| {
+        if let Err(finding) = run(&generate(seed)) {
+            panic!("hyperbytedb-simulator --kind cluster --seed {seed}: {}", finding.text);
         }
     });
 }

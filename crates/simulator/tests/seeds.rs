@@ -1,7 +1,8 @@
 //! The simulator on seeds that are always the same.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod common;
 
+use common::for_each_seed;
 use hyperbytedb_simulator::history::generate;
 use hyperbytedb_simulator::run::run;
 
@@ -9,21 +10,9 @@ const SEEDS: u64 = 1000;
 
 #[test]
 fn no_seed_has_a_finding() {
-    let next = AtomicU64::new(1);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > SEEDS {
-                        return;
-                    }
-                    if let Err(finding) = run(&generate(seed)) {
-                        panic!("make simulate SEED={seed}: {}", finding.text);
-                    }
-                }
-            });
+    for_each_seed(SEEDS, |seed| {
+        if let Err(finding) = run(&generate(seed)) {
+            panic!("make simulate SEED={seed}: {}", finding.text);
         }
     });
 }

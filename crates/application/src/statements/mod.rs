@@ -490,30 +490,6 @@ fn bind_value(parameter: &Parameter) -> BindValue {
 
 /// Whether InfluxDB lets the statement pass in a GET without a warning.
 fn is_read_only(statement: &Statement) -> bool {
-    match statement {
-        Statement::Select(select) => select.target.is_none(),
-        Statement::Delete(_)
-        | Statement::Explain(_)
-        | Statement::KillQuery(_)
-        | Statement::ShowCardinality(_)
-        | Statement::ShowContinuousQueries
-        | Statement::ShowDatabases
-        | Statement::ShowDiagnostics(_)
-        | Statement::ShowFieldKeys(_)
-        | Statement::ShowGrants(_)
-        | Statement::ShowMaterializedViews
-        | Statement::ShowMeasurements(_)
-        | Statement::ShowQueries
-        | Statement::ShowRetentionPolicies(_)
-        | Statement::ShowSeries(_)
-        | Statement::ShowServers
-        | Statement::ShowShardGroups
-        | Statement::ShowShards
-        | Statement::ShowStats(_)
-        | Statement::ShowSubscriptions
-        | Statement::ShowTagKeys(_)
-        | Statement::ShowTagValues(_)
-        | Statement::ShowUsers => true,
-        _ => false,
-    }
+    statement.only_reads()
+        || matches!(statement, Statement::Delete(_) | Statement::Explain(_) | Statement::KillQuery(_))
 }

@@ -66,3 +66,32 @@ kinds! {
     ShowTagValues(_) => "SHOW TAG VALUES",
     ShowUsers => "SHOW USERS",
 }
+
+impl Statement {
+    /// Whether it is a SELECT without INTO or a SHOW: run twice, it does the same as once.
+    pub fn only_reads(&self) -> bool {
+        match self {
+            Self::Select(select) => select.target.is_none(),
+            Self::ShowCardinality(_)
+            | Self::ShowContinuousQueries
+            | Self::ShowDatabases
+            | Self::ShowDiagnostics(_)
+            | Self::ShowFieldKeys(_)
+            | Self::ShowGrants(_)
+            | Self::ShowMaterializedViews
+            | Self::ShowMeasurements(_)
+            | Self::ShowQueries
+            | Self::ShowRetentionPolicies(_)
+            | Self::ShowSeries(_)
+            | Self::ShowServers
+            | Self::ShowShardGroups
+            | Self::ShowShards
+            | Self::ShowStats(_)
+            | Self::ShowSubscriptions
+            | Self::ShowTagKeys(_)
+            | Self::ShowTagValues(_)
+            | Self::ShowUsers => true,
+            _ => false,
+        }
+    }
+}
