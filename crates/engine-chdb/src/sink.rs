@@ -2,8 +2,6 @@
 
 use std::fs::File;
 use std::ops::RangeInclusive;
-use std::thread;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use hyperbytedb_clickhouse_sql::Settings;
@@ -14,13 +12,9 @@ use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort, UnfinishedDeletes
 use hyperbytedb_domain::scan::RowSelection;
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext};
-use hyperbytedb_engine_common::{answers, selects_nothing};
+use hyperbytedb_engine_common::{Attempt, PartBlocks, answers, merge_parts, selects_nothing};
 
 use crate::engine::ChdbEngine;
-
-/// Attempts to merge a partition while other merges are in the way, and the pause between them.
-const MERGE_ATTEMPTS_MAX: u32 = 600;
-const MERGE_PAUSE: Duration = Duration::from_millis(100);
 
 impl PointsSinkPort for ChdbEngine {
     fn ensure_table(&self, table: &Table) -> Result<(), EngineError> {
@@ -107,24 +101,15 @@ impl PointsSinkPort for ChdbEngine {
     fn merge_partition(&self, table: TableId, shard: u64) -> Result<(), EngineError> {
         let context = &QueryContext::unbounded();
         self.open_table(table, context)?;
-        let newest_block = self.part_blocks(table, shard)?.into_iter().map(|(_, max)| max).max();
-        let Some(newest_block) = newest_block else { return Ok(()) };
-        for _ in 0..MERGE_ATTEMPTS_MAX {
-            // Parts that came later are the business of a later call.
-            let blocks = self.part_blocks(table, shard)?;
-            if blocks.iter().filter(|(min, _)| *min <= newest_block).count() <= 1 {
-                return Ok(());
-            }
-            let settings = Settings::default()
-                .with("optimize_throw_if_noop", 1)
-                .with("optimize_skip_merged_partitions", 1);
-            let statement = Statement::Optimize { table: table_name(table), shard, settings };
-            match self.try_execute(&statement, context)? {
-                Err(exception) if exception.is_merge_refused() => thread::sleep(MERGE_PAUSE),
-                result => result.map_err(|e| e.into_engine_error("merging a partition"))?,
-            }
-        }
-        Err(EngineError::failed("merging a partition", "other merges never made way"))
+        let settings =
+            Settings::default().with("optimize_throw_if_noop", 1).with("optimize_skip_merged_partitions", 1);
+        let statement = Statement::Optimize { table: table_name(table), shard, settings };
+        let attempt = || match self.try_execute(&statement, context)? {
+            Ok(()) => Ok(Attempt::Done),
+            Err(exception) if exception.is_merge_refused() => Ok(Attempt::Refused),
+            Err(exception) => Err(exception.into_engine_error("merging a partition")),
+        };
+        merge_parts(|| self.part_blocks(table, shard), attempt)
     }
 
     fn existing_tables(&self) -> Result<Vec<TableId>, EngineError> {
@@ -144,8 +129,7 @@ impl PointsSinkPort for ChdbEngine {
 }
 
 impl ChdbEngine {
-    /// First and last block of each part.
-    fn part_blocks(&self, table: TableId, shard: u64) -> Result<Vec<(i64, i64)>, EngineError> {
+    fn part_blocks(&self, table: TableId, shard: u64) -> Result<Vec<PartBlocks>, EngineError> {
         let select = statement::part_blocks(&Database::default(), table, shard);
         answers::part_blocks(&self.rows(select, &QueryContext::unbounded())?)
     }

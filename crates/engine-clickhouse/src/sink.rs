@@ -2,8 +2,6 @@
 
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use hyperbytedb_clickhouse_sql::schema::parse_table_name;
@@ -14,14 +12,10 @@ use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort, SnapshotPort, Unf
 use hyperbytedb_domain::scan::RowSelection;
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
-use hyperbytedb_engine_common::{answers, selects_nothing};
+use hyperbytedb_engine_common::{Attempt, answers, merge_parts, selects_nothing};
 
 use crate::engine::ClickHouseEngine;
 use crate::hosts::HostId;
-
-/// Attempts to merge a partition while other merges are in the way, and the pause between them.
-const MERGE_ATTEMPTS_MAX: u32 = 600;
-const MERGE_PAUSE: Duration = Duration::from_millis(100);
 
 impl PointsSinkPort for ClickHouseEngine {
     fn ensure_table(&self, table: &Table) -> Result<(), EngineError> {
@@ -159,25 +153,18 @@ impl PointsSinkPort for ClickHouseEngine {
 impl ClickHouseEngine {
     fn merge_on(&self, hosts: &[HostId], table: TableId, shard: u64) -> Result<(), EngineError> {
         let failed = |failed| self.error(failed, "merging a partition");
-        let blocks = || -> Result<Vec<(i64, i64)>, EngineError> {
+        let parts = || {
             let select = statement::part_blocks(&self.database, table, shard);
             answers::part_blocks(&self.on_one(hosts, |host| self.ask(host, select.clone())).map_err(failed)?)
         };
-        let Some(newest_block) = blocks()?.into_iter().map(|(_, max)| max).max() else { return Ok(()) };
         let settings =
             Settings::default().with("optimize_throw_if_noop", 1).with("optimize_skip_merged_partitions", 1);
         let statement = Statement::Optimize { table: self.database.table(table), shard, settings };
-        for _ in 0..MERGE_ATTEMPTS_MAX {
-            // Parts that came later are the business of a later call.
-            if blocks()?.iter().filter(|(min, _)| *min <= newest_block).count() <= 1 {
-                return Ok(());
-            }
-            match self.execute_on_one(hosts, &statement) {
-                Err((_, failure)) if failure.is_merge_refused() => thread::sleep(MERGE_PAUSE),
-                merged => merged.map_err(failed)?,
-            }
-        }
-        Err(EngineError::failed("merging a partition", "other merges never made way"))
+        let attempt = || match self.execute_on_one(hosts, &statement) {
+            Err((_, failure)) if failure.is_merge_refused() => Ok(Attempt::Refused),
+            merged => merged.map(|_| Attempt::Done).map_err(failed),
+        };
+        merge_parts(parts, attempt)
     }
 }
 

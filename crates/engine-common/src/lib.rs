@@ -1,16 +1,18 @@
 //! What the embedded engine and a ClickHouse cluster have in common: the types of what they answer, the meaning of their
-//! error codes, what is known of their tables, and the settings of statements.
+//! error codes, what is known of their tables, the settings of statements, and how partitions are merged.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod answers;
 mod bounds;
 mod exception;
+mod merging;
 mod output;
 mod tables;
 
 pub use bounds::{STATEMENT_SETTINGS, bound, is_small, selects_nothing, wants_nothing};
 pub use exception::Exception;
+pub use merging::{Attempt, PartBlocks, merge_parts};
 pub use output::{OutputType, normalise, output_types};
 pub use tables::{ColumnCounts, KnownTables};
 
