@@ -90,6 +90,9 @@ pub struct ContinuousQuery {
 pub struct User {
     #[prost(string, tag = "1")]
     pub name: String,
+    /// Of bcrypt.
+    #[prost(string, tag = "2")]
+    pub hash: String,
     #[prost(bool, tag = "3")]
     pub admin: bool,
     #[prost(message, repeated, tag = "4")]

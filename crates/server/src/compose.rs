@@ -27,7 +27,7 @@ use hyperbytedb_application::statements::{QueryOptions, StatementService};
 use hyperbytedb_application::subscriptions::{SubscriberOptions, SubscriberService};
 use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::warm::Warmer;
-use hyperbytedb_application::windows::{WindowOptions, WindowService, WindowState};
+use hyperbytedb_application::windows::{QueryKey, WindowOptions, WindowService, WindowState};
 use hyperbytedb_application::{Phase, QueryApi, Readiness};
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::pace::HeavySlots;
@@ -355,6 +355,14 @@ impl Application {
 
     pub fn catalog(&self) -> Arc<Catalog> {
         self.ports.catalog.catalog()
+    }
+
+    /// Ranges of time that a view has still to compute for what is in the log now.
+    pub fn dirty_windows(&self, database: &str, view: &str) -> Result<Vec<(i64, i64)>, StorageError> {
+        let Some((_, windows)) = &self.windows else { return Ok(Vec::new()) };
+        windows.follower.follow()?;
+        let key = QueryKey { is_view: true, database: database.to_owned(), name: view.to_owned() };
+        Ok(windows.dirty_ranges(&key))
     }
 
     pub fn commands(&self) -> &CommandService {

@@ -273,6 +273,60 @@ fn databases_are_restored_into_a_running_server() {
 }
 
 #[test]
+fn users_and_what_works_by_itself_are_restored_into_a_running_server() {
+    let text_of = |client: &Client, statement: &str| client.query("", statement).to_string();
+    // Its view never gets to work.
+    let server = Server::start_with(&[("VIEWS__INTERVAL_MS", "3600000")]);
+    let client = server.client();
+    client.query(
+        "",
+        "CREATE DATABASE d; CREATE DATABASE other; \
+         CREATE MATERIALIZED VIEW v ON d AS SELECT sum(v) INTO d.autogen.t FROM d.autogen.m GROUP BY time(1m); \
+         CREATE MATERIALIZED VIEW out ON d AS SELECT sum(v) INTO other.autogen.t FROM d.autogen.m GROUP BY time(1m); \
+         CREATE SUBSCRIPTION s ON d.autogen DESTINATIONS ANY 'http://127.0.0.1:1', 'udp://127.0.0.1:2'; \
+         CREATE USER root WITH PASSWORD 'r' WITH ALL PRIVILEGES; CREATE USER joe WITH PASSWORD 'j\\'s'; \
+         GRANT READ ON d TO joe; GRANT ALL ON other TO joe",
+    );
+    client.write("d", "m v=1 1600000000000000000\nm v=2 1600000001000000000\nm v=4 1600000100000000000");
+    let backup = back_up(&server, "backup", &[]);
+
+    let admin = [("AUTH__ENABLED", "true"), ("AUTH__ADMIN_USER", "adm"), ("AUTH__ADMIN_PASSWORD", "a")];
+    let target = Server::start_with(&admin);
+    let (url, input) = (target.url(), text(&backup));
+    let said = run(&["restore", "--url", &url, "--user", "adm", "--password", "a", "--input", input]);
+    assert!(said.contains("restored user joe") && !said.contains("not restored"), "{said}");
+    let ask = |user: &str, password: &str, statement: &str| {
+        let query = [("u", user), ("p", password), ("db", "d"), ("q", statement)];
+        target.client().post("/query", &query, b"").unwrap()
+    };
+    assert_eq!(ask("joe", "j", "SELECT v FROM m").status, 401);
+    until("the view's windows", Duration::from_secs(60), || {
+        let sums = ask("joe", "j's", "SELECT sum FROM t").body;
+        sums.contains("3]") && sums.contains("4]")
+    });
+    until("the windows elsewhere", Duration::from_secs(60), || {
+        ask("joe", "j's", "SELECT sum FROM other.autogen.t").body.contains("4]")
+    });
+    for statement in ["SHOW SUBSCRIPTIONS", "SHOW GRANTS FOR joe"] {
+        assert_eq!(ask("root", "r", statement).body.trim(), text_of(&client, statement), "{statement}");
+    }
+    assert!(ask("root", "r", "SHOW MATERIALIZED VIEWS").body.contains("INTO other.autogen.t"));
+    assert_eq!(
+        ask("adm", "a", "SHOW USERS").body.matches("true").count(),
+        2,
+        "adm and root are admins, joe is none"
+    );
+
+    // A copy under another name keeps to itself.
+    let said = run(&["restore", "--url", &server.url(), "--input", input, "--database", "d", "--as", "e"]);
+    assert!(said.contains("not restored: subscription s"), "{said}");
+    assert!(said.contains("not restored: materialized view out"), "{said}");
+    assert!(!said.contains("user"), "{said}");
+    let views = text_of(&client, "SHOW MATERIALIZED VIEWS");
+    assert!(views.contains("INTO e.autogen.t FROM e.autogen.m"), "{views}");
+}
+
+#[test]
 fn snapshots_are_few_and_leave_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let settings =

@@ -198,6 +198,10 @@ fn schema_is_taken_over(client: &Client) {
     );
     assert_eq!(client.rows("", "SHOW GRANTS FOR reader"), [["d", "READ"]]);
     assert_eq!(client.rows("", "SHOW USERS").len(), 2);
+    // To make a user again is an error unless the password is the same.
+    client.query("", "CREATE USER reader WITH PASSWORD 'secret'");
+    let other = client.query_raw("", "CREATE USER reader WITH PASSWORD 'other'").body;
+    assert!(other.contains("user already exists"), "{other}");
     let databases = client.query("", "SHOW DATABASES").to_string();
     assert!(databases.contains("empty"), "{databases}");
 }

@@ -16,6 +16,7 @@ use hyperbytedb_domain::ports::{AuthError, AuthPort, Caller, CatalogPort, Creden
 
 use self::access::Access;
 pub use self::access::Refusal;
+use self::passwords::Decoys;
 pub use self::passwords::PasswordError;
 use self::verifications::Verifications;
 
@@ -44,32 +45,31 @@ pub struct AuthService {
     catalog: Arc<dyn CatalogPort>,
     options: AuthOptions,
     known: Verifications,
-    /// The hash of a password that nobody has: checked for users who do not exist, so that their refusal costs the same.
-    decoy: String,
+    decoys: Decoys,
 }
 
 impl AuthService {
     pub fn new(catalog: Arc<dyn CatalogPort>, options: AuthOptions) -> Result<Self, PasswordError> {
-        let decoy = passwords::hash(&format!("{:x}", rand::random::<u128>()))?;
         let known = Verifications::new(options.cache_entries, options.cache_ttl);
-        Ok(Self { catalog, options, known, decoy })
+        Ok(Self { catalog, options, known, decoys: Decoys::new()? })
     }
 
-    fn hash_of(&self, user: &str) -> String {
-        let catalog = self.catalog.catalog();
-        catalog.users.get(user).map_or_else(|| self.decoy.clone(), |user| user.password_hash.clone())
+    fn hash_of<'a>(&'a self, user: &str, catalog: &'a Catalog) -> &'a str {
+        catalog.users.get(user).map_or(self.decoys.hash(), |user| &user.password_hash)
     }
 
     fn check_password(&self, user: &str, password: &str) -> Result<Caller, AuthError> {
         for _ in 0..CHECKS_MAX {
-            let hash = self.hash_of(user);
-            let is_right = passwords::verify(password, &hash);
-            self.known.remember(user, password, &hash, is_right);
+            let catalog = self.catalog.catalog();
+            let hash = self.hash_of(user, &catalog);
+            let has_bcrypt = catalog.users.values().any(|user| passwords::is_bcrypt(&user.password_hash));
+            let is_right = self.decoys.verify(password, hash, has_bcrypt);
+            self.known.remember(user, password, hash, is_right);
             if !is_right {
                 break;
             }
             // A password that was changed meanwhile is no longer right.
-            if self.hash_of(user) == hash {
+            if self.hash_of(user, &self.catalog.catalog()) == hash {
                 return Ok(Caller::User(user.into()));
             }
         }
@@ -104,8 +104,7 @@ impl AuthPort for AuthService {
             Credentials::None => Some(Err(AuthError::Unreadable)),
             Credentials::Password { user, .. } if user.is_empty() => Some(Err(AuthError::UsernameRequired)),
             Credentials::Password { user, password } => {
-                let hash = catalog.users.get(user).map_or(&self.decoy, |user| &user.password_hash);
-                let known = self.known.recall(user, password, hash);
+                let known = self.known.recall(user, password, self.hash_of(user, &catalog));
                 let hit =
                     if known.is_some() { &metrics::AUTH_CACHE_HITS } else { &metrics::AUTH_CACHE_MISSES };
                 hit.increment(1);

@@ -149,16 +149,21 @@ fn user_command(statement: &Statement, catalog: &Catalog) -> Result<Option<Comma
 /// Re-creating a user with the same password and role succeeds, as in InfluxDB.
 fn create_user(s: &ast::CreateUserStatement, catalog: &Catalog) -> Result<Command, StatementError> {
     if let Some(user) = catalog.users.get(&s.name) {
-        if user.admin == s.admin && passwords::verify(&s.password, &user.password_hash) {
+        let is_same = match &s.password {
+            ast::NewPassword::Plain(password) => passwords::verify(password, &user.password_hash),
+            ast::NewPassword::Hash(hash) => *hash == user.password_hash,
+        };
+        if user.admin == s.admin && is_same {
             return Ok(Command::SetAdmin { user: s.name.clone(), admin: s.admin });
         }
         return Err(CatalogError::UserExists.into());
     }
-    Ok(Command::CreateUser {
-        name: s.name.clone(),
-        password_hash: passwords::hash(&s.password)?,
-        admin: s.admin,
-    })
+    let password_hash = match &s.password {
+        ast::NewPassword::Plain(password) => passwords::hash(password)?,
+        ast::NewPassword::Hash(hash) if passwords::is_hash(hash) => hash.clone(),
+        ast::NewPassword::Hash(_) => return Err(StatementError::NoPasswordHash),
+    };
+    Ok(Command::CreateUser { name: s.name.clone(), password_hash, admin: s.admin })
 }
 
 fn privilege(privilege: ast::Privilege) -> Privilege {

@@ -12,7 +12,7 @@ use hyperbytedb_timeseriesql::reduce::ConditionError;
 use thiserror::Error;
 
 use crate::api::SinkClosed;
-use crate::auth::PasswordError;
+use crate::auth::{PasswordError, passwords};
 use crate::log::LogError;
 use crate::views::DefinitionError;
 
@@ -48,6 +48,11 @@ pub enum StatementError {
     FieldsInDeletion { shard: u64 },
     #[error("AND and OR nest deeper than {PREDICATE_DEPTH_MAX} levels: use fewer parentheses")]
     ConditionTooDeep,
+    #[error(
+        "invalid password hash: it must be Argon2id's, as $argon2id$…, or bcrypt's of a cost up to {}, as $2a$10$…",
+        passwords::BCRYPT_COST_MAX
+    )]
+    NoPasswordHash,
     #[error("invalid subscription URL: {0}")]
     SubscriptionUrl(String),
     /// INTO that failed half-way. What it has written stays.

@@ -81,6 +81,11 @@ impl DirtyBoard {
         self.states.lock().contains_key(&key.stored())
     }
 
+    /// All that a query has still to compute.
+    pub fn ranges(&self, key: &QueryKey) -> Ranges {
+        self.states.lock().get(&key.stored()).map(State::all).unwrap_or_default()
+    }
+
     /// Adds to the dirty windows of queries, which are known from now on.
     pub fn mark(&self, marks: &BTreeMap<QueryKey, Mark>) -> Result<(), StorageError> {
         if marks.is_empty() {

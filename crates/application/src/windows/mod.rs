@@ -99,6 +99,11 @@ impl WindowState {
         self.board.backlog(key)
     }
 
+    /// Ranges of time of the windows that a query has still to compute.
+    pub fn dirty_ranges(&self, key: &QueryKey) -> Vec<(i64, i64)> {
+        self.board.ranges(key).iter().collect()
+    }
+
     pub fn fate(&self, key: &QueryKey) -> Fate {
         self.fates.of(key)
     }

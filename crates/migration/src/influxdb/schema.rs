@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 
-use base64::Engine;
 use hyperbytedb_influx_files::meta::{Database, Policy, User};
 use serde_json::Value;
 
@@ -20,15 +19,13 @@ const SECOND: i64 = 1_000_000_000;
 pub struct Schema {
     before: Vec<String>,
     after: Vec<String>,
-    new_users: Vec<String>,
     notes: Vec<String>,
 }
 
 impl Schema {
     /// Compares the plan with what the server has. A policy that is there with other durations is an error.
     pub fn check(server: &Server, plan: &Plan) -> Result<Self, Error> {
-        let mut schema =
-            Self { before: Vec::new(), after: Vec::new(), new_users: Vec::new(), notes: Vec::new() };
+        let mut schema = Self { before: Vec::new(), after: Vec::new(), notes: Vec::new() };
         let existing = names(&server.query("", "SHOW DATABASES")?);
         for database in &plan.databases {
             if existing.contains(&database.name) {
@@ -100,9 +97,9 @@ impl Schema {
 
     fn create_user(&mut self, user: &User, plan: &Plan) {
         let name = quote(&user.name);
-        let password = base64::engine::general_purpose::STANDARD.encode(rand::random::<[u8; 24]>());
+        let hash = user.hash.replace('\\', "\\\\").replace('\'', "\\'");
         let rights = if user.admin { " WITH ALL PRIVILEGES" } else { "" };
-        self.after.push(format!("CREATE USER {name} WITH PASSWORD '{password}'{rights}"));
+        self.after.push(format!("CREATE USER {name} WITH PASSWORD HASH '{hash}'{rights}"));
         for granted in &user.privileges {
             let right = match granted.privilege {
                 1 => "READ",
@@ -114,7 +111,6 @@ impl Schema {
                 self.after.push(format!("GRANT {right} ON {} TO {name}", quote(&granted.database)));
             }
         }
-        self.new_users.push(name);
     }
 
     /// Makes databases and policies.
@@ -128,7 +124,7 @@ impl Schema {
             match server.query("", statement) {
                 Ok(_) => {}
                 Err(Error::Statement { text, .. }) => {
-                    // Its password is worth nothing, but need not be read by anybody.
+                    // Hashes are not for everybody's eyes.
                     let shown = statement.split(" WITH PASSWORD ").next().unwrap_or(statement);
                     report.refuse_line(None, shown.as_bytes(), &text);
                 }
@@ -137,14 +133,6 @@ impl Schema {
         }
         for note in &self.notes {
             eprintln!("note: {note}");
-        }
-        if !self.new_users.is_empty() {
-            eprintln!(
-                "note: passwords cannot be taken over: nobody can log in as these users until theirs are set:"
-            );
-            for name in &self.new_users {
-                eprintln!("  SET PASSWORD FOR {name} = '…'");
-            }
         }
         if report.skipped_values() > 0 {
             eprintln!("note: {} infinite floats were left out", report.skipped_values());

@@ -6,21 +6,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyperbytedb_application::{QueryApi, QueryRequest, ResultEvent, ResultSink, SinkClosed};
 use hyperbytedb_backup::{Client, Server};
-use hyperbytedb_domain::catalog::{Catalog, Database, RetentionPolicy, Table};
+use hyperbytedb_domain::catalog::{Database, RetentionPolicy, Table};
 use hyperbytedb_domain::ports::Caller;
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{FieldValue, QueryContext};
 use hyperbytedb_line_protocol::PointPrinter;
 use hyperbytedb_timeseriesql::ast::{
-    CreateDatabaseStatement, CreateRetentionPolicyStatement, DatabaseRetentionPolicy, Measurement, Statement,
+    CreateDatabaseStatement, CreateRetentionPolicyStatement, DatabaseRetentionPolicy,
 };
-use hyperbytedb_timeseriesql::parse_statement;
 use hyperbytedb_timeseriesql::quote::quote_ident;
-use hyperbytedb_timeseriesql::walk::for_each_measurement_mut;
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
+use super::stored::Stored;
+use super::users::restore_users;
 use crate::compose::Application;
 
 /// Bytes of lines in one write, about.
@@ -64,14 +64,18 @@ pub fn restore(
         for statement in schema(database, target) {
             runtime.block_on(client.query(&statement))?;
         }
+        // What is computed from here on may not be in what is read.
+        let stored = Stored::of(database, target, copy)?;
         let written = write_points(runtime, &client, copy.queries(), database, target)?;
-        for statement in continuous_queries(database, target)? {
+        for statement in stored.statements {
             runtime.block_on(client.query(&statement))?;
         }
         println!("restored database {target}: {written} points");
-        say_what_is_left(database);
+        stored.left_out.iter().for_each(|what| println!("not restored: {what}"));
     }
-    say_users(&catalog, names);
+    if names.wanted.is_none() {
+        runtime.block_on(restore_users(&client, &catalog))?;
+    }
     Ok(())
 }
 
@@ -132,26 +136,6 @@ fn schema(database: &Database, target: &str) -> Vec<String> {
         create.to_string()
     }));
     statements
-}
-
-/// Those of the database, with the places that name it named anew.
-fn continuous_queries(database: &Database, target: &str) -> Result<Vec<String>, Box<dyn Error>> {
-    let rename = |name: &mut Option<String>| {
-        if name.as_deref() == Some(&database.name) {
-            *name = Some(target.to_owned());
-        }
-    };
-    let mut statements = Vec::new();
-    for query in &database.continuous_queries {
-        let Statement::CreateContinuousQuery(mut create) = parse_statement(&query.query)? else { continue };
-        create.database = target.to_owned();
-        for_each_measurement_mut(&mut create.source, &mut |m: &mut Measurement| rename(&mut m.database));
-        if let Some(into) = &mut create.source.target {
-            rename(&mut into.database);
-        }
-        statements.push(create.to_string());
-    }
-    Ok(statements)
 }
 
 /// A write that is on its way.
@@ -285,25 +269,5 @@ impl ResultSink for LinesSink {
                 Ok(())
             }
         }
-    }
-}
-
-fn say_what_is_left(database: &Database) {
-    let subscriptions: usize = database.retention_policies.values().map(|rp| rp.subscriptions.len()).sum();
-    if subscriptions > 0 {
-        println!(
-            "not restored: {subscriptions} subscriptions, which would send the points to their destinations"
-        );
-    }
-    if !database.materialized_views.is_empty() {
-        println!("not restored: {} materialized views", database.materialized_views.len());
-    }
-}
-
-/// Passwords are kept as hashes, which no statement can set.
-fn say_users(catalog: &Catalog, names: &Names) {
-    if names.wanted.is_none() && !catalog.users.is_empty() {
-        let users: Vec<&str> = catalog.users.keys().map(String::as_str).collect();
-        println!("not restored: the users {} (restore with --data-dir keeps them)", users.join(", "));
     }
 }

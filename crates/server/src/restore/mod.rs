@@ -1,6 +1,8 @@
 //! `hyperbytedb restore`: a backup as a new data folder, or its databases into a running server.
 
 mod into_server;
+mod stored;
+mod users;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -84,7 +86,6 @@ fn open(folder: &Path) -> Result<Application, Box<dyn Error>> {
     config.retention.enabled = false;
     config.continuous_queries.enabled = false;
     config.subscriber.enabled = false;
-    config.views.enabled = false;
     // Series are counted against the limits of the server that they go to.
     config.limits.max_series_per_database = 0;
     config.limits.max_values_per_tag = 0;

@@ -60,12 +60,20 @@ pub struct DropRetentionPolicyStatement {
     pub database: String,
 }
 
-/// `CREATE USER name WITH PASSWORD '…' [WITH ALL PRIVILEGES]`. Printed with the password hidden.
+/// `CREATE USER name WITH PASSWORD [HASH] '…' [WITH ALL PRIVILEGES]`. Printed with the password hidden.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateUserStatement {
     pub name: String,
-    pub password: String,
+    pub password: NewPassword,
     pub admin: bool,
+}
+
+/// The password of a new user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewPassword {
+    Plain(String),
+    /// What another server kept of it (an extension).
+    Hash(String),
 }
 
 /// `DROP USER name`.

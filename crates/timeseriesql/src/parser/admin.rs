@@ -146,7 +146,9 @@ impl Parser<'_> {
         let name = self.ident()?;
         self.expect(Token::With)?;
         self.expect(Token::Password)?;
+        let is_hash = self.accept_word("HASH");
         let password = self.string()?;
+        let password = if is_hash { NewPassword::Hash(password) } else { NewPassword::Plain(password) };
         let admin = self.accept(Token::With);
         if admin {
             self.expect(Token::All)?;

@@ -89,7 +89,8 @@ impl Display for AlterRetentionPolicyStatement {
 
 impl Display for CreateUserStatement {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "CREATE USER {} WITH PASSWORD [REDACTED]", quote_ident(&self.name))?;
+        let hash = if matches!(self.password, NewPassword::Hash(_)) { "HASH " } else { "" };
+        write!(f, "CREATE USER {} WITH PASSWORD {hash}[REDACTED]", quote_ident(&self.name))?;
         if self.admin {
             f.write_str(" WITH ALL PRIVILEGES")?;
         }
