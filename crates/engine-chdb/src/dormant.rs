@@ -52,7 +52,10 @@ impl DormantTables {
                         a node of a cluster is removed, and joins with an empty folder and a new number";
             return Err(io::Error::other(format!("{} {text}", file.display())));
         }
-        tracing::warn!(table = table.0, "removing the empty definition of a table that was made while the disk was full");
+        tracing::warn!(
+            table = table.0,
+            "removing the empty definition of a table that was made while the disk was full"
+        );
         match fs::remove_file(place) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => fs::remove_file(file)?,
@@ -136,7 +139,8 @@ mod tests {
         let part = dir.path().join("data").join(DATABASE).join("m3/1_1_1_0");
         fs::create_dir_all(&part)?;
         fs::write(part.join("columns.txt"), "x")?;
-        let refusal = DormantTables::mark(dir.path()).err().map(|error| error.to_string()).unwrap_or_default();
+        let refusal =
+            DormantTables::mark(dir.path()).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(refusal.contains("m3.sql is empty, though its table has rows"), "{refusal}");
         Ok(())
     }

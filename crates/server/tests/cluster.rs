@@ -318,7 +318,9 @@ fn a_node_that_cannot_store_what_is_agreed_on_ends_and_says_why() {
     // Each takes some of what a file had left.
     let ended = std::thread::scope(|scope| {
         let asked = scope.spawn(|| {
-            (0..200).map(|n| client.query_raw(DB, &format!("CREATE DATABASE {name}{n}")).status).all(|status| status == 200)
+            (0..200)
+                .map(|n| client.query_raw(DB, &format!("CREATE DATABASE {name}{n}")).status)
+                .all(|status| status == 200)
         });
         (nodes.failure(3), asked.join().expect("answers"))
     });

@@ -112,7 +112,8 @@ fn a_value_of_a_dropped_shard_wins_against_nothing() {
 /// A node registered the series of what came before it was logged; the delete took the points, and left the series.
 #[test]
 fn what_a_delete_overtakes_leaves_no_series() {
-    let delete = || Operation::Delete { database: "d0", measurement: Some("m0"), condition: None, time: None };
+    let delete =
+        || Operation::Delete { database: "d0", measurement: Some("m0"), condition: None, time: None };
     let round = |host| ClusterRound {
         operations: vec![(1, write_of(host, 1), Consistency::One), (0, delete(), Consistency::One)],
         pause: 300,

@@ -365,7 +365,8 @@ impl State {
             let Some(Noted { rows, .. }) = self.records.pop_front() else { return };
             self.remembered -= rows.len();
             if is_indexed {
-                rows.iter().for_each(|(key, _)| self.remove_writers(key, |writer| writer.stamp.clock <= clock));
+                rows.iter()
+                    .for_each(|(key, _)| self.remove_writers(key, |writer| writer.stamp.clock <= clock));
             }
         }
         if self.rows.is_empty() && self.rows.capacity() > 1 << 16 {

@@ -7,8 +7,7 @@ use std::time::Duration;
 use hyperbytedb_domain::catalog::{Catalog, Command};
 use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, NodeId};
 use hyperbytedb_domain::ports::{
-    CatalogPort, ClusterNodePort, PeerBatch, PeerLag, PeerRecord, Proposer, ReceiveError,
-    WalPort,
+    CatalogPort, ClusterNodePort, PeerBatch, PeerLag, PeerRecord, Proposer, ReceiveError, WalPort,
 };
 use hyperbytedb_domain::wal::{WalEntry, WriteEntry};
 use hyperbytedb_domain::{Precision, StorageError};

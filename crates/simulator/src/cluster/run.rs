@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyperbytedb_application::cluster::conflicts::Stamp;
-use hyperbytedb_domain::{CancelToken, Tags};
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::clock::WallClock;
 use hyperbytedb_domain::cluster::{Consistency, NodeId};
+use hyperbytedb_domain::{CancelToken, Tags};
 use hyperbytedb_memory_ports::{Disk, Random};
 use parking_lot::Mutex;
 
@@ -586,9 +586,8 @@ fn no_stray_series(observation: &Observation, writes: &Writes) -> Result<(), Str
     let possible = writes.unlogged_series();
     for (place, table) in &observation.tables {
         let with_points: BTreeSet<&Tags> = table.points.keys().map(|(tags, _)| tags).collect();
-        let is_stray = |tags: &&Tags| {
-            !with_points.contains(tags) && !possible.contains(&(place.2.as_str(), *tags))
-        };
+        let is_stray =
+            |tags: &&Tags| !with_points.contains(tags) && !possible.contains(&(place.2.as_str(), *tags));
         if let Some(stray) = table.series.iter().find(is_stray) {
             return Err(format!("{place:?}: series {stray:?} is shown, but has no point"));
         }
