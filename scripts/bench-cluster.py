@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Measures how fast a node of a cluster of three catches up that was away while the others took points.
+"""Measures a cluster of three: how fast a node catches up that was away while the others took points, and what replication costs.
 
-    scripts/bench-cluster.py --server target/release/hyperbytedb [--points 2000000] [--fields 10]
+    scripts/bench-cluster.py --server target/release/hyperbytedb [--points 2000000] [--fields 10] [--only cost|catch-up]
 
-Node 3 is stopped, node 1 takes the points in bodies of 5,000 lines, node 3 is started. From then on the time is taken until
-node 3 has all of them; meanwhile node 1 answers a small query again and again.
+Cost: 60 bodies of 5,000 lines are written to a node of its own, and to one of three; the CPU of all processes is taken until each has
+all points. Catch-up: node 3 is stopped, node 1 takes the points, node 3 is started. From then on the time is taken until
+node 3 has all of them; meanwhile node 1 answers a small query again and again, as it did a moment before.
 """
 import argparse
+import contextlib
 import importlib
 import os
 import signal
@@ -16,6 +18,10 @@ import time
 
 chaos = importlib.import_module("chaos-cluster")
 LINES = 5_000
+COST_POINTS = 300_000
+COST_RUNS = 3
+# Until what was written before is stored.
+SETTLE_SECONDS = 15
 
 
 def body(first, fields):
@@ -23,9 +29,108 @@ def body(first, fields):
     return "\n".join(f"m,h=h{n % 1000} {values(n)} {n // 1000}" for n in range(first, first + LINES)).encode()
 
 
-def count(node):
+def count_of(node):
     series = node.rows("SELECT count(f0) FROM m")
     return series[0]["values"][0][1] if series else 0
+
+
+def write(node, number, fields, level):
+    while True:
+        status, answer = node.ask("POST", "/write", {"db": "db", "precision": "s", "consistency": level}, body(number, fields))
+        if status == 204:
+            return
+        if status != 503:
+            raise SystemExit(f"a write failed: {status} {answer[:200]}")
+        time.sleep(0.1)
+
+
+def cpu_seconds(node):
+    with open(f"/proc/{node.process.pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def cluster_of(binary, count):
+    with tempfile.TemporaryDirectory(prefix="bench-cluster-") as directory:
+        cluster = chaos.Cluster(os.path.abspath(binary), directory, count)
+        try:
+            first = cluster.nodes[0]
+            first.ask("POST", "/query", {"q": "CREATE DATABASE db"})
+            while first.ask("POST", "/write", {"db": "db", "consistency": "all"}, b"m,h=h0 f0=0 0")[0] != 204:
+                time.sleep(0.1)
+            yield cluster.nodes
+        finally:
+            cluster.end()
+
+
+def cost(options, count):
+    """CPU of all nodes, and the median time of a body."""
+    with cluster_of(options.server, count) as nodes:
+        for number in range(0, COST_POINTS, LINES):  # the schema, series and connections
+            write(nodes[0], number, options.fields, "one")
+        time.sleep(SETTLE_SECONDS)
+        begun, times = sum(map(cpu_seconds, nodes)), []
+        for number in range(COST_POINTS, 2 * COST_POINTS, LINES):
+            asked = time.monotonic()
+            write(nodes[0], number, options.fields, "one")
+            times.append(time.monotonic() - asked)
+        expected = count_of(nodes[0])
+        while any(count_of(node) != expected for node in nodes):
+            time.sleep(0.1)
+        return sum(map(cpu_seconds, nodes)) - begun, sorted(times)[len(times) // 2] * 1000
+
+
+def measure_cost(options):
+    runs = [(cost(options, 1), cost(options, 3)) for _ in range(COST_RUNS)]
+    alone, of_three = (min(run[which][0] for run in runs) for which in (0, 1))
+    print(f"{COST_POINTS} points: {alone:.2f} s of CPU on one node, {of_three:.2f} s on three: {of_three / alone:.2f} times")
+    alone, of_three = (min(run[which][1] for run in runs) for which in (0, 1))
+    print(f"a body takes {alone:.1f} ms on a node of its own, {of_three:.1f} ms at `one` of three")
+
+
+def ask_until(node, over):
+    """Times of a small query, in milliseconds."""
+    times = []
+    while not over():
+        asked = time.monotonic()
+        node.rows("SELECT mean(f0) FROM m WHERE h = 'h7' AND time >= 0 AND time < 100s")
+        times.append((time.monotonic() - asked) * 1000)
+        time.sleep(0.02)
+    return sorted(times)
+
+
+def percentiles(times):
+    return f"p50 {times[len(times) // 2]:.1f} ms, p99 {times[len(times) * 99 // 100]:.1f} ms"
+
+
+def catch_up(options):
+    with cluster_of(options.server, 3) as (first, _, away):
+        away.signal(signal.SIGTERM)
+        away.process.wait()
+        begun = time.monotonic()
+        for number in range(0, options.points, LINES):
+            write(first, number, options.fields, "one")
+        expected = count_of(first)
+        print(f"node 1 took {expected} points in {time.monotonic() - begun:.1f} s")
+        time.sleep(5)
+        until = time.monotonic() + 10
+        print(f"queries to node 1 before: {percentiles(ask_until(first, lambda: time.monotonic() > until))}")
+        over, times = threading.Event(), []
+        asking = threading.Thread(target=lambda: times.extend(ask_until(first, over.is_set)))
+        asking.start()
+        begun = time.monotonic()
+        away.start()
+        while True:
+            with contextlib.suppress(OSError):
+                if count_of(away) == expected:
+                    break
+            time.sleep(0.05)
+        seconds = time.monotonic() - begun
+        over.set()
+        asking.join()
+        print(f"node 3 had all {expected} points {seconds:.1f} s after its start: {expected / seconds:,.0f} points/s")
+        print(f"queries to node 1 meanwhile: {percentiles(times)}")
 
 
 def main():
@@ -33,60 +138,14 @@ def main():
     parser.add_argument("--server", required=True)
     parser.add_argument("--points", type=int, default=2_000_000)
     parser.add_argument("--fields", type=int, default=10)
+    parser.add_argument("--only", choices=("cost", "catch-up"))
     options = parser.parse_args()
     chaos.end_in_order()
-    chaos.SETTINGS = {key: value for key, value in chaos.SETTINGS.items() if not key.startswith("FLUSH")}
-    with tempfile.TemporaryDirectory(prefix="bench-cluster-") as directory:
-        cluster = chaos.Cluster(os.path.abspath(options.server), directory, 3)
-        first, _, away = cluster.nodes
-        try:
-            first.ask("POST", "/query", {"q": "CREATE DATABASE db"})
-            while first.ask("POST", "/write", {"db": "db", "consistency": "all"}, b"m,h=h0 f0=0 0")[0] != 204:
-                time.sleep(0.1)
-            away.signal(signal.SIGTERM)
-            away.process.wait()
-            begun = time.monotonic()
-            for number in range(0, options.points, LINES):
-                status, answer = first.ask(
-                    "POST", "/write", {"db": "db", "precision": "s", "consistency": "one"}, body(number, options.fields))
-                while status == 503:
-                    time.sleep(0.1)
-                    status, answer = first.ask("POST", "/write", {"db": "db", "precision": "s"}, body(number, options.fields))
-                if status != 204:
-                    raise SystemExit(f"a write failed: {status} {answer[:200]}")
-            expected = count(first)
-            print(f"node 1 took {expected} points in {time.monotonic() - begun:.1f} s")
-            over, times = threading.Event(), []
-
-            def ask():
-                while not over.is_set():
-                    asked = time.monotonic()
-                    first.rows("SELECT mean(f0) FROM m WHERE h = 'h7' AND time >= 0 AND time < 100s")
-                    times.append(time.monotonic() - asked)
-                    time.sleep(0.02)
-
-            asking = threading.Thread(target=ask)
-            begun = time.monotonic()
-            away.start()
-            asking.start()
-            listening = None
-            while True:
-                try:
-                    if count(away) == expected:
-                        break
-                    listening = listening or time.monotonic()
-                except OSError:
-                    pass
-                time.sleep(0.05)
-            seconds = time.monotonic() - begun
-            over.set()
-            asking.join()
-            times.sort()
-            print(f"node 3 had all {expected} points {seconds:.1f} s after its start: {expected / seconds:,.0f} points/s")
-            if times:
-                print(f"queries to node 1 meanwhile: p50 {times[len(times) // 2] * 1000:.1f} ms, p99 {times[len(times) * 99 // 100] * 1000:.1f} ms")
-        finally:
-            cluster.kill()
+    chaos.SETTINGS = {key: value for key, value in chaos.SETTINGS.items() if not key.startswith(("FLUSH", "STORAGE"))}
+    if options.only != "catch-up":
+        measure_cost(options)
+    if options.only != "cost":
+        catch_up(options)
 
 
 if __name__ == "__main__":

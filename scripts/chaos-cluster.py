@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Runs a cluster of real processes behind a proxy that cuts their connections, under writers, and checks that nothing is lost.
 
-    scripts/chaos-cluster.py --server target/release/hyperbytedb [--faults 200] [--seed 1] [--nodes 3]
+    scripts/chaos-cluster.py --server target/release/hyperbytedb [--faults 200] [--seed 1] [--nodes 3] [--namespaces]
 
 Writers of each consistency level write points of their own, points that others write too, and new measurements, each time to some
 node; another one makes databases. Meanwhile one fault follows the other: a node is killed, frozen, stopped in order, cut off from all
-or from one, in both directions or in one: its requests do not arrive, or the answers to them. From time to time all is made
-whole and left alone. Then, within some seconds, every point and database that was acknowledged must be on every node, and all nodes must
+or from one, in both directions or in one: its requests do not arrive, or the answers to them. For root also: its disk is full, or
+each sync of it takes long. From time to time all is made whole and left alone. Then, within some seconds, every point and database that was acknowledged must be on every node, and all nodes must
 answer the same.
+
+With --namespaces (root) each node has a network of its own, and packets are lost instead of requests.
 
 The seed drives the choice of faults and writes, not their timing.
 """
@@ -19,6 +21,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +39,11 @@ REQUEST_SECONDS = 6
 START_SECONDS = 60
 # What all nodes must agree within, once they are left alone. More than the bar: the machine may be busy.
 QUIET_SECONDS = 30
+# Of a node's disk, where it is one that can be full.
+DISK_MB = 600
+SYNC_DELAY_MS = 300
+# Ended because it cannot go on.
+FAILED = 70
 SETTINGS = {
     "FLUSH__INTERVAL_SECS": "1",
     "FLUSH__SMALL_INTERVAL_SECS": "1",
@@ -46,6 +54,9 @@ SETTINGS = {
     "CLUSTER__WRITE_TIMEOUT_SECS": "2",
     "CLUSTER__PROPOSE_TIMEOUT_SECS": "3",
     "LOGGING__LEVEL": "warn",
+    # So that a full disk is one.
+    "STORAGE__MIN_FREE_BYTES": "0",
+    "STORAGE__WARN_FREE_BYTES": "0",
 }
 NODE_HEADER = re.compile(rb"^x-hyperbytedb-node: *(\d+)", re.I | re.M)
 
@@ -125,27 +136,95 @@ class Links:
         self.call(close())
 
 
+def run(*command):
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+class Namespaces:
+    """Between the nodes: a network for each, on one bridge. What is held back are packets."""
+
+    def __init__(self, numbers):
+        self.id = os.getpid()
+        self.numbers, self.lost = list(numbers), []
+        self.bridge = f"chaos{self.id}"
+        run("ip", "link", "add", self.bridge, "type", "bridge")
+        run("ip", "address", "add", "10.213.0.254/24", "dev", self.bridge)
+        run("ip", "link", "set", self.bridge, "up")
+        for number in self.numbers:
+            name, outside = self.name(number), f"c{self.id}n{number}"
+            run("ip", "netns", "add", name)
+            run("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", name)
+            run("ip", "link", "set", outside, "master", self.bridge, "up")
+            run("ip", "-n", name, "address", "add", f"{self.host(number)}/24", "dev", "eth0")
+            run("ip", "-n", name, "link", "set", "eth0", "up")
+            run("ip", "-n", name, "link", "set", "lo", "up")
+
+    def name(self, number):
+        return f"chaos{self.id}-{number}"
+
+    def host(self, number):
+        return f"10.213.0.{number}"
+
+    def hold(self, links, what):
+        for link in links:
+            source, target = link if what == "requests" else link[::-1]
+            run("ip", "-n", self.name(source), "route", "add", "blackhole", self.host(target))
+            self.lost.append((source, target))
+
+    def heal(self):
+        for source, target in self.lost:
+            run("ip", "-n", self.name(source), "route", "del", "blackhole", self.host(target))
+        self.lost = []
+
+    def close(self):
+        for number in self.numbers:
+            run("ip", "netns", "del", self.name(number))
+        run("ip", "link", "del", self.bridge)
+
+
+class Disk:
+    """Of a node, in memory: it can be full."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        run("mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", directory)
+
+    def fill(self):
+        with contextlib.suppress(OSError), open(os.path.join(self.directory, "ballast"), "wb", buffering=0) as ballast:
+            while ballast.write(bytes(1 << 16)):
+                pass
+
+    def free(self):
+        os.remove(os.path.join(self.directory, "ballast"))
+
+    def close(self):
+        run("umount", "-l", self.directory)
+
+
 class Node:
-    def __init__(self, number, binary, directory, cluster_port, environment):
+    def __init__(self, number, binary, directory, host, cluster_port, prefix, environment):
         self.number, self.binary = number, binary
         self.directory = os.path.join(directory, str(number))
+        self.log = f"{self.directory}.log"
         os.makedirs(self.directory)
-        self.http, self.cluster_port = free_port(), cluster_port
-        self.environment = environment
+        self.disk = None
+        self.host, self.http, self.cluster_port = host, free_port(), cluster_port
+        self.prefix, self.environment = prefix, environment
         self.process = None
 
     def start(self):
         settings = {
             **SETTINGS,
             **self.environment,
+            "SERVER__BIND_ADDRESS": self.host,
             "SERVER__PORT": str(self.http),
             "STORAGE__DATA_DIR": os.path.join(self.directory, "data"),
             "CLUSTER__NODE_ID": str(self.number),
-            "CLUSTER__BIND_ADDRESS": f"127.0.0.1:{self.cluster_port}",
+            "CLUSTER__BIND_ADDRESS": f"{self.host}:{self.cluster_port}",
         }
-        with open(os.path.join(self.directory, "log"), "ab") as log:
+        with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [self.binary, "serve"],
+                [*self.prefix, self.binary, "serve"],
                 env={**os.environ, **{f"HYPERBYTEDB__{key}": value for key, value in settings.items()}},
                 stdout=log, stderr=log,
             )
@@ -162,7 +241,7 @@ class Node:
         raise Finding(f"node {self.number} is not ready after {START_SECONDS} s")
 
     def ask(self, method, path, parameters, body=b""):
-        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=REQUEST_SECONDS)
+        connection = http.client.HTTPConnection(self.host, self.http, timeout=REQUEST_SECONDS)
         try:
             connection.request(method, f"{path}?{urllib.parse.urlencode(parameters)}", body)
             answer = connection.getresponse()
@@ -180,6 +259,11 @@ class Node:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def is_healthy(self):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self.ask("GET", "/health", {})[0] == 200
+        return False
+
 
 def end_in_order():
     """So that the nodes are ended, too."""
@@ -187,79 +271,52 @@ def end_in_order():
 
 
 class Cluster:
-    def __init__(self, binary, directory, count):
-        ports = {number: free_port() for number in range(1, count + 1)}
-        self.links = Links(ports)
+    def __init__(self, binary, directory, count, has_namespaces=False, has_small_disks=False):
+        numbers = range(1, count + 1)
+        ports = {number: free_port() for number in numbers}
+        self.links = Namespaces(numbers) if has_namespaces else Links(ports)
         self.nodes = []
-        for number, port in ports.items():
-            join = [] if number == 1 else [f"127.0.0.1:{self.links.ports[1]}"]
-            environment = {
-                "CLUSTER__ADVERTISE_ADDRESS": f"127.0.0.1:{self.links.ports[number]}",
-                "CLUSTER__JOIN": json.dumps(join),
-            }
-            self.nodes.append(Node(number, binary, directory, port, environment))
         try:
-            for node in self.nodes:
+            for number in numbers:
+                node = self.node(number, binary, directory, ports, has_namespaces)
+                self.nodes.append(node)
+                if has_small_disks:
+                    node.disk = Disk(node.directory)
                 node.start()
                 node.wait()
         except BaseException:
-            self.kill()
+            self.end()
             raise
 
-    def kill(self):
+    def node(self, number, binary, directory, ports, has_namespaces):
+        def address(number):
+            return f"{self.links.host(number)}:{ports[number]}" if has_namespaces else f"127.0.0.1:{self.links.ports[number]}"
+
+        environment = {
+            "CLUSTER__ADVERTISE_ADDRESS": address(number),
+            "CLUSTER__JOIN": json.dumps([] if number == 1 else [address(1)]),
+        }
+        host = self.links.host(number) if has_namespaces else "127.0.0.1"
+        prefix = ["ip", "netns", "exec", self.links.name(number)] if has_namespaces else []
+        return Node(number, binary, directory, host, ports[number], prefix, environment)
+
+    def end(self):
         for node in self.nodes:
             if node.process:
                 node.process.kill()
                 node.process.wait()
+            if node.disk:
+                node.disk.close()
+        if isinstance(self.links, Namespaces):
+            self.links.close()
 
 
-class Writer(threading.Thread):
-    """Writes points and remembers what was acknowledged."""
-
-    def __init__(self, cluster, number, level, seed):
-        super().__init__(daemon=True)
-        self.cluster, self.number, self.level = cluster, number, level
-        self.random = random.Random(f"{seed} {number}")
-        self.acknowledged = {}
-        self.pause, self.idle = threading.Event(), threading.Event()
-        self.failed = 0
-
-    def run(self):
-        step = 0
-        while True:
-            if self.pause.is_set():
-                self.idle.set()
-                time.sleep(0.02)
-                continue
-            self.idle.clear()
-            step += 1
-            node = self.random.choice(self.cluster.nodes)
-            lines = [f"m,w={self.number} v={step}i {step}"]
-            lines.append(f"shared,k={self.random.randrange(3)} f{self.random.randrange(3)}={step}i {self.random.randrange(SHARED_TIMES)}")
-            if self.random.random() < 0.02:
-                lines.append(f"new{self.number}_{step} v=1i 1")
-            try:
-                status, answer = node.ask(
-                    "POST", "/write", {"db": "db", "consistency": self.level}, "\n".join(lines).encode())
-            except (OSError, http.client.HTTPException):
-                status = 0
-            if status == 204:
-                self.acknowledged[step] = step
-            elif 400 <= status < 500:
-                raise Finding(f"a write is refused: {status} {answer[:200]}")
-            else:
-                self.failed += 1
-                time.sleep(0.05)
-            time.sleep(self.random.random() * 0.02)
-
-
-class Schemer(threading.Thread):
-    """Makes databases and remembers which there are."""
+class Client(threading.Thread):
+    """Asks some node for something, again and again, and pauses when it is told to."""
 
     def __init__(self, cluster, seed):
         super().__init__(daemon=True)
-        self.cluster, self.random = cluster, random.Random(f"{seed} schema")
-        self.acknowledged = set()
+        self.cluster, self.random = cluster, random.Random(seed)
         self.pause, self.idle = threading.Event(), threading.Event()
         self.failed = 0
 
@@ -272,16 +329,79 @@ class Schemer(threading.Thread):
                 continue
             self.idle.clear()
             step += 1
-            node = self.random.choice(self.cluster.nodes)
             try:
-                status, answer = node.ask("POST", "/query", {"q": f"CREATE DATABASE made{step}"})
-                if status == 200 and b"error" not in answer:
-                    self.acknowledged.add(f"made{step}")
-                else:
-                    self.failed += 1
+                is_done = self.ask(self.random.choice(self.cluster.nodes), step)
             except (OSError, http.client.HTTPException):
-                self.failed += 1
-            time.sleep(0.3)
+                is_done = False
+            self.failed += not is_done
+            time.sleep(self.wait_seconds(is_done))
+
+
+class Writer(Client):
+    """Writes points and remembers what was acknowledged."""
+
+    def __init__(self, cluster, number, level, seed):
+        super().__init__(cluster, f"{seed} {number}")
+        self.number, self.level = number, level
+        self.acknowledged = {}
+
+    def ask(self, node, step):
+        lines = [f"m,w={self.number} v={step}i {step}"]
+        lines.append(f"shared,k={self.random.randrange(3)} f{self.random.randrange(3)}={step}i {self.random.randrange(SHARED_TIMES)}")
+        if self.random.random() < 0.02:
+            lines.append(f"new{self.number}_{step} v=1i 1")
+        status, answer = node.ask("POST", "/write", {"db": "db", "consistency": self.level}, "\n".join(lines).encode())
+        if status == 204:
+            self.acknowledged[step] = step
+        elif 400 <= status < 500:
+            raise Finding(f"a write is refused: {status} {answer[:200]}")
+        return status == 204
+
+    def wait_seconds(self, is_done):
+        return self.random.random() * 0.02 + (0 if is_done else 0.05)
+
+
+class Schemer(Client):
+    """Makes databases and remembers which there are."""
+
+    def __init__(self, cluster, seed):
+        super().__init__(cluster, f"{seed} schema")
+        self.acknowledged = set()
+
+    def ask(self, node, step):
+        status, answer = node.ask("POST", "/query", {"q": f"CREATE DATABASE made{step}"})
+        is_done = status == 200 and b"error" not in answer
+        if is_done:
+            self.acknowledged.add(f"made{step}")
+        return is_done
+
+    def wait_seconds(self, _):
+        return 0.3
+
+
+def fill_disk(node, seconds):
+    """A node that does not go on behind it is started again."""
+    node.disk.fill()
+    time.sleep(seconds)
+    node.disk.free()
+    ended = node.process.poll()
+    if ended not in (None, FAILED):
+        raise Finding(f"node {node.number} ended with {ended} on a full disk")
+    if ended is None and not node.is_healthy():
+        node.signal(signal.SIGKILL)
+        node.process.wait()
+    if node.process.poll() is not None:
+        node.start()
+        node.wait()
+
+
+def slow_disk(node, seconds):
+    syncs = "fsync,fdatasync"
+    command = ["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(node.process.pid),
+               "-e", f"trace={syncs}", "-e", f"inject={syncs}:delay_enter={SYNC_DELAY_MS}ms"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as slowing:
+        time.sleep(seconds)
+        slowing.terminate()
 
 
 def fault(cluster, choices):
@@ -290,8 +410,12 @@ def fault(cluster, choices):
     others = [other for other in cluster.nodes if other is not node]
     other = choices.choice(others)
     seconds = 0.2 + 3 * choices.random()
-    kinds = ("kill", "freeze", "stop", "isolate", "deaf", "mute", "cut", "unanswered")
-    kind = choices.choices(kinds, (4, 2, 1, 2, 1, 1, 2, 2))[0]
+    kinds = {"kill": 4, "freeze": 2, "stop": 1, "isolate": 2, "deaf": 1, "mute": 1, "cut": 2, "unanswered": 2}
+    if node.disk:
+        kinds["full disk"] = 2
+    if node.disk and shutil.which("strace"):
+        kinds["slow disk"] = 2
+    kind = choices.choices(list(kinds), kinds.values())[0]
     number, pair = node.number, (node.number, other.number)
     to = [(number, other.number) for other in others]
     of = [(other.number, number) for other in others]
@@ -307,7 +431,11 @@ def fault(cluster, choices):
             node.process.wait()
             node.start()
         node.wait()
-        return
+        return None
+    if kind == "full disk":
+        return fill_disk(node, seconds)
+    if kind == "slow disk":
+        return slow_disk(node, seconds)
     if kind == "freeze":
         node.signal(signal.SIGSTOP)
     elif kind == "isolate":
@@ -383,11 +511,12 @@ def main():
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--namespaces", action="store_true")
     options = parser.parse_args()
     end_in_order()
     choices = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="chaos-cluster-") as directory:
-        cluster = Cluster(os.path.abspath(options.server), directory, options.nodes)
+        cluster = Cluster(os.path.abspath(options.server), directory, options.nodes, options.namespaces, os.geteuid() == 0)
         try:
             status, answer = cluster.nodes[0].ask("POST", "/query", {"q": "CREATE DATABASE db"})
             if status != 200 or b"error" in answer:
@@ -417,13 +546,13 @@ def main():
         except Finding as finding:
             print(f"FOUND: {finding}", file=sys.stderr)
             for node in cluster.nodes:
-                with open(os.path.join(node.directory, "log"), encoding="utf-8", errors="replace") as log:
+                with open(node.log, encoding="utf-8", errors="replace") as log:
                     print(f"--- node {node.number}\n{''.join(log.readlines()[-15:])}", file=sys.stderr)
             raise SystemExit(1) from None
         finally:
             for node in cluster.nodes:
                 node.signal(signal.SIGCONT)
-            cluster.kill()
+            cluster.end()
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ use hyperbytedb_domain::ports::{
 use hyperbytedb_domain::scan::Digest;
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_metrics as metrics;
-use openraft::error::{ClientWriteError, RaftError};
-use openraft::{ChangeMembers, Config, ServerState, SnapshotPolicy};
+use openraft::error::{ClientWriteError, Fatal, RaftError};
+use openraft::{ChangeMembers, Config, RaftMetrics, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -211,6 +211,28 @@ impl Drop for Cluster {
     }
 }
 
+/// Ends the process when Raft has stopped by itself, as it does when its log or what it decides cannot be stored.
+async fn fail_with(
+    mut metrics: watch::Receiver<RaftMetrics<NodeId, NodeAddress>>,
+    node: Arc<dyn ClusterNodePort>,
+) {
+    loop {
+        let state = metrics.borrow_and_update().running_state.clone();
+        match state {
+            Ok(()) => {}
+            Err(Fatal::Stopped) => return,
+            Err(error) => {
+                return node.fail(format!(
+                    "what the cluster agrees on cannot be stored or carried out (is the disk full?): {error}"
+                ));
+            }
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 impl Inner {
     async fn begin(
         self: Arc<Self>,
@@ -244,6 +266,7 @@ impl Inner {
             raft.initialize(founders).await.map_err(|error| error.to_string())?;
             tracing::info!(node, "founded a cluster");
         }
+        tokio::spawn(fail_with(raft.metrics(), self.node.clone()));
         // Nobody else sets it.
         let _ = self.raft.set(raft);
         let (watching, mut until) = (self.clone(), stopping.clone());

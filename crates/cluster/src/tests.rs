@@ -58,6 +58,10 @@ impl ClusterNodePort for CatalogNode {
     fn is_draining(&self) -> bool {
         false
     }
+
+    fn fail(&self, reason: String) {
+        panic!("{reason}");
+    }
 }
 
 struct Stores;

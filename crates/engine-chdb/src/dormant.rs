@@ -26,12 +26,41 @@ impl DormantTables {
         let definitions = data_path.join("metadata").join(DATABASE);
         let tables = Mutex::default();
         let dormant = Self { definitions, tables };
-        let tables = dormant.defined()?;
+        let mut tables = dormant.defined()?;
+        for table in tables.clone() {
+            if dormant.remove_if_empty(table, data_path)? {
+                tables.remove(&table);
+            }
+        }
         for table in &tables {
             File::create(dormant.file(*table, "sql.detached"))?;
         }
         *dormant.tables.lock() = tables;
         Ok(dormant)
+    }
+
+    /// A full disk leaves the definition empty of a table that is made or changed then, and the engine does not start with it.
+    /// One without rows can be made anew.
+    fn remove_if_empty(&self, table: TableId, data_path: &Path) -> io::Result<bool> {
+        let file = self.file(table, "sql");
+        if fs::metadata(&file)?.len() > 0 {
+            return Ok(false);
+        }
+        let place = data_path.join("data").join(DATABASE).join(table_name(table).table);
+        if has_parts(&place)? {
+            let text = "is empty, though its table has rows: the disk was full while the table got a column. Restore a backup; \
+                        a node of a cluster is removed, and joins with an empty folder and a new number";
+            return Err(io::Error::other(format!("{} {text}", file.display())));
+        }
+        tracing::warn!(
+            table = table.0,
+            "removing the empty definition of a table that was made while the disk was full"
+        );
+        match fs::remove_file(place) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => fs::remove_file(file)?,
+        }
+        Ok(true)
     }
 
     /// All tables that have a definition, open or not.
@@ -75,5 +104,44 @@ impl DormantTables {
     /// Notes that the table is open, or gone.
     pub(crate) fn remove(&self, table: TableId) {
         self.tables.lock().remove(&table);
+    }
+}
+
+/// Whether a table's folder has rows in it.
+fn has_parts(folder: &Path) -> io::Result<bool> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        entries => entries?,
+    };
+    for entry in entries {
+        if entry?.path().join("columns.txt").exists() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_definitions_of_tables_without_rows_go() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let definitions = dir.path().join("metadata").join(DATABASE);
+        fs::create_dir_all(&definitions)?;
+        fs::write(definitions.join("m1.sql"), "ATTACH TABLE _")?;
+        fs::write(definitions.join("m2.sql"), "")?;
+        let dormant = DormantTables::mark(dir.path())?;
+        assert_eq!(dormant.all(), [TableId(1)]);
+        assert!(!definitions.join("m2.sql").exists());
+        fs::write(definitions.join("m3.sql"), "")?;
+        let part = dir.path().join("data").join(DATABASE).join("m3/1_1_1_0");
+        fs::create_dir_all(&part)?;
+        fs::write(part.join("columns.txt"), "x")?;
+        let refusal =
+            DormantTables::mark(dir.path()).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refusal.contains("m3.sql is empty, though its table has rows"), "{refusal}");
+        Ok(())
     }
 }

@@ -115,7 +115,8 @@ impl Application {
         };
         let readiness = Arc::new(Readiness::default());
         // The log has everything that was acknowledged: a start anew is the way out.
-        readiness.on_failure(|_| std::process::exit(FAILED));
+        // The engine's threads run on: it must not be taken down under them, as an exit in order would.
+        readiness.on_failure(|_| signal_hook::low_level::exit(FAILED));
         let threads = Threads::new(readiness.clone());
         let reports = vec![Box::new(report_storage), engine.reporter()];
         let collector = Collector { handle: metrics.clone(), started, readiness: readiness.clone(), reports };

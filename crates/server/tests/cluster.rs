@@ -3,6 +3,7 @@
 mod support;
 
 use support::cluster::{DB, Nodes, PATIENCE, write};
+use support::tmpfs::Tmpfs;
 use support::{Server, signal, until};
 
 #[test]
@@ -295,6 +296,39 @@ fn a_node_that_lacks_megabytes_catches_up() {
     }
     nodes.restart(3);
     nodes.agree("SELECT count(f0) FROM m", ",100000]");
+}
+
+#[test]
+fn a_node_that_cannot_store_what_is_agreed_on_ends_and_says_why() {
+    let mut nodes = Nodes::start();
+    nodes.stop(3);
+    let (raft, before) = (nodes.folder(3).join("data/raft"), nodes.folder(3).join("before"));
+    std::fs::rename(&raft, &before).expect("the folder");
+    let Some(disk) = Tmpfs::mount(&raft) else {
+        return eprintln!("SKIPPED: a small file system cannot be mounted (root can)");
+    };
+    for entry in std::fs::read_dir(&before).expect("a folder").flatten() {
+        std::fs::copy(entry.path(), raft.join(entry.file_name())).expect("a copy");
+    }
+    nodes.restart(3);
+    nodes.change(3, "CREATE DATABASE db");
+    disk.fill();
+    let name = "long".repeat(50);
+    let client = nodes.node(1).client();
+    // Each takes some of what a file had left.
+    let ended = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            (0..200)
+                .map(|n| client.query_raw(DB, &format!("CREATE DATABASE {name}{n}")).status)
+                .all(|status| status == 200)
+        });
+        (nodes.failure(3), asked.join().expect("answers"))
+    });
+    assert!(ended.0.contains("what the cluster agrees on cannot be stored"), "{}", ended.0);
+    assert!(ended.1, "the others go on");
+    disk.empty();
+    nodes.restart(3);
+    nodes.agree("SHOW DATABASES", &format!("{name}199"));
 }
 
 #[test]

@@ -4,11 +4,9 @@
 
 mod support;
 
-use std::io::Write;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
+use support::tmpfs::Tmpfs;
 use support::{Client, Server, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,35 +22,6 @@ fn fails(client: &Client, part: &str) -> bool {
 
 fn passes(client: &Client) -> bool {
     ["/health", "/health/ready"].iter().all(|path| client.get(path).unwrap().status == 200)
-}
-
-/// A small file system.
-struct Tmpfs<'a>(&'a Path);
-
-impl<'a> Tmpfs<'a> {
-    /// `None` where this process may not mount.
-    fn mount(folder: &'a Path) -> Option<Self> {
-        std::fs::create_dir_all(folder).unwrap();
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(folder).status();
-        mount.is_ok_and(|status| status.success()).then_some(Self(folder))
-    }
-
-    /// Leaves no byte.
-    fn fill(&self) {
-        let mut file = std::fs::File::create(self.0.join("ballast")).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-    }
-
-    fn empty(&self) {
-        std::fs::remove_file(self.0.join("ballast")).unwrap();
-    }
-}
-
-impl Drop for Tmpfs<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
 }
 
 #[test]

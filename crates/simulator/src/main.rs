@@ -52,7 +52,7 @@ impl Kind {
                 Box::new(move || drop(run::run(&shortest)))
             }
             Self::Cluster => {
-                let (shortest, finding) = cluster::shrink::shrink(&cluster::history::generate(seed), finding);
+                let (shortest, finding) = shrink::shrink(&cluster::history::generate(seed), finding);
                 println!("{shortest}{}", finding.text);
                 Box::new(move || drop(cluster::run::run(&shortest)))
             }

@@ -451,6 +451,13 @@ impl Scheduler {
         self.state.lock().progress_of_all();
     }
 
+    /// The calling task does something that others of its process may wait for, without a call.
+    pub fn note_work(&self) {
+        let mut state = self.state.lock();
+        let current = state.current;
+        state.tasks[current].has_worked = true;
+    }
+
     pub fn trace(&self) -> u64 {
         self.state.lock().trace
     }

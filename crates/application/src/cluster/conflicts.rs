@@ -88,20 +88,27 @@ struct Peer {
 
 /// A record with rows that are remembered.
 struct Noted {
-    clock: u64,
+    stamp: Stamp,
     /// It is in the log behind it.
     behind: Sequence,
-    keys: Vec<RowKey>,
+    /// With the fields it wrote, by position.
+    rows: Vec<(RowKey, u128)>,
 }
 
 #[derive(Default)]
 struct State {
     peers: HashMap<NodeId, Peer>,
-    rows: HashMap<RowKey, Writers>,
     /// The rows of each record, in the order of this node's log.
     records: VecDeque<Noted>,
+    /// Rows of all records.
+    remembered: usize,
     /// How many records were noted, those that are forgotten counted.
     noted: u64,
+    /// The greatest that was ever noted: what is greater loses against nothing.
+    greatest: Option<Stamp>,
+    /// The rows of the first so many of those noted. The others follow when something comes that they may win against.
+    rows: HashMap<RowKey, Writers>,
+    indexed: u64,
     tombstones: Vec<Tombstone>,
     is_overflowing: bool,
     /// Those who want nothing forgotten.
@@ -188,10 +195,10 @@ impl Conflicts {
         if state.holds == 0 && state.peers.values().all(|peer| peer.clock >= stamp.clock) {
             return;
         }
-        let rows: usize = batches.iter().map(ResolvedBatch::rows).sum();
-        if state.rows.len() + rows > self.rows_max {
-            state.unguarded += rows as u64;
-            metrics::CLUSTER_ROWS_UNGUARDED.increment(rows as u64);
+        let count: usize = batches.iter().map(ResolvedBatch::rows).sum();
+        if state.remembered + count > self.rows_max {
+            state.unguarded += count as u64;
+            metrics::CLUSTER_ROWS_UNGUARDED.increment(count as u64);
             if !std::mem::replace(&mut state.is_overflowing, true) {
                 tracing::warn!(
                     limit = self.rows_max,
@@ -201,18 +208,18 @@ impl Conflicts {
             return;
         }
         state.is_overflowing = false;
-        let (mut keys, number) = (Vec::with_capacity(rows), state.noted);
+        let mut rows = Vec::with_capacity(count);
         for batch in batches {
             for (row, (&time, &series)) in batch.times.iter().zip(&batch.series_of_row).enumerate() {
                 let Some((series, _)) = batch.series.get(series as usize) else { continue };
-                let key = RowKey { table: batch.table.id, series: *series, time };
                 let columns = batch.fields.iter().filter(|(_, column)| column.is_present(row));
                 let fields = columns.fold(0, |fields, (field, _)| fields | bit(*field));
-                state.write(key, Writer { stamp, number, fields });
-                keys.push(key);
+                rows.push((RowKey { table: batch.table.id, series: *series, time }, fields));
             }
         }
-        state.records.push_back(Noted { clock: stamp.clock, behind, keys });
+        state.remembered += rows.len();
+        state.greatest = state.greatest.max(Some(stamp));
+        state.records.push_back(Noted { stamp, behind, rows });
         state.noted += 1;
     }
 
@@ -225,10 +232,14 @@ impl Conflicts {
     pub fn retract(&self, noted: u64) {
         let mut state = self.state.lock();
         while state.noted > noted {
-            let Some(Noted { keys, .. }) = state.records.pop_back() else { return };
+            let Some(Noted { rows, .. }) = state.records.pop_back() else { return };
             state.noted -= 1;
             let number = state.noted;
-            keys.into_iter().for_each(|key| state.remove_writers(key, |writer| writer.number == number));
+            state.remembered -= rows.len();
+            if number < state.indexed {
+                state.indexed = number;
+                rows.iter().for_each(|(key, _)| state.remove_writers(key, |writer| writer.number == number));
+            }
         }
     }
 
@@ -236,7 +247,7 @@ impl Conflicts {
     pub fn note_delete(&self, agreed_index: u64, scopes: &[DeleteScope], behind: Sequence) {
         let mut state = self.state.lock();
         let is_known_to_all = state.peers.values().all(|peer| peer.agreed_index >= agreed_index);
-        if state.holds == 0 && state.rows.is_empty() && is_known_to_all {
+        if state.holds == 0 && state.records.is_empty() && is_known_to_all {
             return;
         }
         let next_number = state.noted;
@@ -258,8 +269,8 @@ impl Conflicts {
 
     /// Whether a record has something that must be left out.
     pub fn has_losers(&self, stamp: Stamp, agreed_index: u64, batches: &[ResolvedBatch]) -> bool {
-        let state = self.state.lock();
-        if state.rows.is_empty() && state.tombstones.is_empty() {
+        let mut state = self.state.lock();
+        if !state.may_lose(stamp) {
             return false;
         }
         batches.iter().any(|batch| {
@@ -278,7 +289,9 @@ impl Conflicts {
 
     /// The fields of a row that lose, by position; all bits: the whole row.
     pub fn losing(&self, table: &Table, tags: &Tags, time: i64, stamp: Stamp, agreed_index: u64) -> u128 {
-        self.state.lock().losing(table, tags.series_id(), tags, time, stamp, agreed_index)
+        let mut state = self.state.lock();
+        state.may_lose(stamp);
+        state.losing(table, tags.series_id(), tags, time, stamp, agreed_index)
     }
 }
 
@@ -288,13 +301,31 @@ pub fn bit(field: FieldId) -> u128 {
 }
 
 impl State {
-    fn write(&mut self, key: RowKey, writer: Writer) {
-        match self.rows.entry(key) {
-            hashbrown::hash_map::Entry::Vacant(entry) => {
-                entry.insert(Writers { first: writer, others: Vec::new() });
-            }
-            hashbrown::hash_map::Entry::Occupied(mut entry) => entry.get_mut().others.push(writer),
+    /// Whether a record can have something that loses. If so, all that it can meet is in `rows`.
+    fn may_lose(&mut self, stamp: Stamp) -> bool {
+        let meets_greater = !self.records.is_empty() && self.greatest > Some(stamp);
+        if meets_greater {
+            self.index();
         }
+        meets_greater || !self.tombstones.is_empty()
+    }
+
+    fn index(&mut self) {
+        let Self { records, rows, indexed, noted, .. } = self;
+        let first = *noted - records.len() as u64;
+        let begin = (*indexed).max(first);
+        for (record, number) in records.range((begin - first) as usize..).zip(begin..) {
+            for &(key, fields) in &record.rows {
+                let writer = Writer { stamp: record.stamp, number, fields };
+                match rows.entry(key) {
+                    hashbrown::hash_map::Entry::Vacant(entry) => {
+                        entry.insert(Writers { first: writer, others: Vec::new() });
+                    }
+                    hashbrown::hash_map::Entry::Occupied(mut entry) => entry.get_mut().others.push(writer),
+                }
+            }
+        }
+        *indexed = *noted;
     }
 
     fn losing(
@@ -329,9 +360,14 @@ impl State {
             return;
         }
         let clock = self.peers.values().map(|peer| peer.clock).min().unwrap_or(u64::MAX);
-        while self.records.front().is_some_and(|record| record.clock <= clock) {
-            let Some(Noted { keys, .. }) = self.records.pop_front() else { return };
-            keys.into_iter().for_each(|key| self.remove_writers(key, |writer| writer.stamp.clock <= clock));
+        while self.records.front().is_some_and(|record| record.stamp.clock <= clock) {
+            let is_indexed = self.indexed > self.noted - self.records.len() as u64;
+            let Some(Noted { rows, .. }) = self.records.pop_front() else { return };
+            self.remembered -= rows.len();
+            if is_indexed {
+                rows.iter()
+                    .for_each(|(key, _)| self.remove_writers(key, |writer| writer.stamp.clock <= clock));
+            }
         }
         if self.rows.is_empty() && self.rows.capacity() > 1 << 16 {
             self.rows = HashMap::new();
@@ -342,8 +378,8 @@ impl State {
             .retain(|tombstone| tombstone.agreed_index > agreed_index || tombstone.next_number > oldest);
     }
 
-    fn remove_writers(&mut self, key: RowKey, is_removed: impl Fn(&Writer) -> bool) {
-        let hashbrown::hash_map::Entry::Occupied(mut entry) = self.rows.entry(key) else { return };
+    fn remove_writers(&mut self, key: &RowKey, is_removed: impl Fn(&Writer) -> bool) {
+        let hashbrown::hash_map::Entry::Occupied(mut entry) = self.rows.entry(*key) else { return };
         let mut left: Vec<Writer> =
             entry.get().iter().filter(|writer| !is_removed(writer)).copied().collect();
         match left.pop() {

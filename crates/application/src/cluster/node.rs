@@ -7,8 +7,7 @@ use std::time::Duration;
 use hyperbytedb_domain::catalog::{Catalog, Command};
 use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, NodeId};
 use hyperbytedb_domain::ports::{
-    CatalogPort, ClusterNodePort, PeerBatch, PeerLag, PeerRecord, Proposer, ReceiveError, SeriesIndexPort,
-    WalPort,
+    CatalogPort, ClusterNodePort, PeerBatch, PeerLag, PeerRecord, Proposer, ReceiveError, WalPort,
 };
 use hyperbytedb_domain::wal::{WalEntry, WriteEntry};
 use hyperbytedb_domain::{Precision, StorageError};
@@ -24,7 +23,7 @@ use crate::api::{Phase, Readiness};
 use crate::flush::FlushService;
 use crate::log::LogError;
 use crate::log::committer::{Committer, ReceivedWrite, ResolvedWrite};
-use crate::log::replay::{LoggedWrites, register};
+use crate::log::replay::LoggedWrites;
 use crate::waiting;
 
 /// How long records wait for the schema they were made with, and for memory.
@@ -41,7 +40,6 @@ pub struct ClusterNode {
     pub committer: Arc<Committer>,
     pub waiting: Arc<Waiting>,
     pub catalog: Arc<dyn CatalogPort>,
-    pub series: Arc<dyn SeriesIndexPort>,
     pub wal: Arc<dyn WalPort>,
     pub flush: Arc<FlushService>,
     pub readiness: Arc<Readiness>,
@@ -103,8 +101,6 @@ impl ClusterNode {
                 batches = writes.batches(&catalog, &write, |_| true, place)?;
                 metrics::CLUSTER_CONFLICTS.increment(1);
             }
-            // Only of what stays.
-            batches.iter().try_for_each(|batch| register(&*self.series, batch))?;
             received.push(ReceivedWrite {
                 stamp,
                 agreed_index: *agreed_index,
@@ -284,5 +280,9 @@ impl ClusterNodePort for ClusterNode {
 
     fn is_draining(&self) -> bool {
         self.replication.is_draining()
+    }
+
+    fn fail(&self, reason: String) {
+        self.readiness.fail(reason);
     }
 }

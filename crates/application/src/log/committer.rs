@@ -9,11 +9,12 @@ use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, Effects, ShardG
 use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, Membership};
 use hyperbytedb_domain::ports::{CatalogPort, EncodedEntry, NewRecord, SeriesIndexPort, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry};
-use hyperbytedb_domain::{HybridClock, TimeRange};
+use hyperbytedb_domain::{HybridClock, StorageError, TimeRange};
 use hyperbytedb_metrics as metrics;
 use parking_lot::RwLock;
 
 use super::epochs::Epoch;
+use super::replay::register;
 use super::{LogError, take_effect};
 use crate::api::Readiness;
 use crate::cluster::agreement::Agreement;
@@ -242,6 +243,8 @@ struct Accepted {
 
 enum Effect {
     Write(Vec<ResolvedBatch>),
+    /// Of another node: its series are not registered yet.
+    Received(Vec<ResolvedBatch>),
     Command(Command, Effects),
     Agreed(AgreedChange, Effects),
     /// Agreed on, and refused by all nodes alike.
@@ -300,7 +303,7 @@ impl CommitWorker {
             return true;
         }
         let changed = !Arc::ptr_eq(&published, &catalog);
-        let is_write = |effect: &Effect| matches!(effect, Effect::Write(..));
+        let is_write = |effect: &Effect| matches!(effect, Effect::Write(_) | Effect::Received(_));
         // A catalogue must never be ahead of a log that a power failure cuts short.
         let durable = !accepted.iter().flat_map(|accepted| &accepted.effects).all(is_write);
         let count = records.len() as Sequence;
@@ -324,6 +327,10 @@ impl CommitWorker {
         if changed && let Err(error) = self.ports.catalog.publish(Catalog::clone(&catalog), last) {
             // The log is ahead of the catalogue now; only a replay brings them together.
             self.ports.readiness.fail(format!("the catalogue could not be stored: {error}"));
+            return false;
+        }
+        if let Err(error) = self.register_received(&accepted) {
+            self.ports.readiness.fail(format!("series of another node could not be stored: {error}"));
             return false;
         }
         let (mut next, applying) = (first, Instant::now());
@@ -363,7 +370,7 @@ impl CommitWorker {
                         conflicts.note(stamp, &write.batches, self.ports.flush.applied());
                     }
                     let record = NewRecord { origin, clock, entry: write.entry, is_foreign: true };
-                    (record, Effect::Write(write.batches))
+                    (record, Effect::Received(write.batches))
                 };
                 Ok(writes.into_iter().map(checked).collect())
             }
@@ -481,6 +488,16 @@ impl CommitWorker {
         !write.batches.iter().all(is_there)
     }
 
+    /// Behind their records: what is refused, or loses all its points to a delete, must leave no series behind.
+    fn register_received(&self, accepted: &[Accepted]) -> Result<(), StorageError> {
+        let effects = accepted.iter().flat_map(|accepted| &accepted.effects);
+        let received = effects.filter_map(|effect| match effect {
+            Effect::Received(batches) => Some(batches),
+            _ => None,
+        });
+        received.flatten().try_for_each(|batch| register(&*self.ports.series, batch))
+    }
+
     /// Takes series out of the index that were registered after their table was dropped.
     fn unregister_dropped(&self, write: &ResolvedWrite) {
         let catalog = self.ports.catalog.catalog();
@@ -512,7 +529,7 @@ impl CommitWorker {
     ) -> Result<Vec<PendingWork>, LogError> {
         let flush = &self.ports.flush;
         match effect {
-            Effect::Write(batches) => {
+            Effect::Write(batches) | Effect::Received(batches) => {
                 flush.push(sequence, batches);
                 Ok(Vec::new())
             }

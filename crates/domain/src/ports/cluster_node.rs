@@ -49,4 +49,7 @@ pub trait ClusterNodePort: Send + Sync {
     fn drain(&self, timeout: std::time::Duration) -> Result<(), ReceiveError>;
 
     fn is_draining(&self) -> bool;
+
+    /// It cannot take part any more: what was agreed on cannot be stored. The process ends, and starts with what is stored.
+    fn fail(&self, reason: String);
 }

@@ -77,6 +77,11 @@ impl Nodes {
         self.servers[id - 1].as_ref().expect("a running node")
     }
 
+    /// Waits until a node ends by itself; what it said.
+    pub fn failure(&mut self, id: usize) -> String {
+        self.servers[id - 1].take().expect("a running node").failure()
+    }
+
     pub fn kill(&mut self, id: usize) {
         self.servers[id - 1].take().expect("a running node").kill();
     }

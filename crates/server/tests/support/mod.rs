@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod influxd;
+pub mod tmpfs;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -10,4 +10,4 @@ pub mod model;
 pub mod network;
 pub mod run;
 pub mod seat;
-pub mod shrink;
+mod shrink;

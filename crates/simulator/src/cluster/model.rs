@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use hyperbytedb_application::cluster::conflicts::Stamp;
+use hyperbytedb_domain::Tags;
 use hyperbytedb_domain::catalog::{Catalog, Command, TableId};
 use hyperbytedb_domain::cluster::{AgreedChange, NodeId};
 use hyperbytedb_domain::wal::{WalEntry, WalRecord, WriteEntry};
@@ -74,6 +75,12 @@ impl Writes {
 
     pub fn stamps(&self) -> impl Iterator<Item = &Stamp> {
         self.logged.keys()
+    }
+
+    /// Series by measurement of writes that never got into a log: the nodes that were asked may know them.
+    pub fn unlogged_series(&self) -> BTreeSet<(&str, &Tags)> {
+        let unlogged = self.sent.values().filter(|(_, stamp)| stamp.is_none());
+        unlogged.flat_map(|(points, _)| points).map(|point| (point.measurement, &point.tags)).collect()
     }
 
     pub fn describe(&self, stamp: &Stamp) -> String {

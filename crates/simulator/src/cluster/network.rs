@@ -144,6 +144,7 @@ impl Network {
         }
         self.state.lock().handing_over += 1;
         let _handing = Handing(self);
+        self.scheduler.note_work();
         run()
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyperbytedb_application::cluster::conflicts::Stamp;
-use hyperbytedb_domain::CancelToken;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::clock::WallClock;
 use hyperbytedb_domain::cluster::{Consistency, NodeId};
+use hyperbytedb_domain::{CancelToken, Tags};
 use hyperbytedb_memory_ports::{Disk, Random};
 use parking_lot::Mutex;
 
@@ -521,6 +521,8 @@ impl Cluster {
         let mut first: Option<(NodeId, Looked)> = None;
         for id in ids {
             let Some(looked) = self.check(id)? else { continue };
+            no_stray_series(&looked.observation, &self.writes.lock())
+                .map_err(|text| format!("node {id}: {text}"))?;
             let Some((other, before)) = &first else {
                 first = Some((id, looked));
                 continue;
@@ -574,6 +576,20 @@ fn compare(expected: &BTreeMap<Place, Points>, observation: &Observation) -> Res
             if !observed.series.contains(tags) {
                 return Err(format!("{place:?}: series {tags:?} is not shown"));
             }
+        }
+    }
+    Ok(())
+}
+
+/// A series without points is shown only where a write was refused, or not answered.
+fn no_stray_series(observation: &Observation, writes: &Writes) -> Result<(), String> {
+    let possible = writes.unlogged_series();
+    for (place, table) in &observation.tables {
+        let with_points: BTreeSet<&Tags> = table.points.keys().map(|(tags, _)| tags).collect();
+        let is_stray =
+            |tags: &&Tags| !with_points.contains(tags) && !possible.contains(&(place.2.as_str(), *tags));
+        if let Some(stray) = table.series.iter().find(is_stray) {
+            return Err(format!("{place:?}: series {stray:?} is shown, but has no point"));
         }
     }
     Ok(())

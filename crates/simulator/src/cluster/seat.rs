@@ -71,7 +71,6 @@ impl Seat {
             committer: committer.clone(),
             waiting: Arc::default(),
             catalog: ports.catalog.clone(),
-            series: ports.series.clone(),
             wal: ports.wal.clone(),
             flush: flush.clone(),
             readiness,

@@ -15,7 +15,7 @@ use hyperbytedb_domain::catalog::{Catalog, ShardGroup, Table, TableId};
 use hyperbytedb_domain::cluster::{NodeAddress, NodeId};
 use hyperbytedb_domain::ports::{
     CatalogPort, DigestQuery, NodeStatus, PeerError, ReceiveError, RepairPeersPort, RepairPort,
-    RepairProgress, RowsPage, RowsQuery, SeriesIndexPort, WalPort,
+    RepairProgress, RowsPage, RowsQuery, WalPort,
 };
 use hyperbytedb_domain::scan::{Digest, DigestBy};
 use hyperbytedb_domain::wal::{Sequence, TableVersion, WalEntry, WriteEntry};
@@ -33,7 +33,7 @@ use crate::flush::FlushService;
 use crate::ingestion::now_ns;
 use crate::log::LogError;
 use crate::log::committer::{Committer, ReceivedWrite, ResolvedWrite};
-use crate::log::replay::{LoggedWrites, register};
+use crate::log::replay::LoggedWrites;
 use crate::reader::TableReader;
 use crate::threads::Stop;
 use crate::waiting;
@@ -62,7 +62,6 @@ pub struct RepairService {
     pub node: NodeId,
     pub reader: TableReader,
     pub catalog: Arc<dyn CatalogPort>,
-    pub series: Arc<dyn SeriesIndexPort>,
     pub wal: Arc<dyn WalPort>,
     pub flush: Arc<FlushService>,
     pub committer: Arc<Committer>,
@@ -426,7 +425,6 @@ impl Run<'_> {
             };
             let place = || "rows of another node".to_owned();
             let batches = LoggedWrites::new(None).batches(&catalog, &write, |_| true, place)?;
-            batches.iter().try_for_each(|batch| register(&*service.series, batch))?;
             let entry = service.wal.encode(&WalEntry::Write(write))?;
             if !hold.is_whole() {
                 return Err(LogError::Stale.into());

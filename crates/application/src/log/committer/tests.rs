@@ -1,5 +1,6 @@
 use hyperbytedb_domain::TimeRange;
 use hyperbytedb_domain::catalog::TableId;
+use hyperbytedb_domain::cluster::LogPosition;
 use hyperbytedb_domain::wal::WalRecord;
 use hyperbytedb_memory_ports::{Call, Disk, WalDisk};
 
@@ -234,4 +235,21 @@ fn a_group_with_a_command_is_durable() {
         assert_eq!(node.ports.wal.last_sequence(), logged);
         assert!(node.ports.catalog.catalog().database("other").is_some());
     }
+}
+
+#[test]
+fn what_is_agreed_on_is_carried_out_once() {
+    let node = Node::new();
+    node.write("m v=1 1");
+    let position = LogPosition { term: 1, leader: 1, index: 1 };
+    let agreed = AgreedEntry { position, change: AgreedChange::Command(drop_measurement("m")) };
+    for _ in 0..2 {
+        let (agreed, entry) = (agreed.clone(), WalEntry::Agreed(agreed.clone()));
+        let entry = node.ports.wal.encode(&entry).expect("an entry");
+        let change = Change::Agreed { agreed, clock: 1, entry };
+        let answer = node.committer.enqueue(change).expect("a place in the queue");
+        assert!(node.commit() && is_done(&answer));
+    }
+    let entries = log(&node).into_iter().filter(|(_, record)| matches!(record.entry, WalEntry::Agreed(_)));
+    assert_eq!(entries.count(), 1);
 }

@@ -1,0 +1,34 @@
+//! A disk that can be full.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+/// A small file system.
+pub struct Tmpfs<'a>(&'a Path);
+
+impl<'a> Tmpfs<'a> {
+    /// `None` where this process may not mount.
+    pub fn mount(folder: &'a Path) -> Option<Self> {
+        std::fs::create_dir_all(folder).expect("a folder");
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(folder).status();
+        mount.is_ok_and(|status| status.success()).then_some(Self(folder))
+    }
+
+    /// Leaves no byte.
+    pub fn fill(&self) {
+        let mut file = std::fs::File::create(self.0.join("ballast")).expect("a file");
+        while file.write_all(&[0; 4096]).is_ok() {}
+    }
+
+    pub fn empty(&self) {
+        std::fs::remove_file(self.0.join("ballast")).expect("the file");
+    }
+}
+
+impl Drop for Tmpfs<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
