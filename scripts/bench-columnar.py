@@ -122,7 +122,8 @@ def main():
         **os.environ,
         "HYPERBYTEDB__SERVER__PORT": str(port),
         "HYPERBYTEDB__STORAGE__DATA_DIR": folder,
-        "HYPERBYTEDB__HTTP__MAX_BODY_BYTES": str(100 << 20),
+        "HYPERBYTEDB__HTTP__ACCESS_LOG": "off",
+        "HYPERBYTEDB__LOGGING__LEVEL": "error",
     }
     server = subprocess.Popen([options.server, "serve"], env=environment, stdout=subprocess.DEVNULL)
     try:

@@ -13,6 +13,8 @@ use hyperbytedb_line_protocol::{
 use crate::stored::keep_rows;
 use crate::table::{NO_TAG, Table, TagColumn};
 
+/// Far below what a key may have.
+const PLAIN_KEY_BYTES_MAX: usize = 32 << 10;
 /// The name of what a line has at its end.
 const TIME: &str = "time";
 
@@ -45,6 +47,7 @@ impl Judge<'_> {
         let now = self.options.default_time.saturating_sub(self.options.default_time.rem_euclid(unit));
         let (rows, first) = (table.rows, self.next_row);
         self.next_row += rows;
+        let is_plain = self.is_plain(&table);
         let (series, series_of_row) = series_of(&table.tags, rows);
         let times = table.times.unwrap_or_else(|| vec![now; rows]);
         let mut batch = PointsBatch {
@@ -55,7 +58,7 @@ impl Judge<'_> {
             line_of_row: Vec::new(),
             fields: table.fields,
         };
-        let doubtful = self.doubtful(&batch);
+        let doubtful = self.doubtful(&batch, is_plain);
         let mut kept: Option<Vec<bool>> = None;
         for row in (0..rows).filter(|row| doubtful.as_ref().is_some_and(|doubtful| doubtful[*row])) {
             if !self.is_taken(&batch, row, first + row) {
@@ -77,7 +80,7 @@ impl Judge<'_> {
     }
 
     /// The rows that only the parser of lines can decide on; `None`: there are none.
-    fn doubtful(&self, batch: &PointsBatch) -> Option<Vec<bool>> {
+    fn doubtful(&self, batch: &PointsBatch, is_plain: bool) -> Option<Vec<bool>> {
         let rows = batch.rows();
         let mut doubts = Doubts { rows, of_row: None };
         if batch.fields.len() > self.options.max_fields {
@@ -87,8 +90,8 @@ impl Judge<'_> {
         if batch.times.iter().any(is_outside) {
             doubts.add_all(|row| is_outside(&batch.times[row]));
         }
-        let bad_series = self.bad_series(batch);
-        if bad_series.contains(&true) {
+        if !is_plain {
+            let bad_series = self.bad_series(batch);
             doubts.add_all(|row| bad_series[batch.series_of_row[row] as usize]);
         }
         for field in &batch.fields {
@@ -104,6 +107,21 @@ impl Judge<'_> {
         doubts.of_row
     }
 
+    /// Whether every series reads back whatever is looked at: names and values have nothing that is written in another way.
+    fn is_plain(&self, table: &Table) -> bool {
+        let longest = |texts: &[String]| texts.iter().map(String::len).max().unwrap_or(0);
+        let bytes: usize = table.tags.iter().map(|tag| tag.name.len() + longest(&tag.values) + 2).sum();
+        let field = table.fields.iter().map(|field| field.name.len()).max().unwrap_or(0);
+        table.tags.len() <= self.options.max_tags
+            && table.measurement.len() + bytes + field < PLAIN_KEY_BYTES_MAX
+            && is_plain_name(&table.measurement)
+            && table.tags.iter().all(|tag| {
+                tag.name != TIME
+                    && is_plain_name(&tag.name)
+                    && tag.values.iter().all(|value| value.bytes().all(is_plain_byte))
+            })
+    }
+
     /// Whether each series, as a line, is another one or none.
     fn bad_series(&self, batch: &PointsBatch) -> Vec<bool> {
         let longest = batch.fields.iter().map(|field| field.name.as_str()).max_by_key(|name| name.len());
@@ -112,11 +130,8 @@ impl Judge<'_> {
     }
 
     fn is_plain_field(&self, field: &FieldColumn) -> bool {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
         let takes_type = self.options.uint_support || !matches!(field.values, FieldValues::Unsigned(_));
-        takes_type
-            && (!field.name.is_empty() && field.name.bytes().all(is_plain)
-                || self.reads_back("m", &Tags::default(), &field.name))
+        takes_type && (is_plain_name(&field.name) || self.reads_back("m", &Tags::default(), &field.name))
     }
 
     fn reads_back(&self, measurement: &str, tags: &Tags, field: &str) -> bool {
@@ -188,6 +203,15 @@ impl Judge<'_> {
         self.error_bytes += end + 64;
         self.parsed.errors.push(LineError { span, line, reason });
     }
+}
+
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('#') && name.bytes().all(is_plain_byte)
+}
+
+/// Neither special in lines nor a blank.
+fn is_plain_byte(byte: u8) -> bool {
+    byte > b' ' && !matches!(byte, b'\\' | b',' | b'=' | b'"' | 0x7f)
 }
 
 /// The point as a line, also where no line can say it.

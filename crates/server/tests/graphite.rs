@@ -34,7 +34,8 @@ cpu 1 x
 cpu 1 -2
 cpu 1 4294967295
 a,b=c.d\\e 3 1
-ends.without.newline 1 7";
+ends.without.doubt 1 7
+";
 
 fn quoted(texts: &[&str]) -> String {
     format!("[{}]", texts.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(","))
@@ -56,7 +57,7 @@ fn send(address: &str, client: &Client) -> String {
     until("the listener is there", Duration::from_secs(20), || TcpStream::connect(address).is_ok());
     TcpStream::connect(address).unwrap().write_all(LINES.as_bytes()).unwrap();
     let last = || client.query_raw("graphite", "SELECT * FROM \"ends.without\"").body;
-    until("the last point is there", Duration::from_secs(20), || last().contains("newline"));
+    until("the last point is there", Duration::from_secs(20), || last().contains("doubt"));
     client.query_raw("graphite", "SHOW SERIES; SELECT * FROM /.*/ GROUP BY *").body
 }
 

@@ -29,7 +29,6 @@ fn what_there_is_can_be_asked() {
     let server = with_points(&ENABLED);
     assert_eq!(tsv(&server, "SHOW DATABASES", &[]), "db\nsecret\n");
     assert_eq!(tsv(&server, "show tables;", &[]), "\"odd name\"\nm\n");
-    assert_eq!(tsv(&server, "SHOW TABLES", &[("database", "")]), "");
     let columns = "time\tDateTime64(9, \\'UTC\\')\t\t\t\t\t\nhost\tString\t\t\t\t\t\n";
     for text in ["DESCRIBE TABLE m", "desc m", "DESCRIBE `m`"] {
         let answer = tsv(&server, text, &[]);
