@@ -10,6 +10,8 @@ use std::path::Path;
 
 use hyperbytedb_clickhouse_sql::raw::{RawSelect, RawStatement};
 use hyperbytedb_domain::Precision;
+use hyperbytedb_domain::ports::BodyFormat;
+use hyperbytedb_graphite::GraphiteParser;
 use hyperbytedb_influx_files::meta::Meta;
 use hyperbytedb_influx_files::tombstones::Tombstones;
 use hyperbytedb_influx_files::tsm::TsmFile;
@@ -48,6 +50,41 @@ fn printed(parsed: &Parsed) -> String {
         print_batch(batch, &mut text);
     }
     text
+}
+
+/// Bytes are columns or they are not, in each form and in the log's; what is taken can be stored, and is there again.
+pub fn columns(bytes: &[u8]) {
+    let options = ParseOptions { max_points: 10_000, ..ParseOptions::new(Precision::Second, 1_000) };
+    let body = bytes::Bytes::copy_from_slice(bytes);
+    for format in [BodyFormat::ArrowStream, BodyFormat::MessagePack] {
+        let Ok(parsed) = hyperbytedb_columnar::read(format, &body, "m", &options) else { continue };
+        let _ = parsed.error_text(&parsed.drops());
+        let text = printed(&parsed);
+        // What is taken can be said in lines, and stands in the log as it is.
+        let accepted = ParseOptions::accepted(Precision::Nanosecond, 0);
+        assert_eq!(parse(text.as_bytes(), &accepted).errors, []);
+        let stored = hyperbytedb_columnar::encode(&parsed.batches).expect("batches can be stored");
+        let again = hyperbytedb_columnar::decode(&stored).expect("what was stored can be read");
+        assert_eq!(printed(&Parsed { batches: again, ..Parsed::default() }), text);
+    }
+    let _ = hyperbytedb_columnar::decode(bytes);
+}
+
+/// A line is a point, which the parser of line protocol takes or refuses, or it is none; templates as well.
+pub fn graphite(text: &str) {
+    let (templates, lines) = text.split_once('\n').unwrap_or(("", text));
+    let own = |text: &str| text.split(';').map(str::to_owned).collect::<Vec<_>>();
+    for templates in
+        [own(templates), vec!["a.* .host.measurement* x=y".to_owned(), "measurement.field*".to_owned()]]
+    {
+        let Ok(parser) = GraphiteParser::new(&templates, &[], ".") else { continue };
+        for line in lines.lines() {
+            let mut out = String::new();
+            if parser.print(line, 1, &mut out).is_ok() {
+                let _ = parse(out.as_bytes(), &ParseOptions::new(Precision::Nanosecond, 1));
+            }
+        }
+    }
 }
 
 /// A text is a query or it is not; a query prints to a text that is read and prints the same, and its conditions fold
@@ -172,6 +209,25 @@ mod tests {
     }
 
     #[test]
+    fn columns_around_valid_ones() {
+        // {measurement: m, time: [1, 2], tags: {t: [a, nil]}, fields: {v: [1.5, 2], s: ["x", nil]}}
+        let packed = b"\x84\xabmeasurement\xa1m\xa4time\x92\x01\x02\xa4tags\x81\xa1t\x92\xa1a\xc0\xa6fields\x82\xa1v\x92\xcb\x3f\xf8\0\0\0\0\0\0\x02\xa1s\x92\xa1x\xc0";
+        try_around(packed, columns);
+    }
+
+    #[test]
+    fn graphite_around_valid_lines() {
+        try_around(
+            b"*.app env.measurement a=b;measurement.field\nx.app.cpu 1.5 100.25\ncpu NaN -1",
+            |bytes| {
+                if let Ok(text) = std::str::from_utf8(bytes) {
+                    graphite(text);
+                }
+            },
+        );
+    }
+
+    #[test]
     fn queries_around_valid_ones() {
         for text in [
             "SELECT mean(\"v\"), top(i, 3) INTO \"d\".\"r\".:MEASUREMENT FROM /^m.*$/, (SELECT * FROM n) \
@@ -227,6 +283,7 @@ mod tests {
             default_time: 1_000,
             tables: vec![TableVersion { measurement: "m".to_owned(), table: TableId(7), version: 2 }],
             shards: vec![1, 2],
+            form: Default::default(),
             body: "m v=1 1\nm v=2 2".into(),
         });
         let command =

@@ -11,6 +11,7 @@ pub mod flush;
 pub mod ingestion;
 pub mod log;
 pub mod memtable;
+pub mod monitor;
 
 pub mod reader;
 pub mod retention;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hyperbytedb_domain::CancelToken;
-use hyperbytedb_domain::ports::{Caller, SqlAnswer, SqlError, SqlPort, SqlStatement};
+use hyperbytedb_domain::ports::{Caller, SqlAnswer, SqlError, SqlPort, SqlStatement, SqlText};
 
 use crate::api::QueryRequest;
+use crate::statement_summary::{Cost, Described};
 use crate::statements::StatementService;
 
 /// A statement of an operator. Who may send one the interface decides.
@@ -40,10 +42,23 @@ pub struct SqlService {
 
 impl SqlApi for SqlService {
     fn run_sql(&self, request: &SqlRequest) -> Result<SqlAnswer, SqlError> {
+        let read = self.engine.read(&request.text)?;
+        let started = Instant::now();
+        let answer = self.run(request, &read);
+        let summary = &self.statements.summary;
+        if summary.is_enabled() {
+            let cost = Cost { latency: started.elapsed(), failed: answer.is_err(), ..Cost::default() };
+            summary.record(&request.database, Described::sql(&request.text, read.normalized), cost);
+        }
+        answer
+    }
+}
+
+impl SqlService {
+    fn run(&self, request: &SqlRequest, read: &SqlText) -> Result<SqlAnswer, SqlError> {
         let services = &self.statements;
-        let names = self.engine.names(&request.text)?;
         let catalog = services.catalog.catalog();
-        let mut named = Vec::new();
+        let (mut named, mut known) = (Vec::new(), Vec::new());
         if !request.database.is_empty() {
             let refused = |what: &str, name: &str| SqlError::Refused(format!("{what} not found: {name}"));
             let database =
@@ -51,7 +66,8 @@ impl SqlApi for SqlService {
             let policy = database
                 .retention_policy(&request.retention_policy)
                 .ok_or_else(|| refused("retention policy", &request.retention_policy))?;
-            named.extend(names.iter().filter_map(|name| policy.tables.get(name).cloned()));
+            named.extend(read.names.iter().filter_map(|name| policy.tables.get(name).cloned()));
+            known.extend(policy.tables.values().cloned());
         }
         let place = QueryRequest {
             database: request.database.clone(),
@@ -73,6 +89,8 @@ impl SqlApi for SqlService {
             text: &request.text,
             parameters: &request.parameters,
             tables,
+            databases: catalog.databases.keys().cloned().collect(),
+            known,
             format: &request.format,
             max_result_bytes: request.max_result_bytes,
         };

@@ -45,6 +45,13 @@ impl Described {
     }
 }
 
+impl Described {
+    /// A statement in the engine's own language.
+    pub fn sql(text: &str, normalized: String) -> Self {
+        Self { kind: "SQL", normalized, sample: text.to_owned() }
+    }
+}
+
 /// What one execution took.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cost {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyperbytedb_domain::catalog::{Command, Table};
-use hyperbytedb_domain::ports::{Caller, IngestionPort, Outbound, WriteError, WriteRequest};
+use hyperbytedb_domain::ports::{Caller, IngestionPort, Outbound, WriteError, WriteRequest, WriteSource};
 use hyperbytedb_domain::{FieldValue, Precision, QueryContext};
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_memory_ports::{Call, Controller, Disk, MemoryPorts, Random, Verdict};
@@ -194,7 +194,7 @@ impl Node {
             subscribers: Arc::default(),
             cluster: Default::default(),
             options: query_options,
-            started: Instant::now(),
+            about: Default::default(),
         });
         let node = Self {
             disk,
@@ -278,11 +278,11 @@ impl Node {
     /// A write as it goes to the committer. What it needs of the catalogue must be there.
     pub fn resolve(&self, lines: &str) -> ResolvedWrite {
         let request = request(lines);
-        let mut parsed = self.ingestion.parse(&request, 0);
+        let mut parsed = self.ingestion.parse(&request, 0).expect("lines");
         let batches = std::mem::take(&mut parsed.batches);
         let target = Target { database: DATABASE, retention_policy: "", now: 0 };
         let mut resolved = self.ingestion.resolver().resolve(&target, batches).expect("batches");
-        self.ingestion.record(&request, 0, &parsed, &mut resolved).expect("a record").expect("points")
+        self.ingestion.record(&request, 0, &parsed, None, &mut resolved).expect("a record").expect("points")
     }
 
     /// Runs statements; a text for each row of the answers.
@@ -352,7 +352,9 @@ fn request(lines: &str) -> WriteRequest {
         retention_policy: String::new(),
         precision: Precision::Nanosecond,
         body: Bytes::copy_from_slice(lines.as_bytes()),
-        internal: false,
+        format: Default::default(),
+        measurement: String::new(),
+        from: WriteSource::Http,
         consistency: None,
         default_time: None,
     }

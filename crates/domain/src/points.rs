@@ -1,11 +1,13 @@
 //! Points of one measurement from one write request, column by column.
 
+use serde::{Deserialize, Serialize};
+
 use crate::field::FieldType;
 use crate::series::Tags;
 
 /// A columnar batch. `times`, `series_of_row` and `line_of_row` have one entry a row; each column of
 /// `fields` has one slot a row. Rows are in the order of the request.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PointsBatch {
     pub measurement: String,
     /// Nanoseconds since 1970.
@@ -13,6 +15,7 @@ pub struct PointsBatch {
     /// Index into `series`.
     pub series_of_row: Vec<u32>,
     /// Index of the point's line in the request (see the parser's line table).
+    #[serde(skip)]
     pub line_of_row: Vec<u32>,
     /// The distinct tag sets, in order of first appearance.
     pub series: Vec<Tags>,
@@ -22,7 +25,7 @@ pub struct PointsBatch {
 }
 
 /// One field of a batch.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FieldColumn {
     pub name: String,
     pub values: FieldValues,
@@ -31,7 +34,7 @@ pub struct FieldColumn {
 }
 
 /// The values of a field column, one a row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FieldValues {
     Float(Vec<f64>),
     Integer(Vec<i64>),
@@ -41,7 +44,7 @@ pub enum FieldValues {
 }
 
 /// Strings in one buffer: value `i` is `bytes[offsets[i]..offsets[i + 1]]`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StringValues {
     pub bytes: String,
     pub offsets: Vec<usize>,
@@ -60,11 +63,19 @@ impl StringValues {
     }
 
     pub fn len(&self) -> usize {
-        self.offsets.len() - 1
+        self.offsets.len().saturating_sub(1)
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether it is one buffer cut at its offsets; what was stored may be anything.
+    pub fn is_sound(&self) -> bool {
+        self.offsets.first() == Some(&0)
+            && self.offsets.last() == Some(&self.bytes.len())
+            && self.offsets.is_sorted()
+            && self.offsets.iter().all(|&at| self.bytes.is_char_boundary(at))
     }
 
     /// The value of row `i`; empty past the end.
@@ -77,6 +88,20 @@ impl StringValues {
 }
 
 impl FieldValues {
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Float(values) => values.len(),
+            Self::Integer(values) => values.len(),
+            Self::Unsigned(values) => values.len(),
+            Self::Boolean(values) => values.len(),
+            Self::String(values) => values.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub const fn field_type(&self) -> FieldType {
         match self {
             Self::Float(_) => FieldType::Float,

@@ -20,6 +20,8 @@ keys! {
     CHDB_QUERY_CONNECTIONS = "chdb.query_connections";
     CHDB_WRITE_CONNECTIONS = "chdb.write_connections";
     FLUSH_MEMORY_LIMIT_BYTES = "flush.memory_limit_bytes";
+    GRAPHITE_BIND_ADDRESS = "graphite.bind_address";
+    GRAPHITE_MAX_CONNECTIONS = "graphite.max_connections";
     HTTP_BODY_TIMEOUT_SECS = "http.body_timeout_secs";
     HTTP_MAX_BODY_BYTES = "http.max_body_bytes";
     HTTP_MAX_BUFFERED_ANSWER_BYTES = "http.max_buffered_answer_bytes";

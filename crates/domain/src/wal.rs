@@ -50,7 +50,17 @@ pub struct TableVersion {
     pub version: u32,
 }
 
-/// An accepted write: line protocol without the lines that were refused, and what it was resolved against.
+/// What the body of an accepted write is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BodyForm {
+    /// Line protocol.
+    #[default]
+    Lines,
+    /// Batches, as `crates/columnar` stores them.
+    Columns,
+}
+
+/// An accepted write without what was refused, and what it was resolved against.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WriteEntry {
     pub database: String,
@@ -62,6 +72,7 @@ pub struct WriteEntry {
     pub tables: Vec<TableVersion>,
     /// Numbers of the shard groups that hold the points.
     pub shards: Vec<u64>,
+    pub form: BodyForm,
     #[serde(with = "body_bytes")]
     pub body: Bytes,
 }

@@ -1,6 +1,5 @@
 //! Statements of operators: each on a connection of its own, which can do nothing but read.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,9 +7,9 @@ use std::time::Instant;
 
 use chdb_rust::format::OutputFormat;
 use crossbeam_channel::{RecvTimeoutError, bounded};
-use hyperbytedb_clickhouse_sql::raw::{RawSelect, RawStatement, Refused, view};
+use hyperbytedb_clickhouse_sql::raw::{Listing, RawSelect, RawStatement, Refused, normalized, view};
 use hyperbytedb_clickhouse_sql::schema::table_name;
-use hyperbytedb_domain::ports::{SqlAnswer, SqlError, SqlPort, SqlStatement};
+use hyperbytedb_domain::ports::{SqlAnswer, SqlError, SqlPort, SqlStatement, SqlText};
 use hyperbytedb_domain::{EngineError, QueryContext};
 
 use crate::engine::ChdbEngine;
@@ -76,14 +75,26 @@ fn refused(refused: Refused) -> SqlError {
     SqlError::Refused(refused.to_string())
 }
 
+fn parse(statement: &SqlStatement<'_>) -> Result<RawStatement, Refused> {
+    let Some((listing, format)) = Listing::parse(statement.text)? else {
+        return RawStatement::parse(statement.text);
+    };
+    let tables = statement.known.iter().map(|table| &**table);
+    listing.statement(&statement.databases, tables, format)
+}
+
 impl SqlPort for ChdbEngine {
-    fn names(&self, text: &str) -> Result<BTreeSet<String>, SqlError> {
+    fn read(&self, text: &str) -> Result<SqlText, SqlError> {
+        let normalized = normalized(text).map_err(refused)?;
+        if Listing::parse(text).map_err(refused)?.is_some() {
+            return Ok(SqlText { normalized, ..SqlText::default() });
+        }
         let statement = RawStatement::parse(text).map_err(refused)?;
-        Ok(statement.names().into_iter().map(str::to_owned).collect())
+        Ok(SqlText { names: statement.names().into_iter().map(str::to_owned).collect(), normalized })
     }
 
     fn run(&self, statement: &SqlStatement<'_>, context: &QueryContext) -> Result<SqlAnswer, SqlError> {
-        let parsed = RawStatement::parse(statement.text).map_err(refused)?;
+        let parsed = parse(statement).map_err(refused)?;
         let format = format(parsed.format.as_deref().unwrap_or(statement.format))?;
         let mut views = Vec::with_capacity(statement.tables.len());
         for (table, rows) in &statement.tables {

@@ -1,9 +1,7 @@
 //! Statements of operators: ClickHouse itself takes them.
 
-use std::collections::BTreeSet;
-
 use hyperbytedb_domain::QueryContext;
-use hyperbytedb_domain::ports::{SqlAnswer, SqlError, SqlPort, SqlStatement};
+use hyperbytedb_domain::ports::{SqlAnswer, SqlError, SqlPort, SqlStatement, SqlText};
 
 use crate::engine::ClickHouseEngine;
 
@@ -13,7 +11,7 @@ fn refused() -> SqlError {
 }
 
 impl SqlPort for ClickHouseEngine {
-    fn names(&self, _: &str) -> Result<BTreeSet<String>, SqlError> {
+    fn read(&self, _: &str) -> Result<SqlText, SqlError> {
         Err(refused())
     }
 

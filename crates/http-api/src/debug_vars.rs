@@ -33,12 +33,15 @@ pub async fn debug_vars(State(state): State<AppState>, request: Request) -> Resp
     }
 }
 
-/// A module's entry is called by its name and the values of its tags.
+/// A module's entry is called by its name and what of these tags it has, as InfluxDB calls it.
+const KEY_TAGS: [&str; 6] = ["proto", "bind", "database", "retention_policy", "name", "destination"];
+
 fn add(modules: &mut Map<String, Value>, block: SeriesBlock) -> Result<(), ApiError> {
     let tags: Map<String, Value> =
         block.tags.iter().flat_map(|tags| tags.iter()).map(|(k, v)| (k.clone(), v.as_str().into())).collect();
     let mut key = block.name.to_string();
-    tags.values().filter_map(Value::as_str).for_each(|value| key.extend([":", value]));
+    let named = KEY_TAGS.iter().filter_map(|tag| tags.get(*tag).and_then(Value::as_str));
+    named.for_each(|value| key.extend([":", value]));
     for row in block.rows() {
         let values: Map<String, Value> = block.columns.iter().cloned().zip(row.iter().map(as_json)).collect();
         modules.insert(key.clone(), json!({ "name": *block.name, "tags": tags, "values": values }));

@@ -12,6 +12,7 @@ use hyperbytedb_application::{QueryError, StatementError};
 use hyperbytedb_domain::catalog::CatalogError;
 use hyperbytedb_domain::ports::WriteError;
 use hyperbytedb_domain::{limits, settings};
+use hyperbytedb_metrics::stats::HTTPD;
 
 use crate::admission::RETRY_AFTER_SECS;
 use crate::encode::{Format, error_body};
@@ -204,6 +205,7 @@ pub fn panicked(panic: &(dyn Any + Send)) -> ApiError {
         .map(|s| (*s).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_default();
+    HTTPD.recovered_panics.increment();
     tracing::error!("panic while serving a request: {message}");
     ApiError::internal("internal error: the request failed unexpectedly; the server's log has the details")
 }

@@ -1,10 +1,11 @@
 //! What every answer carries (version, request id, CORS) and what is counted about every request.
 
 use hyperbytedb_metrics as metrics;
+use hyperbytedb_metrics::stats::HTTPD;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::Instrument;
 
 use axum::body::Body;
@@ -104,6 +105,7 @@ struct Meter {
 impl Meter {
     fn start(state: AppState, request: &Request, id: &str) -> Self {
         metrics::HTTP_IN_FLIGHT.increment();
+        HTTPD.req_active.increment();
         let endpoint = match request.uri().path() {
             "/write" | "/api/v2/write" => "/write",
             "/query" => "/query",
@@ -126,8 +128,41 @@ impl Meter {
             Method::DELETE => "DELETE",
             _ => "other",
         };
+        if endpoint == "/write" {
+            HTTPD.write_req_active.increment();
+        }
         let entry = state.http.access_log.as_ref().and_then(|log| log.entry(request, id));
         Self { state, entry, status: CLIENT_WENT_AWAY, bytes: 0, endpoint, method, started: Instant::now() }
+    }
+
+    /// What SHOW STATS counts of it, once it has ended.
+    fn count(&self, elapsed: Duration) {
+        HTTPD.req.increment();
+        HTTPD.req_active.add(-1);
+        HTTPD.req_duration_ns.add_duration(elapsed);
+        match self.status.as_u16() {
+            401 => HTTPD.auth_fail.increment(),
+            400..500 => HTTPD.client_error.increment(),
+            500.. => HTTPD.server_error.increment(),
+            _ => {}
+        }
+        match self.endpoint {
+            "/write" => {
+                HTTPD.write_req.increment();
+                HTTPD.write_req_active.add(-1);
+                HTTPD.write_req_duration_ns.add_duration(elapsed);
+            }
+            "/query" => {
+                HTTPD.query_req.increment();
+                HTTPD.query_req_duration_ns.add_duration(elapsed);
+                HTTPD.query_resp_bytes.add(self.bytes as i64);
+            }
+            "/ping" => HTTPD.ping_req.increment(),
+            "/status" => HTTPD.status_req.increment(),
+            "/api/v1/prom/read" => HTTPD.prom_read_req.increment(),
+            "/api/v1/prom/write" => HTTPD.prom_write_req.increment(),
+            _ => {}
+        }
     }
 
     fn watch(mut self, response: Response<Body>) -> Response<Body> {
@@ -142,8 +177,10 @@ impl Meter {
 impl Drop for Meter {
     /// The answer is complete, or nobody wants it any more.
     fn drop(&mut self) {
+        let elapsed = self.started.elapsed();
         metrics::HTTP_IN_FLIGHT.decrement();
-        metrics::HTTP_DURATION.with([self.endpoint, self.method]).record(self.started.elapsed());
+        metrics::HTTP_DURATION.with([self.endpoint, self.method]).record(elapsed);
+        self.count(elapsed);
         metrics::HTTP_RESPONSE_BYTES.with([self.endpoint]).increment(self.bytes);
         if let (Some(log), Some(entry)) = (&self.state.http.access_log, &self.entry) {
             log.log(entry, self.status, self.bytes);

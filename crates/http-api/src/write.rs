@@ -6,8 +6,9 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::cluster::Consistency;
-use hyperbytedb_domain::ports::{WriteError, WriteRequest};
+use hyperbytedb_domain::ports::{BodyFormat, WriteError, WriteRequest, WriteSource};
 use hyperbytedb_domain::time::MAX_TIME;
+use hyperbytedb_metrics::stats::HTTPD;
 
 use crate::encode::Format;
 use crate::error::{ApiError, task_failed};
@@ -74,6 +75,18 @@ fn v2_target(form: &Form) -> Result<Target, ApiError> {
     })
 }
 
+/// What the body is; anything unknown is line protocol, as in InfluxDB.
+fn body_format(headers: &HeaderMap) -> BodyFormat {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match content_type.split(';').next().unwrap_or_default().trim() {
+        "application/vnd.apache.arrow.stream" => BodyFormat::ArrowStream,
+        "application/msgpack" | "application/x-msgpack" | "application/vnd.msgpack" => {
+            BodyFormat::MessagePack
+        }
+        _ => BodyFormat::Lines,
+    }
+}
+
 /// When a proxy took the request.
 fn received(headers: &HeaderMap) -> Option<i64> {
     let received = headers.get("x-hyperbytedb-received")?.to_str().ok()?.parse().ok();
@@ -101,14 +114,17 @@ async fn accept(state: AppState, request: Request, target: TargetOf) -> Result<(
     admission::ready(&state.http.readiness, options.replay_timeout).await?;
     let turn = state.write_gate.enter().await?;
 
+    let format = body_format(&head.headers);
     let gzip = head.headers.get(CONTENT_ENCODING).is_some_and(|v| v.as_bytes() == b"gzip");
     let request = WriteRequest {
         caller,
         database,
         retention_policy,
         precision,
+        format,
+        measurement: form.text("measurement").to_owned(),
         body: encoded,
-        internal: false,
+        from: WriteSource::Http,
         consistency,
         default_time: received(&head.headers),
     };
@@ -119,6 +135,7 @@ async fn accept(state: AppState, request: Request, target: TargetOf) -> Result<(
         if gzip {
             request.body = body::inflate(&request.body, &mut share, &shared.http.options)?;
         }
+        HTTPD.write_req_bytes.add(request.body.len() as i64);
         let result = shared.http.ingestion.write(request).map_err(ApiError::from);
         drop(share);
         result

@@ -38,13 +38,7 @@ impl Column {
     }
 
     pub fn len(&self) -> usize {
-        match &self.values {
-            FieldValues::Float(v) => v.len(),
-            FieldValues::Integer(v) => v.len(),
-            FieldValues::Unsigned(v) => v.len(),
-            FieldValues::Boolean(v) => v.len(),
-            FieldValues::String(v) => v.len(),
-        }
+        self.values.len()
     }
 
     /// Makes the column end before `row`, which it may already have (then the old value goes) or not

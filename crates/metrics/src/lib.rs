@@ -5,6 +5,7 @@
 
 mod handle;
 mod list;
+pub mod stats;
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 

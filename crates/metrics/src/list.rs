@@ -83,6 +83,10 @@ list! {
             "Lines taken over UDP.";
         Counter UDP_WRITE_ERRORS: Counter = "hyperbytedb_udp_write_errors_total" []
             "Batches of UDP lines that could not be written.";
+        Counter GRAPHITE_LINES: Counter = "hyperbytedb_graphite_lines_total" []
+            "Lines taken by the Graphite listener.";
+        Counter GRAPHITE_WRITE_ERRORS: Counter = "hyperbytedb_graphite_write_errors_total" []
+            "Batches of Graphite points that could not be written.";
         Counter PROMETHEUS_DROPPED_SAMPLES: Counter = "hyperbytedb_prometheus_dropped_samples_total" []
             "Samples of Prometheus that InfluxDB's fields cannot hold (NaN, infinities).";
     }

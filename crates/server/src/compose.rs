@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use hyperbytedb_application::auth::first_users::FirstUsers;
@@ -18,6 +19,7 @@ use hyperbytedb_application::ingestion::IngestionService;
 use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
 use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
+use hyperbytedb_application::monitor::{Monitor, MonitorOptions};
 use hyperbytedb_application::reader::TableReader;
 use hyperbytedb_application::retention::RetentionService;
 use hyperbytedb_application::sql::{SqlApi, SqlService};
@@ -39,12 +41,16 @@ use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
 use hyperbytedb_subscriber::Courier;
 use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
 
+use crate::batch::{Batch, BatchOptions, BatchWriter};
 use crate::cluster;
-use crate::config::{Config, UdpConfig};
+use crate::config::{Config, GraphiteConfig, UdpConfig};
+use crate::diagnostics;
 use crate::disk::DiskWatch;
 use crate::engine::{Engine, refuse_other_engine};
 use crate::first_users::first_users;
+use crate::graphite::{self, GraphiteListener};
 use crate::head_file;
 use crate::metrics::{self, Collector};
 use crate::udp::{self, UdpListener};
@@ -83,6 +89,8 @@ pub struct Application {
     /// `None`: this server is a node of its own.
     cluster: Option<cluster::Node>,
     udp: UdpConfig,
+    graphite: GraphiteConfig,
+    monitor: Option<MonitorOptions>,
     /// Where data is written.
     folders: Vec<PathBuf>,
 }
@@ -198,7 +206,7 @@ impl Application {
             subscribers: Arc::default(),
             cluster: cluster.as_ref().map(|node| node.port.clone()).unwrap_or_default(),
             options,
-            started,
+            about: diagnostics::about(config),
         });
         let auth = config.auth.enabled.then(|| AuthService::new(ports.catalog.clone(), auth_options(config)));
         let retention_interval =
@@ -224,6 +232,8 @@ impl Application {
             subscriber: subscriber_options(config),
             cluster,
             udp: config.udp.clone(),
+            graphite: config.graphite.clone(),
+            monitor: monitor_options(config),
             folders: own_folders(config),
         })
     }
@@ -281,14 +291,27 @@ impl Application {
         let disk = self.disk_watch();
         self.threads.spawn("disk", move |stop| disk.run(stop))?;
         if self.udp.enabled {
+            let UdpConfig { database, retention_policy, precision, bind_address, batch_size, .. } = &self.udp;
+            let writer = self.batch_writer("UDP", database, retention_policy);
             let listener = UdpListener {
-                socket: udp::bind(&self.udp)?,
-                config: self.udp.clone(),
+                socket: udp::bind(bind_address, "udp.bind_address")?,
+                options: BatchOptions { lines: *batch_size, timeout: self.udp.batch_timeout() },
+                writer: BatchWriter { precision: Precision::parse(precision), ..writer },
+            };
+            self.threads.spawn("udp", move |stop| listener.run(stop))?;
+        }
+        if self.graphite.enabled {
+            self.start_graphite()?;
+        }
+        if let Some(options) = self.monitor.clone() {
+            let monitor = Monitor {
+                options,
                 catalog: self.ports.catalog.clone(),
                 commands: self.commands.clone(),
                 ingestion: self.ingestion.clone(),
+                statements: self.statements.clone(),
             };
-            self.threads.spawn("udp", move |stop| listener.run(stop))?;
+            self.threads.spawn("monitor", move |stop| monitor.run(stop))?;
         }
         let backups = self.backups.clone();
         self.threads.spawn("backups", move |stop| backups.run(stop))?;
@@ -326,6 +349,32 @@ impl Application {
             flush: self.flush.clone(),
         };
         self.threads.spawn("warm", move |stop| warmer.run(stop))
+    }
+
+    fn start_graphite(&self) -> std::io::Result<()> {
+        let config = &self.graphite;
+        let listener = GraphiteListener {
+            socket: graphite::bind(config)?,
+            parser: config.parser().map_err(std::io::Error::other)?,
+            options: BatchOptions { lines: config.batch_size, timeout: config.batch_timeout() },
+            writer: self.batch_writer("Graphite", &config.database, &config.retention_policy),
+            max_connections: config.max_connections,
+            batch: Mutex::new(Batch::default()),
+            connections: AtomicUsize::new(0),
+        };
+        listener.start(&self.threads)
+    }
+
+    fn batch_writer(&self, listener: &'static str, database: &str, retention_policy: &str) -> BatchWriter {
+        BatchWriter {
+            listener,
+            database: database.to_owned(),
+            retention_policy: retention_policy.to_owned(),
+            precision: Precision::Nanosecond,
+            catalog: self.ports.catalog.clone(),
+            commands: self.commands.clone(),
+            ingestion: self.ingestion.clone(),
+        }
     }
 
     /// Takes no more, flushes for a while and ends the threads. What is not flushed then is in the log.
@@ -401,6 +450,19 @@ impl Application {
             options: http_options(config),
         })
     }
+}
+
+fn monitor_options(config: &Config) -> Option<MonitorOptions> {
+    let monitor = &config.monitor;
+    let mut tags = vec![("hostname".to_owned(), diagnostics::hostname())];
+    if config.cluster.enabled {
+        tags.push(("nodeID".to_owned(), config.cluster.node_id.to_string()));
+    }
+    monitor.store_enabled.then(|| MonitorOptions {
+        database: monitor.store_database.clone(),
+        interval: Duration::from_secs(monitor.store_interval_secs),
+        tags,
+    })
 }
 
 fn slow_threshold(config: &Config) -> Option<Duration> {

@@ -1,14 +1,17 @@
 //! The `hyperbytedb` binary: reads the configuration, puts the parts together, listens, and stops in order.
 
 mod backup;
+mod batch;
 mod cluster;
 mod cluster_command;
 mod compose;
 mod config;
 mod debug;
+mod diagnostics;
 mod disk;
 mod engine;
 mod first_users;
+mod graphite;
 mod head_file;
 mod listeners;
 mod logging;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hyperbytedb_application::Readiness;
 use hyperbytedb_application::threads::Stop;
 use hyperbytedb_metrics as metrics;
+use hyperbytedb_metrics::stats::RUNTIME;
 use hyperbytedb_metrics::{Description, Kind};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -58,8 +59,19 @@ impl Collector {
 fn report_process() {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
-    if let Some(kibibytes) = kibibytes.and_then(|number| number.trim().parse::<u64>().ok()) {
-        metrics::PROCESS_RESIDENT_BYTES.set((kibibytes << 10) as f64);
+    if let Some(kibibytes) = kibibytes.and_then(|number| number.trim().parse::<i64>().ok()) {
+        let bytes = kibibytes << 10;
+        metrics::PROCESS_RESIDENT_BYTES.set(bytes as f64);
+        // There is no collector: what is in memory is in use.
+        for count in
+            [&RUNTIME.alloc, &RUNTIME.heap_alloc, &RUNTIME.heap_in_use, &RUNTIME.heap_sys, &RUNTIME.sys]
+        {
+            count.set(bytes);
+        }
+    }
+    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+    if let Some(threads) = threads.and_then(|number| number.trim().parse().ok()) {
+        RUNTIME.num_goroutine.set(threads);
     }
     if let Ok(files) = fs::read_dir("/proc/self/fd") {
         metrics::PROCESS_OPEN_FILES.set(files.count() as f64);

@@ -24,6 +24,35 @@ fn tsv(server: &Server, text: &str, parameters: &[(&str, &str)]) -> String {
     answer.body
 }
 
+#[test]
+fn what_there_is_can_be_asked() {
+    let server = with_points(&ENABLED);
+    assert_eq!(tsv(&server, "SHOW DATABASES", &[]), "db\nsecret\n");
+    assert_eq!(tsv(&server, "show tables;", &[]), "\"odd name\"\nm\n");
+    let columns = "time\tDateTime64(9, \\'UTC\\')\t\t\t\t\t\nhost\tString\t\t\t\t\t\n";
+    for text in ["DESCRIBE TABLE m", "desc m", "DESCRIBE `m`"] {
+        let answer = tsv(&server, text, &[]);
+        assert!(answer.starts_with(columns) && answer.contains("v\tNullable(Float64)\t"), "{answer}");
+    }
+    let json = sql(&server, "DESCRIBE `\"odd name\"` FORMAT JSON", &[]).json();
+    let names: Vec<_> =
+        json["data"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["time", "host_1", "host", "time2"]);
+    let unknown = sql(&server, "DESCRIBE o", &[]);
+    assert!(unknown.status == 400 && unknown.body.contains("measurement not found: o"), "{}", unknown.body);
+    tsv(&server, "SELECT v FROM m WHERE n IN (1, 2, 3)", &[]);
+    tsv(&server, "SELECT v FROM m WHERE n IN (4)", &[]);
+    sql(&server, "SELECT nothing FROM m", &[]);
+    let rows = server.client().get_with("/api/v1/statements", &[("stmt_type", "SQL")]).unwrap().json();
+    let of = |text: &str| {
+        let rows = rows["statements"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["normalized_query"] == text);
+        row.map(|row| (row["exec_count"].as_u64(), row["error_count"].as_u64(), row["db"].clone()))
+    };
+    assert_eq!(of("SELECT v FROM m WHERE n IN ( ? )"), Some((Some(2), Some(0), "db".into())), "{rows}");
+    assert_eq!(of("SELECT nothing FROM m"), Some((Some(1), Some(1), "db".into())), "{rows}");
+}
+
 fn with_points(settings: &[(&str, &str)]) -> Server {
     let server = Server::start_with(settings);
     let client = server.client();

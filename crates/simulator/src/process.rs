@@ -22,7 +22,7 @@ use hyperbytedb_application::windows::{QueryKey, WindowOptions, WindowService, W
 use hyperbytedb_application::{QueryApi, QueryRequest, Readiness, ResultEvent, ResultSink, SinkClosed};
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::cluster::Consistency;
-use hyperbytedb_domain::ports::{Caller, IngestionPort, Outbound, WriteError, WriteRequest};
+use hyperbytedb_domain::ports::{Caller, IngestionPort, Outbound, WriteError, WriteRequest, WriteSource};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, EngineError, HybridClock, Precision, QueryContext, StorageError};
 use hyperbytedb_head::snapshot;
@@ -130,7 +130,7 @@ impl Process {
             subscribers: Arc::default(),
             cluster: Default::default(),
             options,
-            started: Instant::now(),
+            about: Default::default(),
         });
         let windows = state.map(|state| WindowService {
             options: window_options(),
@@ -194,7 +194,9 @@ impl Process {
             retention_policy: retention_policy.to_owned(),
             precision: Precision::Nanosecond,
             body: Bytes::from(body),
-            internal: false,
+            format: Default::default(),
+            measurement: String::new(),
+            from: WriteSource::Http,
             consistency,
             default_time: None,
         })

@@ -75,6 +75,7 @@ fn record(clock: u64, body: Vec<u8>) -> WalRecord {
         default_time: 0,
         tables: Vec::new(),
         shards: Vec::new(),
+        form: Default::default(),
         body: body.into(),
     };
     WalRecord { origin: 1, clock, entry: WalEntry::Write(entry) }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyperbytedb_columnar::accepted;
 use hyperbytedb_domain::catalog::{Catalog, Command};
 use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, NodeId};
 use hyperbytedb_domain::ports::{
     CatalogPort, ClusterNodePort, PeerBatch, PeerLag, PeerRecord, Proposer, ReceiveError, WalPort,
 };
-use hyperbytedb_domain::wal::{WalEntry, WriteEntry};
+use hyperbytedb_domain::wal::{BodyForm, WalEntry, WriteEntry};
 use hyperbytedb_domain::{Precision, StorageError};
-use hyperbytedb_line_protocol::{ParseOptions, parse, print_point};
+use hyperbytedb_line_protocol::print_point;
 use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
@@ -96,7 +97,7 @@ impl ClusterNode {
             let stamp = Stamp { clock, origin };
             let mut batches = writes.batches(&catalog, &write, |_| true, place)?;
             if self.conflicts.has_losers(stamp, *agreed_index, &batches) {
-                write = self.without_losers(&catalog, &write, stamp, *agreed_index);
+                write = self.without_losers(&catalog, &write, stamp, *agreed_index)?;
                 entry = self.wal.encode(&WalEntry::Write(write.clone()))?;
                 batches = writes.batches(&catalog, &write, |_| true, place)?;
                 metrics::CLUSTER_CONFLICTS.increment(1);
@@ -117,10 +118,11 @@ impl ClusterNode {
         write: &WriteEntry,
         stamp: Stamp,
         agreed_index: u64,
-    ) -> WriteEntry {
-        let parsed = parse(&write.body, &ParseOptions::accepted(write.precision, write.default_time));
+    ) -> Result<WriteEntry, StorageError> {
+        let place = || format!("a record of node {}", stamp.origin);
+        let batches = accepted(write).map_err(|error| StorageError::corrupt(place(), error))?;
         let mut lines = String::new();
-        for mut batch in parsed.batches {
+        for mut batch in batches {
             let version = write.tables.iter().find(|table| table.measurement == batch.measurement);
             let Some(table) = version.and_then(|version| catalog.table_by_id(version.table)) else {
                 continue;
@@ -143,7 +145,12 @@ impl ClusterNode {
                 }
             }
         }
-        WriteEntry { precision: Precision::Nanosecond, body: lines.into(), ..write.clone() }
+        Ok(WriteEntry {
+            precision: Precision::Nanosecond,
+            form: BodyForm::Lines,
+            body: lines.into(),
+            ..write.clone()
+        })
     }
 
     /// What was a copy of another member begins a life of its own: what that member had taken has come from there.

@@ -3,16 +3,18 @@
 pub mod schema;
 
 use hyperbytedb_metrics as metrics;
+use hyperbytedb_metrics::stats::{HTTPD, WRITE};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use hyperbytedb_columnar::{StoredError, encode, read, without_rows};
 use hyperbytedb_domain::ports::{
-    CatalogPort, IngestionPort, SeriesIndexPort, WalPort, WriteError, WriteRequest,
+    BodyFormat, CatalogPort, IngestionPort, SeriesIndexPort, WalPort, WriteError, WriteRequest, WriteSource,
 };
-use hyperbytedb_domain::wal::{TableVersion, WalEntry, WriteEntry};
-use hyperbytedb_domain::{limits, settings};
-use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse};
+use hyperbytedb_domain::wal::{BodyForm, TableVersion, WalEntry, WriteEntry};
+use hyperbytedb_domain::{PointsBatch, StorageError, limits, settings};
+use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without};
 
 use self::schema::{Resolved, SchemaResolver, Target};
 use crate::auth::access::authorize_write;
@@ -66,28 +68,35 @@ impl IngestionService {
         let default_time = request.default_time.unwrap_or(now);
         for _ in 0..ATTEMPTS_MAX {
             let mut stage = Instant::now();
-            let mut parsed = self.parse(request, default_time);
+            let mut parsed = self.parse(request, default_time)?;
             metrics::WRITE_PARSE.record_duration(lap(&mut stage));
             count_limits(&parsed);
             if parsed.has_too_many_points {
                 return Err(WriteError::TooManyPoints { max: self.parse_limits.max_points });
             }
             let batches = std::mem::take(&mut parsed.batches);
+            let columns = columns(request, &batches)?;
             let mut drops = parsed.drops();
             let mut committed_at = None;
+            let mut written = 0;
+            let parsed_points = batches.iter().map(PointsBatch::rows).sum();
+            let failed = |error| {
+                count_failed(request, parsed_points);
+                error
+            };
             if !batches.is_empty() {
                 let target =
                     Target { database: &request.database, retention_policy: &request.retention_policy, now };
-                let mut resolved = self.resolver().resolve(&target, batches)?;
-                let points: usize = resolved.batches.iter().map(|batch| batch.rows()).sum();
-                let record = self.record(request, default_time, &parsed, &mut resolved).map_err(log_error)?;
+                let mut resolved = self.resolver().resolve(&target, batches).map_err(failed)?;
+                written = resolved.batches.iter().map(|batch| batch.rows()).sum();
+                let record = self.record(request, default_time, &parsed, columns, &mut resolved)?;
                 metrics::WRITE_SCHEMA.record_duration(lap(&mut stage));
                 match record.map(|record| self.committer.write(record)).transpose() {
                     Err(LogError::Stale) => continue,
-                    committed => committed_at = committed.map_err(log_error)?,
+                    committed => committed_at = committed.map_err(log_error).map_err(failed)?,
                 }
                 metrics::WRITE_COMMIT.record_duration(lap(&mut stage));
-                metrics::INGESTED_POINTS.increment(points as u64);
+                metrics::INGESTED_POINTS.increment(written as u64);
                 for &line in &resolved.dropped_lines {
                     let first = resolved.reasons.iter().find(|(l, _)| *l == line);
                     let start = parsed.lines.get(line as usize).map_or(usize::MAX, |span| span.start);
@@ -95,6 +104,7 @@ impl IngestionService {
                 }
             }
             metrics::REJECTED_POINTS.increment(parsed.refused(&drops) as u64);
+            count_points(request, written, drops.count());
             if let (Some(sequence), Some(replication)) = (committed_at, self.replication.get()) {
                 let confirmed = replication.confirm(sequence, request.consistency);
                 metrics::WRITE_CONFIRM.record_duration(stage.elapsed());
@@ -105,15 +115,16 @@ impl IngestionService {
         Err(log_error(LogError::Stale))
     }
 
-    pub(crate) fn parse(&self, request: &WriteRequest, default_time: i64) -> Parsed {
-        let uint_support = self.parse_limits.uint_support || request.internal;
+    pub(crate) fn parse(&self, request: &WriteRequest, default_time: i64) -> Result<Parsed, WriteError> {
+        let uint_support = self.parse_limits.uint_support || request.from == WriteSource::Server;
         let options = ParseOptions {
             precision: request.precision,
             default_time,
             uint_support,
             ..self.parse_limits.clone()
         };
-        parse(&request.body, &options)
+        read(request.format, &request.body, &request.measurement, &options)
+            .map_err(|error| WriteError::Rejected(error.to_string()))
     }
 
     pub(crate) fn resolver(&self) -> SchemaResolver<'_> {
@@ -132,8 +143,9 @@ impl IngestionService {
         request: &WriteRequest,
         default_time: i64,
         parsed: &Parsed,
+        columns: Option<Vec<u8>>,
         resolved: &mut Resolved,
-    ) -> Result<Option<ResolvedWrite>, LogError> {
+    ) -> Result<Option<ResolvedWrite>, WriteError> {
         let batches = std::mem::take(&mut resolved.batches);
         if batches.is_empty() {
             return Ok(None);
@@ -147,6 +159,10 @@ impl IngestionService {
             table: batch.table.id,
             version: batch.table.version,
         };
+        let (form, body) = match columns {
+            None => (BodyForm::Lines, accepted_body(&request.body, parsed, &resolved.dropped_lines)),
+            Some(columns) => (BodyForm::Columns, accepted_columns(columns, &resolved.dropped_lines)?.into()),
+        };
         let entry = WalEntry::Write(WriteEntry {
             database: request.database.clone(),
             retention_policy: resolved.retention_policy.clone(),
@@ -154,7 +170,8 @@ impl IngestionService {
             default_time,
             tables: batches.iter().map(version).collect(),
             shards,
-            body: accepted_body(&request.body, parsed, &resolved.dropped_lines),
+            form,
+            body,
         });
         let entry = self.wal.encode(&entry)?;
         let (catalog, epoch) = (resolved.catalog.clone(), resolved.epoch);
@@ -192,6 +209,14 @@ impl IngestionPort for IngestionService {
         let (started, bytes) = (Instant::now(), request.body.len());
         let answer = self.accept(&request);
         metrics::WRITE_REQUESTS.increment(1);
+        WRITE.req.increment();
+        match &answer {
+            Ok(()) | Err(WriteError::Rejected(_)) => {
+                WRITE.write_ok.increment();
+                WRITE.sub_write_ok.increment();
+            }
+            Err(_) => WRITE.write_error.increment(),
+        }
         metrics::WRITE_PAYLOAD_BYTES.record(bytes as f64);
         if answer.is_err() {
             metrics::WRITE_ERRORS.increment(1);
@@ -225,7 +250,7 @@ fn log_error(error: LogError) -> WriteError {
         LogError::Storage(error) => WriteError::Storage(error),
         // A write's own command was refused again and again, or a removal failed: neither can be the writer's fault.
         LogError::Refused(_) | LogError::Engine(_) => {
-            WriteError::Storage(hyperbytedb_domain::StorageError::failed("write", error))
+            WriteError::Storage(StorageError::failed("write", error))
         }
     }
 }
@@ -238,6 +263,24 @@ fn count_limits(parsed: &Parsed) {
     }
 }
 
+/// What SHOW STATS counts of points.
+fn count_points(request: &WriteRequest, written: usize, dropped: usize) {
+    let (written, dropped) = (written as i64, dropped as i64);
+    WRITE.point_req.add(written + dropped);
+    WRITE.point_req_local.add(written + dropped);
+    WRITE.write_drop.add(dropped);
+    if request.from == WriteSource::Http {
+        HTTPD.points_written_ok.add(written);
+        HTTPD.points_written_dropped.add(dropped);
+    }
+}
+
+fn count_failed(request: &WriteRequest, points: usize) {
+    if request.from == WriteSource::Http {
+        HTTPD.points_written_fail.add(points as i64);
+    }
+}
+
 /// A limit of the server keeps a write out.
 fn refused(setting: &'static str, reason: String) -> WriteError {
     limits::exceeded(setting);
@@ -247,6 +290,24 @@ fn refused(setting: &'static str, reason: String) -> WriteError {
 
 fn overloaded(reason: String) -> WriteError {
     WriteError::Overloaded { reason, retry_after_secs: RETRY_AFTER_SECS }
+}
+
+/// Bodies that are columns, as the log keeps them.
+fn columns(request: &WriteRequest, batches: &[PointsBatch]) -> Result<Option<Vec<u8>>, WriteError> {
+    let is_columns = request.format != BodyFormat::Lines;
+    is_columns.then(|| encode(batches)).transpose().map_err(encoding_failed)
+}
+
+fn accepted_columns(columns: Vec<u8>, dropped_lines: &[u32]) -> Result<Vec<u8>, WriteError> {
+    if dropped_lines.is_empty() {
+        Ok(columns)
+    } else {
+        without_rows(&columns, dropped_lines).map_err(encoding_failed)
+    }
+}
+
+fn encoding_failed(error: StoredError) -> WriteError {
+    WriteError::Storage(StorageError::failed("write", error))
 }
 
 /// The request's body without the lines that were refused.

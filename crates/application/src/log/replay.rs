@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
+use hyperbytedb_columnar::accepted;
 use hyperbytedb_domain::catalog::{Catalog, CatalogError, Command, Effects, ShardGroup, Table, TableId};
 use hyperbytedb_domain::cluster::AgreedChange;
 use hyperbytedb_domain::points::PointsBatch;
 use hyperbytedb_domain::ports::{Outbound, PartitionInfo, SeriesIndexPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WriteEntry};
 use hyperbytedb_domain::{EngineError, StorageError};
-use hyperbytedb_line_protocol::{ParseOptions, parse};
 
 use super::{LogError, take_effect};
 use crate::flush::FlushService;
@@ -141,9 +141,9 @@ impl<'a> LoggedWrites<'a> {
         is_wanted: impl Fn(TableId) -> bool,
         place: impl Fn() -> String,
     ) -> Result<Vec<ResolvedBatch>, StorageError> {
-        let parsed = parse(&entry.body, &ParseOptions::accepted(entry.precision, entry.default_time));
-        let mut batches = Vec::with_capacity(parsed.batches.len());
-        for batch in parsed.batches {
+        let accepted = accepted(entry).map_err(|error| StorageError::corrupt(place(), error))?;
+        let mut batches = Vec::with_capacity(accepted.len());
+        for batch in accepted {
             let Some(version) = entry.tables.iter().find(|t| t.measurement == batch.measurement) else {
                 return Err(StorageError::corrupt(place(), "a measurement without a table"));
             };

@@ -20,7 +20,7 @@ use hyperbytedb_domain::ports::{
 };
 use hyperbytedb_domain::result::{Message, SeriesBlock};
 use hyperbytedb_domain::scan::SortBound;
-use hyperbytedb_domain::{CancelToken, QueryContext, limits};
+use hyperbytedb_domain::{CancelToken, QueryContext, StorageError, limits};
 use hyperbytedb_executor::{ExecOptions, ExecStats};
 use hyperbytedb_metrics as metrics;
 use hyperbytedb_timeseriesql::ast::Statement;
@@ -28,9 +28,12 @@ use hyperbytedb_timeseriesql::duration::format_duration;
 use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
 
 pub use self::error::StatementError;
+pub use self::rows::{Rows, integer, text};
 use self::running::RunningQueries;
 pub use self::select::IntoPoint;
-use self::show::server::Statistics;
+pub use self::show::catalog::go_duration;
+pub use self::show::server::About;
+use self::show::stats::Sources;
 use crate::api::{
     AnnouncedQuery, DEFAULT_CHUNK_ROWS, Parameter, QueryApi, QueryError, QueryRequest, ResultEvent,
     ResultSink,
@@ -109,7 +112,7 @@ pub struct StatementService {
     /// Empty on a node of its own, and until the cluster is there.
     pub cluster: Arc<OnceLock<Arc<dyn ClusterPort>>>,
     pub options: QueryOptions,
-    pub started: Instant,
+    pub about: About,
 }
 
 /// Whether all statements of a request succeeded.
@@ -434,25 +437,15 @@ impl StatementService {
             Statement::ShowCardinality(s) => {
                 cardinality::show_cardinality(&lookup, s, execution.database(s.database.as_deref()))
             }
-            Statement::ShowStats(s) => Ok(server::stats(
-                &catalog,
-                &self.statistics(),
-                &self.runs,
-                self.windows.as_deref(),
-                &self.subscribers,
-                s.module.as_deref(),
-            )),
+            Statement::ShowStats(s) => Ok(self.stats(s.module.as_deref())?),
             Statement::ShowQueries => {
                 let mut running = self.running.list();
                 running.retain(|query| access.is_all() || query.caller == execution.request.caller);
                 Ok(server::queries(&running))
             }
             Statement::ShowDiagnostics(s) => {
-                let mut blocks = server::diagnostics(self.started, s.module.as_deref());
-                if s.module.as_deref().is_none_or(|module| module == cluster::MODULE) {
-                    blocks.extend(cluster::diagnostics(&self.nodes()));
-                }
-                Ok(blocks)
+                let cluster = cluster::diagnostics(&self.nodes());
+                Ok(server::diagnostics(&self.about, cluster, s.module.as_deref()))
             }
             other => Err(StatementError::Unexpected(other.to_string())),
         }
@@ -463,13 +456,21 @@ impl StatementService {
         self.cluster.get().map(|cluster| cluster.nodes()).unwrap_or_default()
     }
 
-    fn statistics(&self) -> Statistics {
-        Statistics {
+    /// What SHOW STATS shows.
+    pub fn stats(&self, module: Option<&str>) -> Result<Vec<SeriesBlock>, StorageError> {
+        let sources = Sources {
+            catalog: &self.catalog.catalog(),
+            series: &*self.series,
+            about: &self.about,
+            runs: &self.runs,
+            windows: self.windows.as_deref(),
+            subscribers: &self.subscribers,
             queries_active: self.running.list().len(),
             memtable_bytes: self.flush.memory_bytes(),
-            wal_bytes: self.wal.size_bytes(),
-            wal_sequence: self.wal.last_sequence(),
-        }
+            log_bytes: self.wal.size_bytes(),
+            log_sequence: self.wal.last_sequence(),
+        };
+        show::stats::stats(&sources, module)
     }
 }
 

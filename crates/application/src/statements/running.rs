@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hyperbytedb_domain::CancelToken;
 use hyperbytedb_domain::ports::Caller;
 use hyperbytedb_metrics as metrics;
+use hyperbytedb_metrics::stats::QUERY_EXECUTOR;
 use parking_lot::Mutex;
 
 use crate::api::QueryRequest;
@@ -107,6 +108,7 @@ impl RunningQueries {
         };
         state.queries.insert(id, query);
         metrics::QUERIES_ACTIVE.set(state.queries.len() as f64);
+        QUERY_EXECUTOR.queries_executed.increment();
         Ticket { queries: self.clone(), id }
     }
 
@@ -157,6 +159,10 @@ impl Drop for Ticket {
         let ended = state.queries.remove(&self.id);
         metrics::QUERIES_ACTIVE.set(state.queries.len() as f64);
         drop(state);
+        QUERY_EXECUTOR.queries_finished.increment();
+        if let Some(query) = &ended {
+            QUERY_EXECUTOR.query_duration_ns.add_duration(query.announced.elapsed());
+        }
         if let (Some(query), Some(threshold)) = (ended, self.queries.slow_threshold)
             && query.announced.elapsed() >= threshold
         {

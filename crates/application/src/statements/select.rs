@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
-use hyperbytedb_domain::ports::{Caller, WriteRequest};
+use hyperbytedb_domain::ports::{Caller, WriteRequest, WriteSource};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, Precision, QueryContext, Tags};
 use hyperbytedb_executor::{ExecError, ExecOptions, ExecStats, execute};
@@ -201,7 +201,9 @@ impl StatementService {
             retention_policy: target.retention_policy.clone(),
             precision: Precision::Nanosecond,
             body: lines.into(),
-            internal: true,
+            format: Default::default(),
+            measurement: String::new(),
+            from: WriteSource::Server,
             consistency: None,
             default_time: None,
         };

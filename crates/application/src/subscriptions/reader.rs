@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use hyperbytedb_columnar::accepted;
 use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::Command;
 use hyperbytedb_domain::clock::millis_of;
 use hyperbytedb_domain::ports::{Delivery, DeliveryError, DeliveryPort, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WalRecord, WriteEntry};
-use hyperbytedb_line_protocol::{ParseOptions, parse, print_body};
+use hyperbytedb_line_protocol::print_body;
 
 use super::{Counts, Route, SubscriberOptions};
 use crate::flush::FlushService;
@@ -271,8 +272,9 @@ impl Reader {
 
 impl Lines {
     fn push(&mut self, entry: &WriteEntry) {
-        let parsed = parse(&entry.body, &ParseOptions::accepted(entry.precision, entry.default_time));
-        self.points += parsed.batches.iter().map(|batch| batch.rows() as u64).sum::<u64>();
-        print_body(&parsed.batches, &mut self.text);
+        // What cannot be read stops the replay, not the subscriptions.
+        let batches = accepted(entry).unwrap_or_default();
+        self.points += batches.iter().map(|batch| batch.rows() as u64).sum::<u64>();
+        print_body(&batches, &mut self.text);
     }
 }

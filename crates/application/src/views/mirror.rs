@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use hyperbytedb_domain::catalog::{Command, DeleteScope, Table};
-use hyperbytedb_domain::ports::{Caller, WriteError, WriteRequest};
+use hyperbytedb_domain::ports::{Caller, WriteError, WriteRequest, WriteSource};
 use hyperbytedb_domain::scan::{CompareOp, Operand, Predicate, TagId};
 use hyperbytedb_domain::{
     CancelToken, FieldValue, Precision, QueryContext, StorageError, Tags, TimeRange, settings,
@@ -173,7 +173,9 @@ impl Mirror<'_> {
                 retention_policy: retention_policy.clone(),
                 precision: Precision::Nanosecond,
                 body: body.into(),
-                internal: true,
+                format: Default::default(),
+                measurement: String::new(),
+                from: WriteSource::Server,
                 consistency: None,
                 default_time: None,
             })?;

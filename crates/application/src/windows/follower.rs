@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use hyperbytedb_columnar::accepted;
 use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, TableId};
 use hyperbytedb_domain::ports::{CatalogPort, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WriteEntry};
-use hyperbytedb_line_protocol::{ParseOptions, parse};
 use parking_lot::Mutex;
 
 use super::dirty::{DirtyBoard, Mark};
@@ -201,9 +201,10 @@ impl Reading<'_> {
         if write.tables.iter().all(|table| readers_of(&table.measurement).is_empty()) {
             return;
         }
-        let parsed = parse(&write.body, &ParseOptions::accepted(write.precision, write.default_time));
+        // What cannot be read stops the replay, not the views.
+        let batches = accepted(write).unwrap_or_default();
         let now = now_ns();
-        for batch in &parsed.batches {
+        for batch in &batches {
             for query in readers_of(&batch.measurement) {
                 if self.is_told(query, marks) {
                     let ranges = windows_of(query, &batch.times, now);

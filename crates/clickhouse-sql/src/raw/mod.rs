@@ -4,7 +4,7 @@
 //! from them, names and texts through [`quote`](crate::quote). So it cannot matter where ClickHouse would read a comment,
 //! an escape or the end of a statement differently. What the tokens may be is a list of what is allowed:
 //!
-//! * one statement that begins with SELECT or WITH;
+//! * one statement that begins with SELECT or WITH, or asks what there is ([`Listing`]);
 //! * calls of functions that compute from their arguments alone (`functions.txt`), and of three table functions;
 //! * no name before a dot that is a database's, so that only tables of the current database can be named, which is empty;
 //! * no word that writes, chooses settings, or has functions called without a parenthesis.
@@ -15,9 +15,13 @@
 mod check;
 mod functions;
 mod lexer;
+mod listing;
+mod normalized;
 mod print;
 mod view;
 
+pub use listing::Listing;
+pub use normalized::normalized;
 pub use print::RawSelect;
 pub use view::view;
 
@@ -59,6 +63,10 @@ pub enum Refused {
     Parameter,
     #[error("parameter {0} has no value: send param_{0}")]
     Unbound(String),
+    #[error("only SHOW DATABASES, SHOW TABLES and DESCRIBE of a measurement say what there is")]
+    Listing,
+    #[error("measurement not found: {0}")]
+    Table(String),
     #[error("FORMAT must be followed by one name, at the end of the statement")]
     Format,
 }

@@ -51,7 +51,7 @@ fn bound(tokens: Vec<Token>, parameters: &BTreeMap<String, String>) -> Result<Ve
     Ok(out)
 }
 
-fn write(out: &mut impl Write, token: &Token) -> fmt::Result {
+pub fn write(out: &mut impl Write, token: &Token) -> fmt::Result {
     match token {
         Token::Word(text) | Token::Number(text) => out.write_str(text),
         Token::Symbol(text) => out.write_str(text),

@@ -20,9 +20,7 @@ pub fn view(table: &Table, from: TableName, rows: &RowSelection) -> Select {
     let mut inner = Select::new(stored, Source::FinalTable(from));
     inner.conditions = selected(table, rows);
 
-    let mut names = BTreeSet::from(["time".to_owned()]);
-    let field_names: Vec<String> = table.fields.iter().map(|field| unique(&field.name, &mut names)).collect();
-    let tag_names: Vec<String> = table.tags.iter().map(|name| unique(name, &mut names)).collect();
+    let (tag_names, field_names) = names(table);
     let utc = Expr::Literal(Literal::string("UTC"));
     let mut columns = vec![Expr::call("fromUnixTimestamp64Nano", [time(), utc]).alias("time")];
     columns.extend(tags.zip(tag_names).map(|(tag, name)| tag.alias(name)));
@@ -33,6 +31,24 @@ pub fn view(table: &Table, from: TableName, rows: &RowSelection) -> Select {
     }));
     // One level further in: a condition on `time` would mean the new column.
     Select::new(columns, Source::Select(Box::new(inner)))
+}
+
+/// Of tags and fields.
+fn names(table: &Table) -> (Vec<String>, Vec<String>) {
+    let mut names = BTreeSet::from(["time".to_owned()]);
+    let fields = table.fields.iter().map(|field| unique(&field.name, &mut names)).collect();
+    let tags = table.tags.iter().map(|name| unique(name, &mut names)).collect();
+    (tags, fields)
+}
+
+/// The columns of the view, and their types.
+pub fn columns(table: &Table) -> Vec<(String, String)> {
+    let (tags, fields) = names(table);
+    let mut columns = vec![("time".to_owned(), "DateTime64(9, 'UTC')".to_owned())];
+    columns.extend(tags.into_iter().map(|name| (name, "String".to_owned())));
+    let types = table.fields.iter().map(|field| value_type(field.field_type).to_owned());
+    columns.extend(fields.into_iter().zip(types));
+    columns
 }
 
 fn unique(name: &str, taken: &mut BTreeSet<String>) -> String {

@@ -16,7 +16,7 @@ pub use outbound::{
     DirtyPartition, DirtyWindows, EncodedEntry, LocalStatePort, LogSnapshotPort, NewRecord, Outbound,
     PartitionInfo, PeerBatch, PeerError, PeerLag, PeerPort, PeerRecord, PointsSinkPort, ProposalError,
     QueryPort, SeriesIndexPort, SeriesRefusal, SnapshotPort, SqlAnswer, SqlError, SqlPort, SqlStatement,
-    StoredRecord, UnfinishedDeletes, WalPort,
+    SqlText, StoredRecord, UnfinishedDeletes, WalPort,
 };
 pub use repair::{DigestQuery, RepairPeersPort, RepairPort, RepairProgress, RowsPage, RowsQuery};
-pub use write::{WriteError, WriteRequest};
+pub use write::{BodyFormat, WriteError, WriteRequest, WriteSource};

@@ -16,13 +16,37 @@ pub struct WriteRequest {
     /// Empty: the database's default.
     pub retention_policy: String,
     pub precision: Precision,
+    pub format: BodyFormat,
+    /// Of columns that do not name one.
+    pub measurement: String,
     pub body: Bytes,
-    /// The points come from this server itself (INTO): unsigned integers are taken whatever `write.uint_support` says.
-    pub internal: bool,
+    pub from: WriteSource,
     /// How many nodes of a cluster must have the points; `None`: as many as the configuration says.
     pub consistency: Option<Consistency>,
     /// Time of points that have none, in nanoseconds; `None`: now. A proxy says it, so that a write it repeats is the same points.
     pub default_time: Option<i64>,
+}
+
+/// What a body is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BodyFormat {
+    /// Line protocol.
+    #[default]
+    Lines,
+    /// Arrow's IPC stream.
+    ArrowStream,
+    /// Columns as MessagePack.
+    MessagePack,
+}
+
+/// Where points come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteSource {
+    Http,
+    /// UDP or Graphite.
+    Listener,
+    /// This server itself (INTO): unsigned integers are taken whatever `write.uint_support` says.
+    Server,
 }
 
 /// Why a write, or a part of it, was not accepted. Texts are InfluxDB's.

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Response;
-use hyperbytedb_domain::ports::{WriteError, WriteRequest};
+use hyperbytedb_domain::ports::{WriteError, WriteRequest, WriteSource};
 use hyperbytedb_domain::{FieldValue, Precision};
 use hyperbytedb_line_protocol::PointPrinter;
 use hyperbytedb_metrics as metrics;
@@ -56,9 +56,11 @@ async fn accept(state: AppState, request: Request) -> Result<(), ApiError> {
             retention_policy,
             precision: Precision::Nanosecond,
             body: lines.into(),
+            format: Default::default(),
+            measurement: String::new(),
             consistency: None,
             default_time: None,
-            internal: false,
+            from: WriteSource::Http,
         };
         state.http.ingestion.write(request).map_err(ApiError::from)
     };

@@ -107,6 +107,22 @@ const RULES: &[(&str, Rule)] = &[
     ("udp.precision", Same("udp.precision")),
     ("udp.batch-size", Same("udp.batch_size")),
     ("udp.batch-timeout", Duration("udp.batch_timeout_ms", 1)),
+    ("graphite.enabled", Same("graphite.enabled")),
+    ("graphite.bind-address", Listener("graphite.bind_address")),
+    ("graphite.protocol", Same("graphite.protocol")),
+    ("graphite.database", Same("graphite.database")),
+    ("graphite.retention-policy", Same("graphite.retention_policy")),
+    ("graphite.batch-size", Same("graphite.batch_size")),
+    ("graphite.batch-timeout", Duration("graphite.batch_timeout_ms", 1)),
+    ("graphite.batch-pending", Nothing("senders wait while a batch is written")),
+    ("graphite.consistency-level", Nothing("see cluster.write_consistency")),
+    ("graphite.udp-read-buffer", Nothing("the receive buffer of the system bounds it")),
+    ("graphite.separator", Same("graphite.separator")),
+    ("graphite.templates", Same("graphite.templates")),
+    ("graphite.tags", Same("graphite.tags")),
+    ("monitor.store-enabled", Same("monitor.store_enabled")),
+    ("monitor.store-database", Same("monitor.store_database")),
+    ("monitor.store-interval", Duration("monitor.store_interval_secs", SECOND)),
     ("udp.batch-pending", Nothing("the receive buffer of the system bounds it")),
     ("udp.read-buffer", Nothing("the receive buffer of the system bounds it")),
 ];
@@ -153,9 +169,10 @@ impl Translation {
         let is_on = |listener: &&Table| listener.get("enabled") == Some(&Value::Boolean(true));
         for (n, listener) in listeners.iter().filter_map(Value::as_table).filter(is_on).enumerate() {
             match (name, n) {
-                ("udp", 0) => self.section(name, listener)?,
-                ("udp", _) => {
-                    self.leave_out(format!("[[udp]] number {}", n + 1), "there is one UDP listener")
+                ("udp" | "graphite", 0) => self.section(name, listener)?,
+                ("udp" | "graphite", _) => {
+                    let why = format!("there is one {name} listener");
+                    self.leave_out(format!("[[{name}]] number {}", n + 1), &why);
                 }
                 _ => self.leave_out(format!("[[{name}]]"), "there is no such listener"),
             }
@@ -334,8 +351,15 @@ reporting-disabled = true
   enabled = true
 [[graphite]]
   enabled = true
+  bind-address = ":2003"
+  batch-pending = 10
+  templates = ["*.app env.service.measurement"]
+[[opentsdb]]
+  enabled = true
 [[collectd]]
   enabled = false
+[monitor]
+  store-interval = "30s"
 [continuous_queries]
   run-interval = "2s"
 "#;
@@ -348,6 +372,11 @@ enabled = true
 [continuous_queries]
 run_interval_secs = 2
 
+[graphite]
+bind_address = "0.0.0.0:2003"
+enabled = true
+templates = ["*.app env.service.measurement"]
+
 [http]
 max_body_bytes = 1000
 unix_socket = "/var/run/influxdb.sock"
@@ -357,6 +386,9 @@ max_values_per_tag = 0
 
 [logging]
 format = "text"
+
+[monitor]
+store_interval_secs = 30
 
 [query]
 timeout_secs = 90
@@ -382,9 +414,10 @@ sync_interval_ms = 100
 #   coordinator.max-concurrent-queries = 0: no limit is no setting here: query.max_concurrent stays at its default
 #   data.dir = "/var/lib/influxdb/data": our files are others: `hyperbytedb import influxdb` brings the points (docs/migration.md)
 #   data.some-day = "new": there is no such setting
-#   [[graphite]]: there is no such listener
+#   graphite.batch-pending = 10: senders wait while a batch is written
+#   [[opentsdb]]: there is no such listener
 #   reporting-disabled = true: nothing is reported
-#   [[udp]] number 2: there is one UDP listener
+#   [[udp]] number 2: there is one udp listener
 "#;
 
     #[test]

@@ -60,6 +60,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     pub http: HttpConfig,
     pub udp: UdpConfig,
+    pub graphite: GraphiteConfig,
+    pub monitor: MonitorConfig,
     pub auth: AuthConfig,
     pub logging: LoggingConfig,
 }
@@ -260,6 +262,22 @@ impl Config {
         }
         if tls.reload_interval_secs == 0 {
             return refuse("tls.reload_interval_secs must be greater than 0".to_owned());
+        }
+        let graphite = &self.graphite;
+        if !["tcp", "udp"].contains(&graphite.protocol.as_str()) {
+            return refuse(format!("graphite.protocol is {:?}: it must be tcp or udp", graphite.protocol));
+        }
+        if let Err(error) = graphite.parser() {
+            return refuse(format!("graphite.templates and graphite.tags: {error}"));
+        }
+        if graphite.max_connections == 0 || graphite.batch_size == 0 {
+            return refuse(
+                "graphite.max_connections and graphite.batch_size must be greater than 0".to_owned(),
+            );
+        }
+        if self.monitor.store_interval_secs == 0 || self.monitor.store_database.is_empty() {
+            let keys = "monitor.store_interval_secs and monitor.store_database";
+            return refuse(format!("{keys} must not be 0 or empty"));
         }
         if !u32::from_str_radix(permissions, 8).is_ok_and(|mode| mode <= 0o777) {
             let key = "http.unix_socket_permissions";

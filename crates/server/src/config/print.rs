@@ -7,9 +7,10 @@ use hyperbytedb_metrics::LIMIT_EXCEEDED;
 
 use super::{
     AuthConfig, BackupConfig, ChdbConfig, ClickHouseConfig, ClusterConfig, Config, ContinuousQueriesConfig,
-    EngineConfig, FlushConfig, HttpConfig, KeyDoc, LimitsConfig, LoggingConfig, ProxyConfig, QueryConfig,
-    RetentionConfig, ServerConfig, SqlConfig, StatementSummaryConfig, StorageConfig, SubscriberConfig,
-    TlsConfig, UdpConfig, ViewsConfig, WalConfig, WriteConfig,
+    EngineConfig, FlushConfig, GraphiteConfig, HttpConfig, KeyDoc, LimitsConfig, LoggingConfig,
+    MonitorConfig, ProxyConfig, QueryConfig, RetentionConfig, ServerConfig, SqlConfig,
+    StatementSummaryConfig, StorageConfig, SubscriberConfig, TlsConfig, UdpConfig, ViewsConfig, WalConfig,
+    WriteConfig,
 };
 
 struct SectionDoc {
@@ -49,6 +50,8 @@ const SECTIONS: &[SectionDoc] = &[
     SectionDoc { name: "limits", about: LimitsConfig::ABOUT, keys: LimitsConfig::KEYS },
     SectionDoc { name: "http", about: HttpConfig::ABOUT, keys: HttpConfig::KEYS },
     SectionDoc { name: "udp", about: UdpConfig::ABOUT, keys: UdpConfig::KEYS },
+    SectionDoc { name: "graphite", about: GraphiteConfig::ABOUT, keys: GraphiteConfig::KEYS },
+    SectionDoc { name: "monitor", about: MonitorConfig::ABOUT, keys: MonitorConfig::KEYS },
     SectionDoc { name: "auth", about: AuthConfig::ABOUT, keys: AuthConfig::KEYS },
     SectionDoc { name: "logging", about: LoggingConfig::ABOUT, keys: LoggingConfig::KEYS },
 ];

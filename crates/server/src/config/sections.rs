@@ -12,6 +12,7 @@ use hyperbytedb_application::subscriptions::SubscriberOptions;
 use hyperbytedb_application::windows::WindowOptions;
 use hyperbytedb_engine_chdb::ChdbOptions;
 use hyperbytedb_engine_clickhouse::ClickHouseOptions;
+use hyperbytedb_graphite::{GraphiteParser, TemplateError};
 use hyperbytedb_http_api::HttpOptions;
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::StorageOptions;
@@ -548,6 +549,56 @@ section! {
         batch_size: usize = 5000,
         /// Milliseconds that a line waits for others at most.
         batch_timeout_ms: u64 = 1000,
+    }
+}
+
+section! {
+    /// Graphite's plaintext protocol (docs/graphite.md). Senders are not asked who they are, and nobody learns of what is refused but the log.
+    GraphiteConfig {
+        /// Whether it is taken.
+        enabled: bool = false,
+        /// Host and port to listen on.
+        bind_address: String = "127.0.0.1:2003".to_owned(),
+        /// tcp or udp.
+        protocol: String = "tcp".to_owned(),
+        /// Where points go; made at the start if need be.
+        database: String = "graphite".to_owned(),
+        /// Empty: the database's default.
+        retention_policy: String = String::new(),
+        /// Points that are written at once.
+        batch_size: usize = 5000,
+        /// Milliseconds that a point waits for others at most.
+        batch_timeout_ms: u64 = 1000,
+        /// What stands between the parts of a name that a template puts together.
+        separator: String = ".".to_owned(),
+        /// `[filter] template [tag=value,...]`, as InfluxDB's; a name that none is for is a measurement.
+        templates: Vec<String> = Vec::new(),
+        /// `tag=value` of points that have no such tag.
+        tags: Vec<String> = Vec::new(),
+        /// TCP connections at one time; more wait in the system's backlog.
+        max_connections: usize = 256,
+    }
+}
+
+section! {
+    /// The server's own statistics as points, which InfluxDB's dashboards read (docs/observability.md).
+    MonitorConfig {
+        /// Whether what SHOW STATS shows is stored.
+        store_enabled: bool = false,
+        /// Where; made if need be, with the policy `monitor` of 7 days.
+        store_database: String = "_internal".to_owned(),
+        /// Seconds between two times.
+        store_interval_secs: u64 = 10,
+    }
+}
+
+impl GraphiteConfig {
+    pub fn batch_timeout(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.batch_timeout_ms)
+    }
+
+    pub fn parser(&self) -> Result<GraphiteParser, TemplateError> {
+        GraphiteParser::new(&self.templates, &self.tags, &self.separator)
     }
 }
 

@@ -9,6 +9,7 @@ use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use hyperbytedb_columnar::accepted;
 use hyperbytedb_domain::catalog::{Catalog, Command, Table, TableId};
 use hyperbytedb_domain::cluster::AgreedChange;
 use hyperbytedb_domain::ports::{CatalogPort, LocalStatePort, QueryPort, SeriesIndexPort, WalPort};
@@ -16,7 +17,6 @@ use hyperbytedb_domain::scan::RowSelection;
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WriteEntry};
 use hyperbytedb_domain::{QueryContext, SeriesId, TimeRange};
 use hyperbytedb_engine_chdb::ChdbEngine;
-use hyperbytedb_line_protocol::{ParseOptions, parse};
 use hyperbytedb_storage_rocksdb::{RocksSeriesIndex, Storage};
 
 use super::folder::Folder;
@@ -154,8 +154,8 @@ fn note_series(
     if waiting.is_empty() {
         return;
     }
-    let parsed = parse(&write.body, &ParseOptions::accepted(write.precision, write.default_time));
-    for batch in parsed.batches {
+    // What cannot be read is reported where records are looked at.
+    for batch in accepted(write).unwrap_or_default() {
         if let Some(table) = waiting.iter().find(|table| table.measurement == batch.measurement) {
             pending
                 .series

@@ -28,14 +28,30 @@ impl Influxd {
     /// Starts one on a folder that gets `meta`, `data` and `wal`. Caches of more than `cache_bytes` are written out
     /// within a second, smaller ones stay in the WAL.
     pub fn start(folder: &Path, index: &str, cache_bytes: u32) -> Self {
+        let settings = [
+            ("INFLUXDB_DATA_INDEX_VERSION", index.to_owned()),
+            ("INFLUXDB_DATA_CACHE_SNAPSHOT_MEMORY_SIZE", cache_bytes.to_string()),
+        ];
+        Self::spawn(folder, &settings, "")
+    }
+
+    /// The same with a configuration file.
+    pub fn start_configured(folder: &Path, configuration: &str) -> Self {
+        Self::spawn(folder, &[], configuration)
+    }
+
+    fn spawn(folder: &Path, settings: &[(&str, String)], configuration: &str) -> Self {
+        let file = folder.join("influxdb.conf");
+        std::fs::write(&file, configuration).expect("configuration");
         let (port, backup_port) = (free_port(), free_port());
         let log = std::fs::File::create(folder.join("influxd.log")).expect("log");
         let child = Command::new("influxd")
+            .arg("-config")
+            .arg(file)
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .env("INFLUXDB_META_DIR", folder.join("meta"))
             .env("INFLUXDB_DATA_DIR", folder.join("data"))
             .env("INFLUXDB_DATA_WAL_DIR", folder.join("wal"))
-            .env("INFLUXDB_DATA_INDEX_VERSION", index)
-            .env("INFLUXDB_DATA_CACHE_SNAPSHOT_MEMORY_SIZE", cache_bytes.to_string())
             .env("INFLUXDB_HTTP_BIND_ADDRESS", format!("127.0.0.1:{port}"))
             .env("INFLUXDB_BIND_ADDRESS", format!("127.0.0.1:{backup_port}"))
             .env("INFLUXDB_REPORTING_DISABLED", "true")

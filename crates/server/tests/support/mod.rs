@@ -222,6 +222,12 @@ impl Client {
         answer(self.agent.post(format!("{}{path}", self.url)).query_pairs(query.iter().copied()).send(body)?)
     }
 
+    /// A body of another type than a form.
+    pub fn post_as(&self, path: &str, content_type: &str, body: &[u8]) -> Result<Answer, ureq::Error> {
+        let request = self.agent.post(format!("{}{path}", self.url)).header("content-type", content_type);
+        answer(request.send(body)?)
+    }
+
     pub fn try_write(&self, db: &str, body: &str) -> Result<Answer, ureq::Error> {
         self.post("/write", &[("db", db)], body.as_bytes())
     }

@@ -12,7 +12,7 @@ impl<'a> Tmpfs<'a> {
     pub fn mount(folder: &'a Path) -> Option<Self> {
         std::fs::create_dir_all(folder).expect("a folder");
         let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(folder).status();
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(folder).status();
         mount.is_ok_and(|status| status.success()).then_some(Self(folder))
     }
 

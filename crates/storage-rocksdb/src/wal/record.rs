@@ -16,7 +16,7 @@ use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::catalog::Command;
 use hyperbytedb_domain::cluster::AgreedEntry;
 use hyperbytedb_domain::ports::{EncodedEntry, NewRecord};
-use hyperbytedb_domain::wal::{TableVersion, WalEntry, WalRecord, WriteEntry};
+use hyperbytedb_domain::wal::{BodyForm, TableVersion, WalEntry, WalRecord, WriteEntry};
 use serde::{Deserialize, Serialize};
 
 const VERSION: u8 = 2;
@@ -58,14 +58,37 @@ struct WriteHeader<'a> {
     default_time: i64,
     tables: Cow<'a, [TableVersion]>,
     shards: Cow<'a, [u64]>,
-    body: BodyForm,
+    body: StoredBody,
 }
 
-#[derive(Serialize, Deserialize)]
-enum BodyForm {
-    Plain,
-    /// Holds the length of the body before compression.
-    Lz4(u32),
+/// The numbers are the length of the body before compression.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum StoredBody {
+    Lines,
+    Lz4Lines(u32),
+    Columns,
+    Lz4Columns(u32),
+}
+
+impl StoredBody {
+    fn new(form: BodyForm, length_before: Option<u32>) -> Self {
+        match (form, length_before) {
+            (BodyForm::Lines, None) => Self::Lines,
+            (BodyForm::Lines, Some(length)) => Self::Lz4Lines(length),
+            (BodyForm::Columns, None) => Self::Columns,
+            (BodyForm::Columns, Some(length)) => Self::Lz4Columns(length),
+        }
+    }
+
+    /// What the body is, and its length before compression.
+    const fn parts(self) -> (BodyForm, Option<u32>) {
+        match self {
+            Self::Lines => (BodyForm::Lines, None),
+            Self::Lz4Lines(length) => (BodyForm::Lines, Some(length)),
+            Self::Columns => (BodyForm::Columns, None),
+            Self::Lz4Columns(length) => (BodyForm::Columns, Some(length)),
+        }
+    }
 }
 
 /// The stored form of an entry: a record whose origin and clock are not filled in yet, and whose checksum is that of the
@@ -187,8 +210,8 @@ fn payload_error(error: postcard::Error) -> RecordError {
 
 fn push_write(out: Vec<u8>, write: &WriteEntry) -> Result<Vec<u8>, RecordError> {
     match compressed(&write.body) {
-        Some((length, body)) => push_body(out, write, BodyForm::Lz4(length), &body),
-        None => push_body(out, write, BodyForm::Plain, &write.body),
+        Some((length, body)) => push_body(out, write, StoredBody::new(write.form, Some(length)), &body),
+        None => push_body(out, write, StoredBody::new(write.form, None), &write.body),
     }
 }
 
@@ -199,14 +222,19 @@ fn compressed(body: &[u8]) -> Option<(u32, Vec<u8>)> {
     (compressed.len() <= body.len() / 8 * 7).then_some((length, compressed))
 }
 
-fn push_body(out: Vec<u8>, write: &WriteEntry, form: BodyForm, body: &[u8]) -> Result<Vec<u8>, RecordError> {
+fn push_body(
+    out: Vec<u8>,
+    write: &WriteEntry,
+    form: StoredBody,
+    body: &[u8],
+) -> Result<Vec<u8>, RecordError> {
     let mut out = push_header(out, write, form)?;
     out.reserve_exact(body.len() + SPARE_BYTES);
     out.extend_from_slice(body);
     Ok(out)
 }
 
-fn push_header(out: Vec<u8>, write: &WriteEntry, body: BodyForm) -> Result<Vec<u8>, RecordError> {
+fn push_header(out: Vec<u8>, write: &WriteEntry, body: StoredBody) -> Result<Vec<u8>, RecordError> {
     let header = WriteHeader {
         database: &write.database,
         retention_policy: &write.retention_policy,
@@ -221,9 +249,10 @@ fn push_header(out: Vec<u8>, write: &WriteEntry, body: BodyForm) -> Result<Vec<u
 
 fn read_write(payload: &[u8]) -> Result<WriteEntry, RecordError> {
     let (header, body) = postcard::take_from_bytes::<WriteHeader>(payload).map_err(payload_error)?;
-    let body = match header.body {
-        BodyForm::Plain => Bytes::copy_from_slice(body),
-        BodyForm::Lz4(length) => decompress(body, length as usize)?,
+    let (form, length_before) = header.body.parts();
+    let body = match length_before {
+        None => Bytes::copy_from_slice(body),
+        Some(length) => decompress(body, length as usize)?,
     };
     Ok(WriteEntry {
         database: header.database.to_owned(),
@@ -232,6 +261,7 @@ fn read_write(payload: &[u8]) -> Result<WriteEntry, RecordError> {
         default_time: header.default_time,
         tables: header.tables.into_owned(),
         shards: header.shards.into_owned(),
+        form,
         body,
     })
 }
@@ -265,6 +295,7 @@ mod tests {
             default_time: -7,
             tables: vec![TableVersion { measurement: "cpu".into(), table: TableId(5), version: 1 }],
             shards: vec![9],
+            form: Default::default(),
             body: body.into(),
         });
         WalRecord { origin: 3, clock: 1 << 40, entry }
@@ -365,7 +396,8 @@ mod tests {
             default_time: 0,
             tables: Cow::Borrowed(&[]),
             shards: Cow::Borrowed(&[]),
-            body: BodyForm::Lz4(u32::MAX),
+            form: Default::default(),
+            body: StoredBody::Lz4Lines(u32::MAX),
         };
         let mut payload = postcard::to_stdvec(&header).unwrap();
         payload.extend_from_slice(b"short");
@@ -388,6 +420,7 @@ mod tests {
                 default_time,
                 tables: Vec::new(),
                 shards: vec![1, 2],
+                form: Default::default(),
                 body: body.into(),
             };
             let record = WalRecord { origin, clock, entry: WalEntry::Write(entry) };

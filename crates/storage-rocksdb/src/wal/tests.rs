@@ -16,6 +16,7 @@ fn record(number: u64) -> WalRecord {
         default_time: number as i64,
         tables: Vec::new(),
         shards: Vec::new(),
+        form: Default::default(),
         body: body.into(),
     });
     WalRecord { origin: 1, clock: number, entry }

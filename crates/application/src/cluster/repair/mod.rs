@@ -421,6 +421,7 @@ impl Run<'_> {
                     version: current.version,
                 }],
                 shards: vec![shard],
+                form: Default::default(),
                 body: lines.into(),
             };
             let place = || "rows of another node".to_owned();

@@ -181,6 +181,7 @@ fn a_record_that_makes_no_sense_is_an_error_that_names_its_place() {
         default_time: 0,
         tables: Vec::new(),
         shards: Vec::new(),
+        form: Default::default(),
         body: "m v=1 1".into(),
     });
     let wal = &node.ports.wal;

@@ -8,6 +8,7 @@ pub mod index;
 mod lookup;
 mod measurement_filter;
 pub mod server;
+pub mod stats;
 pub mod views;
 mod watched;
 

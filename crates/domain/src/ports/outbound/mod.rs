@@ -21,7 +21,7 @@ pub use engine::{BatchStream, PartitionInfo, PointsSinkPort, QueryPort, Unfinish
 pub use local_state::{DirtyPartition, DirtyWindows, LocalStatePort};
 pub use series_index::{SeriesIndexPort, SeriesRefusal};
 pub use snapshot::{LogSnapshotPort, SnapshotPort};
-pub use sql::{SqlAnswer, SqlError, SqlPort, SqlStatement};
+pub use sql::{SqlAnswer, SqlError, SqlPort, SqlStatement, SqlText};
 pub use wal::{EncodedEntry, NewRecord, StoredRecord, WalPort};
 
 /// All of them, as one process uses them. Cheap to clone.

@@ -19,10 +19,22 @@ pub struct SqlStatement<'a> {
     pub parameters: &'a BTreeMap<String, String>,
     /// Tables that it can name: measurement, and which rows of it there are.
     pub tables: Vec<(Arc<Table>, RowSelection)>,
+    /// What SHOW and DESCRIBE answer from: all databases, and the tables of that which is asked.
+    pub databases: Vec<String>,
+    pub known: Vec<Arc<Table>>,
     /// The engine's name of the format, where the statement has none.
     pub format: &'a str,
     /// Bytes of the answer.
     pub max_result_bytes: u64,
+}
+
+/// What is known of a statement before it runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SqlText {
+    /// All names in it; those of measurements are among them.
+    pub names: BTreeSet<String>,
+    /// Without its literals.
+    pub normalized: String,
 }
 
 /// The answer of a statement.
@@ -49,8 +61,8 @@ pub enum SqlError {
 
 /// Runs statements that read, and nothing else.
 pub trait SqlPort: Send + Sync {
-    /// All names in a statement; those of measurements are among them.
-    fn names(&self, text: &str) -> Result<BTreeSet<String>, SqlError>;
+    /// Refuses what may not run.
+    fn read(&self, text: &str) -> Result<SqlText, SqlError>;
 
     /// Runs the statement to its end.
     fn run(&self, statement: &SqlStatement<'_>, context: &QueryContext) -> Result<SqlAnswer, SqlError>;
