@@ -1,7 +1,7 @@
 //! A server process: the services over ports in memory, with their threads as tasks of a scheduler.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyperbytedb_application::cluster::node::ClusterNode;

@@ -396,7 +396,6 @@ mod tests {
             default_time: 0,
             tables: Cow::Borrowed(&[]),
             shards: Cow::Borrowed(&[]),
-            form: Default::default(),
             body: StoredBody::Lz4Lines(u32::MAX),
         };
         let mut payload = postcard::to_stdvec(&header).unwrap();
