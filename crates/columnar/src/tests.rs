@@ -163,16 +163,16 @@ fn packed() -> Bytes {
     drop(write_str(out, "a"));
     drop(write_str(out, "fields"));
     let _ = write_map_len(out, 2);
-    drop(write_str(out, "v"));
-    let _ = write_array_len(out, 3);
-    let _ = write_nil(out);
-    let _ = write_f64(out, 1.5);
-    let _ = write_sint(out, 2);
     drop(write_str(out, "i"));
     let _ = write_array_len(out, 3);
     for value in [1, 2, 300] {
         let _ = write_sint(out, value);
     }
+    drop(write_str(out, "v"));
+    let _ = write_array_len(out, 3);
+    let _ = write_nil(out);
+    let _ = write_f64(out, 1.5);
+    let _ = write_sint(out, 2);
     let _ = write_map_len(out, 2);
     for text in ["measurement", "n", "fields"] {
         drop(write_str(out, text));
@@ -186,7 +186,7 @@ fn packed() -> Bytes {
 
 #[test]
 fn message_pack_is_what_its_lines_are() {
-    let lines = "m,dc=x,host=a i=1i 1\nm,dc=x v=1.5,i=2i 2\nm,dc=x,host=a v=2,i=300i -3\nn s=\"text\"\n";
+    let lines = "m,dc=x,host=a i=1i 1\nm,dc=x i=2i,v=1.5 2\nm,dc=x,host=a i=300i,v=2 -3\nn s=\"text\"\n";
     same(BodyFormat::MessagePack, &packed(), lines);
 }
 
@@ -215,7 +215,7 @@ fn the_log_gives_back_what_it_got() {
     let less = stored::decode(&without_rows(&stored, &[0, 3]).expect("rows leave")).expect("stored");
     assert_eq!(
         outcome(&Parsed { batches: less, ..Parsed::default() }).0,
-        "m,dc=x v=1.5,i=2i 2000000000\nm,dc=x,host=a v=2,i=300i -3000000000\n"
+        "m,dc=x i=2i,v=1.5 2000000000\nm,dc=x,host=a i=300i,v=2 -3000000000\n"
     );
     let mut unsound = parsed.batches;
     unsound[0].series_of_row[0] = 9;

@@ -145,6 +145,9 @@ fn http(config: &Config) -> SeriesBlock {
 
 fn monitor(config: &Config) -> SeriesBlock {
     let monitor = &config.monitor;
+    if !monitor.store_enabled {
+        return module("config-monitor", [("store-enabled", boolean(false))]);
+    }
     module(
         "config-monitor",
         [

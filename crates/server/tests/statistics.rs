@@ -33,7 +33,8 @@ fn modules(client: &Client, statement: &str) -> Vec<Module> {
         name: series["name"].as_str().unwrap().to_owned(),
         tags: series["tags"].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect(),
         columns: list(&series["columns"]),
-        values: series["values"][0].as_array().unwrap().clone(),
+        // Diagnostics of connections may have none.
+        values: series["values"][0].as_array().cloned().unwrap_or_default(),
     };
     series.iter().map(module).collect()
 }
@@ -45,10 +46,15 @@ fn prepare(client: &Client) {
     client.write("d", "m,t=a v=1 1\nm,t=b v=2 2");
 }
 
+impl Module {
+    fn value(&self, column: &str) -> i64 {
+        let at = self.columns.iter().position(|known| known == column).unwrap();
+        self.values[at].as_i64().unwrap()
+    }
+}
+
 fn value(modules: &[Module], name: &str, column: &str) -> i64 {
-    let module = modules.iter().find(|module| module.name == name).unwrap();
-    let at = module.columns.iter().position(|known| known == column).unwrap();
-    module.values[at].as_i64().unwrap()
+    modules.iter().find(|module| module.name == name).unwrap().value(column)
 }
 
 #[test]
@@ -73,7 +79,11 @@ fn modules_are_influxdbs() {
     let ours = modules(&client, "SHOW STATS");
     let one = modules(&client, "SHOW STATS FOR 'httpd'");
     assert_eq!(one.iter().map(|module| module.name.as_str()).collect::<Vec<_>>(), ["httpd"]);
-    assert_eq!(["numMeasurements", "numSeries"].map(|column| value(&ours, "database", column)), [1, 3]);
+    // The listeners have databases of their own.
+    let of_all = |column| -> i64 {
+        ours.iter().filter(|module| module.name == "database").map(|module| module.value(column)).sum()
+    };
+    assert_eq!(["numMeasurements", "numSeries"].map(of_all), [1, 3]);
     for (column, expected) in [("pointsWrittenOK", 3), ("pointsWrittenDropped", 1), ("writeReqActive", 0)] {
         assert_eq!(value(&ours, "httpd", column), expected, "{column}");
     }

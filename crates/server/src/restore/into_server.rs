@@ -59,19 +59,23 @@ pub fn restore(
     }
     let client = Client::new(server)?;
     runtime.block_on(refuse_existing(&client, &databases, names))?;
+    let run = |statements: Vec<String>| {
+        statements.iter().try_for_each(|statement| runtime.block_on(client.query(statement)).map(drop))
+    };
+    for database in &databases {
+        run(schema(database, names.target(&database.name)))?;
+    }
+    // What views compute from here on may not be in what is read.
+    let stored = |database: &&Arc<Database>| Stored::of(database, names.target(&database.name), copy);
+    let stored = databases.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
     for database in databases {
         let target = names.target(&database.name);
-        for statement in schema(database, target) {
-            runtime.block_on(client.query(&statement))?;
-        }
-        // What is computed from here on may not be in what is read.
-        let stored = Stored::of(database, target, copy)?;
         let written = write_points(runtime, &client, copy.queries(), database, target)?;
-        for statement in stored.statements {
-            runtime.block_on(client.query(&statement))?;
-        }
         println!("restored database {target}: {written} points");
-        stored.left_out.iter().for_each(|what| println!("not restored: {what}"));
+    }
+    for Stored { statements, left_out } in stored {
+        run(statements)?;
+        left_out.iter().for_each(|what| println!("not restored: {what}"));
     }
     if names.wanted.is_none() {
         runtime.block_on(restore_users(&client, &catalog))?;
