@@ -13,6 +13,8 @@ use crate::value::{TextRef, Value};
 pub const CHUNK_ROWS: usize = 128;
 /// A chunk that late rows made this large is split.
 const SPLIT_ROWS: usize = 2 * CHUNK_ROWS;
+/// Room that is made for late rows of a full chunk.
+const LATE_ROWS: usize = 8;
 /// Text that no row refers to any more is kept up to this size.
 const GARBAGE_MAX: usize = 64 << 10;
 
@@ -166,10 +168,12 @@ impl Chunk {
     /// Appends a row that is later than all others.
     pub fn append(&mut self, row: Row<'_>) {
         if Arc::ptr_eq(&self.layout, row.layout) && !self.layout.has_text() {
+            self.reserve_row();
             self.words.extend_from_slice(row.words);
             return;
         }
         self.widen(row.layout);
+        self.reserve_row();
         let at = self.words.len();
         self.words.resize(at + self.layout.stride(), 0);
         self.words[at] = row.words[0];
@@ -193,6 +197,7 @@ impl Chunk {
                 self.copy_fields(at, row);
             }
         } else {
+            self.reserve_row();
             self.words.splice(at..at, std::iter::repeat_n(0, stride));
             self.words[at] = row.words[0];
             self.copy_fields(at, row);
@@ -223,6 +228,15 @@ impl Chunk {
         let mut kept = self.rebuilt(0..gone.start, &self.layout);
         (gone.end..self.rows()).for_each(|row| kept.append(self.row(row)));
         Some(kept)
+    }
+
+    /// Makes room for a row: twice as much as there is up to a full chunk, little beyond, so that late rows cost no second chunk.
+    fn reserve_row(&mut self) {
+        let (stride, rows) = (self.layout.stride(), self.rows());
+        if self.words.capacity() < self.words.len() + stride {
+            let more = if rows < CHUNK_ROWS { rows.clamp(1, CHUNK_ROWS - rows) } else { LATE_ROWS };
+            self.words.reserve_exact(more * stride);
+        }
     }
 
     fn rebuilt(&self, rows: Range<usize>, layout: &Arc<Layout>) -> Self {
