@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::catalog::{Command, RetentionPolicySpec};
-use hyperbytedb_domain::ports::{Caller, CatalogPort, IngestionPort, WriteRequest, WriteSource};
+use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, WriteRequest, WriteSource};
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_domain::{Precision, QueryContext};
 use hyperbytedb_line_protocol::PointPrinter;
 
 use crate::commands::CommandService;
@@ -59,18 +59,7 @@ impl Monitor {
         for block in self.statements.stats(None).map_err(|error| error.to_string())? {
             self.print(&block, time, &mut body);
         }
-        let request = WriteRequest {
-            caller: Caller::Trusted,
-            database: self.options.database.clone(),
-            retention_policy: POLICY.to_owned(),
-            precision: Precision::Nanosecond,
-            body: body.into(),
-            format: Default::default(),
-            measurement: String::new(),
-            from: WriteSource::Server,
-            consistency: None,
-            default_time: None,
-        };
+        let request = WriteRequest::lines(WriteSource::Server, &self.options.database, POLICY, body);
         self.ingestion.write(request).map_err(|error| error.to_string())
     }
 

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use hyperbytedb_domain::catalog::{Command, Table};
 use hyperbytedb_domain::ports::{Caller, IngestionPort, Outbound, WriteError, WriteRequest, WriteSource};
 use hyperbytedb_domain::{FieldValue, Precision, QueryContext};
@@ -346,18 +345,7 @@ impl Node {
 }
 
 fn request(lines: &str) -> WriteRequest {
-    WriteRequest {
-        caller: Caller::Trusted,
-        database: DATABASE.to_owned(),
-        retention_policy: String::new(),
-        precision: Precision::Nanosecond,
-        body: Bytes::copy_from_slice(lines.as_bytes()),
-        format: Default::default(),
-        measurement: String::new(),
-        from: WriteSource::Http,
-        consistency: None,
-        default_time: None,
-    }
+    WriteRequest::lines(WriteSource::Http, DATABASE, "", lines.to_owned())
 }
 
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_domain::catalog::Command;
-use hyperbytedb_domain::ports::{Caller, CatalogPort, IngestionPort, WriteRequest, WriteSource};
+use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, WriteRequest, WriteSource};
 use hyperbytedb_domain::{Precision, QueryContext};
 
 /// Bytes from which a batch does not wait for further lines.
@@ -75,19 +75,9 @@ impl BatchWriter {
 
     /// Whether all of it was taken.
     pub fn write(&self, batch: Batch) -> bool {
-        let request = WriteRequest {
-            caller: Caller::Trusted,
-            database: self.database.clone(),
-            retention_policy: self.retention_policy.clone(),
-            precision: self.precision,
-            body: batch.lines.into(),
-            consistency: None,
-            default_time: None,
-            format: Default::default(),
-            measurement: String::new(),
-            from: WriteSource::Listener,
-        };
-        let written = self.ingestion.write(request);
+        let (database, retention_policy) = (&self.database, &self.retention_policy);
+        let lines = WriteRequest::lines(WriteSource::Listener, database, retention_policy, batch.lines);
+        let written = self.ingestion.write(WriteRequest { precision: self.precision, ..lines });
         if let Err(error) = &written {
             tracing::warn!("{}: points were refused: {error}", self.listener);
         }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyperbytedb_application::cluster::node::ClusterNode;
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::flush::{FlushOptions, FlushService};
@@ -188,18 +187,8 @@ impl Process {
         body: String,
         consistency: Option<Consistency>,
     ) -> Result<(), WriteError> {
-        self.ingestion.write(WriteRequest {
-            caller: Caller::Trusted,
-            database: database.to_owned(),
-            retention_policy: retention_policy.to_owned(),
-            precision: Precision::Nanosecond,
-            body: Bytes::from(body),
-            format: Default::default(),
-            measurement: String::new(),
-            from: WriteSource::Http,
-            consistency,
-            default_time: None,
-        })
+        let lines = WriteRequest::lines(WriteSource::Http, database, retention_policy, body);
+        self.ingestion.write(WriteRequest { consistency, ..lines })
     }
 
     /// The blocks of a statement, or its error.

@@ -8,7 +8,7 @@ use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::field::FieldValue;
 use hyperbytedb_domain::ports::{Caller, WriteRequest, WriteSource};
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_domain::{CancelToken, Precision, QueryContext, Tags};
+use hyperbytedb_domain::{CancelToken, QueryContext, Tags};
 use hyperbytedb_executor::{ExecError, ExecOptions, ExecStats, execute};
 use hyperbytedb_line_protocol::PointPrinter;
 use hyperbytedb_metrics as metrics;
@@ -194,19 +194,9 @@ impl StatementService {
     }
 
     fn write_lines(&self, target: &IntoTarget, lines: String) -> Result<(), StatementError> {
-        let request = WriteRequest {
-            // The statement was authorized as a whole.
-            caller: Caller::Trusted,
-            database: target.database.clone(),
-            retention_policy: target.retention_policy.clone(),
-            precision: Precision::Nanosecond,
-            body: lines.into(),
-            format: Default::default(),
-            measurement: String::new(),
-            from: WriteSource::Server,
-            consistency: None,
-            default_time: None,
-        };
+        // The statement was authorized as a whole.
+        let IntoTarget { database, retention_policy, .. } = target;
+        let request = WriteRequest::lines(WriteSource::Server, database, retention_policy, lines);
         Ok(self.ingestion.write(request)?)
     }
 

@@ -9,11 +9,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use hyperbytedb_domain::catalog::{Command, DeleteScope, Table};
-use hyperbytedb_domain::ports::{Caller, WriteError, WriteRequest, WriteSource};
+use hyperbytedb_domain::ports::{WriteError, WriteRequest, WriteSource};
 use hyperbytedb_domain::scan::{CompareOp, Operand, Predicate, TagId};
-use hyperbytedb_domain::{
-    CancelToken, FieldValue, Precision, QueryContext, StorageError, Tags, TimeRange, settings,
-};
+use hyperbytedb_domain::{CancelToken, FieldValue, QueryContext, StorageError, Tags, TimeRange, settings};
 use hyperbytedb_line_protocol::PointPrinter;
 use hyperbytedb_timeseriesql::ast::{Expr, Fill, Measurement, SelectStatement, Source, Target, Wildcard};
 use thiserror::Error;
@@ -166,19 +164,9 @@ impl Mirror<'_> {
                 write.fields.iter().for_each(|(key, value)| point.field(key, value));
                 point.end(write.time);
             }
-            self.statements.ingestion.write(WriteRequest {
-                // Who made the view was asked for its privileges then.
-                caller: Caller::Trusted,
-                database: database.clone(),
-                retention_policy: retention_policy.clone(),
-                precision: Precision::Nanosecond,
-                body: body.into(),
-                format: Default::default(),
-                measurement: String::new(),
-                from: WriteSource::Server,
-                consistency: None,
-                default_time: None,
-            })?;
+            // Who made the view was asked for its privileges then.
+            let request = WriteRequest::lines(WriteSource::Server, &*database, &*retention_policy, body);
+            self.statements.ingestion.write(request)?;
         }
         Ok(writes.len() as u64)
     }

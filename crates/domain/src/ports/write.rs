@@ -27,6 +27,29 @@ pub struct WriteRequest {
     pub default_time: Option<i64>,
 }
 
+impl WriteRequest {
+    /// Lines with times in nanoseconds, of a caller whose rights are not asked for.
+    pub fn lines(
+        from: WriteSource,
+        database: impl Into<String>,
+        retention_policy: impl Into<String>,
+        lines: impl Into<Bytes>,
+    ) -> Self {
+        Self {
+            caller: Caller::Trusted,
+            database: database.into(),
+            retention_policy: retention_policy.into(),
+            precision: Precision::Nanosecond,
+            format: BodyFormat::Lines,
+            measurement: String::new(),
+            body: lines.into(),
+            from,
+            consistency: None,
+            default_time: None,
+        }
+    }
+}
+
 /// What a body is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum BodyFormat {

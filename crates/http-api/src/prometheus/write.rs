@@ -50,18 +50,8 @@ async fn accept(state: AppState, request: Request) -> Result<(), ApiError> {
         if dropped > 0 {
             metrics::PROMETHEUS_DROPPED_SAMPLES.increment(dropped);
         }
-        let request = WriteRequest {
-            caller,
-            database,
-            retention_policy,
-            precision: Precision::Nanosecond,
-            body: lines.into(),
-            format: Default::default(),
-            measurement: String::new(),
-            consistency: None,
-            default_time: None,
-            from: WriteSource::Http,
-        };
+        let lines = WriteRequest::lines(WriteSource::Http, database, retention_policy, lines);
+        let request = WriteRequest { caller, ..lines };
         state.http.ingestion.write(request).map_err(ApiError::from)
     };
     crate::blocking::spawn(work).await.map_err(task_failed)?
