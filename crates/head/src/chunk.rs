@@ -232,11 +232,13 @@ impl Chunk {
 
     /// Makes room for a row: twice as much as there is up to a full chunk, little beyond, so that late rows cost no second chunk.
     fn reserve_row(&mut self) {
-        let (stride, rows) = (self.layout.stride(), self.rows());
-        if self.words.capacity() < self.words.len() + stride {
-            let more = if rows < CHUNK_ROWS { rows.clamp(1, CHUNK_ROWS - rows) } else { LATE_ROWS };
-            self.words.reserve_exact(more * stride);
+        let stride = self.layout.stride();
+        if self.words.capacity() >= self.words.len() + stride {
+            return;
         }
+        let rows = self.rows();
+        let more = if rows < CHUNK_ROWS { rows.clamp(1, CHUNK_ROWS - rows) } else { LATE_ROWS };
+        self.words.reserve_exact(more * stride);
     }
 
     fn rebuilt(&self, rows: Range<usize>, layout: &Arc<Layout>) -> Self {
