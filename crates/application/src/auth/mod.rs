@@ -16,7 +16,7 @@ use hyperbytedb_domain::ports::{AuthError, AuthPort, Caller, CatalogPort, Creden
 
 use self::access::Access;
 pub use self::access::Refusal;
-use self::passwords::Decoys;
+use self::passwords::Decoy;
 pub use self::passwords::PasswordError;
 use self::verifications::Verifications;
 
@@ -45,17 +45,17 @@ pub struct AuthService {
     catalog: Arc<dyn CatalogPort>,
     options: AuthOptions,
     known: Verifications,
-    decoys: Decoys,
+    decoy: Decoy,
 }
 
 impl AuthService {
     pub fn new(catalog: Arc<dyn CatalogPort>, options: AuthOptions) -> Result<Self, PasswordError> {
         let known = Verifications::new(options.cache_entries, options.cache_ttl);
-        Ok(Self { catalog, options, known, decoys: Decoys::new()? })
+        Ok(Self { catalog, options, known, decoy: Decoy::new()? })
     }
 
     fn hash_of<'a>(&'a self, user: &str, catalog: &'a Catalog) -> &'a str {
-        catalog.users.get(user).map_or(self.decoys.hash(), |user| &user.password_hash)
+        catalog.users.get(user).map_or(self.decoy.hash(), |user| &user.password_hash)
     }
 
     fn check_password(&self, user: &str, password: &str) -> Result<Caller, AuthError> {
@@ -63,7 +63,7 @@ impl AuthService {
             let catalog = self.catalog.catalog();
             let hash = self.hash_of(user, &catalog);
             let has_bcrypt = catalog.users.values().any(|user| passwords::is_bcrypt(&user.password_hash));
-            let is_right = self.decoys.verify(password, hash, has_bcrypt);
+            let is_right = self.decoy.verify(password, hash, has_bcrypt);
             self.known.remember(user, password, hash, is_right);
             if !is_right {
                 break;

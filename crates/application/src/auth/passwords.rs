@@ -7,19 +7,16 @@ use thiserror::Error;
 
 /// What bcrypt may cost: four times as much time as in InfluxDB, which takes 10.
 pub const BCRYPT_COST_MAX: u32 = 12;
-const BCRYPT_COST: u32 = 10;
+/// Of a password that nobody has.
+const BCRYPT_DECOY: &str = "$2b$10$Hjq4ru8qmtb.9X5O1UY1leFHkEn1TR0MAODQxNUHFyRAEo7se9uWC";
 /// Blocks of 1 KiB, and passes over them, that a hash from elsewhere may have Argon2id take.
 const ARGON2_BLOCKS_MAX: u32 = 64 << 10;
 const ARGON2_PASSES_MAX: u32 = 8;
 
+/// Argon2's own error: no source of randomness, for example.
 #[derive(Debug, Error)]
-pub enum PasswordError {
-    /// No source of randomness, for example.
-    #[error("the password could not be hashed: {0}")]
-    Argon2(#[from] argon2::password_hash::Error),
-    #[error("the password could not be hashed: {0}")]
-    Bcrypt(#[from] bcrypt::BcryptError),
-}
+#[error("the password could not be hashed: {0}")]
+pub struct PasswordError(#[from] argon2::password_hash::Error);
 
 /// Hashes a password with a random salt.
 pub fn hash(password: &str) -> Result<String, PasswordError> {
@@ -51,30 +48,26 @@ pub fn is_bcrypt(hash: &str) -> bool {
     ["$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|start| hash.starts_with(start))
 }
 
-/// Hashes of a password that nobody has. They are checked in place of those that a user does not have, so that it takes
-/// as long for each user, and for none.
-pub struct Decoys {
-    argon2: String,
-    bcrypt: String,
-}
+/// The hash of a password that nobody has. It, and one of bcrypt's, are checked in place of those that a user does not have,
+/// so that it takes as long for each user, and for none.
+pub struct Decoy(String);
 
-impl Decoys {
+impl Decoy {
     pub fn new() -> Result<Self, PasswordError> {
-        let password = format!("{:x}", rand::random::<u128>());
-        Ok(Self { argon2: hash(&password)?, bcrypt: bcrypt::hash(&password, BCRYPT_COST)? })
+        Ok(Self(hash(&format!("{:x}", rand::random::<u128>()))?))
     }
 
     /// What stands for the hash of a user who does not exist.
     pub fn hash(&self) -> &str {
-        &self.argon2
+        &self.0
     }
 
     /// Whether the password has this hash. `has_bcrypt`: some user's is bcrypt's.
     pub fn verify(&self, password: &str, hash: &str, has_bcrypt: bool) -> bool {
         if is_bcrypt(hash) {
-            verify(password, &self.argon2);
+            verify(password, &self.0);
         } else if has_bcrypt {
-            verify(password, &self.bcrypt);
+            verify(password, BCRYPT_DECOY);
         }
         verify(password, hash)
     }
@@ -98,8 +91,9 @@ mod tests {
             bcrypt::hash_with_result("secret", 4).unwrap().format_for_version(bcrypt::Version::TwoA);
         assert!(of_influxdb.starts_with("$2a$04$"));
         assert!(is_hash(&of_influxdb) && verify("secret", &of_influxdb) && !verify("other", &of_influxdb));
-        let decoys = Decoys::new().unwrap();
-        assert!(decoys.verify("secret", &of_influxdb, true) && !decoys.verify("other", decoys.hash(), true));
+        let decoy = Decoy::new().unwrap();
+        assert!(decoy.verify("secret", &of_influxdb, true) && !decoy.verify("other", decoy.hash(), true));
+        assert!(is_hash(BCRYPT_DECOY));
     }
 
     #[test]
