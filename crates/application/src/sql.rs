@@ -58,7 +58,7 @@ impl SqlService {
     fn run(&self, request: &SqlRequest, read: &SqlText) -> Result<SqlAnswer, SqlError> {
         let services = &self.statements;
         let catalog = services.catalog.catalog();
-        let (mut named, mut known) = (Vec::new(), Vec::new());
+        let (mut named, mut asked) = (Vec::new(), None);
         if !request.database.is_empty() {
             let refused = |what: &str, name: &str| SqlError::Refused(format!("{what} not found: {name}"));
             let database =
@@ -67,7 +67,7 @@ impl SqlService {
                 .retention_policy(&request.retention_policy)
                 .ok_or_else(|| refused("retention policy", &request.retention_policy))?;
             named.extend(read.names.iter().filter_map(|name| policy.tables.get(name).cloned()));
-            known.extend(policy.tables.values().cloned());
+            asked = Some(&**policy);
         }
         let place = QueryRequest {
             database: request.database.clone(),
@@ -89,8 +89,8 @@ impl SqlService {
             text: &request.text,
             parameters: &request.parameters,
             tables,
-            databases: catalog.databases.keys().cloned().collect(),
-            known,
+            catalog: &catalog,
+            policy: asked,
             format: &request.format,
             max_result_bytes: request.max_result_bytes,
         };

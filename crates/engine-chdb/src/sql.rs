@@ -79,8 +79,9 @@ fn parse(statement: &SqlStatement<'_>) -> Result<RawStatement, Refused> {
     let Some((listing, format)) = Listing::parse(statement.text)? else {
         return RawStatement::parse(statement.text);
     };
-    let tables = statement.known.iter().map(|table| &**table);
-    listing.statement(&statement.databases, tables, format)
+    let databases = statement.catalog.databases.keys().map(String::as_str);
+    let tables = statement.policy.into_iter().flat_map(|policy| policy.tables.values()).map(|table| &**table);
+    listing.statement(databases, tables, format)
 }
 
 impl SqlPort for ChdbEngine {

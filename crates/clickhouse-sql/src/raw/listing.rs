@@ -54,15 +54,14 @@ impl Listing {
     /// The statement that answers. `tables` are those of the database that is asked.
     pub fn statement<'a>(
         &self,
-        databases: &[String],
-        tables: impl Iterator<Item = &'a Table>,
+        databases: impl Iterator<Item = &'a str>,
+        mut tables: impl Iterator<Item = &'a Table>,
         format: Option<String>,
     ) -> Result<RawStatement, Refused> {
         let text = match self {
-            Self::Databases => names(databases.iter().map(String::as_str)),
+            Self::Databases => names(databases),
             Self::Tables => names(tables.map(|table| table.measurement.as_str())),
             Self::Columns(name) => {
-                let mut tables = tables;
                 let table = tables.find(|table| table.measurement == *name);
                 described(table.ok_or_else(|| Refused::Table(name.clone()))?)
             }

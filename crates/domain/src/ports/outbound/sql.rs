@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::cancel::QueryContext;
-use crate::catalog::Table;
+use crate::catalog::{Catalog, RetentionPolicy, Table};
 use crate::error::EngineError;
 use crate::scan::RowSelection;
 use crate::settings;
@@ -19,9 +19,9 @@ pub struct SqlStatement<'a> {
     pub parameters: &'a BTreeMap<String, String>,
     /// Tables that it can name: measurement, and which rows of it there are.
     pub tables: Vec<(Arc<Table>, RowSelection)>,
-    /// What SHOW and DESCRIBE answer from: all databases, and the tables of that which is asked.
-    pub databases: Vec<String>,
-    pub known: Vec<Arc<Table>>,
+    /// What SHOW and DESCRIBE answer from: all databases, and the tables of the policy that is asked.
+    pub catalog: &'a Catalog,
+    pub policy: Option<&'a RetentionPolicy>,
     /// The engine's name of the format, where the statement has none.
     pub format: &'a str,
     /// Bytes of the answer.
