@@ -16,6 +16,8 @@ import tempfile
 import threading
 import time
 
+from server import cpu_seconds
+
 chaos = importlib.import_module("chaos-cluster")
 LINES = 5_000
 COST_POINTS = 300_000
@@ -44,10 +46,8 @@ def write(node, number, fields, level):
         time.sleep(0.1)
 
 
-def cpu_seconds(node):
-    with open(f"/proc/{node.process.pid}/stat", encoding="ascii") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def cpu_seconds_of(nodes):
+    return sum(cpu_seconds(node.process.pid) for node in nodes)
 
 
 @contextlib.contextmanager
@@ -70,7 +70,7 @@ def cost(options, count):
         for number in range(0, COST_POINTS, LINES):  # the schema, series and connections
             write(nodes[0], number, options.fields, "one")
         time.sleep(SETTLE_SECONDS)
-        begun, times = sum(map(cpu_seconds, nodes)), []
+        begun, times = cpu_seconds_of(nodes), []
         for number in range(COST_POINTS, 2 * COST_POINTS, LINES):
             asked = time.monotonic()
             write(nodes[0], number, options.fields, "one")
@@ -78,7 +78,7 @@ def cost(options, count):
         expected = count_of(nodes[0])
         while any(count_of(node) != expected for node in nodes):
             time.sleep(0.1)
-        return sum(map(cpu_seconds, nodes)) - begun, sorted(times)[len(times) // 2] * 1000
+        return cpu_seconds_of(nodes) - begun, sorted(times)[len(times) // 2] * 1000
 
 
 def measure_cost(options):

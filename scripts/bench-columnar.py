@@ -10,14 +10,14 @@ Needs pyarrow and msgpack. What is sent is made before the clock starts.
 import argparse
 import http.client
 import os
-import socket
-import subprocess
 import tempfile
 import threading
 import time
 
 import msgpack
 import pyarrow as pa
+
+from server import cpu_seconds, free_port, running
 
 FIELDS = [f"usage_{n}" for n in range(10)]
 TAGS = [f"tag_{n}" for n in range(10)]
@@ -60,18 +60,6 @@ def as_msgpack(measurement, times, tags, fields):
     return msgpack.packb(body), "application/msgpack"
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def request(port, method, path, body=None, headers=None):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     connection.request(method, path, body, headers or {})
@@ -102,6 +90,27 @@ def send(port, database, bodies, connections):
         raise SystemExit(failures[0].decode())
 
 
+def compare(port, pid, made, options):
+    best = {}
+    for turn in range(options.rounds):
+        for name, bodies in made.items():
+            database = f"d{turn}{name.replace(' ', '')}"
+            request(port, "POST", f"/query?q=CREATE+DATABASE+{database}")
+            started, used = time.monotonic(), cpu_seconds(pid)
+            send(port, database, bodies, options.connections)
+            elapsed, used = time.monotonic() - started, cpu_seconds(pid) - used
+            status, text = request(port, "GET", f"/query?db={database}&q=SELECT+count(usage_9)+FROM+cpu")
+            assert f",{options.rows}]" in text.decode(), text
+            # What is flushed behind the answers is not the next one's.
+            request(port, "POST", f"/query?q=DROP+DATABASE+{database}")
+            print(f"{name:14} {options.rows / elapsed:12,.0f} points/s {used / options.rows * 1e6:6.2f} us CPU a point", flush=True)
+            rate, cpu = best.get(name, (0, 1e9))
+            best[name] = (max(rate, options.rows / elapsed), min(cpu, used / options.rows * 1e6))
+    base = best["line protocol"]
+    for name, (rate, cpu) in best.items():
+        print(f"best of {name}: {rate:,.0f} points/s ({rate / base[0]:.2f}x), {cpu:.2f} us ({base[1] / cpu:.2f}x less)")
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--server", required=True)
@@ -116,46 +125,16 @@ def main():
         bodies = [make("cpu", *points(n, options.batch, 10)) for n in range(options.rows // options.batch)]
         made[name] = bodies
         print(f"{name}: {sum(len(body) for body, _ in bodies) / options.rows:.0f} bytes a point", flush=True)
-    folder = tempfile.mkdtemp(prefix="bench-columnar-")
-    port = free_port()
-    environment = {
-        **os.environ,
-        "HYPERBYTEDB__SERVER__PORT": str(port),
-        "HYPERBYTEDB__STORAGE__DATA_DIR": folder,
-        "HYPERBYTEDB__HTTP__ACCESS_LOG": "off",
-        "HYPERBYTEDB__LOGGING__LEVEL": "error",
-    }
-    server = subprocess.Popen([options.server, "serve"], env=environment, stdout=subprocess.DEVNULL)
-    try:
-        while True:
-            try:
-                if request(port, "GET", "/health/ready")[0] == 200:
-                    break
-            except OSError:
-                pass
-            time.sleep(0.05)
-        best = {}
-        for turn in range(options.rounds):
-            for name, bodies in made.items():
-                database = f"d{turn}{name.replace(' ', '')}"
-                request(port, "POST", f"/query?q=CREATE+DATABASE+{database}")
-                started, used = time.monotonic(), cpu_seconds(server.pid)
-                send(port, database, bodies, options.connections)
-                elapsed, used = time.monotonic() - started, cpu_seconds(server.pid) - used
-                status, text = request(port, "GET", f"/query?db={database}&q=SELECT+count(usage_9)+FROM+cpu")
-                assert f",{options.rows}]" in text.decode(), text
-                # What is flushed behind the answers is not the next one's.
-                request(port, "POST", f"/query?q=DROP+DATABASE+{database}")
-                print(f"{name:14} {options.rows / elapsed:12,.0f} points/s {used / options.rows * 1e6:6.2f} us CPU a point", flush=True)
-                rate, cpu = best.get(name, (0, 1e9))
-                best[name] = (max(rate, options.rows / elapsed), min(cpu, used / options.rows * 1e6))
-        base = best["line protocol"]
-        for name, (rate, cpu) in best.items():
-            print(f"best of {name}: {rate:,.0f} points/s ({rate / base[0]:.2f}x), {cpu:.2f} us ({base[1] / cpu:.2f}x less)")
-    finally:
-        server.terminate()
-        server.wait()
-        subprocess.run(["rm", "-rf", folder], check=False)
+    with tempfile.TemporaryDirectory(prefix="bench-columnar-") as folder:
+        port = free_port()
+        environment = {
+            "HYPERBYTEDB__SERVER__PORT": str(port),
+            "HYPERBYTEDB__STORAGE__DATA_DIR": os.path.join(folder, "data"),
+            "HYPERBYTEDB__HTTP__ACCESS_LOG": "off",
+            "HYPERBYTEDB__LOGGING__LEVEL": "error",
+        }
+        with running([options.server, "serve"], environment, f"http://127.0.0.1:{port}", folder) as server:
+            compare(port, server.pid, made, options)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@
 import argparse
 import http.client
 import json
-import os
 import threading
 import time
 import urllib.parse
+
+from server import cpu_seconds
 
 SERIES = 1_000_000
 BODY_LINES = 5_000
@@ -36,12 +37,6 @@ def query(connection, statement):
 def body(start):
     lines = (f"disk,host=h{n // 100},path=/var/{n % 100} free={n}i {TIME_NS}" for n in range(start, start + BODY_LINES))
     return "\n".join(lines).encode()
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mib(pid):
