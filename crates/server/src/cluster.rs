@@ -94,10 +94,7 @@ fn advertised(config: &Config) -> NodeAddress {
     let or = |own: &str, other: String| if own.is_empty() { other } else { own.to_owned() };
     NodeAddress {
         address: or(&cluster.advertise_address, cluster.bind_address.clone()),
-        http_address: or(
-            &cluster.advertise_http_address,
-            format!("{}:{}", config.server.bind_address, config.server.port),
-        ),
+        http_address: or(&cluster.advertise_http_address, config.server.address()),
     }
 }
 

@@ -43,7 +43,7 @@ use hyperbytedb_subscriber::Courier;
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
 
-use crate::batch::{Batch, BatchOptions, BatchWriter};
+use crate::batch::{Batch, BatchWriter};
 use crate::cluster;
 use crate::config::{Config, GraphiteConfig, UdpConfig};
 use crate::diagnostics;
@@ -291,11 +291,11 @@ impl Application {
         let disk = self.disk_watch();
         self.threads.spawn("disk", move |stop| disk.run(stop))?;
         if self.udp.enabled {
-            let UdpConfig { database, retention_policy, precision, bind_address, batch_size, .. } = &self.udp;
+            let UdpConfig { database, retention_policy, precision, bind_address, .. } = &self.udp;
             let writer = self.batch_writer("UDP", database, retention_policy);
             let listener = UdpListener {
                 socket: udp::bind(bind_address, "udp.bind_address")?,
-                options: BatchOptions { lines: *batch_size, timeout: self.udp.batch_timeout() },
+                options: self.udp.batches(),
                 writer: BatchWriter { precision: Precision::parse(precision), ..writer },
             };
             self.threads.spawn("udp", move |stop| listener.run(stop))?;
@@ -356,7 +356,7 @@ impl Application {
         let listener = GraphiteListener {
             socket: graphite::bind(config)?,
             parser: config.parser().map_err(std::io::Error::other)?,
-            options: BatchOptions { lines: config.batch_size, timeout: config.batch_timeout() },
+            options: config.batches(),
             writer: self.batch_writer("Graphite", &config.database, &config.retention_policy),
             max_connections: config.max_connections,
             batch: Mutex::new(Batch::default()),
@@ -454,11 +454,14 @@ impl Application {
 
 fn monitor_options(config: &Config) -> Option<MonitorOptions> {
     let monitor = &config.monitor;
+    if !monitor.store_enabled {
+        return None;
+    }
     let mut tags = vec![("hostname".to_owned(), diagnostics::hostname())];
     if config.cluster.enabled {
         tags.push(("nodeID".to_owned(), config.cluster.node_id.to_string()));
     }
-    monitor.store_enabled.then(|| MonitorOptions {
+    Some(MonitorOptions {
         database: monitor.store_database.clone(),
         interval: Duration::from_secs(monitor.store_interval_secs),
         tags,

@@ -12,7 +12,7 @@ use crate::config::Config;
 pub fn about(config: &Config) -> About {
     let (udp, graphite) = (&config.udp, &config.graphite);
     About {
-        http: http_address(config),
+        http: config.server.address(),
         udp: udp.enabled.then(|| udp.bind_address.clone()),
         graphite: graphite.enabled.then(|| (graphite.bind_address.clone(), graphite.protocol.clone())),
         diagnostics: modules(config),
@@ -24,10 +24,6 @@ pub fn about(config: &Config) -> About {
 pub fn hostname() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     Some(name.trim()).filter(|name| !name.is_empty()).unwrap_or("localhost").to_owned()
-}
-
-fn http_address(config: &Config) -> String {
-    format!("{}:{}", config.server.bind_address, config.server.port)
 }
 
 fn modules(config: &Config) -> Vec<SeriesBlock> {
@@ -43,7 +39,7 @@ fn modules(config: &Config) -> Vec<SeriesBlock> {
         ),
         module(
             "config",
-            [("bind-address", text(http_address(config))), ("reporting-enabled", boolean(false))],
+            [("bind-address", text(config.server.address())), ("reporting-enabled", boolean(false))],
         ),
         coordinator(config),
         continuous_queries(config),
@@ -134,7 +130,7 @@ fn http(config: &Config) -> SeriesBlock {
         "config-httpd",
         [
             ("access-log-path", text(&config.http.access_log_path)),
-            ("bind-address", text(http_address(config))),
+            ("bind-address", text(config.server.address())),
             ("enabled", boolean(true)),
             ("https-enabled", boolean(!config.tls.certificate.is_empty())),
             ("max-connection-limit", integer(config.server.max_connections)),
@@ -152,7 +148,7 @@ fn monitor(config: &Config) -> SeriesBlock {
         "config-monitor",
         [
             ("store-database", text(&monitor.store_database)),
-            ("store-enabled", boolean(monitor.store_enabled)),
+            ("store-enabled", boolean(true)),
             ("store-interval", seconds(monitor.store_interval_secs)),
         ],
     )

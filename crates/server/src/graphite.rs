@@ -12,11 +12,11 @@ use hyperbytedb_application::ingestion::now_ns;
 use hyperbytedb_application::threads::{Stop, Threads};
 use hyperbytedb_domain::settings;
 use hyperbytedb_graphite::{GraphiteParser, LineError};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::batch::{Batch, BatchOptions, BatchWriter};
 use crate::config::GraphiteConfig;
-use crate::udp;
+use crate::udp::{self, Datagrams};
 
 /// How often who waits for bytes looks whether he must end.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -68,15 +68,14 @@ impl GraphiteListener {
     fn run(self: &Arc<Self>, stop: &Stop) {
         self.writer.create_database();
         match &self.socket {
-            Socket::Udp(socket) => udp::receive(
-                socket,
-                stop,
-                || None,
-                |datagram| {
+            Socket::Udp(socket) => {
+                let mut datagrams = Datagrams::of(socket);
+                while !stop.is_set() {
+                    let datagram = datagrams.next(stop, None);
                     GRAPHITE.bytes_rx.add(datagram.len() as i64);
                     datagram.split(|&byte| byte == b'\n').for_each(|line| self.take(line));
-                },
-            ),
+                }
+            }
             Socket::Tcp(listener) => self.accept(listener, stop),
         }
     }
@@ -94,10 +93,6 @@ impl GraphiteListener {
                 }
             }
             stop.wait(ACCEPT_PAUSE);
-        }
-        // They look for the stop themselves; what they have read is written behind them.
-        while self.connections.load(Ordering::Acquire) > 0 {
-            std::thread::sleep(ACCEPT_PAUSE);
         }
     }
 
@@ -179,18 +174,15 @@ impl GraphiteListener {
     fn add(&self, point: &str) {
         let mut batch = self.batch.lock();
         batch.add(point.as_bytes(), 1);
-        if batch.is_due(self.options) {
-            let due = std::mem::take(&mut *batch);
-            // Who sends waits meanwhile; others go on gathering.
-            drop(batch);
-            self.write(due);
-        }
+        // Who sends waits meanwhile; others go on gathering.
+        self.write_due(batch);
     }
 
     fn write_batches(&self, stop: &Stop) {
         while stop.wait(self.options.timeout.clamp(ACCEPT_PAUSE, LOOK_INTERVAL)) {
-            self.write_due();
+            self.write_due(self.batch.lock());
         }
+        // What they have read is written behind them.
         while self.connections.load(Ordering::Acquire) > 0 {
             std::thread::sleep(ACCEPT_PAUSE);
         }
@@ -198,8 +190,7 @@ impl GraphiteListener {
         self.write(rest);
     }
 
-    fn write_due(&self) {
-        let mut batch = self.batch.lock();
+    fn write_due(&self, mut batch: MutexGuard<'_, Batch>) {
         if batch.is_due(self.options) {
             let due = std::mem::take(&mut *batch);
             drop(batch);

@@ -30,7 +30,7 @@ pub fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
 }
 
 async fn listen(config: &Config, application: &Arc<Application>) -> Result<(), Box<dyn Error>> {
-    let address = format!("{}:{}", config.server.bind_address, config.server.port);
+    let address = config.server.address();
     let listener =
         TcpListener::bind(&address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
     let local = listener.local_addr()?;

@@ -24,24 +24,29 @@ pub fn bind(address: &str, setting: &str) -> std::io::Result<UdpSocket> {
     })
 }
 
-/// Calls `take` with each datagram, or with nothing after as long as `patience` says, until it must end.
-pub fn receive(
-    socket: &UdpSocket,
-    stop: &Stop,
-    mut patience: impl FnMut() -> Option<Duration>,
-    mut take: impl FnMut(&[u8]),
-) {
-    let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
-    while !stop.is_set() {
-        let patience = patience().unwrap_or(LOOK_INTERVAL).clamp(PATIENCE_MIN, LOOK_INTERVAL);
-        let received = socket.set_read_timeout(Some(patience)).and_then(|()| socket.recv_from(&mut datagram));
-        match received {
-            Ok((length, _)) => take(&datagram[..length]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => take(&[]),
+/// What comes in at a socket.
+pub struct Datagrams<'a> {
+    socket: &'a UdpSocket,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Datagrams<'a> {
+    pub fn of(socket: &'a UdpSocket) -> Self {
+        Self { socket, buffer: vec![0; DATAGRAM_BYTES_MAX] }
+    }
+
+    /// The next one; empty if none has come for as long as `patience` says, or until it is time to look at `stop`.
+    pub fn next(&mut self, stop: &Stop, patience: Option<Duration>) -> &[u8] {
+        let patience = patience.unwrap_or(LOOK_INTERVAL).clamp(PATIENCE_MIN, LOOK_INTERVAL);
+        let waiting = self.socket.set_read_timeout(Some(patience));
+        match waiting.and_then(|()| self.socket.recv_from(&mut self.buffer)) {
+            Ok((length, _)) => &self.buffer[..length],
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => &[],
             Err(error) => {
                 UDP.read_fail.increment();
                 tracing::warn!(%error, "UDP: cannot receive");
                 stop.wait(LOOK_INTERVAL);
+                &[]
             }
         }
     }
@@ -56,23 +61,17 @@ pub struct UdpListener {
 impl UdpListener {
     pub fn run(&self, stop: &Stop) {
         self.writer.create_database();
-        let batch = std::cell::RefCell::new(Batch::default());
-        receive(
-            &self.socket,
-            stop,
-            || batch.borrow().patience(self.options),
-            |datagram| {
-                let mut batch = batch.borrow_mut();
-                if !datagram.is_empty() {
-                    UDP.bytes_rx.add(datagram.len() as i64);
-                    batch.add(datagram, count_lines(datagram));
-                }
-                if batch.is_due(self.options) {
-                    self.write(std::mem::take(&mut *batch));
-                }
-            },
-        );
-        let batch = batch.into_inner();
+        let (mut batch, mut datagrams) = (Batch::default(), Datagrams::of(&self.socket));
+        while !stop.is_set() {
+            let datagram = datagrams.next(stop, batch.patience(self.options));
+            if !datagram.is_empty() {
+                UDP.bytes_rx.add(datagram.len() as i64);
+                batch.add(datagram, count_lines(datagram));
+            }
+            if batch.is_due(self.options) {
+                self.write(std::mem::take(&mut batch));
+            }
+        }
         if batch.count > 0 {
             self.write(batch);
         }

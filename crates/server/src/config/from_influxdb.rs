@@ -107,6 +107,8 @@ const RULES: &[(&str, Rule)] = &[
     ("udp.precision", Same("udp.precision")),
     ("udp.batch-size", Same("udp.batch_size")),
     ("udp.batch-timeout", Duration("udp.batch_timeout_ms", 1)),
+    ("udp.batch-pending", Nothing("the receive buffer of the system bounds it")),
+    ("udp.read-buffer", Nothing("the receive buffer of the system bounds it")),
     ("graphite.enabled", Same("graphite.enabled")),
     ("graphite.bind-address", Listener("graphite.bind_address")),
     ("graphite.protocol", Same("graphite.protocol")),
@@ -123,8 +125,6 @@ const RULES: &[(&str, Rule)] = &[
     ("monitor.store-enabled", Same("monitor.store_enabled")),
     ("monitor.store-database", Same("monitor.store_database")),
     ("monitor.store-interval", Duration("monitor.store_interval_secs", SECOND)),
-    ("udp.batch-pending", Nothing("the receive buffer of the system bounds it")),
-    ("udp.read-buffer", Nothing("the receive buffer of the system bounds it")),
 ];
 
 /// Our configuration file for InfluxDB's. What has no counterpart is a comment in it.

@@ -1,5 +1,7 @@
 //! The settings: one declaration a section. Where a crate has options of its own, their defaults are the settings'.
 
+use std::time::Duration;
+
 use hyperbytedb_application::auth::AuthOptions;
 use hyperbytedb_application::backup::BackupOptions;
 use hyperbytedb_application::cluster::replication::ReplicationOptions;
@@ -19,6 +21,7 @@ use hyperbytedb_storage_rocksdb::StorageOptions;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
+use crate::batch::BatchOptions;
 
 fn chdb() -> ChdbOptions {
     ChdbOptions::new("")
@@ -592,9 +595,16 @@ section! {
     }
 }
 
+impl ServerConfig {
+    /// Host and port that are listened on.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.bind_address, self.port)
+    }
+}
+
 impl GraphiteConfig {
-    pub fn batch_timeout(&self) -> std::time::Duration {
-        std::time::Duration::from_millis(self.batch_timeout_ms)
+    pub fn batches(&self) -> BatchOptions {
+        BatchOptions { lines: self.batch_size, timeout: Duration::from_millis(self.batch_timeout_ms) }
     }
 
     pub fn parser(&self) -> Result<GraphiteParser, TemplateError> {
@@ -603,8 +613,8 @@ impl GraphiteConfig {
 }
 
 impl UdpConfig {
-    pub fn batch_timeout(&self) -> std::time::Duration {
-        std::time::Duration::from_millis(self.batch_timeout_ms)
+    pub fn batches(&self) -> BatchOptions {
+        BatchOptions { lines: self.batch_size, timeout: Duration::from_millis(self.batch_timeout_ms) }
     }
 }
 
