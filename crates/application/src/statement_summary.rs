@@ -43,9 +43,7 @@ impl Described {
     pub fn new(statement: &Statement) -> Self {
         Self { kind: statement.kind(), normalized: normalized(statement), sample: statement.to_string() }
     }
-}
 
-impl Described {
     /// A statement in the engine's own language.
     pub fn sql(text: &str, normalized: String) -> Self {
         Self { kind: "SQL", normalized, sample: text.to_owned() }

@@ -1,6 +1,6 @@
 //! Columns of one measurement, from whatever format.
 
-use hashbrown::HashMap;
+use hashbrown::HashSet;
 use hyperbytedb_domain::points::FieldColumn;
 
 /// The row has no such tag.
@@ -34,14 +34,12 @@ impl Table {
     }
 }
 
-fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), String> {
-    let mut seen = HashMap::new();
-    for name in names {
-        if seen.insert(name, ()).is_some() {
-            return Err(format!("the {what} {name:?} is there twice"));
-        }
+fn unique<'a>(what: &str, mut names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    match names.find(|name| !seen.insert(*name)) {
+        Some(name) => Err(format!("the {what} {name:?} is there twice")),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// The units of a precision, as nanoseconds; what does not fit is out of range anyway.

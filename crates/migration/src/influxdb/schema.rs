@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use hyperbytedb_influx_files::meta::{Database, Policy, User};
+use hyperbytedb_timeseriesql::quote::quote_string;
 use serde_json::Value;
 
 use super::plan::Plan;
@@ -97,9 +98,9 @@ impl Schema {
 
     fn create_user(&mut self, user: &User, plan: &Plan) {
         let name = quote(&user.name);
-        let hash = user.hash.replace('\\', "\\\\").replace('\'', "\\'");
+        let hash = quote_string(&user.hash);
         let rights = if user.admin { " WITH ALL PRIVILEGES" } else { "" };
-        self.after.push(format!("CREATE USER {name} WITH PASSWORD HASH '{hash}'{rights}"));
+        self.after.push(format!("CREATE USER {name} WITH PASSWORD HASH {hash}{rights}"));
         for granted in &user.privileges {
             let right = match granted.privilege {
                 1 => "READ",

@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
+use super::shown;
 use super::stored::Stored;
 use super::users::restore_users;
 use crate::compose::Application;
@@ -93,11 +94,9 @@ async fn refuse_existing(
     databases: &[&Arc<Database>],
     names: &Names,
 ) -> Result<(), Box<dyn Error>> {
-    let answer = client.query("SHOW DATABASES").await?;
-    let rows = answer["results"][0]["series"][0]["values"].as_array();
-    let existing: Vec<&str> = rows.into_iter().flatten().filter_map(|row| row[0].as_str()).collect();
+    let existing = shown(client, "SHOW DATABASES").await?;
     let target = |database: &Arc<Database>| names.target(&database.name).to_owned();
-    match databases.iter().map(|db| target(db)).find(|name| existing.contains(&name.as_str())) {
+    match databases.iter().map(|db| target(db)).find(|name| existing.contains(name)) {
         Some(name) => {
             let hint = "drop it, or restore under another name with --database and --as";
             Err(format!("the server has a database {name} already: {hint}").into())

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use hyperbytedb_backup::{Place, Server, lay_out};
+use hyperbytedb_backup::{Client, Place, Server, lay_out};
 use hyperbytedb_domain::QueryContext;
 use hyperbytedb_domain::catalog::Command;
 
@@ -68,6 +68,13 @@ pub fn run(arguments: RestoreArguments) -> Result<(), Box<dyn Error>> {
     };
     let names = into_server::Names { wanted, new_name };
     into_server::restore(&runtime, &server, &open(folder.path())?, &names)
+}
+
+/// The names that a statement shows first in its rows.
+async fn shown(client: &Client, statement: &str) -> Result<Vec<String>, hyperbytedb_backup::Error> {
+    let answer = client.query(statement).await?;
+    let rows = answer["results"][0]["series"][0]["values"].as_array();
+    Ok(rows.into_iter().flatten().filter_map(|row| row[0].as_str().map(str::to_owned)).collect())
 }
 
 /// A backup of one database knows of the others, but not their points.

@@ -6,15 +6,15 @@ use hyperbytedb_backup::Client;
 use hyperbytedb_domain::catalog::{Catalog, Privilege, User};
 use hyperbytedb_timeseriesql::quote::{quote_ident, quote_string};
 
+use super::shown;
+
 /// Makes the users that the server does not have, in the order in which they were made.
 pub async fn restore_users(client: &Client, catalog: &Catalog) -> Result<(), Box<dyn Error>> {
-    let answer = client.query("SHOW USERS").await?;
-    let rows = answer["results"][0]["series"][0]["values"].as_array();
-    let existing: Vec<&str> = rows.into_iter().flatten().filter_map(|row| row[0].as_str()).collect();
+    let existing = shown(client, "SHOW USERS").await?;
     let mut users: Vec<&User> = catalog.users.values().map(AsRef::as_ref).collect();
     users.sort_unstable_by_key(|user| user.ordinal);
     for user in users {
-        if existing.contains(&user.name.as_str()) {
+        if existing.contains(&user.name) {
             println!("not restored: the user {}, whom the server has already", user.name);
             continue;
         }
