@@ -12,16 +12,14 @@ Each part prints its figures and its bar; the exit code tells whether all bars h
 """
 import argparse
 import contextlib
-import http.client
-import json
 import os
 import signal
 import statistics
 import tempfile
 import threading
 import time
-import urllib.parse
 
+from bench import Client, Report
 from server import free_port, hyperbytedb, influxd, running
 
 START_NS = 1_735_689_600 * 10**9  # a Wednesday; shard groups of a week begin on Mondays
@@ -34,34 +32,6 @@ WRITE_PAUSE = 0.002
 # Writers go on for so long before and after the DELETE.
 AROUND_SECONDS = 1.0
 REPEATS = 5
-
-
-class Client:
-    """A keep-alive connection."""
-
-    def __init__(self, url):
-        self.connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=120)
-
-    def request(self, path, body=None):
-        self.connection.request("POST", path, body)
-        response = self.connection.getresponse()
-        return response.status, response.read()
-
-    def query(self, statement, db="bench"):
-        status, answer = self.request("/query?" + urllib.parse.urlencode({"db": db, "q": statement}))
-        assert status == 200 and b'"error"' not in answer, (statement, answer)
-        return json.loads(answer)
-
-    def write(self, lines):
-        status = 503
-        while status == 503:
-            status, answer = self.request("/write?db=bench", "\n".join(lines))
-        assert status == 204, answer
-
-    def count(self, source):
-        """The sum of all counts of v."""
-        series = self.query(f"SELECT count(v) FROM {source}")["results"][0].get("series", [])
-        return sum(row[1] for one in series for row in one["values"])
 
 
 def load(url, rows):
@@ -133,18 +103,6 @@ def delete_under_writers(url, statement):
     during = [writer.longest_ms(begin, end + AROUND_SECONDS) for writer in writers]
     before = [writer.longest_ms(begin - AROUND_SECONDS, begin) for writer in writers]
     return (end - begin) * 1e3, during, before
-
-
-class Report:
-    """Prints figures and remembers whether a bar was missed."""
-
-    def __init__(self):
-        self.missed = False
-
-    def bar(self, name, value, limit, unit):
-        holds = value <= limit
-        self.missed |= not holds
-        print(f"  {'holds ' if holds else 'MISSED'}  {name}: {value:.0f} {unit}, at most {limit:.0f} {unit}", flush=True)
 
 
 def bench_waits(ours, report, rows):
