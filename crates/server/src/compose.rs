@@ -590,6 +590,7 @@ fn flush_options(config: &Config) -> FlushOptions {
         },
         memory_limit_bytes: flush.memory_limit_bytes,
         checkpoint_interval: Duration::from_secs(flush.checkpoint_interval_secs),
+        checkpoint_bytes: flush.checkpoint_bytes,
         wal_size_bytes: flush.wal_size_bytes,
         wal_size_bytes_max: config.wal.max_bytes,
         disk_space: DiskSpaceOptions {

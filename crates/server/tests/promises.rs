@@ -438,6 +438,14 @@ fn a_filled_head_answers_as_the_engine_does() {
     assert_eq!(answers(&server.client()), changed);
 }
 
+/// How many rows EXPLAIN ANALYZE says a tier has answered with.
+fn rows_from(client: &Client, tier: &str, select: &str) -> u64 {
+    let lines = client.rows("db0", &format!("EXPLAIN ANALYZE {select}"));
+    let label = format!("rows from {tier}: ");
+    let count = lines.iter().find_map(|line| line[0].as_str()?.strip_prefix(&label)).expect("a count");
+    count.parse().expect("a number")
+}
+
 fn wait_for_metric(client: &Client, line: &str) {
     until(line, Duration::from_secs(30), || client.get("/metrics").unwrap().body.contains(line));
 }
@@ -479,6 +487,11 @@ fn a_range_across_both_tiers_has_every_point_once() {
     for query in &queries[..queries.len() - 1] {
         client.query("db0", query);
     }
+    let select = "SELECT * FROM m";
+    let (memory, engine) = (rows_from(&client, "memory", select), rows_from(&client, "the engine", select));
+    assert!(memory >= 500 && engine > 0, "{memory} rows from memory, {engine} from the engine");
+    assert_eq!(memory + engine, 3_500);
+    assert_eq!(rows_from(&client, "the engine", "SELECT * FROM m WHERE time >= 30000s"), 0);
     assert_eq!(flushed(&client).as_deref(), Some("hyperbytedb_flush_points_total 0"), "a query flushed");
     let both = answers(&client);
     assert_eq!(server.stop(), Some(0));

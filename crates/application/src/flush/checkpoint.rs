@@ -35,9 +35,10 @@ impl FlushService {
                 }
                 reported = Instant::now();
             }
-            let size = self.ports.wal.size_bytes();
             let is_due = self.checkpoint.0.lock().elapsed() >= self.options.checkpoint_interval;
-            if size == 0 || !(is_due || self.log_is_large()) {
+            if self.ports.wal.size_bytes() == 0
+                || !(is_due || self.bytes_since_checkpoint() > self.options.checkpoint_bytes)
+            {
                 continue;
             }
             if let Err(error) = self.checkpoint() {
@@ -57,14 +58,26 @@ impl FlushService {
         copy()
     }
 
+    /// The last record whose points, and those before it, have been flushed, durable or not.
+    fn flushed(&self) -> Sequence {
+        // Read first: what is pushed behind it is in a memtable that is asked later.
+        let applied = self.applied();
+        self.memtables.first_sequence().map_or(applied, |first| applied.min(first - 1))
+    }
+
+    /// Bytes of log whose points were flushed since the last checkpoint; 0 when the log cannot say.
+    fn bytes_since_checkpoint(&self) -> u64 {
+        let bytes_from = |sequence| self.ports.wal.bytes_from(sequence).unwrap_or(0);
+        bytes_from(self.cursors.flushed() + 1).saturating_sub(bytes_from(self.flushed() + 1))
+    }
+
     /// Makes everything flushed so far durable, moves the cursors and truncates the log up to the first record that is
     /// still needed.
     pub fn checkpoint(&self) -> Result<(), EngineError> {
         let mut last = self.checkpoint.0.lock();
         let started = Instant::now();
         // Read before anything is synced: what is done now is what the sync makes durable.
-        let applied = self.applied();
-        let flushed = self.memtables.first_sequence().map_or(applied, |first| applied.min(first - 1));
+        let flushed = self.flushed();
         let tables: Vec<(TableId, Sequence)> =
             self.memtables.all().iter().map(|queue| (queue.table, queue.done_sequence())).collect();
         self.ports.sink.sync()?;
@@ -92,6 +105,24 @@ mod tests {
     fn flush(node: &Node, measurement: &str) {
         let table = node.table(measurement).expect("a table").id;
         node.flush.flush_tables(&[table], &QueryContext::unbounded()).expect("a flush");
+    }
+
+    #[test]
+    fn what_a_checkpoint_would_release_is_counted_once() {
+        let node = Node::new();
+        node.write("m v=1 1");
+        node.flush.cursors().advance("slow", 0).expect("a consumer that needs the whole log");
+        assert_eq!(node.flush.bytes_since_checkpoint(), 0, "nothing is flushed");
+        flush(&node, "m");
+        assert_eq!(node.flush.bytes_since_checkpoint(), node.ports.wal.size_bytes());
+        node.flush.checkpoint().expect("a checkpoint");
+        assert_eq!(node.flush.bytes_since_checkpoint(), 0, "another would release nothing more");
+        assert!(node.ports.wal.size_bytes() > 0, "kept for the consumer");
+        let before = node.ports.wal.size_bytes();
+        node.write("m v=2 2");
+        assert_eq!(node.flush.bytes_since_checkpoint(), 0, "the new point is not flushed");
+        flush(&node, "m");
+        assert_eq!(node.flush.bytes_since_checkpoint(), node.ports.wal.size_bytes() - before);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct FlushOptions {
     pub memory_limit_bytes: usize,
     /// Time between checkpoints: engine sync and log truncation.
     pub checkpoint_interval: Duration,
+    /// Bytes of log, flushed since the last checkpoint, that bring the next one forward.
+    pub checkpoint_bytes: u64,
     /// The log's size beyond which what holds it back is flushed early.
     pub wal_size_bytes: u64,
     /// The log's size beyond which writes are refused.
@@ -77,6 +79,7 @@ impl Default for FlushOptions {
             },
             memory_limit_bytes: 512 << 20,
             checkpoint_interval: Duration::from_secs(5),
+            checkpoint_bytes: 32 << 20,
             wal_size_bytes: 256 << 20,
             wal_size_bytes_max: 4 << 30,
             disk_space: DiskSpaceOptions::default(),

@@ -5,6 +5,7 @@
 mod narrowed;
 mod series_limit;
 pub(crate) mod tag_texts;
+pub(crate) mod tier_rows;
 mod tiers;
 
 use hyperbytedb_metrics as metrics;
@@ -17,6 +18,7 @@ use hyperbytedb_domain::scan::{Digest, DigestBy, RowSelection, Scan, ScanOutput}
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
 use hyperbytedb_head::TableHead;
 
+use self::tier_rows::TierRows;
 use self::tiers::{Cut, Joint, Tiers};
 use crate::flush::FlushService;
 use crate::ingestion::now_ns;
@@ -34,12 +36,19 @@ pub struct TableReader {
     engine: Arc<dyn QueryPort>,
     series: Arc<dyn SeriesIndexPort>,
     flush: Arc<FlushService>,
+    /// Where somebody asks how many rows each tier answers with.
+    tier_rows: Option<TierRows>,
 }
 
 impl TableReader {
     pub fn new(ports: &Outbound, flush: Arc<FlushService>) -> Self {
         let Outbound { catalog, engine, series, .. } = ports.clone();
-        Self { catalog, engine, series, flush }
+        Self { catalog, engine, series, flush, tier_rows: None }
+    }
+
+    /// A reader that counts into `rows`.
+    pub(crate) fn counting(&self, rows: TierRows) -> Self {
+        Self { tier_rows: Some(rows), ..self.clone() }
     }
 
     /// Returns when every point acknowledged before the call is visible to scans of these tables.
@@ -139,7 +148,11 @@ impl TableReader {
         scan: &Scan,
         context: &QueryContext,
     ) -> Result<Box<dyn BatchStream>, EngineError> {
-        Ok(Box::new(self.start(scan, context)?))
+        let stream: Box<dyn BatchStream> = Box::new(self.start(scan, context)?);
+        Ok(match &self.tier_rows {
+            Some(rows) => rows.count_engine(stream),
+            None => stream,
+        })
     }
 
     /// The scan with what the engine must know of the table's partitions and series.
@@ -225,11 +238,9 @@ impl TableReader {
     ) -> Result<Option<Box<dyn BatchStream>>, EngineError> {
         let (cut, joint) = match Tier::of(scan, memory.head.complete_from(), memory.first_unflushed) {
             Tier::Memory { values_max } => {
-                let stream = memory.scan(scan, values_max, context)?;
-                if stream.is_some() {
-                    metrics::SCANS_MEMORY.increment(1);
-                }
-                return Ok(stream);
+                let Some(stream) = memory.scan(scan, values_max, context)? else { return Ok(None) };
+                metrics::SCANS_MEMORY.increment(1);
+                return Ok(Some(self.counted_memory(stream)));
             }
             Tier::Both(cut, joint) => (cut, joint),
             Tier::Engine => return Ok(None),
@@ -238,7 +249,14 @@ impl TableReader {
         let Some(newer) = memory.scan(&newer, None, context)? else { return Ok(None) };
         let older = self.scan_engine(&Scan { time: cut.older, ..scan.clone() }, context)?;
         metrics::SCANS_BOTH.increment(1);
-        Ok(Some(Box::new(Tiers::new(joint, older, newer))))
+        Ok(Some(Box::new(Tiers::new(joint, older, self.counted_memory(newer)))))
+    }
+
+    fn counted_memory(&self, stream: Box<dyn BatchStream>) -> Box<dyn BatchStream> {
+        match &self.tier_rows {
+            Some(rows) => rows.count_memory(stream),
+            None => stream,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use super::show::instead_of_system_name;
 use super::{Execution, StatementError, StatementService};
 use crate::api::{DEFAULT_CHUNK_ROWS, QueryRequest};
 use crate::ingestion::now_ns;
+use crate::reader::tier_rows::TierRows;
 use crate::views::check_definition;
 
 /// Rows of one write of INTO.
@@ -72,13 +73,15 @@ impl StatementService {
         let mut lines = hyperbytedb_executor::explain(&plan, &self.reader, &options)?;
         if statement.analyze {
             let started = Instant::now();
-            let mut run = execute(&plan, &self.reader, &context, &options)?;
+            let tier_rows = TierRows::default();
+            let reader = self.reader.counting(tier_rows.clone());
+            let mut run = execute(&plan, &reader, &context, &options)?;
             let mut rows = 0;
             for block in run.by_ref() {
                 rows += block?.rows().count();
             }
             execution.note(&run.stats());
-            lines.extend(analysis(&run.stats(), rows, planning, started.elapsed()));
+            lines.extend(analysis(&run.stats(), &tier_rows, rows, planning, started.elapsed()));
         }
         let column = if statement.analyze { "EXPLAIN ANALYZE" } else { "QUERY PLAN" };
         let mut rows = Rows::new("", &[column]);
@@ -282,14 +285,22 @@ fn refuse_system_sources(statement: &SelectStatement) -> Result<(), StatementErr
 }
 
 /// What EXPLAIN ANALYZE adds to the plan.
-fn analysis(stats: &ExecStats, rows: usize, planning: Duration, running: Duration) -> Vec<String> {
+fn analysis(
+    stats: &ExecStats,
+    tiers: &TierRows,
+    rows: usize,
+    planning: Duration,
+    running: Duration,
+) -> Vec<String> {
     vec![
         format!("scans: {}", stats.scans),
         format!("rows read: {}", stats.rows_read),
+        format!("rows from memory: {}", tiers.from_memory()),
+        format!("rows from the engine: {}", tiers.from_engine()),
         format!("bytes read: {}", stats.bytes_read),
         format!("rows returned: {rows}"),
         format!("time planning: {planning:.1?}"),
-        format!("time in the engine: {:.1?}", stats.engine_time),
+        format!("time in scans: {:.1?}", stats.engine_time),
         format!("time in operators: {:.1?}", running.saturating_sub(stats.engine_time)),
     ]
 }

@@ -315,7 +315,9 @@ section! {
         memory_limit_bytes: usize = FlushOptions::default().memory_limit_bytes,
         /// Seconds between checkpoints: the engine's files are synced and the log is truncated. What is left of the log is replayed after a crash.
         checkpoint_interval_secs: u64 = FlushOptions::default().checkpoint_interval.as_secs(),
-        /// Bytes of the log that bring the next checkpoint forward.
+        /// Bytes of the log, flushed since the last checkpoint, that bring the next one forward.
+        checkpoint_bytes: u64 = FlushOptions::default().checkpoint_bytes,
+        /// Bytes of the log beyond which memtables are flushed whatever their size and age.
         wal_size_bytes: u64 = FlushOptions::default().wal_size_bytes,
         /// Seconds that a partition with duplicates must be left alone before it is merged.
         merge_quiet_secs: u64 = FlushOptions::default().merge_quiet.as_secs(),
