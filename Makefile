@@ -96,6 +96,9 @@ bench-stream: build ## Measure memory and time of answers of 50M rows (10 minute
 bench-deletes: build ## Measure deletes, new measurements and the stop beside a real influxd (3 minutes)
 	scripts/bench-deletes.py --server $(BIN)
 
+bench-retention: build ## Drop 30 of 90 days, and count points while they expire (1 minute)
+	scripts/bench-retention.py --server $(BIN)
+
 bench-backup: build ## Back up 10M points under load, restore them and compare every series (2 minutes, 2 GB of disk)
 	scripts/bench-backup.py --server $(BIN)
 

@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import threading
 import time
+import urllib.request
 
 from bench import Client, Report
 from server import free_port, running
@@ -28,6 +29,7 @@ DAYS, KEPT_DAYS = 90, 60
 HOSTS, STEP_NS = 100, 300 * SECOND_NS
 BODY_ROWS = 5_000
 DROP_SECONDS_MAX = 60
+FLUSH_SECONDS_MAX = 60
 EXPIRING, EXPIRE_OVER_NS = 10_000, 4 * SECOND_NS
 # Between the write of the points and the first that expires.
 BEFORE_EXPIRY_NS = 2 * SECOND_NS
@@ -43,6 +45,8 @@ def server(binary, settings=None):
             "HYPERBYTEDB__SERVER__PORT": str(port),
             "HYPERBYTEDB__STORAGE__DATA_DIR": data,
             "HYPERBYTEDB__LOGGING__LEVEL": "warn",
+            "HYPERBYTEDB__FLUSH__INTERVAL_SECS": "1",
+            "HYPERBYTEDB__FLUSH__SMALL_INTERVAL_SECS": "1",
             **(settings or {}),
         }
         with running([binary, "serve"], environment, url, directory):
@@ -64,9 +68,16 @@ def batches(lines):
     return iter(lambda: list(itertools.islice(lines, BODY_ROWS)), [])
 
 
-def flush(client):
-    status, answer = client.request("/internal/force_flush")
-    assert status == 200, answer
+def wait_for_flush(url):
+    """Until no point waits for its flush; the server flushes each second here."""
+    deadline = time.monotonic() + FLUSH_SECONDS_MAX
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(url + "/metrics", timeout=10) as answer:
+            metrics = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line and line[0] != "#")
+        if float(metrics["hyperbytedb_memtable_bytes"]) == 0:
+            return
+        time.sleep(0.1)
+    raise SystemExit(f"points still wait for their flush after {FLUSH_SECONDS_MAX} s")
 
 
 def shard_groups(client):
@@ -100,8 +111,9 @@ def bench_drop(binary, report):
         times = range(first, now, STEP_NS)
         for body in batches(f"m,host=h{host} v={host}i,w={host}.5 {at}" for at in times for host in range(HOSTS)):
             client.write(body)
-        flush(client)
-        groups, before = shard_groups(client), disk_bytes(data)
+        wait_for_flush(url)
+        engine = os.path.join(data, "chdb")
+        groups, before = shard_groups(client), disk_bytes(engine)
         writer = Writer(url)
         writer.start()
         time.sleep(1)
@@ -113,15 +125,16 @@ def bench_drop(binary, report):
         while shard_groups(client) > KEPT_DAYS + 1 and time.perf_counter() - started < DROP_SECONDS_MAX:
             time.sleep(0.005)
         gone = time.perf_counter() - started
-        while disk_bytes(data) > before * 0.75 and time.perf_counter() - started < DROP_SECONDS_MAX:
-            time.sleep(0.02)
-        freed = time.perf_counter() - started
         writer.stopped.set()
         writer.join()
+        while disk_bytes(engine) > before * 0.75 and time.perf_counter() - started < DROP_SECONDS_MAX:
+            time.sleep(0.02)
+        freed = time.perf_counter() - started
         print(
             f"  {len(times) * HOSTS} points, {groups} shard groups: ALTER answered after {answered * 1e3:.0f} ms;"
-            f" {shard_groups(client)} groups after {gone * 1e3:.0f} ms; disk {before / 1e6:.1f} to"
-            f" {disk_bytes(data) / 1e6:.1f} MB after {freed * 1e3:.0f} ms; a writer waited"
+            f" {shard_groups(client)} groups after {gone * 1e3:.0f} ms;"
+            f" the engine's disk {before / 1e6:.1f} to"
+            f" {disk_bytes(engine) / 1e6:.1f} MB after {freed * 1e3:.0f} ms; a writer waited"
             f" {statistics.median(writer.waits) * 1e3:.1f} ms, at most {max(writer.waits) * 1e3:.0f} ms"
         )
         report.bar("until 30 days are gone", gone * 1e3, 1000, "ms")
@@ -144,7 +157,7 @@ def bench_expiry(binary, report):
             times = [begin + i * EXPIRE_OVER_NS // EXPIRING for i in range(EXPIRING)]
             for body in batches(f"m,host=h{i % 100} v={i}i {at}" for i, at in enumerate(times)):
                 client.write(body)
-            flush(client)
+            wait_for_flush(url)
             counts, wrong, last = 0, 0, EXPIRING
             while last and time.time_ns() < times[-1] + HOUR_NS + 5 * SECOND_NS:
                 asked = time.time_ns()

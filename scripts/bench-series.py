@@ -16,6 +16,8 @@ from server import cpu_seconds
 SERIES = 1_000_000
 BODY_LINES = 5_000
 WRITERS = 4
+# Not `series`, which is a keyword.
+DATABASE = "many_series"
 TIME_NS = 1_735_689_600 * 10**9
 PATIENCE_SECONDS = 300
 
@@ -31,7 +33,7 @@ def request(connection, path, body=b""):
 
 
 def query(connection, statement):
-    return request(connection, "/query?" + urllib.parse.urlencode({"db": "series", "q": statement}))
+    return request(connection, "/query?" + urllib.parse.urlencode({"db": DATABASE, "q": statement}))
 
 
 def body(start):
@@ -54,7 +56,7 @@ def write_all(url):
                 start = next(starts, None)
             if start is None:
                 return
-            status, answer = request(connection, "/write?db=series", body(start))
+            status, answer = request(connection, f"/write?db={DATABASE}", body(start))
             if status != 204:
                 failures.append((status, answer[:200]))
 
@@ -67,7 +69,8 @@ def write_all(url):
 
 
 def write(url, pid):
-    query(connect(url), "CREATE DATABASE series")
+    status, answer = query(connect(url), f"CREATE DATABASE {DATABASE}")
+    assert status == 200 and b"error" not in answer, answer
     started, cpu = time.perf_counter(), cpu_seconds(pid)
     write_all(url)
     seconds = time.perf_counter() - started
