@@ -41,4 +41,4 @@ class Report:
     def bar(self, name, value, limit, unit):
         holds = value <= limit
         self.missed |= not holds
-        print(f"  {'holds ' if holds else 'MISSED'}  {name}: {value:.0f} {unit}, at most {limit:.0f} {unit}", flush=True)
+        print(f"  {'holds ' if holds else 'MISSED'}  {name}: {value:.4g} {unit}, at most {limit:.4g} {unit}", flush=True)
