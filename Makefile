@@ -96,6 +96,14 @@ bench-stream: build ## Measure memory and time of answers of 50M rows (10 minute
 bench-deletes: build ## Measure deletes, new measurements and the stop beside a real influxd (3 minutes)
 	scripts/bench-deletes.py --server $(BIN)
 
+bench-clickhouse: build ## Compare two shards of ClickHouse servers with the embedded engine: ingest and queries (2 minutes)
+	cargo build --release --locked -p hyperbytedb-clickhouse-node
+	scripts/bench-engine.py --server $(BIN) --save $(CARGO_TARGET_DIR)/bench-embedded.json
+	$(WITH_CLICKHOUSE) scripts/bench-engine.py --server $(BIN) --against $(CARGO_TARGET_DIR)/bench-embedded.json
+
+bench-history: build ## Measure queries of one host's day in 90 days that are not in memory, beside a real influxd (6 minutes)
+	scripts/bench-history.py --server $(BIN)
+
 bench-retention: build ## Drop 30 of 90 days, and count points while they expire (1 minute)
 	scripts/bench-retention.py --server $(BIN)
 

@@ -109,7 +109,11 @@ impl Slices {
                     return Ok(Some(batch));
                 }
                 Ok(None) => self.finish(),
-                Err(ExecError::Engine(EngineError::SortLimit)) if slice.rows == 0 => self.cut(runtime)?,
+                Err(ExecError::Engine(EngineError::SortLimit)) if slice.rows == 0 => {
+                    if let Some(slice) = self.current.take() {
+                        self.cut(slice.segments, runtime)?;
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -139,8 +143,12 @@ impl Slices {
                 rows.sort_bound = divisible.then_some(self.bound);
                 rows.limit_per_group -= if is_time { self.group_rows.min(rows.limit_per_group) } else { 0 };
             }
-            let stream = runtime.scan(&scan)?;
-            return Ok(Some(Slice { segments, stream, rows: 0 }));
+            match runtime.scan(&scan) {
+                Ok(stream) => return Ok(Some(Slice { segments, stream, rows: 0 })),
+                // An engine may know before its first batch.
+                Err(ExecError::Engine(EngineError::SortLimit)) => self.cut(segments, runtime)?,
+                Err(error) => return Err(error),
+            }
         }
         Ok(None)
     }
@@ -155,17 +163,17 @@ impl Slices {
     }
 
     /// Divides a slice that is too large.
-    fn cut(&mut self, runtime: &Runtime<'_>) -> Result<(), ExecError> {
-        let (Some(slice), Some(cut)) = (self.current.take(), self.cuts.last_mut()) else { return Ok(()) };
-        if let [segment] = slice.segments.as_slice() {
+    fn cut(&mut self, segments: Vec<Segment>, runtime: &Runtime<'_>) -> Result<(), ExecError> {
+        let Some(cut) = self.cuts.last_mut() else { return Ok(()) };
+        if let [segment] = segments.as_slice() {
             return self.divide(segment, runtime);
         }
         if cut.ratio < 1.0 {
             cut.ratio = 1.0;
         } else {
-            cut.budget = (slice.segments.iter().map(|segment| segment.rows).sum::<u64>() / 2).max(1);
+            cut.budget = (segments.iter().map(|segment| segment.rows).sum::<u64>() / 2).max(1);
         }
-        slice.segments.into_iter().rev().for_each(|segment| cut.segments.push_front(segment));
+        segments.into_iter().rev().for_each(|segment| cut.segments.push_front(segment));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Tables in memory.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::RecordBatch;
 use hyperbytedb_domain::catalog::Table;
@@ -15,6 +16,8 @@ pub struct MemoryEngine {
     pub tables: BTreeMap<u64, Vec<StoredRow>>,
     /// Rows of one batch.
     pub batch_rows: usize,
+    /// Scans that were refused. One engine says so at once, another in place of the first batch: here by turns.
+    pub refused: AtomicUsize,
 }
 
 struct Batches(std::vec::IntoIter<Result<RecordBatch, EngineError>>);
@@ -30,6 +33,7 @@ impl QueryPort for MemoryEngine {
         let rows = self.tables.get(&scan.table.id.0).into_iter().flatten();
         let batches: Vec<_> = match evaluate(scan, rows, self.batch_rows) {
             Ok(batches) => batches.into_iter().map(Ok).collect(),
+            Err(error) if self.refused.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) => return Err(error),
             Err(error) => vec![Err(error)],
         };
         Ok(Box::new(Batches(batches.into_iter())))
