@@ -7,6 +7,8 @@ mod plan;
 mod rows;
 mod schema;
 mod source;
+mod tally;
+mod types;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use crate::write::{Batch, Lanes, Pool, Report, WriteOptions};
 use plan::{Done, Plan, ShardPlan};
 use rows::Rows;
 use source::Source;
+use tally::Tally;
+use types::Types;
 
 #[derive(Debug, Args)]
 pub struct ImportInfluxdb {
@@ -49,6 +53,10 @@ pub struct ImportInfluxdb {
     /// Folder in which the shards of a backup are unpacked, one a reader; the system's if not given.
     #[arg(long)]
     temp_dir: Option<PathBuf>,
+    /// Of a field with different types in different shards: values that the field's one type here does not take are stored
+    /// in a field of their own, as `v_string` beside `v`, and not left out.
+    #[arg(long)]
+    split_types: bool,
     /// The folder that has `meta` and `data`, or a portable backup. The InfluxDB of a data folder must be stopped.
     path: PathBuf,
 }
@@ -64,21 +72,28 @@ impl ImportInfluxdb {
         let report = Arc::new(Report::default());
 
         schema.create(&server)?;
+        let types = Types::find(&source, &plan, &server, self.temp_dir.as_deref(), self.split_types)?;
         let pool = {
             let done = done.clone();
             let through = move |shard| done.batch_through(shard);
             Pool::start(&server, &self.write, Lanes::Any, &report, through)
         };
-        let import = Importing { command: self, source, done, pool, report, next: AtomicUsize::new(0) };
-        let report = import.run(&plan)?;
+        let tally = Tally::default();
+        let next = AtomicUsize::new(0);
+        let import = Importing { command: self, source, types, tally: &tally, done, pool, report, next };
+        let imported = import.run(&plan);
+        tally.lines().iter().for_each(|line| eprintln!("{line}"));
+        let report = imported?;
         schema.finish(&server, &report)?;
-        Ok(report.refused() == 0)
+        Ok(report.refused() == 0 && tally.left_out() == 0)
     }
 }
 
 struct Importing<'a> {
     command: &'a ImportInfluxdb,
     source: Source,
+    types: Types,
+    tally: &'a Tally,
     done: Arc<Done>,
     pool: Pool,
     report: Arc<Report>,
@@ -141,8 +156,8 @@ impl Importing<'_> {
         let mut rows = Rows::default();
         let mut series = shard.files.series(plan.range.clone())?;
         while let Some(series) = series.advance()? {
-            rows.begin(series);
-            while rows.read(&mut batch, &self.command.write)? {
+            rows.begin(series, plan, &self.types);
+            while rows.read(&mut batch, &self.command.write, plan, self.tally)? {
                 if batch.is_full(&self.command.write) {
                     self.done.batch_sent(plan.id);
                     self.pool.submit(0, std::mem::replace(&mut batch, new_batch()))?;
