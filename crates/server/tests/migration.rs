@@ -149,6 +149,31 @@ fn refused_lines_are_counted_and_shown() {
     assert!(err(&unknown).contains("database not found"), "{}", err(&unknown));
 }
 
+/// As with InfluxDB's `influx -import`, which counts them and goes on.
+#[test]
+fn lines_that_a_policy_refuses_do_not_stop_an_import() {
+    let (server, client) = with_database("d");
+    client.query("", "CREATE RETENTION POLICY hour ON d DURATION 1h REPLICATION 1; CREATE RETENTION POLICY limited ON d DURATION INF REPLICATION 1 PAST LIMIT 1h");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("points");
+    for policy in ["hour", "limited"] {
+        let old: String = (0..500).map(|at| format!("m v={at} {at}\n")).collect();
+        fs::write(&file, format!("{old}m v=-1 {now}\n{}", old.replace("m v", "m,h=x v"))).unwrap();
+        let to = ["--database", "d", "--retention-policy", policy, "--batch-lines", "100"];
+        let output =
+            run(&[&["import", "lines", "--url", &server.url()], &to[..], &[file.to_str().unwrap()]].concat());
+        let told = err(&output);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(
+            told.contains("refused: line 1: m v=0 0: partial write: points beyond retention policy"),
+            "{told}"
+        );
+        assert!(told.contains("1 points, ") && told.contains(" 1,000 refused"), "{told}");
+        assert_eq!(client.rows("d", &format!("SELECT v FROM {policy}.m")).len(), 1);
+    }
+}
+
 #[test]
 fn later_lines_win_over_several_connections() {
     let (server, client) = with_database("d");
