@@ -6,10 +6,11 @@
 mod support;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use support::influxd::Influxd;
-use support::{Client, Server};
+use support::{Client, Server, until};
 
 const CACHE_BYTES: u32 = 1 << 20;
 const WEEK: i64 = 7 * 86_400_000_000_000;
@@ -177,4 +178,53 @@ fn a_policy_that_refuses_old_points_is_told_of_before_anything_is_changed() {
     let (_, said) = import(&server, folder.path(), &[]);
     assert_says(&said, &["types differ: d.p.m: field v\n"]);
     assert_eq!(client.rows("d", "SELECT sum(v) FROM plain")[0][1], 3);
+}
+
+#[test]
+fn an_interrupted_import_leaves_out_what_is_through() {
+    if !Influxd::is_installed() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let influxd = Influxd::start(folder.path(), "tsi1", CACHE_BYTES);
+    let client = influxd.client();
+    client.query("", "CREATE DATABASE d WITH DURATION INF REPLICATION 1 SHARD DURATION 7d NAME p");
+    client.write("d", &format!("m text=\"a value that is left out\",v=1 {START}"));
+    for week in 1..10 {
+        let points: String =
+            (0..200).map(|at| format!("m v={at},text={at}i {}\n", START + week * WEEK + at)).collect();
+        client.write("d", &points);
+    }
+    influxd.stop();
+    let server = Server::start();
+    let state = folder.path().join("state");
+    let with_state = ["--readers", "1", "--state", state.to_str().unwrap()];
+    let mut slow = Command::new(env!("CARGO_BIN_EXE_hyperbytedb"))
+        .args(["import", "influxdb", "--url", &server.url(), "--rate", "500", "--batch-lines", "50"])
+        .args(with_state)
+        .arg(folder.path())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let shards_through = || {
+        let text = std::fs::read(&state).ok()?;
+        let state: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        state["shards"].as_array().map(Vec::len)
+    };
+    until("two shards are through", Duration::from_secs(60), || shards_through() >= Some(2));
+    slow.kill().unwrap();
+    slow.wait().unwrap();
+    let through = shards_through().unwrap();
+    let points = server.client().rows("d", "SELECT count(v) FROM m")[0][1].as_u64().unwrap();
+    assert!(points < 1_801, "all {points} are through already");
+
+    // What was written may go: the shards that are through are not read again.
+    server.client().query("d", &format!("DELETE FROM m WHERE time < {}", START + WEEK));
+    let (succeeded, said) = import(&server, folder.path(), &with_state);
+    assert_says(
+        &said,
+        &[&format!("leaving out {through} shards that are through"), "in earlier runs 1 lines or values"],
+    );
+    assert!(!succeeded && !state.exists(), "{said}");
+    assert_eq!(server.client().rows("d", "SELECT count(v), count(text) FROM m")[0][1..], [1_800, 1_800]);
 }

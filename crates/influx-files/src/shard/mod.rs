@@ -69,10 +69,8 @@ impl Shard {
                 }
             }
         }
-        for key in self.wal.keys() {
-            if let Some(points) = self.wal.points(key)
-                && points.times.iter().any(|time| range.contains(time))
-            {
+        for (key, points) in self.wal.iter() {
+            if points.times.iter().any(|time| range.contains(time)) {
                 visit(key, points.values.value_type());
             }
         }

@@ -73,19 +73,34 @@ impl ImportInfluxdb {
 
         schema.create(&server)?;
         let types = Types::find(&source, &plan, &server, self.temp_dir.as_deref(), self.split_types)?;
+        let tally = Arc::new(Tally::default());
         let pool = {
-            let done = done.clone();
-            let through = move |shard| done.batch_through(shard);
+            let (done, of_run, tally) = (done.clone(), report.clone(), tally.clone());
+            let through = move |shard| done.batch_through(shard, of_run.refused() + tally.left_out());
             Pool::start(&server, &self.write, Lanes::Any, &report, through)
         };
-        let tally = Tally::default();
         let next = AtomicUsize::new(0);
-        let import = Importing { command: self, source, types, tally: &tally, done, pool, report, next };
+        let import = Importing {
+            command: self,
+            source,
+            types,
+            tally: tally.clone(),
+            done: done.clone(),
+            pool,
+            report,
+            next,
+        };
         let imported = import.run(&plan);
         tally.lines().iter().for_each(|line| eprintln!("{line}"));
         let report = imported?;
         schema.finish(&server, &report)?;
-        Ok(report.refused() == 0 && tally.left_out() == 0)
+        if done.lost_before() > 0 {
+            eprintln!(
+                "note: in earlier runs {} lines or values were refused or left out",
+                done.lost_before()
+            );
+        }
+        Ok(report.refused() + tally.left_out() + done.lost_before() == 0)
     }
 }
 
@@ -93,7 +108,7 @@ struct Importing<'a> {
     command: &'a ImportInfluxdb,
     source: Source,
     types: Types,
-    tally: &'a Tally,
+    tally: Arc<Tally>,
     done: Arc<Done>,
     pool: Pool,
     report: Arc<Report>,
@@ -157,7 +172,7 @@ impl Importing<'_> {
         let mut series = shard.files.series(plan.range.clone())?;
         while let Some(series) = series.advance()? {
             rows.begin(series, plan, &self.types);
-            while rows.read(&mut batch, &self.command.write, plan, self.tally)? {
+            while rows.read(&mut batch, &self.command.write, plan, &self.tally)? {
                 if batch.is_full(&self.command.write) {
                     self.done.batch_sent(plan.id);
                     self.pool.submit(0, std::mem::replace(&mut batch, new_batch()))?;
@@ -170,7 +185,7 @@ impl Importing<'_> {
             self.pool.submit(0, batch)?;
         }
         self.report.skip_values(rows.skipped());
-        self.done.shard_read(plan.id);
+        self.done.shard_read(plan.id, self.report.refused() + self.tally.left_out());
         Ok(())
     }
 }
