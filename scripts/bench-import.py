@@ -11,7 +11,6 @@ number of points and a sum.
 import argparse
 import concurrent.futures
 import contextlib
-import http.client
 import json
 import os
 import random
@@ -19,9 +18,8 @@ import resource
 import subprocess
 import tempfile
 import time
-import urllib.parse
-import urllib.request
 
+import bench
 import server
 
 SERIES = 4_000
@@ -37,55 +35,35 @@ def tags(series):
     return f"cpu,hostname=host_{series},{others}"
 
 
-def body(first):
+def lines(first):
     numbers = random.Random(first)
-    lines = []
+    points = []
     for number in range(first, first + BATCH_POINTS):
         fields = ",".join(f"usage_{name}={numbers.randrange(100)}" for name in FIELDS)
-        lines.append(f"{tags(number % SERIES)} {fields} {START_NS + number // SERIES * STEP_NS}")
-    return "\n".join(lines).encode()
-
-
-def ask(url, statement):
-    query = urllib.parse.urlencode({"db": "bench", "q": statement})
-    with urllib.request.urlopen(f"{url}/query", query.encode()) as answer:
-        return json.load(answer)
+        points.append(f"{tags(number % SERIES)} {fields} {START_NS + number // SERIES * STEP_NS}")
+    return points
 
 
 def load(url, points):
-    ask(url, "CREATE DATABASE bench")
-
     def write(first):
-        connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc)
-        connection.request("POST", "/write?db=bench", body(first))
-        answer = connection.getresponse()
-        text = answer.read()
-        if answer.status != 204:
-            raise RuntimeError(f"{answer.status}: {text}")
+        bench.Client(url).write(lines(first))
 
+    bench.Client(url).query("CREATE DATABASE bench")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for _ in pool.map(write, range(0, points, BATCH_POINTS)):
             pass
+
+
+def totals(url):
+    answer = bench.Client(url).query("SELECT count(usage_user), sum(usage_user), sum(usage_guest_nice) FROM cpu")
+    return answer["results"][0]["series"][0]["values"][0]
 
 
 def prepare(folder, points):
     """What the points come to, kept beside them."""
     expected = os.path.join(folder, "expected.json")
     if not os.path.exists(expected):
-        port = server.free_port()
-        environment = {
-            "INFLUXDB_META_DIR": f"{folder}/meta",
-            "INFLUXDB_DATA_DIR": f"{folder}/data",
-            "INFLUXDB_DATA_WAL_DIR": f"{folder}/wal",
-            "INFLUXDB_DATA_INDEX_VERSION": "tsi1",
-            "INFLUXDB_HTTP_BIND_ADDRESS": f"127.0.0.1:{port}",
-            "INFLUXDB_BIND_ADDRESS": f"127.0.0.1:{server.free_port()}",
-            "INFLUXDB_REPORTING_DISABLED": "true",
-            "INFLUXDB_HTTP_LOG_ENABLED": "false",
-            "INFLUXDB_MONITOR_STORE_ENABLED": "false",
-        }
-        url = f"http://127.0.0.1:{port}"
-        with server.running(["influxd"], environment, url, folder):
+        with server.influxd_in(folder) as url:
             load(url, points)
             result = totals(url)
         with open(expected, "w", encoding="ascii") as file:
@@ -94,32 +72,16 @@ def prepare(folder, points):
         return json.load(file)
 
 
-def totals(url):
-    return ask(url, "SELECT count(usage_user), sum(usage_user), sum(usage_guest_nice) FROM cpu")["results"][0]["series"][0]["values"][0]
-
-
-def pid_of(url):
-    """The process that listens there: a child of this one."""
-    port = urllib.parse.urlsplit(url).port
-    children = subprocess.run(["pgrep", "-P", str(os.getpid())], capture_output=True, text=True, check=False).stdout.split()
-    for pid in children:
-        with open(f"/proc/{pid}/environ", "rb") as environ:
-            if f"HYPERBYTEDB__SERVER__PORT={port}".encode() in environ.read():
-                return int(pid)
-    raise SystemExit(f"no server on port {port}")
-
-
 def run(binary, folder, expected):
-    with server.hyperbytedb(binary) as url:
-        pid = pid_of(url)
-        server_before, before = server.cpu_seconds(pid), resource.getrusage(resource.RUSAGE_CHILDREN)
+    with server.hyperbytedb_process(binary) as (url, process):
+        before, children = server.cpu_seconds(process.pid), resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.monotonic()
         command = [binary, "import", "influxdb", "--url", url, "--database", "bench", folder]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         seconds = time.monotonic() - started
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        of_server = server.cpu_seconds(pid) - server_before
-        of_command = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        of_server = server.cpu_seconds(process.pid) - before
+        of_command = after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime
         found = totals(url)
     if found != expected:
         raise SystemExit(f"{found} instead of {expected}")
