@@ -14,25 +14,25 @@ pub const SMALL_FLUSHES: &[(&str, &str)] = &[
 ];
 
 fn command(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_hyperbytedb")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_hyperbytedb")).args(arguments).output().expect("the command runs")
 }
 
 /// Runs a command that must succeed; returns what it printed.
 pub fn run(arguments: &[&str]) -> String {
     let output = command(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// Runs a command that must fail; returns what it complained of.
 pub fn refused(arguments: &[&str]) -> String {
     let output = command(arguments);
     assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8(output.stderr).unwrap()
+    String::from_utf8(output.stderr).expect("UTF-8")
 }
 
 pub fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
+    path.to_str().expect("UTF-8")
 }
 
 pub fn back_up(server: &Server, name: &str, more: &[&str]) -> PathBuf {
@@ -47,7 +47,7 @@ pub fn back_up(server: &Server, name: &str, more: &[&str]) -> PathBuf {
 
 /// A server over the restored backup.
 pub fn restored(backup: &Path) -> (tempfile::TempDir, Server) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("folder");
     run(&["restore", "--input", text(backup), "--data-dir", text(&dir.path().join("data"))]);
     let server = Server::start_in(dir.path(), &[]);
     (dir, server)
