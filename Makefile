@@ -110,6 +110,9 @@ bench-retention: build ## Drop 30 of 90 days, and count points while they expire
 bench-backup: build ## Back up 10M points under load, restore them and compare every series (2 minutes, 2 GB of disk)
 	scripts/bench-backup.py --server $(BIN)
 
+bench-import: build setup-test ## Import 2M points from the data folder of a real influxd (3 minutes)
+	scripts/bench-import.py --server $(BIN)
+
 bench-limits: build ## 64 clients with heavy and light queries on 2 GiB of memory (MINUTES=10)
 	scripts/limits.py --server $(BIN) --minutes $(or $(MINUTES),10)
 

@@ -58,6 +58,13 @@ def running(command, environment, url, directory):
 @contextlib.contextmanager
 def hyperbytedb(binary, settings=None):
     """Yields the URL of a server with a new data folder; settings are HYPERBYTEDB__… variables without the prefix."""
+    with hyperbytedb_process(binary, settings) as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def hyperbytedb_process(binary, settings=None):
+    """The same with the process."""
     with tempfile.TemporaryDirectory(prefix="hyperbytedb-") as directory:
         port = free_port()
         environment = {
@@ -69,27 +76,33 @@ def hyperbytedb(binary, settings=None):
             **{f"HYPERBYTEDB__{key}": value for key, value in (settings or {}).items()},
         }
         url = f"http://127.0.0.1:{port}"
-        with running([binary, "serve"], environment, url, directory):
-            yield url
+        with running([binary, "serve"], environment, url, directory) as process:
+            yield url, process
 
 
 @contextlib.contextmanager
 def influxd(index="tsi1", settings=None):
     """Yields the URL of a real InfluxDB with a new data folder; settings are INFLUXDB_… variables without the prefix."""
-    with tempfile.TemporaryDirectory(prefix="influxd-") as directory:
-        port, rpc = free_port(), free_port()
-        environment = {
-            "INFLUXDB_META_DIR": f"{directory}/meta",
-            "INFLUXDB_DATA_DIR": f"{directory}/data",
-            "INFLUXDB_DATA_WAL_DIR": f"{directory}/wal",
-            "INFLUXDB_DATA_INDEX_VERSION": index,
-            "INFLUXDB_HTTP_BIND_ADDRESS": f"127.0.0.1:{port}",
-            "INFLUXDB_BIND_ADDRESS": f"127.0.0.1:{rpc}",
-            "INFLUXDB_REPORTING_DISABLED": "true",
-            "INFLUXDB_HTTP_LOG_ENABLED": "false",
-            "INFLUXDB_MONITOR_STORE_ENABLED": "false",
-            **{f"INFLUXDB_{key}": value for key, value in (settings or {}).items()},
-        }
-        url = f"http://127.0.0.1:{port}"
-        with running(["influxd"], environment, url, directory):
-            yield url
+    with tempfile.TemporaryDirectory(prefix="influxd-") as directory, influxd_in(directory, index, settings) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def influxd_in(directory, index="tsi1", settings=None):
+    """The same on a folder that stays."""
+    port, rpc = free_port(), free_port()
+    environment = {
+        "INFLUXDB_META_DIR": f"{directory}/meta",
+        "INFLUXDB_DATA_DIR": f"{directory}/data",
+        "INFLUXDB_DATA_WAL_DIR": f"{directory}/wal",
+        "INFLUXDB_DATA_INDEX_VERSION": index,
+        "INFLUXDB_HTTP_BIND_ADDRESS": f"127.0.0.1:{port}",
+        "INFLUXDB_BIND_ADDRESS": f"127.0.0.1:{rpc}",
+        "INFLUXDB_REPORTING_DISABLED": "true",
+        "INFLUXDB_HTTP_LOG_ENABLED": "false",
+        "INFLUXDB_MONITOR_STORE_ENABLED": "false",
+        **{f"INFLUXDB_{key}": value for key, value in (settings or {}).items()},
+    }
+    url = f"http://127.0.0.1:{port}"
+    with running(["influxd"], environment, url, directory):
+        yield url

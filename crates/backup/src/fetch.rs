@@ -79,7 +79,7 @@ async fn fetch_files(
         stream::iter(fetches).buffer_unordered(FILES_AT_ONCE).try_collect().await?;
     progress.finish_and_clear();
     files.extend(fetched);
-    let manifest = Manifest::new(snapshot, files);
+    let manifest = Manifest::new(snapshot, files, known);
     let text = serde_json::to_vec_pretty(&manifest).map_err(|e| Error::Invalid(e.to_string()))?;
     place.write(MANIFEST_CHECKSUM, format!("{}\n", checksum(&text)).into_bytes()).await?;
     place.write(MANIFEST, text).await?;

@@ -9,6 +9,7 @@
 mod error;
 mod fetch;
 mod layout;
+mod lines;
 mod manifest;
 mod place;
 mod progress;
@@ -18,6 +19,7 @@ mod verify;
 pub use error::Error;
 pub use fetch::{Fetched, fetch};
 pub use layout::lay_out;
+pub use lines::Lines;
 pub use manifest::Manifest;
 pub use place::Place;
 pub use progress::bar;

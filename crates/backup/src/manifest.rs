@@ -1,6 +1,6 @@
 //! The list of what a backup holds.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hyperbytedb_domain::backup::{Link, Snapshot, SnapshotFile};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ pub struct Manifest {
     pub database: Option<String>,
     pub files: Vec<BackupFile>,
     pub links: Vec<Link>,
+    /// The ids of the backups that it builds on, by their names; those that earlier versions made do not tell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bases: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +47,11 @@ pub struct BackupFile {
 }
 
 impl Manifest {
-    pub(crate) fn new(snapshot: &Snapshot, mut files: Vec<BackupFile>) -> Self {
+    pub(crate) fn new(snapshot: &Snapshot, mut files: Vec<BackupFile>, known: Option<&Known<'_>>) -> Self {
         files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let bases: BTreeSet<&String> = files.iter().filter_map(|file| file.backup.as_ref()).collect();
+        let id_of = |name: &String| Some((name.clone(), known?.id_of(name)?.clone()));
+        let bases = bases.into_iter().filter_map(id_of).collect();
         Self {
             format: FORMAT,
             id: snapshot.id.clone(),
@@ -55,6 +61,7 @@ impl Manifest {
             database: snapshot.database.clone(),
             files,
             links: snapshot.links.clone(),
+            bases,
         }
     }
 
@@ -101,12 +108,19 @@ fn is_inside(path: &str) -> bool {
 /// of the others. The part's name alone is not enough: it can come again after a crash.
 pub(crate) struct Known<'a> {
     name: &'a str,
+    manifest: &'a Manifest,
     files: HashMap<&'a str, &'a BackupFile>,
 }
 
 impl<'a> Known<'a> {
     pub fn new(name: &'a str, manifest: &'a Manifest) -> Self {
-        Self { name, files: manifest.files.iter().map(|file| (file.name.as_str(), file)).collect() }
+        let files = manifest.files.iter().map(|file| (file.name.as_str(), file)).collect();
+        Self { name, manifest, files }
+    }
+
+    /// The id of this backup or of one that it builds on.
+    fn id_of(&self, name: &str) -> Option<&String> {
+        if name == self.name { Some(&self.manifest.id) } else { self.manifest.bases.get(name) }
     }
 
     /// The entry for the file, if this backup has it. `checksums`: of the snapshot's files, by name, where it tells.
@@ -147,6 +161,7 @@ mod tests {
                 backup: backup.map(str::to_owned),
             }],
             links: vec![Link { name: link.0.into(), target: link.1.into() }],
+            bases: BTreeMap::new(),
         }
     }
 

@@ -9,9 +9,12 @@ use hyperbytedb_domain::backup::Snapshot;
 use reqwest::{Method, RequestBuilder, Response};
 
 use crate::error::Error;
+use crate::lines::Lines;
 
 /// How often a write comes again, and after which pause.
 const WRITE_ATTEMPTS: usize = 60;
+/// What a server says of points past their policy. Of points older than a write limit it says the same.
+const EXPIRED: &str = "points beyond retention policy";
 const OVERLOADED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Which server, and who asks.
@@ -95,9 +98,29 @@ impl Client {
         }
     }
 
-    /// Writes lines with times in nanoseconds. Comes again while the server is overloaded.
-    pub async fn write(&self, database: &str, policy: &str, lines: String) -> Result<(), Error> {
-        let lines = Bytes::from(lines);
+    /// Writes lines with times in nanoseconds. Comes again while the server is overloaded. Returns how many lines had
+    /// expired: of what the server refuses as such in part, halves are sent until each is refused or taken whole, so that
+    /// nothing that it refuses for another reason passes as expired.
+    pub async fn write(&self, database: &str, policy: &str, lines: &Lines) -> Result<u64, Error> {
+        let (mut expired, mut waiting) = (0, vec![0..lines.len()]);
+        while let Some(part) = waiting.pop() {
+            match self.write_text(database, policy, lines.text(&part)).await {
+                Err(Error::Refused { text, .. }) if text.contains(EXPIRED) => {
+                    if part.len() == 1 || text.contains(&format!(" dropped={}\"", part.len())) {
+                        expired += part.len() as u64;
+                    } else {
+                        let middle = part.start + part.len() / 2;
+                        waiting.extend([middle..part.end, part.start..middle]);
+                    }
+                }
+                written => written?,
+            }
+        }
+        Ok(expired)
+    }
+
+    async fn write_text(&self, database: &str, policy: &str, lines: &str) -> Result<(), Error> {
+        let lines = Bytes::copy_from_slice(lines.as_bytes());
         for _ in 0..WRITE_ATTEMPTS {
             let (url, request) = self.request(Method::POST, "/write");
             let request = request.query(&[("db", database), ("rp", policy), ("precision", "ns")]);

@@ -93,11 +93,36 @@ pub(crate) async fn read_files<S: FileSink>(
         }
     }
     progress.finish_and_clear();
+    if faults.is_empty() {
+        return Ok(());
+    }
     faults.sort_unstable();
     if more > 0 {
         faults.push(format!("and {more} files more"));
     }
-    if faults.is_empty() { Ok(()) } else { Err(Error::Damaged { place: place.to_string(), faults }) }
+    faults.splice(..0, wrong_bases(manifest, &places).await);
+    Err(Error::Damaged { place: place.to_string(), faults })
+}
+
+/// Backups that it builds on and that are not there, or others under their names: that is why files are wrong.
+async fn wrong_bases(manifest: &Manifest, places: &HashMap<&str, Place>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, place) in places {
+        match (read_manifest(place).await, manifest.bases.get(*name)) {
+            (Ok(base), Some(id)) if base.id != *id => found.push(format!(
+                "it builds on {name}, but {place} is another backup now: {}, not {id}; put that one back",
+                base.id
+            )),
+            (Err(Error::Invalid(_)), _) => {
+                found.push(format!(
+                    "it builds on {name}, but there is no backup at {place}: put that one back"
+                ));
+            }
+            _ => {}
+        }
+    }
+    found.sort_unstable();
+    found
 }
 
 /// What is wrong with the file, if something is.

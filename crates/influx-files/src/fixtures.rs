@@ -180,7 +180,7 @@ pub fn tsm(keys: &[(&str, Vec<Points>)]) -> Vec<u8> {
     for (key, blocks) in keys {
         index.extend((key.len() as u16).to_be_bytes());
         index.extend(key.as_bytes());
-        index.push(0);
+        index.push(blocks.first().map_or(0, |points| block(points, Encoding::Packed)[0]));
         index.extend((blocks.len() as u16).to_be_bytes());
         for points in blocks {
             let block = block(points, Encoding::Packed);

@@ -23,7 +23,7 @@ pub mod tombstones;
 pub mod tsm;
 pub mod wal;
 
-pub use block::{Points, Strings, Values};
+pub use block::{Points, Strings, ValueType, Values};
 pub use error::{Error, Malformed};
 
 /// Stands between the key of a series and the name of a field in the keys of TSM files and the WAL.

@@ -3,13 +3,13 @@
 //! Version 1 is a key a line; 2 has keys with ranges of time; 3 is 2 compressed; 4 is any number of 3 one behind the
 //! other.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
+use hashbrown::HashMap;
 
 use crate::error::{Error, Malformed};
 

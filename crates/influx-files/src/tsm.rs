@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::Points;
 use crate::block;
 use crate::cursor::Cursor;
 use crate::error::{Error, Malformed};
+use crate::{Points, ValueType};
 
 const MAGIC: u32 = 0x16d1_16d1;
 const VERSION: u8 = 1;
@@ -25,6 +26,15 @@ pub struct Entry {
     pub max_time: i64,
     offset: u64,
     size: u32,
+}
+
+impl Entry {
+    /// Whether it may have points of a range of time that no single deletion took.
+    pub(crate) fn has_points(&self, range: &RangeInclusive<i64>, deleted: &[RangeInclusive<i64>]) -> bool {
+        let is_gone =
+            |gone: &RangeInclusive<i64>| gone.contains(&self.min_time) && gone.contains(&self.max_time);
+        self.max_time >= *range.start() && self.min_time <= *range.end() && !deleted.iter().any(is_gone)
+    }
 }
 
 /// A TSM file that is open for reading.
@@ -78,6 +88,7 @@ impl TsmFile {
             at: self.index.start,
             key: Vec::new(),
             has_key: false,
+            value_type: ValueType::Float,
             entries: Vec::new(),
         }
     }
@@ -107,6 +118,7 @@ pub struct IndexReader<'a> {
     at: u64,
     key: Vec<u8>,
     has_key: bool,
+    value_type: ValueType,
     entries: Vec<Entry>,
 }
 
@@ -118,6 +130,11 @@ impl<'a> IndexReader<'a> {
     /// The key that was read last: a series and a field.
     pub fn key(&self) -> &[u8] {
         &self.key
+    }
+
+    /// The type of all values of that key in this file.
+    pub fn value_type(&self) -> ValueType {
+        self.value_type
     }
 
     /// The blocks of that key, in the order of the file.
@@ -147,7 +164,8 @@ impl<'a> IndexReader<'a> {
     }
 
     fn read_entries(&mut self) -> Result<(), Malformed> {
-        let [_type, high, low] = self.take()?;
+        let [kind, high, low] = self.take()?;
+        self.value_type = block::value_type(kind)?;
         self.entries.clear();
         for _ in 0..u16::from_be_bytes([high, low]) {
             let entry = self.take::<ENTRY_BYTES>()?;

@@ -1,8 +1,9 @@
 //! WAL segments: what InfluxDB has accepted and not yet written into TSM files.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+
+use hashbrown::HashMap;
 
 use crate::block::strings::inflate;
 use crate::cursor::Cursor;
@@ -44,6 +45,11 @@ impl Wal {
         }
         wal.points.values_mut().for_each(Points::sort);
         Ok(wal)
+    }
+
+    /// The keys with their points, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Points)> {
+        self.points.iter().map(|(key, points)| (key.as_ref(), points))
     }
 
     /// The keys that have points, in order.

@@ -105,6 +105,8 @@ struct ErrorBody {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Series {
     #[serde(default)]
+    pub name: String,
+    #[serde(default)]
     pub columns: Vec<String>,
     #[serde(default)]
     pub values: Vec<Vec<serde_json::Value>>,

@@ -5,59 +5,12 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use support::backups::{SMALL_FLUSHES, back_up, everything, refused, restored, run, text};
 use support::{Client, Server, until};
-
-/// Points go from memory to the engine all the time.
-const SMALL_FLUSHES: &[(&str, &str)] = &[
-    ("FLUSH__MAX_ROWS", "50"),
-    ("FLUSH__SMALL_ROWS", "1"),
-    ("FLUSH__INTERVAL_SECS", "1"),
-    ("FLUSH__CHECKPOINT_INTERVAL_SECS", "1"),
-];
-
-fn command(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_hyperbytedb")).args(arguments).output().unwrap()
-}
-
-/// Runs a command that must succeed; returns what it printed.
-fn run(arguments: &[&str]) -> String {
-    let output = command(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Runs a command that must fail; returns what it complained of.
-fn refused(arguments: &[&str]) -> String {
-    let output = command(arguments);
-    assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8(output.stderr).unwrap()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn back_up(server: &Server, name: &str, more: &[&str]) -> PathBuf {
-    let output = server.data_dir.join(name);
-    let mut arguments = vec!["backup", "--url"];
-    let url = server.url();
-    arguments.extend([url.as_str(), "--output", text(&output)]);
-    arguments.extend(more);
-    run(&arguments);
-    output
-}
-
-/// A server over the restored backup.
-fn restored(backup: &Path) -> (tempfile::TempDir, Server) {
-    let dir = tempfile::tempdir().unwrap();
-    run(&["restore", "--input", text(backup), "--data-dir", text(&dir.path().join("data"))]);
-    let server = Server::start_in(dir.path(), &[]);
-    (dir, server)
-}
 
 fn files_below(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -67,10 +20,6 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
-}
-
-fn everything(client: &Client, db: &str) -> serde_json::Value {
-    client.query(db, "SELECT * FROM /.*/ GROUP BY *; SHOW SERIES; SHOW FIELD KEYS; SHOW TAG KEYS")
 }
 
 /// Points of series 0..10; point i is of series i % 10, at time i.
@@ -163,8 +112,48 @@ fn a_chain_of_backups_fetches_what_is_new() {
     // Each needs those that it builds on.
     let lost =
         files_below(&first.join("data/chdb/store")).into_iter().find(|file| file.ends_with("data.bin"));
-    fs::remove_file(lost.unwrap()).unwrap();
-    assert!(refused(&["backup", "verify", text(&second)]).contains("missing"));
+    let lost = lost.unwrap();
+    let good = fs::read(&lost).unwrap();
+    fs::remove_file(&lost).unwrap();
+    let said = refused(&["backup", "verify", text(&second)]);
+    assert!(said.contains("missing") && !said.contains("put that one back"), "{said}");
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 1;
+    fs::write(&lost, flipped).unwrap();
+    assert!(refused(&["backup", "verify", text(&second)]).contains("its bytes were altered"));
+    fs::write(&lost, good).unwrap();
+    run(&["backup", "verify", text(&second)]);
+    let away = server.data_dir.join("away");
+    fs::rename(&first, &away).unwrap();
+    let target = server.data_dir.join("restored");
+    let is_refused = |expected: &str| {
+        let said = refused(&["backup", "verify", text(&second)]);
+        assert!(said.contains(expected), "{said}");
+        let said = refused(&["restore", "--input", text(&second), "--data-dir", text(&target)]);
+        assert!(said.contains(expected), "{said}");
+        assert!(!target.exists() || files_below(&target).is_empty());
+    };
+    is_refused("it builds on first, but there is no backup at ");
+    let said = refused(&[
+        "backup",
+        "--url",
+        &server.url(),
+        "--output",
+        text(&server.data_dir.join("fourth")),
+        "--since",
+        text(&first),
+    ]);
+    assert!(said.contains("first has no manifest.json"), "{said}");
+    let other = Server::start_with(SMALL_FLUSHES);
+    other.client().query("", "CREATE DATABASE d");
+    write_numbered(&other.client(), 0, 10);
+    let of_other = back_up(&other, "first", &[]);
+    fs::rename(&of_other, &first).unwrap();
+    is_refused("is another backup now");
+    fs::remove_dir_all(&first).unwrap();
+    fs::rename(&away, &first).unwrap();
+    run(&["backup", "verify", text(&second)]);
+
     let beside = tempfile::tempdir().unwrap();
     let elsewhere = beside.path().join("x");
     let text_of =
@@ -218,112 +207,6 @@ fn damage_is_found_and_nothing_is_restored() {
     fs::create_dir_all(target.join("something")).unwrap();
     let said = refused(&["restore", "--input", text(&backup), "--data-dir", text(&target)]);
     assert!(said.contains("not empty"), "{said}");
-}
-
-#[test]
-fn databases_are_restored_into_a_running_server() {
-    let server = Server::start_with(SMALL_FLUSHES);
-    let client = server.client();
-    client.query(
-        "",
-        "CREATE DATABASE d WITH DURATION INF SHARD DURATION 2h NAME first; CREATE DATABASE other; \
-         CREATE RETENTION POLICY \"a b\" ON d DURATION 52w REPLICATION 1 SHARD DURATION 1d; \
-         CREATE CONTINUOUS QUERY cq ON d BEGIN SELECT mean(v) INTO d.\"a b\".target FROM d.first.m GROUP BY time(1m), * END",
-    );
-    client.write(
-        "d",
-        "m,h=a\\ b,i=c f=1.5,i=7i,s=\"x\\\"y\",b=true,h=\"field\" 1\nm f=-0.0 2\n\"q\",t=\\ü v=1 3",
-    );
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
-    let in_policy =
-        client.post("/write", &[("db", "d"), ("rp", "a b")], format!("m,h=z f=2 {now}").as_bytes());
-    assert_eq!(in_policy.unwrap().status, 204);
-    client.write("other", "x v=1 1");
-    let backup = back_up(&server, "backup", &["--database", "d"]);
-    let url = server.url();
-    let said = refused(&["restore", "--url", &url, "--input", text(&backup), "--database", "d"]);
-    assert!(said.contains("the server has a database d already"), "{said}");
-    let said =
-        refused(&["restore", "--url", &url, "--input", text(&backup), "--database", "other", "--as", "o2"]);
-    assert!(said.contains("the points of d alone"), "{said}");
-    let said = run(&["restore", "--url", &url, "--input", text(&backup), "--database", "d", "--as", "e"]);
-    assert!(said.contains("4 points"), "{said}");
-    for statement in [
-        "SELECT * FROM /.*/ GROUP BY *",
-        "SELECT * FROM \"a b\".m GROUP BY *",
-        "SHOW FIELD KEYS",
-        "SHOW SERIES",
-    ] {
-        assert_eq!(client.query("e", statement), client.query("d", statement), "{statement}");
-    }
-    let policies = |db| client.query("", &format!("SHOW RETENTION POLICIES ON {db}"));
-    assert_eq!(policies("e"), policies("d"));
-    let queries = client.query("", "SHOW CONTINUOUS QUERIES").to_string();
-    assert!(
-        queries.contains(
-            "CREATE CONTINUOUS QUERY cq ON e BEGIN SELECT mean(v) INTO e.\\\"a b\\\".target FROM e.first.m"
-        ),
-        "{queries}"
-    );
-
-    // As a data folder it is that database alone.
-    let (_dir, copy) = restored(&backup);
-    assert_eq!(everything(&copy.client(), "d"), everything(&client, "d"));
-    assert_eq!(copy.client().rows("", "SHOW DATABASES"), [["d"]]);
-}
-
-#[test]
-fn users_and_what_works_by_itself_are_restored_into_a_running_server() {
-    let text_of = |client: &Client, statement: &str| client.query_raw("", statement).body;
-    // Its view never gets to work.
-    let server = Server::start_with(&[("VIEWS__INTERVAL_MS", "3600000")]);
-    let client = server.client();
-    client.query(
-        "",
-        "CREATE DATABASE d; CREATE DATABASE other; \
-         CREATE MATERIALIZED VIEW v ON d AS SELECT sum(v) INTO d.autogen.t FROM d.autogen.m GROUP BY time(1m); \
-         CREATE MATERIALIZED VIEW out ON d AS SELECT sum(v) INTO other.autogen.t FROM d.autogen.m GROUP BY time(1m); \
-         CREATE SUBSCRIPTION s ON d.autogen DESTINATIONS ANY 'http://127.0.0.1:1', 'udp://127.0.0.1:2'; \
-         CREATE USER root WITH PASSWORD 'r' WITH ALL PRIVILEGES; CREATE USER joe WITH PASSWORD 'j\\'s'; \
-         GRANT READ ON d TO joe; GRANT ALL ON other TO joe",
-    );
-    client.write("d", "m v=1 1600000000000000000\nm v=2 1600000001000000000\nm v=4 1600000100000000000");
-    let backup = back_up(&server, "backup", &[]);
-
-    let admin = [("AUTH__ENABLED", "true"), ("AUTH__ADMIN_USER", "adm"), ("AUTH__ADMIN_PASSWORD", "a")];
-    let target = Server::start_with(&admin);
-    let (url, input) = (target.url(), text(&backup));
-    let said = run(&["restore", "--url", &url, "--user", "adm", "--password", "a", "--input", input]);
-    assert!(said.contains("restored user joe") && !said.contains("not restored"), "{said}");
-    let ask = |user: &str, password: &str, statement: &str| {
-        let query = [("u", user), ("p", password), ("db", "d"), ("q", statement)];
-        target.client().post("/query", &query, b"").unwrap()
-    };
-    assert_eq!(ask("joe", "j", "SELECT v FROM m").status, 401);
-    until("the view's windows", Duration::from_secs(60), || {
-        let sums = ask("joe", "j's", "SELECT sum FROM t").body;
-        sums.contains("3]") && sums.contains("4]")
-    });
-    until("the windows elsewhere", Duration::from_secs(60), || {
-        ask("joe", "j's", "SELECT sum FROM other.autogen.t").body.contains("4]")
-    });
-    for statement in ["SHOW SUBSCRIPTIONS", "SHOW GRANTS FOR joe"] {
-        assert_eq!(ask("root", "r", statement).body, text_of(&client, statement), "{statement}");
-    }
-    assert!(ask("root", "r", "SHOW MATERIALIZED VIEWS").body.contains("INTO other.autogen.t"));
-    assert_eq!(
-        ask("adm", "a", "SHOW USERS").body.matches("true").count(),
-        2,
-        "adm and root are admins, joe is none"
-    );
-
-    // A copy under another name keeps to itself.
-    let said = run(&["restore", "--url", &server.url(), "--input", input, "--database", "d", "--as", "e"]);
-    assert!(said.contains("not restored: subscription s"), "{said}");
-    assert!(said.contains("not restored: materialized view out"), "{said}");
-    assert!(!said.contains("user"), "{said}");
-    let views = text_of(&client, "SHOW MATERIALIZED VIEWS");
-    assert!(views.contains("INTO e.autogen.t FROM e.autogen.m"), "{views}");
 }
 
 #[test]

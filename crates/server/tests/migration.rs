@@ -149,6 +149,31 @@ fn refused_lines_are_counted_and_shown() {
     assert!(err(&unknown).contains("database not found"), "{}", err(&unknown));
 }
 
+/// As with InfluxDB's `influx -import`, which counts them and goes on.
+#[test]
+fn lines_that_a_policy_refuses_do_not_stop_an_import() {
+    let (server, client) = with_database("d");
+    client.query("", "CREATE RETENTION POLICY hour ON d DURATION 1h REPLICATION 1; CREATE RETENTION POLICY limited ON d DURATION INF REPLICATION 1 PAST LIMIT 1h");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("points");
+    for policy in ["hour", "limited"] {
+        let old: String = (0..500).map(|at| format!("m v={at} {at}\n")).collect();
+        fs::write(&file, format!("{old}m v=-1 {now}\n{}", old.replace("m v", "m,h=x v"))).unwrap();
+        let to = ["--database", "d", "--retention-policy", policy, "--batch-lines", "100"];
+        let output =
+            run(&[&["import", "lines", "--url", &server.url()], &to[..], &[file.to_str().unwrap()]].concat());
+        let told = err(&output);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(
+            told.contains("refused: line 1: m v=0 0: partial write: points beyond retention policy"),
+            "{told}"
+        );
+        assert!(told.contains("1 points, ") && told.contains(" 1,000 refused"), "{told}");
+        assert_eq!(client.rows("d", &format!("SELECT v FROM {policy}.m")).len(), 1);
+    }
+}
+
 #[test]
 fn later_lines_win_over_several_connections() {
     let (server, client) = with_database("d");
@@ -186,11 +211,15 @@ fn an_interrupted_import_goes_on() {
     until("the import remembers how far it is", Duration::from_secs(30), has_begun);
     child.kill().unwrap();
     child.wait().unwrap();
+    let stopped: serde_json::Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    let line = stopped["position"]["line"].as_u64().unwrap();
+    assert!(line > 1, "{stopped}");
+    // What is through is not read again: it may be gone.
+    client.query("d", "DROP MEASUREMENT m");
     let output = run(&to);
     let told = err(&output);
-    assert!(output.status.success() && told.contains("going on from line "), "{told}");
-    assert!(!told.contains("going on from line 0 ") && !told.contains("going on from line 1 "), "{told}");
-    assert_eq!(client.rows("d", "SELECT count(v) FROM m"), [[0, 50_000]]);
+    assert!(output.status.success() && told.contains(&format!("going on from line {line} ")), "{told}");
+    assert_eq!(client.rows("d", "SELECT count(v), min(v) FROM m"), [[0, 50_001 - line, line - 1]]);
     assert!(!state.exists());
     // The state of one import is not taken for another one.
     fs::write(&state, "{\"files\":[\"x\"],\"position\":{\"file\":0,\"offset\":0,\"line\":0,\"database\":\"\",\"policy\":\"\",\"statements\":false},\"accepted\":0,\"refused\":0}").unwrap();

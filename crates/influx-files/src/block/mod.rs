@@ -8,7 +8,7 @@ pub(crate) mod strings;
 mod times;
 mod values;
 
-pub use values::{Points, Strings, Values};
+pub use values::{Points, Strings, ValueType, Values};
 
 use crate::cursor::Cursor;
 use crate::error::Malformed;
@@ -47,6 +47,18 @@ pub fn decode(block: &[u8], points: &mut Points) -> Result<(), Malformed> {
     // They are in order but for the blocks of some early versions.
     points.sort();
     Ok(())
+}
+
+/// The type of the values in blocks of a kind.
+pub(crate) const fn value_type(kind: u8) -> Result<ValueType, Malformed> {
+    match kind {
+        FLOAT => Ok(ValueType::Float),
+        INTEGER => Ok(ValueType::Integer),
+        BOOLEAN => Ok(ValueType::Boolean),
+        STRING => Ok(ValueType::String),
+        UNSIGNED => Ok(ValueType::Unsigned),
+        _ => Err(Malformed("unknown type of block")),
+    }
 }
 
 /// A count, where it is possible.

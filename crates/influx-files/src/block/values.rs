@@ -75,7 +75,27 @@ columns! {
     strings: String(Strings),
 }
 
+/// The type of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueType {
+    Float,
+    Integer,
+    Unsigned,
+    Boolean,
+    String,
+}
+
 impl Values {
+    pub const fn value_type(&self) -> ValueType {
+        match self {
+            Self::Float(_) => ValueType::Float,
+            Self::Integer(_) => ValueType::Integer,
+            Self::Unsigned(_) => ValueType::Unsigned,
+            Self::Boolean(_) => ValueType::Boolean,
+            Self::String(_) => ValueType::String,
+        }
+    }
+
     pub fn len(&self) -> usize {
         match self {
             Self::Float(values) => values.len(),
@@ -146,7 +166,7 @@ impl Points {
     }
 
     /// Keeps what `keep` says of the index and time.
-    pub(crate) fn retain(&mut self, keep: impl Fn(usize, i64) -> bool) {
+    pub fn retain(&mut self, keep: impl Fn(usize, i64) -> bool) {
         if self.times.iter().enumerate().all(|(index, time)| keep(index, *time)) {
             return;
         }

@@ -110,10 +110,7 @@ impl<'a> Stream<'a> {
     ) -> Result<(), Error> {
         let mut layers: Vec<Vec<Entry>> = Vec::new();
         for entry in entries {
-            let is_gone =
-                |gone: &RangeInclusive<i64>| gone.contains(&entry.min_time) && gone.contains(&entry.max_time);
-            if entry.max_time < *range.start() || entry.min_time > *range.end() || deleted.iter().any(is_gone)
-            {
+            if !entry.has_points(range, deleted) {
                 continue;
             }
             let reaches =

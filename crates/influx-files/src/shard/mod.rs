@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 pub use column::ColumnReader;
 
 use crate::error::Error;
-use crate::split_key;
 use crate::tombstones::Tombstones;
 use crate::tsm::{IndexReader, TsmFile};
 use crate::wal::Wal;
+use crate::{ValueType, split_key};
 use column::Stream;
 
 /// An open shard.
@@ -52,6 +52,29 @@ impl Shard {
     /// Bytes at the ends of WAL segments that are no whole record.
     pub fn unfinished_bytes(&self) -> u64 {
         self.wal.unfinished_bytes
+    }
+
+    /// Hands over the types that values of a range of time have, by key: once for each file that has the key.
+    pub fn each_type(
+        &self,
+        range: &RangeInclusive<i64>,
+        mut visit: impl FnMut(&[u8], ValueType),
+    ) -> Result<(), Error> {
+        for file in &self.files {
+            let mut index = file.tsm.index();
+            while index.advance()? {
+                let deleted = file.tombstones.of(index.key());
+                if index.entries().iter().any(|entry| entry.has_points(range, deleted)) {
+                    visit(index.key(), index.value_type());
+                }
+            }
+        }
+        for (key, points) in self.wal.iter() {
+            if points.times.iter().any(|time| range.contains(time)) {
+                visit(key, points.values.value_type());
+            }
+        }
+        Ok(())
     }
 
     /// All series with their points of a range of time, in the order of their keys.

@@ -87,6 +87,37 @@ fn later_files_win_and_deletes_hold() {
     assert_eq!(read(folder.path(), 3..=6).unwrap(), part);
 }
 
+fn types(folder: &Path, range: RangeInclusive<i64>) -> Vec<(String, ValueType)> {
+    let shard = Shard::open(&folder.join("data"), Some(&folder.join("wal"))).unwrap();
+    let mut found = Vec::new();
+    let visit = |key: &[u8], found_type| found.push((String::from_utf8_lossy(key).into_owned(), found_type));
+    shard.each_type(&range, visit).unwrap();
+    found.sort_by_key(|(key, found_type)| (key.clone(), format!("{found_type:?}")));
+    found.dedup();
+    found
+}
+
+#[test]
+fn types_are_those_of_points_that_are_left() {
+    let folder = folder();
+    let of =
+        |keys: &[&str]| keys.iter().map(|key| ((*key).to_owned(), ValueType::Integer)).collect::<Vec<_>>();
+    assert_eq!(types(folder.path(), ALL), of(&["a#!~#v", "b#!~#v", "c#!~#v", "d#!~#v"]));
+    assert_eq!(types(folder.path(), 8..=9), of(&["b#!~#v"]));
+
+    let booleans = Points { times: vec![1, 5], values: crate::Values::Boolean(vec![true, false]) };
+    let floats = Points { times: vec![1], values: crate::Values::Float(vec![0.5]) };
+    let file = tsm(&[("a#!~#v", vec![booleans]), ("b#!~#v", vec![floats])]);
+    let data = folder.path().join("data");
+    write(&data, "000000003-000000001.tsm", &file);
+    let both = types(folder.path(), 1..=1);
+    assert!(both.contains(&("a#!~#v".to_owned(), ValueType::Boolean)), "{both:?}");
+    assert!(both.contains(&("b#!~#v".to_owned(), ValueType::Float)), "{both:?}");
+    write(&data, "000000003-000000001.tombstone", &tombstones(&[("a#!~#v", 1, 5)]));
+    let left = types(folder.path(), 1..=1);
+    assert!(!left.contains(&("a#!~#v".to_owned(), ValueType::Boolean)), "{left:?}");
+}
+
 #[test]
 fn an_unfinished_record_is_left_out() {
     let folder = folder();

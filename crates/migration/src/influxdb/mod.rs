@@ -7,6 +7,8 @@ mod plan;
 mod rows;
 mod schema;
 mod source;
+mod tally;
+mod types;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use crate::write::{Batch, Lanes, Pool, Report, WriteOptions};
 use plan::{Done, Plan, ShardPlan};
 use rows::Rows;
 use source::Source;
+use tally::Tally;
+use types::Types;
 
 #[derive(Debug, Args)]
 pub struct ImportInfluxdb {
@@ -49,6 +53,10 @@ pub struct ImportInfluxdb {
     /// Folder in which the shards of a backup are unpacked, one a reader; the system's if not given.
     #[arg(long)]
     temp_dir: Option<PathBuf>,
+    /// Of a field with different types in different shards: values that the field's one type here does not take are stored
+    /// in a field of their own, as `v_string` beside `v`, and not left out.
+    #[arg(long)]
+    split_types: bool,
     /// The folder that has `meta` and `data`, or a portable backup. The InfluxDB of a data folder must be stopped.
     path: PathBuf,
 }
@@ -64,21 +72,43 @@ impl ImportInfluxdb {
         let report = Arc::new(Report::default());
 
         schema.create(&server)?;
+        let types = Types::find(&source, &plan, &server, self.temp_dir.as_deref(), self.split_types)?;
+        let tally = Arc::new(Tally::default());
         let pool = {
-            let done = done.clone();
-            let through = move |shard| done.batch_through(shard);
+            let (done, of_run, tally) = (done.clone(), report.clone(), tally.clone());
+            let through = move |shard| done.batch_through(shard, of_run.refused() + tally.left_out());
             Pool::start(&server, &self.write, Lanes::Any, &report, through)
         };
-        let import = Importing { command: self, source, done, pool, report, next: AtomicUsize::new(0) };
-        let report = import.run(&plan)?;
+        let next = AtomicUsize::new(0);
+        let import = Importing {
+            command: self,
+            source,
+            types,
+            tally: tally.clone(),
+            done: done.clone(),
+            pool,
+            report,
+            next,
+        };
+        let imported = import.run(&plan);
+        tally.lines().iter().for_each(|line| eprintln!("{line}"));
+        let report = imported?;
         schema.finish(&server, &report)?;
-        Ok(report.refused() == 0)
+        if done.lost_before() > 0 {
+            eprintln!(
+                "note: in earlier runs {} lines or values were refused or left out",
+                done.lost_before()
+            );
+        }
+        Ok(report.refused() + tally.left_out() + done.lost_before() == 0)
     }
 }
 
 struct Importing<'a> {
     command: &'a ImportInfluxdb,
     source: Source,
+    types: Types,
+    tally: Arc<Tally>,
     done: Arc<Done>,
     pool: Pool,
     report: Arc<Report>,
@@ -141,8 +171,8 @@ impl Importing<'_> {
         let mut rows = Rows::default();
         let mut series = shard.files.series(plan.range.clone())?;
         while let Some(series) = series.advance()? {
-            rows.begin(series);
-            while rows.read(&mut batch, &self.command.write)? {
+            rows.begin(series, plan, &self.types);
+            while rows.read(&mut batch, &self.command.write, plan, &self.tally)? {
                 if batch.is_full(&self.command.write) {
                     self.done.batch_sent(plan.id);
                     self.pool.submit(0, std::mem::replace(&mut batch, new_batch()))?;
@@ -155,7 +185,7 @@ impl Importing<'_> {
             self.pool.submit(0, batch)?;
         }
         self.report.skip_values(rows.skipped());
-        self.done.shard_read(plan.id);
+        self.done.shard_read(plan.id, self.report.refused() + self.tally.left_out());
         Ok(())
     }
 }

@@ -104,6 +104,8 @@ pub struct Done {
 #[derive(Debug, Default)]
 struct Inner {
     stored: Stored,
+    /// What earlier runs lost.
+    lost_before: u64,
     /// Batches on their way by shard, and whether the shard has no more.
     running: HashMap<u64, (usize, bool)>,
 }
@@ -112,11 +114,14 @@ struct Inner {
 struct Stored {
     path: PathBuf,
     shards: BTreeSet<u64>,
+    /// Lines that were refused and values that were left out.
+    #[serde(default)]
+    lost: u64,
 }
 
 impl Done {
     pub fn open(state: Option<PathBuf>, source: &Path) -> Result<Self, Error> {
-        let mut stored = Stored { path: source.to_owned(), shards: BTreeSet::new() };
+        let mut stored = Stored { path: source.to_owned(), shards: BTreeSet::new(), lost: 0 };
         if let Some(path) = &state {
             match fs::read(path) {
                 Ok(bytes) => {
@@ -138,35 +143,43 @@ impl Done {
                 Err(error) => return Err(Error::file(path)(error)),
             }
         }
-        Ok(Self { path: state, inner: Mutex::new(Inner { stored, running: HashMap::new() }) })
+        let inner = Inner { lost_before: stored.lost, stored, running: HashMap::new() };
+        Ok(Self { path: state, inner: Mutex::new(inner) })
     }
 
     pub fn contains(&self, shard: u64) -> bool {
         self.inner.lock().stored.shards.contains(&shard)
     }
 
+    /// Lines and values that did not arrive in earlier runs.
+    pub fn lost_before(&self) -> u64 {
+        self.inner.lock().lost_before
+    }
+
     pub fn batch_sent(&self, shard: u64) {
         self.inner.lock().running.entry(shard).or_default().0 += 1;
     }
 
-    pub fn batch_through(&self, shard: u64) {
+    /// `lost`: by this run so far.
+    pub fn batch_through(&self, shard: u64, lost: u64) {
         let mut inner = self.inner.lock();
         inner.running.entry(shard).or_default().0 -= 1;
-        self.note(&mut inner, shard);
+        self.note(&mut inner, shard, lost);
     }
 
     /// All batches of the shard are sent.
-    pub fn shard_read(&self, shard: u64) {
+    pub fn shard_read(&self, shard: u64, lost: u64) {
         let mut inner = self.inner.lock();
         inner.running.entry(shard).or_default().1 = true;
-        self.note(&mut inner, shard);
+        self.note(&mut inner, shard, lost);
     }
 
-    fn note(&self, inner: &mut Inner, shard: u64) {
+    fn note(&self, inner: &mut Inner, shard: u64, lost: u64) {
         if inner.running.get(&shard) != Some(&(0, true)) {
             return;
         }
         inner.stored.shards.insert(shard);
+        inner.stored.lost = inner.lost_before + lost;
         let Some(path) = &self.path else { return };
         let new = path.with_added_extension("new");
         let saved = serde_json::to_vec(&inner.stored)

@@ -9,6 +9,9 @@ use hyperbytedb_line_protocol::columns::{
     push_boolean, push_field_key, push_float, push_integer, push_string, push_time, push_unsigned,
 };
 
+use super::plan::ShardPlan;
+use super::tally::{ColumnCounts, Tally};
+use super::types::{Field, Fit, Types, type_of};
 use crate::error::Error;
 use crate::write::{Batch, WriteOptions};
 
@@ -26,20 +29,23 @@ struct Column<'a> {
     reader: ColumnReader<'a>,
     /// The field's key and the equal sign behind it.
     head: Vec<u8>,
+    /// Where its values are not all stored as they are.
+    several: Option<(&'a Field, ColumnCounts)>,
     points: Points,
     at: usize,
 }
 
 impl<'a> Rows<'a> {
-    pub fn begin(&mut self, series: Series<'a>) {
-        self.head = series.key;
-        self.head.push(b' ');
+    pub fn begin(&mut self, series: Series<'a>, shard: &ShardPlan, types: &'a Types) {
+        let fields = types.of(shard, &series.key);
         let column = |reader: ColumnReader<'a>| {
-            let mut head = Vec::new();
-            push_field_key(&mut head, reader.field());
-            Column { reader, head, points: Points::default(), at: 0 }
+            let several = fields.and_then(|fields| fields.get(reader.field()));
+            let several = several.map(|field| (field, ColumnCounts::default()));
+            Column { head: head(reader.field()), reader, several, points: Points::default(), at: 0 }
         };
         self.columns = series.columns.into_iter().map(column).collect();
+        self.head = series.key;
+        self.head.push(b' ');
     }
 
     pub const fn skipped(&self) -> u64 {
@@ -47,10 +53,22 @@ impl<'a> Rows<'a> {
     }
 
     /// Appends lines to the batch until it is full or some columns need their next points; false when there are none.
-    pub fn read(&mut self, batch: &mut Batch, options: &WriteOptions) -> Result<bool, Error> {
+    pub fn read(
+        &mut self,
+        batch: &mut Batch,
+        options: &WriteOptions,
+        shard: &ShardPlan,
+        tally: &Tally,
+    ) -> Result<bool, Error> {
         let mut failure = None;
-        self.columns
-            .retain_mut(|column| column.fill().unwrap_or_else(|error| failure.replace(error).is_some()));
+        let series = self.head.strip_suffix(b" ").unwrap_or(&self.head);
+        self.columns.retain_mut(|column| {
+            let is_left = column.fill().unwrap_or_else(|error| failure.replace(error).is_some());
+            if !is_left {
+                column.count(tally, shard, series);
+            }
+            is_left
+        });
         if let Some(error) = failure {
             return Err(error);
         }
@@ -109,8 +127,32 @@ impl Column<'_> {
             return Ok(true);
         }
         self.at = 0;
-        Ok(self.reader.read(&mut self.points)?)
+        while self.reader.read(&mut self.points)? {
+            let Some((field, counts)) = &mut self.several else { return Ok(true) };
+            let fit = field.fit(type_of(&self.points.values));
+            self.head = head(if let Fit::Apart(name) = fit { name } else { self.reader.field() });
+            counts.convert(&mut self.points, fit);
+            if !self.points.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
+
+    /// Counts what became of its values.
+    fn count(&self, tally: &Tally, shard: &ShardPlan, series: &[u8]) {
+        let Some((field, counts)) = &self.several else { return };
+        for (found, counted) in counts.iter() {
+            tally.add(shard, series, self.reader.field(), found, field.fit(found), counted);
+        }
+    }
+}
+
+/// A field's key and the equal sign behind it.
+fn head(field: &[u8]) -> Vec<u8> {
+    let mut head = Vec::new();
+    push_field_key(&mut head, field);
+    head
 }
 
 /// Appends a value; false when there is no text for it.

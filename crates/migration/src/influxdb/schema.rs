@@ -61,8 +61,17 @@ impl Schema {
     /// Adds the policies that an existing database does not have.
     fn complete(&mut self, server: &Server, database: &Database) -> Result<(), Error> {
         let statement = format!("SHOW RETENTION POLICIES ON {}", quote(&database.name));
-        let existing = policies(&server.query("", &statement)?);
+        let answer = server.query("", &statement)?;
+        let (existing, limited) = (policies(&answer), with_write_limits(&answer));
         for policy in &database.policies {
+            if limited.contains(&policy.name) {
+                return Err(Error::usage(format!(
+                    "retention policy {0} on {1} has a PAST LIMIT or FUTURE LIMIT, by which old points are refused: nothing was \
+                     changed; import after ALTER RETENTION POLICY {0} ON {1} FUTURE LIMIT 0s PAST LIMIT 0s",
+                    quote(&policy.name),
+                    quote(&database.name)
+                )));
+            }
             let wanted = [go_duration(policy.duration), go_duration(policy.shard_group_duration)];
             match existing.get(&policy.name) {
                 None => self.before.push(create_policy(database, policy)),
@@ -193,6 +202,23 @@ fn policies(answer: &[Series]) -> HashMap<String, [String; 2]> {
     let text = |row: &[Value], at: usize| Some(row.get(at)?.as_str()?.to_owned());
     let rows = answer.iter().flat_map(|series| &series.values);
     rows.filter_map(|row| Some((text(row, 0)?, [text(row, 1)?, text(row, 2)?]))).collect()
+}
+
+/// The policies that refuse points by their age when they are written. InfluxDB 1.8 and before have none.
+fn with_write_limits(answer: &[Series]) -> Vec<String> {
+    let mut found = Vec::new();
+    for series in answer {
+        let column = |name| series.columns.iter().position(|column| column == name);
+        let limits: Vec<usize> =
+            ["futureWriteLimit", "pastWriteLimit"].into_iter().filter_map(column).collect();
+        for row in &series.values {
+            let text = |at: usize| row.get(at).and_then(Value::as_str).unwrap_or_default();
+            if limits.iter().any(|at| !matches!(text(*at), "0s" | "")) {
+                found.push(text(0).to_owned());
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]

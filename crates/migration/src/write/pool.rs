@@ -16,8 +16,8 @@ use crate::error::Error;
 /// Batches that wait for a connection, for each of them.
 const QUEUED: usize = 2;
 
-/// What a server says of points past their policy, in all versions.
-const EXPIRED: &str = "retention policy";
+/// What a server says of points past their policy, in all versions; of those past a write limit for the future it does not.
+const EXPIRED: &str = "points beyond retention policy";
 
 /// Which connection takes a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

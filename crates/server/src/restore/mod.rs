@@ -1,6 +1,8 @@
 //! `hyperbytedb restore`: a backup as a new data folder, or its databases into a running server.
 
 mod into_server;
+mod points;
+mod policies;
 mod stored;
 mod users;
 
@@ -40,6 +42,9 @@ pub struct RestoreArguments {
     /// Restore the database under this name.
     #[arg(long = "as", requires = "database")]
     new_name: Option<String>,
+    /// Go on with a restore of this backup that was interrupted: its points are written once more.
+    #[arg(long, requires = "url")]
+    resume: bool,
     /// Where the backup is unpacked while it is restored into a server.
     #[arg(long, requires = "url")]
     work_dir: Option<PathBuf>,
@@ -51,12 +56,12 @@ pub fn run(arguments: RestoreArguments) -> Result<(), Box<dyn Error>> {
     if let Some(folder) = &arguments.data_dir {
         let manifest = runtime.block_on(lay_out(&place, folder))?;
         if let Some(database) = &manifest.database {
-            drop_others(folder, database)?;
+            keep_only(folder, database)?;
         }
         println!("restored into {}: {}", folder.display(), summary(&manifest));
         return Ok(());
     }
-    let RestoreArguments { url, user, password, database, new_name, work_dir, .. } = arguments;
+    let RestoreArguments { url, user, password, database, new_name, resume, work_dir, .. } = arguments;
     let server = Server { url: url.unwrap_or_default(), user, password };
     let folder = tempfile::tempdir_in(work_dir.unwrap_or_else(std::env::temp_dir))?;
     let manifest = runtime.block_on(lay_out(&place, folder.path()))?;
@@ -66,7 +71,7 @@ pub fn run(arguments: RestoreArguments) -> Result<(), Box<dyn Error>> {
         }
         (wanted, only) => wanted.or_else(|| only.clone()),
     };
-    let names = into_server::Names { wanted, new_name };
+    let names = into_server::Names { wanted, new_name, resume };
     into_server::restore(&runtime, &server, &open(folder.path())?, &names)
 }
 
@@ -77,11 +82,19 @@ async fn shown(client: &Client, statement: &str) -> Result<Vec<String>, hyperbyt
     Ok(rows.into_iter().flatten().filter_map(|row| row[0].as_str().map(str::to_owned)).collect())
 }
 
-/// A backup of one database knows of the others, but not their points.
-fn drop_others(folder: &Path, database: &str) -> Result<(), Box<dyn Error>> {
+/// A backup of one database knows of the others, but not their points, and of the users, who are not the database's. It
+/// becomes what it becomes on a server: the database alone.
+fn keep_only(folder: &Path, database: &str) -> Result<(), Box<dyn Error>> {
     let copy = open(folder)?;
-    for name in copy.catalog().databases.keys().filter(|name| *name != database) {
-        copy.commands().run(Command::DropDatabase { name: name.clone() }, &QueryContext::unbounded())?;
+    let catalog = copy.catalog();
+    let others = catalog.databases.keys().filter(|name| *name != database);
+    let drops = others.map(|name| Command::DropDatabase { name: name.clone() });
+    let users = catalog.users.keys().map(|name| Command::DropUser { name: name.clone() });
+    for drop in drops.chain(users) {
+        copy.commands().run(drop, &QueryContext::unbounded())?;
+    }
+    if !catalog.users.is_empty() {
+        println!("not restored: the {} users, which come with all databases only", catalog.users.len());
     }
     copy.stop()
 }

@@ -1,6 +1,7 @@
 //! The built server as a child process, and a small HTTP client for it.
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod backups;
 pub mod cluster;
 pub mod influxd;
 pub mod tmpfs;
