@@ -16,7 +16,7 @@ use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::points::{FieldColumn, FieldValues, StringValues};
 use hyperbytedb_line_protocol::ParseOptions;
 
-use crate::table::{NO_TAG, Table, TagColumn, nanoseconds};
+use crate::table::{Keys, NO_TAG, Table, TagColumn, nanoseconds};
 
 const TIME: &str = "time";
 /// Of the schema's metadata.
@@ -118,10 +118,7 @@ fn tag(name: &str, column: &ArrayRef) -> Result<TagColumn, String> {
         }
         other => return Err(format!("a tag is a dictionary of strings, not of {other}")),
     };
-    let values = values.as_string::<i32>();
-    let values: Vec<String> = (0..values.len())
-        .map(|at| if values.is_null(at) { "" } else { values.value(at) }.to_owned())
-        .collect();
+    let values = strings(values.as_string::<i32>());
     let mut keys: Vec<u32> = match dictionary.keys().data_type() {
         DataType::Int32 => {
             dictionary.keys().as_primitive::<Int32Type>().values().iter().map(|&key| key as u32).collect()
@@ -135,7 +132,7 @@ fn tag(name: &str, column: &ArrayRef) -> Result<TagColumn, String> {
     if let Some(nulls) = dictionary.keys().nulls() {
         keys.iter_mut().enumerate().filter(|(row, _)| nulls.is_null(*row)).for_each(|(_, key)| *key = NO_TAG);
     }
-    Ok(TagColumn { name: name.to_owned(), values, keys })
+    Ok(TagColumn { name: name.to_owned(), values, keys: Keys::Codes(keys) })
 }
 
 fn values(column: &ArrayRef) -> Result<FieldValues, String> {
@@ -167,6 +164,15 @@ fn widened<T: ArrowPrimitiveType, W: From<T::Native>>(column: &ArrayRef) -> Vec<
 }
 
 fn strings<O: OffsetSizeTrait>(column: &GenericStringArray<O>) -> StringValues {
+    let offsets = column.value_offsets();
+    let first = offsets.first().map_or(0, |offset| offset.as_usize());
+    let last = offsets.last().map_or(0, |offset| offset.as_usize());
+    let text = column.value_data().get(first..last).map(str::from_utf8);
+    // What is null may have a text.
+    if let (0, Some(Ok(text))) = (column.null_count(), text) {
+        let offsets = offsets.iter().map(|offset| offset.as_usize() - first).collect();
+        return StringValues { bytes: text.to_owned(), offsets };
+    }
     let mut strings = StringValues::default();
     column.iter().for_each(|value| strings.push(value.unwrap_or_default()));
     strings
