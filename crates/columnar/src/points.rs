@@ -60,11 +60,13 @@ impl Judge<'_> {
         self.next_row += rows;
         let keys = self.keyspace(&table);
         let (series, series_of_row) = self.known.of_rows(&table.tags, rows);
+        let tag_keys = table.tags.into_iter().map(|tag| tag.name).collect();
         let times = table.times.unwrap_or_else(|| vec![now; rows]);
         let mut batch = PointsBatch {
             measurement: table.measurement,
             times,
             series,
+            tag_keys: Some(tag_keys),
             series_of_row,
             line_of_row: Vec::new(),
             fields: table.fields,

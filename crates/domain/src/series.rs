@@ -73,6 +73,11 @@ impl Tags {
         (&text[start..middle], &text[middle..end])
     }
 
+    /// Whether both have values of the same keys.
+    pub fn has_keys_of(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().zip(other.iter()).all(|((a, _), (b, _))| a == b)
+    }
+
     pub fn get(&self, key: &str) -> Option<&str> {
         self.iter().find(|(k, _)| *k == key).map(|(_, value)| value)
     }
