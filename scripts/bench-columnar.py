@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """The speed of columnar writes beside line protocol: the same points, by turns, into one new server.
 
-    scripts/bench-columnar.py --server target/release/hyperbytedb [--rows 2000000] [--shape wide|deep]
+    scripts/bench-columnar.py --server target/release/hyperbytedb [--rows 2000000] [--shape wide|deep] [--no-flush]
 
 Two shapes: "wide" is 4,000 series by turns, so that nearly each row of a body is of another one; "deep" is 20 series with 250
 points each in a body, one after the other.
 
 Prints points/s until the last answer and the server's CPU a point, for each form of the body, and the ratio to line protocol.
-Needs pyarrow and msgpack. What is sent is made before the clock starts.
+With --no-flush nothing goes on to the engine meanwhile, whose work is the same for all forms. Needs pyarrow and msgpack. What is sent is made before the clock starts.
 """
 
 import argparse
@@ -26,6 +26,13 @@ FIELDS = [f"usage_{n}" for n in range(10)]
 TAGS = [f"tag_{n}" for n in range(10)]
 # Series, and how many points of one follow each other.
 SHAPES = {"wide": (4000, 1), "deep": (20, 250)}
+NO_FLUSH = {
+    "HYPERBYTEDB__FLUSH__MAX_ROWS": "1000000000",
+    "HYPERBYTEDB__FLUSH__MAX_BYTES": "500000000",
+    "HYPERBYTEDB__FLUSH__INTERVAL_SECS": "3600",
+    "HYPERBYTEDB__FLUSH__WAL_SIZE_BYTES": "8000000000",
+    "HYPERBYTEDB__FLUSH__MEMORY_LIMIT_BYTES": "2000000000",
+}
 ARROW = "application/vnd.apache.arrow.stream"
 
 
@@ -126,6 +133,7 @@ def main():
     arguments.add_argument("--connections", type=int, default=4)
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--shape", choices=SHAPES, default="wide")
+    arguments.add_argument("--no-flush", action="store_true")
     options = arguments.parse_args()
     forms = {"line protocol": as_lines, "Arrow": as_arrow, "MessagePack": as_msgpack}
     made = {}
@@ -140,6 +148,7 @@ def main():
             "HYPERBYTEDB__STORAGE__DATA_DIR": os.path.join(folder, "data"),
             "HYPERBYTEDB__HTTP__ACCESS_LOG": "off",
             "HYPERBYTEDB__LOGGING__LEVEL": "error",
+            **(NO_FLUSH if options.no_flush else {}),
         }
         with running([options.server, "serve"], environment, f"http://127.0.0.1:{port}", folder) as server:
             compare(port, server.pid, made, options)

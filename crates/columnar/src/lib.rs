@@ -3,6 +3,7 @@
 //! Most points need no look of their own: what is checked is checked by column and by series. A point that could be wrong is
 //! printed as a line and read by the parser of line protocol, so that what is refused, and with which text, is the same.
 
+mod arrow_schema;
 mod arrow_stream;
 mod message_pack;
 mod points;

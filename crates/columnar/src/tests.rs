@@ -218,6 +218,29 @@ fn bodies_that_are_none_are_refused() {
     assert!(read(BodyFormat::ArrowStream, &many, "", &few).expect("columns").has_too_many_points);
 }
 
+/// Found by the fuzzer: Arrow's reader panicked.
+#[test]
+fn a_stream_without_a_whole_schema_is_refused() {
+    let good = stream("m", vec![("t", tags(&[Some("a")])), ("v", floats(&[Some(1.0)]))]);
+    let empty_schema = {
+        // A message of version 5 whose header is a schema without fields.
+        let mut message = vec![0xff, 0xff, 0xff, 0xff, 40, 0, 0, 0];
+        message.extend([16, 0, 0, 0, 0, 0, 10, 0, 14, 0, 6, 0, 5, 0, 8, 0, 10, 0, 0, 0, 0, 1, 4, 0]);
+        message.extend([12, 0, 0, 0, 0, 0, 0, 0, 4, 0, 4, 0, 4, 0, 0, 0]);
+        Bytes::from(message)
+    };
+    let error = read(BodyFormat::ArrowStream, &empty_schema, "m", &options()).expect_err("no fields");
+    assert_eq!(error.to_string(), "unable to read Arrow stream: the schema has no fields");
+    // Whatever is wrong with one byte, the answer is one.
+    for place in 0..good.len() {
+        for byte in [0, 1, 4, 7, 0x7f, 0x80, 0xff] {
+            let mut changed = good.to_vec();
+            changed[place] = byte;
+            let _ = read(BodyFormat::ArrowStream, &changed.into(), "m", &options());
+        }
+    }
+}
+
 #[test]
 fn the_log_gives_back_what_it_got() {
     let mut parsed = read(BodyFormat::MessagePack, &packed(), "", &options()).expect("columns");
