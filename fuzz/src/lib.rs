@@ -295,6 +295,17 @@ mod tests {
         snap::raw::Encoder::new().compress_vec(bytes).expect("packed").into()
     }
 
+    /// Those that the fuzzer has found, too: a panic of Arrow's reader must not come through.
+    #[test]
+    fn columns_of_the_seeds() {
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds/columns");
+        let files: Vec<_> = std::fs::read_dir(seeds).expect("seeds").collect();
+        assert!(files.len() >= 4);
+        for file in files {
+            columns(&std::fs::read(file.expect("a file").path()).expect("a seed"));
+        }
+    }
+
     #[test]
     fn graphite_around_valid_lines() {
         try_around(
