@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """The speed of columnar writes beside line protocol: the same points, by turns, into one new server.
 
-    scripts/bench-columnar.py --server target/release/hyperbytedb [--rows 2000000]
+    scripts/bench-columnar.py --server target/release/hyperbytedb [--rows 2000000] [--shape wide|deep] [--no-flush]
+
+Two shapes: "wide" is 4,000 series by turns, so that nearly each row of a body is of another one; "deep" is 20 series with 250
+points each in a body, one after the other.
 
 Prints points/s until the last answer and the server's CPU a point, for each form of the body, and the ratio to line protocol.
-Needs pyarrow and msgpack. What is sent is made before the clock starts.
+With --no-flush nothing goes on to the engine meanwhile, whose work is the same for all forms. Needs pyarrow and msgpack. What is sent is made before the clock starts.
 """
 
 import argparse
@@ -21,15 +24,25 @@ from server import cpu_seconds, free_port, running
 
 FIELDS = [f"usage_{n}" for n in range(10)]
 TAGS = [f"tag_{n}" for n in range(10)]
-SERIES = 4000
+# Series, and how many points of one follow each other.
+SHAPES = {"wide": (4000, 1), "deep": (20, 250)}
+NO_FLUSH = {
+    "HYPERBYTEDB__FLUSH__MAX_ROWS": "1000000000",
+    "HYPERBYTEDB__FLUSH__MAX_BYTES": "500000000",
+    "HYPERBYTEDB__FLUSH__INTERVAL_SECS": "3600",
+    "HYPERBYTEDB__FLUSH__WAL_SIZE_BYTES": "8000000000",
+    "HYPERBYTEDB__FLUSH__MEMORY_LIMIT_BYTES": "2000000000",
+}
 ARROW = "application/vnd.apache.arrow.stream"
 
 
-def points(number, batch, seconds):
+def points(number, batch, shape, seconds=10):
     """Columns of one body: each series in turn, a value that changes slowly."""
     rows = range(number * batch, (number + 1) * batch)
-    series = [row % SERIES for row in rows]
-    times = [(1_700_000_000 + row // SERIES * seconds) * 1_000_000_000 for row in rows]
+    count, run = shape
+    series = [row // run % count for row in rows]
+    steps = [row // (count * run) * run + row % run for row in rows]
+    times = [(1_700_000_000 + step * seconds) * 1_000_000_000 for step in steps]
     tags = {tag: [f"value-{tag}-{s // (n + 1)}" for s in series] for n, tag in enumerate(TAGS)}
     fields = {field: [((row * 37 + n * 11) % 10007) / 100 for row in rows] for n, field in enumerate(FIELDS)}
     return times, tags, fields
@@ -103,9 +116,10 @@ def compare(port, pid, made, options):
             assert f",{options.rows}]" in text.decode(), text
             # What is flushed behind the answers is not the next one's.
             request(port, "POST", f"/query?q=DROP+DATABASE+{database}")
-            print(f"{name:14} {options.rows / elapsed:12,.0f} points/s {used / options.rows * 1e6:6.2f} us CPU a point", flush=True)
-            rate, cpu = best.get(name, (0, 1e9))
-            best[name] = (max(rate, options.rows / elapsed), min(cpu, used / options.rows * 1e6))
+            rate, cpu = options.rows / elapsed, used / options.rows * 1e6
+            print(f"{name:14} {rate:12,.0f} points/s {cpu:6.2f} us CPU a point", flush=True)
+            best_rate, best_cpu = best.get(name, (0, 1e9))
+            best[name] = (max(best_rate, rate), min(best_cpu, cpu))
     base = best["line protocol"]
     for name, (rate, cpu) in best.items():
         print(f"best of {name}: {rate:,.0f} points/s ({rate / base[0]:.2f}x), {cpu:.2f} us ({base[1] / cpu:.2f}x less)")
@@ -118,11 +132,13 @@ def main():
     arguments.add_argument("--batch", type=int, default=5_000)
     arguments.add_argument("--connections", type=int, default=4)
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--shape", choices=SHAPES, default="wide")
+    arguments.add_argument("--no-flush", action="store_true")
     options = arguments.parse_args()
     forms = {"line protocol": as_lines, "Arrow": as_arrow, "MessagePack": as_msgpack}
     made = {}
     for name, make in forms.items():
-        bodies = [make("cpu", *points(n, options.batch, 10)) for n in range(options.rows // options.batch)]
+        bodies = [make("cpu", *points(n, options.batch, SHAPES[options.shape])) for n in range(options.rows // options.batch)]
         made[name] = bodies
         print(f"{name}: {sum(len(body) for body, _ in bodies) / options.rows:.0f} bytes a point", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-columnar-") as folder:
@@ -132,6 +148,7 @@ def main():
             "HYPERBYTEDB__STORAGE__DATA_DIR": os.path.join(folder, "data"),
             "HYPERBYTEDB__HTTP__ACCESS_LOG": "off",
             "HYPERBYTEDB__LOGGING__LEVEL": "error",
+            **(NO_FLUSH if options.no_flush else {}),
         }
         with running([options.server, "serve"], environment, f"http://127.0.0.1:{port}", folder) as server:
             compare(port, server.pid, made, options)

@@ -8,10 +8,14 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 
+use bytes::Bytes;
+use hyperbytedb_application::Parameter;
 use hyperbytedb_clickhouse_sql::raw::{RawSelect, RawStatement};
+use hyperbytedb_columnar::KnownSeries;
 use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::ports::BodyFormat;
 use hyperbytedb_graphite::GraphiteParser;
+use hyperbytedb_http_api::untrusted;
 use hyperbytedb_influx_files::meta::Meta;
 use hyperbytedb_influx_files::tombstones::Tombstones;
 use hyperbytedb_influx_files::tsm::TsmFile;
@@ -20,8 +24,9 @@ use hyperbytedb_influx_files::{Points, block};
 use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse, print_batch};
 use hyperbytedb_storage_rocksdb::{decode_record, encode_record};
 use hyperbytedb_timeseriesql::ast::{Expr, Statement};
+use hyperbytedb_timeseriesql::quote::{quote_ident, quote_string};
 use hyperbytedb_timeseriesql::reduce::{condition_expr, reduce};
-use hyperbytedb_timeseriesql::{parse_expr, parse_query};
+use hyperbytedb_timeseriesql::{BindValue, Params, parse_expr, parse_query, parse_query_with_params};
 use jiff::tz::TimeZone;
 use tempfile::NamedTempFile;
 
@@ -55,9 +60,12 @@ fn printed(parsed: &Parsed) -> String {
 /// Bytes are columns or they are not, in each form and in the log's; what is taken can be stored, and is there again.
 pub fn columns(bytes: &[u8]) {
     let options = ParseOptions { max_points: 10_000, ..ParseOptions::new(Precision::Second, 1_000) };
-    let body = bytes::Bytes::copy_from_slice(bytes);
+    let body = Bytes::copy_from_slice(bytes);
     for format in [BodyFormat::ArrowStream, BodyFormat::MessagePack] {
-        let Ok(parsed) = hyperbytedb_columnar::read(format, &body, "m", &options) else { continue };
+        let Ok(parsed) = hyperbytedb_columnar::read(format, &body, "m", &options, &KnownSeries::none())
+        else {
+            continue;
+        };
         let _ = parsed.error_text(&parsed.drops());
         let text = printed(&parsed);
         // What is taken can be said in lines, and stands in the log as it is.
@@ -68,6 +76,53 @@ pub fn columns(bytes: &[u8]) {
         assert_eq!(printed(&Parsed { batches: again, ..Parsed::default() }), text);
     }
     let _ = hyperbytedb_columnar::decode(bytes);
+}
+
+/// A text selects something or it does not; said in another way, it selects the same.
+pub fn delete_predicate(text: &str) {
+    let Some((measurement, tags)) = untrusted::delete_predicate(text) else { return };
+    let named = measurement.iter().map(|name| ("_measurement", name.as_str()));
+    let tagged = tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let terms: Vec<String> = named
+        .chain(tagged)
+        .map(|(key, value)| format!("{} = {}", quote_ident(key), quote_string(value)))
+        .collect();
+    let again = untrusted::delete_predicate(&terms.join(" AND "));
+    assert_eq!(again, Some((measurement, tags)));
+}
+
+/// Bytes are a message of Prometheus or they are not, packed or to be packed. Of samples come no more points than they are, and of a
+/// query one SELECT, whatever names say.
+pub fn prometheus(bytes: &[u8]) {
+    prometheus_body(&Bytes::copy_from_slice(bytes));
+    if let Ok(packed) = snap::raw::Encoder::new().compress_vec(bytes) {
+        prometheus_body(&packed.into());
+    }
+}
+
+fn prometheus_body(body: &Bytes) {
+    if let Some((lines, samples, dropped)) = untrusted::prometheus_write(body) {
+        let parsed = parse(lines.as_bytes(), &ParseOptions::new(Precision::Nanosecond, 1));
+        let points: usize = parsed.batches.iter().map(|batch| batch.rows()).sum();
+        assert!(points + dropped as usize <= samples, "{points} points and {dropped} of {samples} samples");
+    }
+    let measurements = ["up".to_owned(), "a\" b; DROP DATABASE d".to_owned()];
+    for (text, parameters) in untrusted::prometheus_read(body, &measurements).unwrap_or_default() {
+        let bound = parameters.into_iter().map(|(name, value)| (name, bind(value))).collect::<Params>();
+        // A regular expression may be none.
+        if let Ok(query) = parse_query_with_params(&text, &bound) {
+            assert!(matches!(&query.statements[..], [Statement::Select(_)]), "{query}");
+        }
+    }
+}
+
+fn bind(value: Parameter) -> BindValue {
+    match value {
+        Parameter::String(text) => BindValue::String(text),
+        Parameter::Identifier(name) => BindValue::Identifier(name),
+        Parameter::Regex(source) => BindValue::Regex(source),
+        other => BindValue::Error(format!("{other:?}")),
+    }
 }
 
 /// A line is a point, which the parser of line protocol takes or refuses, or it is none; templates as well.
@@ -213,6 +268,42 @@ mod tests {
         // {measurement: m, time: [1, 2], tags: {t: [a, nil]}, fields: {v: [1.5, 2], s: ["x", nil]}}
         let packed = b"\x84\xabmeasurement\xa1m\xa4time\x92\x01\x02\xa4tags\x81\xa1t\x92\xa1a\xc0\xa6fields\x82\xa1v\x92\xcb\x3f\xf8\0\0\0\0\0\0\x02\xa1s\x92\xa1x\xc0";
         try_around(packed, columns);
+    }
+
+    #[test]
+    fn predicates_around_valid_ones() {
+        let text = r#"_measurement="m x" AND (host='a\'b' and "r k"="") AND b=c"#;
+        try_around(text.as_bytes(), |bytes| {
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                delete_predicate(text);
+            }
+        });
+    }
+
+    #[test]
+    fn prometheus_around_valid_messages() {
+        // A series `up{job="a"}` with the sample 1.5 at 1 s.
+        let series = b"\x0a\x28\x0a\x0e\x0a\x08__name__\x12\x02up\x0a\x08\x0a\x03job\x12\x01a\x12\x0c\x09\0\0\0\0\0\0\xf8\x3f\x10\xe8\x07";
+        try_around(series, prometheus);
+        // From 1 to 2 with `job =~ "a.*"`.
+        try_around(b"\x0a\x12\x08\x01\x10\x02\x1a\x0c\x08\x02\x12\x03job\x1a\x03a.*", prometheus);
+        let read = untrusted::prometheus_write(&packed(series)).expect("a message");
+        assert_eq!(read, ("up,__name__=up,job=a value=1.5 1000000000\n".to_owned(), 1, 0));
+    }
+
+    fn packed(bytes: &[u8]) -> Bytes {
+        snap::raw::Encoder::new().compress_vec(bytes).expect("packed").into()
+    }
+
+    /// Those that the fuzzer has found, too: a panic of Arrow's reader must not come through.
+    #[test]
+    fn columns_of_the_seeds() {
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds/columns");
+        let files: Vec<_> = std::fs::read_dir(seeds).expect("seeds").collect();
+        assert!(files.len() >= 4);
+        for file in files {
+            columns(&std::fs::read(file.expect("a file").path()).expect("a seed"));
+        }
     }
 
     #[test]

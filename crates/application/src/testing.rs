@@ -174,6 +174,7 @@ impl Node {
             committer: committer.clone(),
             max_measurements_per_database: 0,
             parse_limits: ParseOptions::new(Precision::Nanosecond, 0),
+            known_series: Default::default(),
             replication: Default::default(),
         });
         let query_options = QueryOptions { timeout: None, ..QueryOptions::default() };
@@ -281,7 +282,7 @@ impl Node {
         let batches = std::mem::take(&mut parsed.batches);
         let target = Target { database: DATABASE, retention_policy: "", now: 0 };
         let mut resolved = self.ingestion.resolver().resolve(&target, batches).expect("batches");
-        self.ingestion.record(&request, 0, &parsed, None, &mut resolved).expect("a record").expect("points")
+        self.ingestion.record(&request, 0, &parsed, &mut resolved).expect("a record").expect("points")
     }
 
     /// Runs statements; a text for each row of the answers.

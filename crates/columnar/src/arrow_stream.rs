@@ -1,5 +1,7 @@
 //! Arrow's IPC stream: `time`, tags as dictionaries of strings, fields by their type.
 
+use std::panic::catch_unwind;
+
 use arrow::array::cast::AsArray;
 use arrow::array::types::{
     ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
@@ -16,7 +18,8 @@ use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::points::{FieldColumn, FieldValues, StringValues};
 use hyperbytedb_line_protocol::ParseOptions;
 
-use crate::table::{NO_TAG, Table, TagColumn, nanoseconds};
+use crate::arrow_schema;
+use crate::table::{Keys, NO_TAG, Table, TagColumn, nanoseconds};
 
 const TIME: &str = "time";
 /// Of the schema's metadata.
@@ -26,21 +29,14 @@ const BATCHES_MAX: usize = 65_536;
 
 /// `measurement` goes before what the stream says.
 pub fn read(body: &Bytes, measurement: &str, options: &ParseOptions) -> Result<Vec<Table>, String> {
-    let mut decoder = StreamDecoder::new();
-    let mut rest = Buffer::from(body.clone());
-    let (mut batches, mut rows) = (Vec::new(), 0usize);
-    while let Some(batch) = decoder.decode(&mut rest).map_err(|error| error.to_string())? {
-        rows = rows.saturating_add(batch.num_rows());
-        batches.push(batch);
-        if rows > options.max_points {
-            // Whoever counts them says so.
-            return Ok(vec![rows_only(rows)]);
-        }
-        if batches.len() > BATCHES_MAX {
-            return Err(format!("more than {BATCHES_MAX} record batches"));
-        }
-    }
-    decoder.finish().map_err(|error| error.to_string())?;
+    arrow_schema::check(body)?;
+    // Arrow's reader takes some things for granted.
+    let decoded = catch_unwind(|| decode(body, options.max_points));
+    let batches = match decoded.map_err(|_| "it is malformed".to_owned())?? {
+        Decoded::Batches(batches) => batches,
+        // Whoever counts them says so.
+        Decoded::TooMany(rows) => return Ok(vec![rows_only(rows)]),
+    };
     let Some(first) = batches.first() else { return Ok(Vec::new()) };
     let schema = first.schema();
     let batch = match &batches[..] {
@@ -55,6 +51,30 @@ pub fn read(body: &Bytes, measurement: &str, options: &ParseOptions) -> Result<V
     let table = table(&batch, &schema, measurement, options.precision)?;
     table.check_names()?;
     Ok(vec![table])
+}
+
+enum Decoded {
+    Batches(Vec<RecordBatch>),
+    /// So many rows, and there may be more.
+    TooMany(usize),
+}
+
+fn decode(body: &Bytes, max_rows: usize) -> Result<Decoded, String> {
+    let mut decoder = StreamDecoder::new();
+    let mut rest = Buffer::from(body.clone());
+    let (mut batches, mut rows) = (Vec::new(), 0usize);
+    while let Some(batch) = decoder.decode(&mut rest).map_err(|error| error.to_string())? {
+        rows = rows.saturating_add(batch.num_rows());
+        batches.push(batch);
+        if rows > max_rows {
+            return Ok(Decoded::TooMany(rows));
+        }
+        if batches.len() > BATCHES_MAX {
+            return Err(format!("more than {BATCHES_MAX} record batches"));
+        }
+    }
+    decoder.finish().map_err(|error| error.to_string())?;
+    Ok(Decoded::Batches(batches))
 }
 
 fn rows_only(rows: usize) -> Table {
@@ -118,10 +138,7 @@ fn tag(name: &str, column: &ArrayRef) -> Result<TagColumn, String> {
         }
         other => return Err(format!("a tag is a dictionary of strings, not of {other}")),
     };
-    let values = values.as_string::<i32>();
-    let values: Vec<String> = (0..values.len())
-        .map(|at| if values.is_null(at) { "" } else { values.value(at) }.to_owned())
-        .collect();
+    let values = strings(values.as_string::<i32>());
     let mut keys: Vec<u32> = match dictionary.keys().data_type() {
         DataType::Int32 => {
             dictionary.keys().as_primitive::<Int32Type>().values().iter().map(|&key| key as u32).collect()
@@ -135,7 +152,7 @@ fn tag(name: &str, column: &ArrayRef) -> Result<TagColumn, String> {
     if let Some(nulls) = dictionary.keys().nulls() {
         keys.iter_mut().enumerate().filter(|(row, _)| nulls.is_null(*row)).for_each(|(_, key)| *key = NO_TAG);
     }
-    Ok(TagColumn { name: name.to_owned(), values, keys })
+    Ok(TagColumn { name: name.to_owned(), values, keys: Keys::Codes(keys) })
 }
 
 fn values(column: &ArrayRef) -> Result<FieldValues, String> {
@@ -167,6 +184,15 @@ fn widened<T: ArrowPrimitiveType, W: From<T::Native>>(column: &ArrayRef) -> Vec<
 }
 
 fn strings<O: OffsetSizeTrait>(column: &GenericStringArray<O>) -> StringValues {
+    let offsets = column.value_offsets();
+    let first = offsets.first().map_or(0, |offset| offset.as_usize());
+    let last = offsets.last().map_or(0, |offset| offset.as_usize());
+    let text = column.value_data().get(first..last).map(str::from_utf8);
+    // What is null may have a text.
+    if let (0, Some(Ok(text))) = (column.null_count(), text) {
+        let offsets = offsets.iter().map(|offset| offset.as_usize() - first).collect();
+        return StringValues { bytes: text.to_owned(), offsets };
+    }
     let mut strings = StringValues::default();
     column.iter().for_each(|value| strings.push(value.unwrap_or_default()));
     strings

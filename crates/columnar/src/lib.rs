@@ -3,19 +3,22 @@
 //! Most points need no look of their own: what is checked is checked by column and by series. A point that could be wrong is
 //! printed as a line and read by the parser of line protocol, so that what is refused, and with which text, is the same.
 
+mod arrow_schema;
 mod arrow_stream;
 mod message_pack;
 mod points;
+mod series;
 mod stored;
 mod table;
 
 use bytes::Bytes;
 use hyperbytedb_domain::PointsBatch;
 use hyperbytedb_domain::ports::BodyFormat;
-use hyperbytedb_domain::wal::{BodyForm, WriteEntry};
+use hyperbytedb_domain::wal::{BodyForm, TableVersion, WriteEntry};
 use hyperbytedb_line_protocol::{ParseOptions, Parsed};
 
-pub use stored::{StoredError, decode, encode, without_rows};
+pub use series::KnownSeries;
+pub use stored::{StoredError, decode, encode};
 
 /// Why a body as a whole cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +35,7 @@ pub fn read(
     body: &Bytes,
     measurement: &str,
     options: &ParseOptions,
+    known: &KnownSeries,
 ) -> Result<Parsed, ReadError> {
     let tables = match format {
         BodyFormat::Lines => return Ok(hyperbytedb_line_protocol::parse(body, options)),
@@ -42,18 +46,45 @@ pub fn read(
             message_pack::read(body, measurement, options).map_err(ReadError::MessagePack)?
         }
     };
-    Ok(points::points(tables, options))
+    Ok(points::points(tables, options, known))
+}
+
+/// The form in which the log can keep a body of columns as it came, of which everything was taken; `None`: what it was read as must
+/// be kept, for a part of it lacks a measurement that the log would not know. `tables`: the measurements.
+pub fn form_of_whole(format: BodyFormat, measurement: &str, tables: &[TableVersion]) -> Option<BodyForm> {
+    match format {
+        BodyFormat::Lines => Some(BodyForm::Lines),
+        BodyFormat::ArrowStream => Some(BodyForm::ArrowStream),
+        BodyFormat::MessagePack => (measurement.is_empty() || sole_measurement(tables) == measurement)
+            .then_some(BodyForm::MessagePack),
+    }
+}
+
+/// What columns of the log that name no measurement are of.
+fn sole_measurement(tables: &[TableVersion]) -> &str {
+    match tables {
+        [table] => &table.measurement,
+        _ => "",
+    }
+}
+
+/// The points of a body without those of these lines, as the log keeps them.
+pub fn encode_without(mut batches: Vec<PointsBatch>, lines: &[u32]) -> Result<Vec<u8>, StoredError> {
+    stored::leave_out(&mut batches, lines);
+    encode(&batches)
 }
 
 /// The points of a write that the log holds.
 pub fn accepted(write: &WriteEntry) -> Result<Vec<PointsBatch>, StoredError> {
-    match write.form {
-        BodyForm::Lines => {
-            let options = ParseOptions::accepted(write.precision, write.default_time);
-            Ok(hyperbytedb_line_protocol::parse(&write.body, &options).batches)
-        }
-        BodyForm::Columns => stored::decode(&write.body),
-    }
+    let format = match write.form {
+        BodyForm::Columns => return stored::decode(&write.body),
+        BodyForm::Lines => BodyFormat::Lines,
+        BodyForm::ArrowStream => BodyFormat::ArrowStream,
+        BodyForm::MessagePack => BodyFormat::MessagePack,
+    };
+    let options = ParseOptions::accepted(write.precision, write.default_time);
+    let measurement = sole_measurement(&write.tables);
+    Ok(read(format, &write.body, measurement, &options, &KnownSeries::none())?.batches)
 }
 
 #[cfg(test)]

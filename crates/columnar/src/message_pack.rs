@@ -8,14 +8,16 @@
 //! ```
 
 use bytes::Bytes;
-use hashbrown::HashMap;
 use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::points::{FieldColumn, FieldValues, StringValues};
 use hyperbytedb_line_protocol::ParseOptions;
 use rmp::Marker;
-use rmp::decode::{read_array_len, read_int, read_map_len, read_str_from_slice};
+use rmp::decode::{read_array_len, read_int, read_map_len, read_str_from_slice, read_str_len};
 
-use crate::table::{NO_TAG, Table, TagColumn, nanoseconds};
+use crate::table::{Keys, Table, TagColumn, nanoseconds};
+
+/// Rows that a column has room for from the start.
+const FIRST_ROWS: usize = 1 << 16;
 
 /// `measurement` is that of a map without one.
 pub fn read(body: &Bytes, measurement: &str, options: &ParseOptions) -> Result<Vec<Table>, String> {
@@ -88,12 +90,11 @@ impl<'a> Reader<'a> {
             tags: Vec::new(),
             fields: Vec::new(),
         };
-        let mut constants = Vec::new();
         for _ in 0..self.map()? {
             match self.text()? {
                 "measurement" => table.measurement = self.text()?.to_owned(),
                 "time" => table.times = Some(self.times(precision)?),
-                "tags" => constants = self.tags(&mut table.tags)?,
+                "tags" => self.tags(&mut table.tags)?,
                 "fields" => self.fields(&mut table.fields)?,
                 other => return Err(format!("{other:?} is none of measurement, time, tags and fields")),
             }
@@ -103,11 +104,8 @@ impl<'a> Reader<'a> {
         }
         let rows = table.fields.first().map(|field| field.values.len());
         table.rows = rows.ok_or("there are no fields")?;
-        for (name, value) in constants {
-            table.tags.push(TagColumn { name, values: vec![value], keys: vec![0; table.rows] });
-        }
         table.check_names()?;
-        let lengths = table.tags.iter().map(|tag| (&tag.name, tag.keys.len()));
+        let lengths = table.tags.iter().filter_map(|tag| Some((&tag.name, tag.rows()?)));
         let mut lengths = lengths.chain(table.fields.iter().map(|field| (&field.name, field.values.len())));
         if let Some((name, length)) = lengths.find(|(_, length)| *length != table.rows) {
             return Err(format!("{name:?} has {length} rows, another column {}", table.rows));
@@ -123,7 +121,7 @@ impl<'a> Reader<'a> {
     fn times(&mut self, precision: Precision) -> Result<Vec<i64>, String> {
         let unit = precision.nanoseconds();
         let count = self.array()?;
-        let mut times = Vec::with_capacity(count);
+        let mut times = Vec::with_capacity(count.min(FIRST_ROWS));
         for _ in 0..count {
             let time: i64 = read_int(&mut self.rest).map_err(|error| format!("no time: {error}"))?;
             times.push(nanoseconds(time, unit));
@@ -131,43 +129,43 @@ impl<'a> Reader<'a> {
         Ok(times)
     }
 
-    /// Returns those with one value for all rows.
-    fn tags(&mut self, tags: &mut Vec<TagColumn>) -> Result<Vec<(String, String)>, String> {
-        let mut constants = Vec::new();
+    fn tags(&mut self, tags: &mut Vec<TagColumn>) -> Result<(), String> {
         for _ in 0..self.map()? {
             let name = self.text()?.to_owned();
-            if !self.is_array()? {
-                constants.push((name, self.text()?.to_owned()));
-                continue;
-            }
-            tags.push(self.tag(name)?);
+            let (count, keys) = if self.is_array()? { (self.array()?, Keys::Each) } else { (1, Keys::One) };
+            let values = self.texts(count).map_err(|error| format!("tag {name:?}: {error}"))?;
+            tags.push(TagColumn { name, values, keys });
         }
-        Ok(constants)
+        Ok(())
     }
 
-    fn tag(&mut self, name: String) -> Result<TagColumn, String> {
-        let count = self.array()?;
-        let mut keys = Vec::with_capacity(count);
-        let mut number_of: HashMap<&str, u32> = HashMap::new();
-        let mut values: Vec<String> = Vec::new();
-        let mut last = ("", NO_TAG);
+    /// So many strings; nil is an empty one. Whether they are UTF-8 is looked at for all at once.
+    fn texts(&mut self, count: usize) -> Result<StringValues, String> {
+        let (mut bytes, mut offsets) = (Vec::new(), Vec::with_capacity(count.min(FIRST_ROWS) + 1));
+        offsets.push(0);
         for _ in 0..count {
-            if self.marker()? == Marker::Null {
-                self.rest = &self.rest[1..];
-                keys.push(NO_TAG);
-                continue;
-            }
-            let text = self.text()?;
-            if text != last.0 || last.1 == NO_TAG {
-                let key = *number_of.entry(text).or_insert_with(|| {
-                    values.push(text.to_owned());
-                    values.len() as u32 - 1
-                });
-                last = (text, key);
-            }
-            keys.push(last.1);
+            bytes.extend_from_slice(self.raw_text()?);
+            offsets.push(bytes.len());
         }
-        Ok(TagColumn { name, values, keys })
+        let values = StringValues { bytes: String::from_utf8(bytes).map_err(failed)?, offsets };
+        if values.is_sound() { Ok(values) } else { Err("a string is not UTF-8".to_owned()) }
+    }
+
+    fn raw_text(&mut self) -> Result<&'a [u8], String> {
+        let length = match self.rest {
+            [0xc0, rest @ ..] => {
+                self.rest = rest;
+                return Ok(&[]);
+            }
+            [short @ 0xa0..=0xbf, rest @ ..] => {
+                self.rest = rest;
+                usize::from(short & 0x1f)
+            }
+            _ => read_str_len(&mut self.rest).map_err(|error| format!("no string: {error}"))? as usize,
+        };
+        let (text, rest) = self.rest.split_at_checked(length).ok_or("it ends too early")?;
+        self.rest = rest;
+        Ok(text)
     }
 
     fn fields(&mut self, fields: &mut Vec<FieldColumn>) -> Result<(), String> {
@@ -175,9 +173,10 @@ impl<'a> Reader<'a> {
             let name = self.text()?.to_owned();
             let count = self.array()?;
             let mut column = Column { values: None, rows: 0, present: None };
-            for _ in 0..count {
+            while column.rows < count {
                 let value = self.value()?;
                 column.push(value).map_err(|error| format!("field {name:?}: {error}"))?;
+                column.push_floats(count, &mut self.rest);
             }
             // Without a value it is no field.
             let values = column.values.unwrap_or_else(|| FieldValues::Boolean(vec![false; count]));
@@ -225,6 +224,22 @@ struct Column {
 }
 
 impl Column {
+    /// Takes the floats that follow one, up to so many rows.
+    fn push_floats(&mut self, count: usize, rest: &mut &[u8]) {
+        let Some(FieldValues::Float(values)) = &mut self.values else { return };
+        let before = values.len();
+        while let (true, Some((&[0xcb, ref value @ ..], behind))) =
+            (values.len() < count, rest.split_first_chunk::<9>())
+        {
+            values.push(f64::from_be_bytes(*value));
+            *rest = behind;
+        }
+        self.rows += values.len() - before;
+        if let Some(present) = &mut self.present {
+            present.resize(self.rows, true);
+        }
+    }
+
     fn push(&mut self, value: Value<'_>) -> Result<(), String> {
         let is_present = !matches!(value, Value::Nil);
         if !is_present && self.present.is_none() {

@@ -1,8 +1,5 @@
 //! Columns as points: the series of each row, and the checks.
 
-use std::hash::{BuildHasher, Hash, Hasher};
-
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use hyperbytedb_domain::points::{FieldColumn, FieldValues, PointsBatch};
 use hyperbytedb_domain::series::Tags;
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME};
@@ -10,22 +7,25 @@ use hyperbytedb_line_protocol::{
     DroppedPoint, LineError, LineSpan, ParseOptions, Parsed, PointPrinter, Reason, parse, print_point,
 };
 
+use crate::series::KnownSeries;
 use crate::stored::keep_rows;
-use crate::table::{NO_TAG, Table, TagColumn};
+use crate::table::{Table, longest};
 
 /// Far below what a key may have.
 const PLAIN_KEY_BYTES_MAX: usize = 32 << 10;
+/// More than a number takes in a line.
+const NUMBER_BYTES_MAX: usize = 32;
 /// The name of what a line has at its end.
 const TIME: &str = "time";
 
-pub fn points(tables: Vec<Table>, options: &ParseOptions) -> Parsed {
+pub fn points(tables: Vec<Table>, options: &ParseOptions, known: &KnownSeries) -> Parsed {
     let mut parsed = Parsed::default();
     let rows: usize = tables.iter().map(|table| table.rows).sum();
     if rows > options.max_points {
         parsed.has_too_many_points = true;
         return parsed;
     }
-    let mut judge = Judge { options, parsed, error_bytes: 0, next_row: 0 };
+    let mut judge = Judge { options, known, parsed, error_bytes: 0, next_row: 0, absent_values: 0 };
     for table in tables {
         judge.add(table);
     }
@@ -35,10 +35,21 @@ pub fn points(tables: Vec<Table>, options: &ParseOptions) -> Parsed {
 /// Which points are taken.
 struct Judge<'a> {
     options: &'a ParseOptions,
+    known: &'a KnownSeries,
     parsed: Parsed,
     error_bytes: usize,
     /// Of the body.
     next_row: usize,
+    /// Cells of the columns that their row does not have, over all that was taken.
+    absent_values: usize,
+}
+
+/// What is known of all keys of a table.
+struct Keyspace {
+    /// Every series reads back whatever is looked at: names and values have nothing that is written in another way.
+    is_plain: bool,
+    /// No series is longer.
+    bytes_max: usize,
 }
 
 impl Judge<'_> {
@@ -47,24 +58,20 @@ impl Judge<'_> {
         let now = self.options.default_time.saturating_sub(self.options.default_time.rem_euclid(unit));
         let (rows, first) = (table.rows, self.next_row);
         self.next_row += rows;
-        let is_plain = self.is_plain(&table);
-        let (series, series_of_row) = series_of(&table.tags, rows);
+        let keys = self.keyspace(&table);
+        let (series, series_of_row) = self.known.of_rows(&table.tags, rows);
+        let tag_keys = table.tags.into_iter().map(|tag| tag.name).collect();
         let times = table.times.unwrap_or_else(|| vec![now; rows]);
         let mut batch = PointsBatch {
             measurement: table.measurement,
             times,
             series,
+            tag_keys: Some(tag_keys),
             series_of_row,
             line_of_row: Vec::new(),
             fields: table.fields,
         };
-        let doubtful = self.doubtful(&batch, is_plain);
-        let mut kept: Option<Vec<bool>> = None;
-        for row in (0..rows).filter(|row| doubtful.as_ref().is_some_and(|doubtful| doubtful[*row])) {
-            if !self.is_taken(&batch, row, first + row) {
-                kept.get_or_insert_with(|| vec![true; rows])[row] = false;
-            }
-        }
+        let kept = self.kept(&batch, &keys, first);
         batch.fields.retain(|field| field.name != TIME);
         let line = |row: usize| LineSpan { start: row, end: row };
         let is_kept = |row: &usize| kept.as_ref().is_none_or(|kept| kept[*row]);
@@ -79,8 +86,47 @@ impl Judge<'_> {
         }
     }
 
+    /// Whether each row is taken; `None`: all are.
+    fn kept(&mut self, batch: &PointsBatch, keys: &Keyspace, first: usize) -> Option<Vec<bool>> {
+        let doubtful = self.doubtful(batch, keys);
+        let sparse: Vec<&[bool]> = batch
+            .fields
+            .iter()
+            .filter(|field| field.name != TIME)
+            .filter_map(|field| field.present.as_deref())
+            .collect();
+        let absent: usize = sparse.iter().map(|present| count_false(present)).sum();
+        if doubtful.is_none() && self.absent_values + absent <= self.options.max_absent_values {
+            self.absent_values += absent;
+            return None;
+        }
+        let mut kept: Option<Vec<bool>> = None;
+        for row in 0..batch.rows() {
+            let is_doubtful = doubtful.as_ref().is_some_and(|doubtful| doubtful[row]);
+            let absent = sparse.iter().filter(|present| !present[row]).count();
+            let is_taken = (!is_doubtful || self.is_taken(batch, row, first + row))
+                && self.has_room(batch, row, first + row, absent);
+            if !is_taken {
+                kept.get_or_insert_with(|| vec![true; batch.rows()])[row] = false;
+            }
+        }
+        kept
+    }
+
+    /// As lines with different fields are bounded.
+    fn has_room(&mut self, batch: &PointsBatch, row: usize, row_of_body: usize, absent: usize) -> bool {
+        let max = self.options.max_absent_values;
+        if self.absent_values + absent > max {
+            let span = LineSpan { start: row_of_body, end: row_of_body };
+            self.refuse(span, line_of(batch, row), Reason::TooManyAbsentValues(max));
+            return false;
+        }
+        self.absent_values += absent;
+        true
+    }
+
     /// The rows that only the parser of lines can decide on; `None`: there are none.
-    fn doubtful(&self, batch: &PointsBatch, is_plain: bool) -> Option<Vec<bool>> {
+    fn doubtful(&self, batch: &PointsBatch, keys: &Keyspace) -> Option<Vec<bool>> {
         let rows = batch.rows();
         let mut doubts = Doubts { rows, of_row: None };
         if batch.fields.len() > self.options.max_fields {
@@ -90,10 +136,11 @@ impl Judge<'_> {
         if batch.times.iter().any(is_outside) {
             doubts.add_all(|row| is_outside(&batch.times[row]));
         }
-        if !is_plain {
+        if !keys.is_plain {
             let bad_series = self.bad_series(batch);
             doubts.add_all(|row| bad_series[batch.series_of_row[row] as usize]);
         }
+        self.add_long_lines(batch, keys, &mut doubts);
         for field in &batch.fields {
             if field.name == TIME || !self.is_plain_field(field) {
                 doubts.add_all(|row| field.is_present(row));
@@ -107,19 +154,43 @@ impl Judge<'_> {
         doubts.of_row
     }
 
-    /// Whether every series reads back whatever is looked at: names and values have nothing that is written in another way.
-    fn is_plain(&self, table: &Table) -> bool {
-        let longest = |texts: &[String]| texts.iter().map(String::len).max().unwrap_or(0);
+    fn keyspace(&self, table: &Table) -> Keyspace {
         let bytes: usize = table.tags.iter().map(|tag| tag.name.len() + longest(&tag.values) + 2).sum();
         let field = table.fields.iter().map(|field| field.name.len()).max().unwrap_or(0);
-        table.tags.len() <= self.options.max_tags
-            && table.measurement.len() + bytes + field < PLAIN_KEY_BYTES_MAX
+        let bytes_max = table.measurement.len() + bytes;
+        let is_plain = table.tags.len() <= self.options.max_tags
+            && bytes_max + field < PLAIN_KEY_BYTES_MAX
             && is_plain_name(&table.measurement)
-            && table.tags.iter().all(|tag| {
-                tag.name != TIME
-                    && is_plain_name(&tag.name)
-                    && tag.values.iter().all(|value| value.bytes().all(is_plain_byte))
-            })
+            && table
+                .tags
+                .iter()
+                .all(|tag| tag.name != TIME && is_plain_name(&tag.name) && is_plain_text(&tag.values.bytes));
+        Keyspace { is_plain, bytes_max }
+    }
+
+    /// Rows that may be longer than a line may be: everything escaped, each number the longest.
+    fn add_long_lines(&self, batch: &PointsBatch, keys: &Keyspace, doubts: &mut Doubts) {
+        let max = self.options.max_line_bytes;
+        let room = |field: &FieldColumn, text: usize| 2 * (field.name.len() + text) + NUMBER_BYTES_MAX;
+        let text = |field: &FieldColumn| match &field.values {
+            FieldValues::String(values) => longest(values),
+            _ => 0,
+        };
+        let fields: usize = batch.fields.iter().map(|field| room(field, text(field))).sum();
+        if 2 * keys.bytes_max + fields + NUMBER_BYTES_MAX <= max {
+            return;
+        }
+        doubts.add_all(|row| {
+            let tags = batch.series[batch.series_of_row[row] as usize].iter();
+            let tags: usize = tags.map(|(key, value)| key.len() + value.len() + 2).sum();
+            let text = |field: &FieldColumn| match &field.values {
+                FieldValues::String(values) => values.get(row).len(),
+                _ => 0,
+            };
+            let present = batch.fields.iter().filter(|field| field.is_present(row));
+            let fields: usize = present.map(|field| room(field, text(field))).sum();
+            2 * (batch.measurement.len() + tags) + fields + NUMBER_BYTES_MAX > max
+        });
     }
 
     /// Whether each series, as a line, is another one or none.
@@ -206,12 +277,19 @@ impl Judge<'_> {
 }
 
 fn is_plain_name(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('#') && name.bytes().all(is_plain_byte)
+    !name.is_empty() && !name.starts_with('#') && is_plain_text(name)
 }
 
-/// Neither special in lines nor a blank.
-fn is_plain_byte(byte: u8) -> bool {
-    byte > b' ' && !matches!(byte, b'\\' | b',' | b'=' | b'"' | 0x7f)
+/// Without a byte that is special in lines, or a blank. Runs of bytes are looked at as a whole, which the compiler does at once.
+fn is_plain_text(text: &str) -> bool {
+    let is_plain = |byte: u8| {
+        (byte > b' ') & (byte != b'\\') & (byte != b',') & (byte != b'=') & (byte != b'"') & (byte != 0x7f)
+    };
+    text.as_bytes().chunks(256).all(|run| run.iter().fold(true, |plain, &byte| plain & is_plain(byte)))
+}
+
+fn count_false(values: &[bool]) -> usize {
+    values.iter().filter(|value| !**value).count()
 }
 
 /// The point as a line, also where no line can say it.
@@ -240,54 +318,4 @@ impl Doubts {
             *doubt = *doubt || is_doubtful(row);
         }
     }
-}
-
-/// The tag sets, and which of them each row has.
-fn series_of(tags: &[TagColumn], rows: usize) -> (Vec<Tags>, Vec<u32>) {
-    let mut series: Vec<Tags> = Vec::new();
-    let mut number_of: HashMap<Tags, u32> = HashMap::new();
-    let hasher = DefaultHashBuilder::default();
-    // The first row of each combination of keys, and the number of its series.
-    let mut combinations: HashTable<(u64, usize, u32)> = HashTable::new();
-    let mut order: Vec<&TagColumn> = tags.iter().collect();
-    order.sort_by(|a, b| a.name.cmp(&b.name));
-    let is_same = |a: usize, b: usize| order.iter().all(|tag| tag.keys[a] == tag.keys[b]);
-    let mut series_of_row: Vec<u32> = Vec::with_capacity(rows);
-    for row in 0..rows {
-        if let (true, Some(&last)) = (row > 0 && is_same(row - 1, row), series_of_row.last()) {
-            series_of_row.push(last);
-            continue;
-        }
-        let mut state = hasher.build_hasher();
-        order.iter().for_each(|tag| tag.keys[row].hash(&mut state));
-        let hash = state.finish();
-        let known = combinations.find(hash, |&(other, first, _)| other == hash && is_same(first, row));
-        let number = match known {
-            Some(&(.., number)) => number,
-            None => {
-                let set = tags_of(&order, row);
-                let number = *number_of.entry(set).or_insert_with_key(|set| {
-                    series.push(set.clone());
-                    series.len() as u32 - 1
-                });
-                combinations.insert_unique(hash, (hash, row, number), |&(hash, ..)| hash);
-                number
-            }
-        };
-        series_of_row.push(number);
-    }
-    (series, series_of_row)
-}
-
-fn tags_of<'a>(order: &[&'a TagColumn], row: usize) -> Tags {
-    let value = |tag: &'a TagColumn| match tag.keys[row] {
-        NO_TAG => "",
-        key => tag.values.get(key as usize).map_or("", String::as_str),
-    };
-    let pairs: Vec<(&str, &str)> = order
-        .iter()
-        .map(|tag| (tag.name.as_str(), value(tag)))
-        .filter(|(_, value)| !value.is_empty())
-        .collect();
-    Tags::from_sorted(pairs.into_iter())
 }

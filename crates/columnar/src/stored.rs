@@ -1,5 +1,6 @@
 //! The form of columns in the log.
 
+use crate::ReadError;
 use hyperbytedb_domain::points::{FieldColumn, FieldValues, PointsBatch, StringValues};
 
 /// Why bytes of the log are no columns.
@@ -9,6 +10,8 @@ pub enum StoredError {
     Encoding(#[from] postcard::Error),
     #[error("columns of a write do not fit each other")]
     Unsound,
+    #[error("body of a write: {0}")]
+    Body(#[from] ReadError),
 }
 
 /// Which row has which line is not kept: refused rows have left.
@@ -31,16 +34,17 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<PointsBatch>, StoredError> {
     Ok(batches)
 }
 
-/// What was encoded, without the rows of these lines (in rising order).
-pub fn without_rows(bytes: &[u8], lines: &[u32]) -> Result<Vec<u8>, StoredError> {
-    let mut batches = decode(bytes)?;
-    for batch in &mut batches {
+/// Leaves out the rows of these lines (in rising order).
+pub fn leave_out(batches: &mut Vec<PointsBatch>, lines: &[u32]) {
+    if lines.is_empty() {
+        return;
+    }
+    for batch in batches.iter_mut() {
         let kept: Vec<bool> =
             batch.line_of_row.iter().map(|line| lines.binary_search(line).is_err()).collect();
         keep_rows(batch, &kept);
     }
     batches.retain(|batch| batch.rows() > 0);
-    encode(&batches)
 }
 
 fn is_sound(batch: &PointsBatch) -> bool {

@@ -7,6 +7,7 @@ use arrow::array::{
 use arrow::datatypes::{Field, Int32Type, Schema};
 use arrow::ipc::writer::StreamWriter;
 use hyperbytedb_domain::Precision;
+use hyperbytedb_domain::catalog::TableId;
 use hyperbytedb_line_protocol::{parse, print_body};
 use rmp::encode::{write_array_len, write_f64, write_map_len, write_nil, write_sint, write_str};
 
@@ -39,6 +40,16 @@ fn floats(values: &[Option<f64>]) -> ArrayRef {
 
 fn seconds(values: &[i64]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))
+}
+
+/// As with nothing known before.
+fn read(
+    format: BodyFormat,
+    body: &Bytes,
+    measurement: &str,
+    options: &ParseOptions,
+) -> Result<Parsed, ReadError> {
+    super::read(format, body, measurement, options, &KnownSeries::none())
 }
 
 /// What is taken, as lines, and the error of the whole write.
@@ -207,12 +218,38 @@ fn bodies_that_are_none_are_refused() {
     assert!(read(BodyFormat::ArrowStream, &many, "", &few).expect("columns").has_too_many_points);
 }
 
+/// Found by the fuzzer: Arrow's reader panicked.
+#[test]
+fn a_stream_without_a_whole_schema_is_refused() {
+    let good = stream("m", vec![("t", tags(&[Some("a")])), ("v", floats(&[Some(1.0)]))]);
+    let empty_schema = {
+        // A message of version 5 whose header is a schema without fields.
+        let mut message = vec![0xff, 0xff, 0xff, 0xff, 40, 0, 0, 0];
+        message.extend([16, 0, 0, 0, 0, 0, 10, 0, 14, 0, 6, 0, 5, 0, 8, 0, 10, 0, 0, 0, 0, 1, 4, 0]);
+        message.extend([12, 0, 0, 0, 0, 0, 0, 0, 4, 0, 4, 0, 4, 0, 0, 0]);
+        Bytes::from(message)
+    };
+    let error = read(BodyFormat::ArrowStream, &empty_schema, "m", &options()).expect_err("no fields");
+    assert_eq!(error.to_string(), "unable to read Arrow stream: the schema has no fields");
+    // Whatever is wrong with one byte, the answer is one.
+    for place in 0..good.len() {
+        for byte in [0, 1, 4, 7, 0x7f, 0x80, 0xff] {
+            let mut changed = good.to_vec();
+            changed[place] = byte;
+            let _ = read(BodyFormat::ArrowStream, &changed.into(), "m", &options());
+        }
+    }
+}
+
 #[test]
 fn the_log_gives_back_what_it_got() {
-    let parsed = read(BodyFormat::MessagePack, &packed(), "", &options()).expect("columns");
+    let mut parsed = read(BodyFormat::MessagePack, &packed(), "", &options()).expect("columns");
+    // Nobody asks the log.
+    parsed.batches.iter_mut().for_each(|batch| batch.tag_keys = None);
     let stored = encode(&parsed.batches).expect("stored");
     assert_eq!(stored::decode(&stored), Ok(parsed.batches.clone()));
-    let less = stored::decode(&without_rows(&stored, &[0, 3]).expect("rows leave")).expect("stored");
+    let less = encode_without(parsed.batches.clone(), &[0, 3]).expect("rows leave");
+    let less = stored::decode(&less).expect("stored");
     assert_eq!(
         outcome(&Parsed { batches: less, ..Parsed::default() }).0,
         "m,dc=x i=2i,v=1.5 2000000000\nm,dc=x,host=a i=300i,v=2 -3000000000\n"
@@ -220,6 +257,100 @@ fn the_log_gives_back_what_it_got() {
     let mut unsound = parsed.batches;
     unsound[0].series_of_row[0] = 9;
     assert_eq!(stored::decode(&encode(&unsound).expect("stored")), Err(StoredError::Unsound));
+}
+
+fn write(form: BodyForm, body: &Bytes, tables: &[&str]) -> WriteEntry {
+    let table = |name: &&str| TableVersion { measurement: name.to_string(), table: TableId(1), version: 1 };
+    WriteEntry {
+        database: "d".to_owned(),
+        retention_policy: "r".to_owned(),
+        precision: Precision::Second,
+        default_time: 1_500_000_000,
+        tables: tables.iter().map(table).collect(),
+        shards: vec![1],
+        form,
+        body: body.clone(),
+    }
+}
+
+#[test]
+fn the_log_reads_a_whole_body_as_the_request_did() {
+    let stream = stream("m", vec![("time", seconds(&[1])), ("v", floats(&[Some(1.0)]))]);
+    for (format, body, measurement, tables) in [
+        (BodyFormat::ArrowStream, &stream, "", &["m"][..]),
+        (BodyFormat::ArrowStream, &stream, "other", &["other"]),
+        (BodyFormat::MessagePack, &packed(), "", &["m", "n"]),
+        (BodyFormat::MessagePack, &unnamed(), "o", &["o"]),
+    ] {
+        let read = read(format, body, measurement, &options()).expect("columns");
+        let entry = write(BodyForm::Columns, body, tables);
+        let form = form_of_whole(format, measurement, &entry.tables).expect("it can be kept");
+        assert_eq!(accepted(&WriteEntry { form, ..entry }), Ok(read.batches));
+    }
+    // The log has no place for a measurement that only a part of the body needs.
+    for tables in [&["m", "o"][..], &["m"]] {
+        let entry = write(BodyForm::Columns, &packed(), tables);
+        assert_eq!(form_of_whole(BodyFormat::MessagePack, "o", &entry.tables), None);
+    }
+}
+
+/// Columns without a measurement.
+fn unnamed() -> Bytes {
+    let mut body = Vec::new();
+    let out = &mut body;
+    let _ = write_map_len(out, 1);
+    drop(write_str(out, "fields"));
+    let _ = write_map_len(out, 1);
+    drop(write_str(out, "v"));
+    let _ = write_array_len(out, 2);
+    let _ = write_f64(out, 1.5);
+    let _ = write_f64(out, 2.5);
+    body.into()
+}
+
+#[test]
+fn series_are_the_same_whether_they_are_known_or_not() {
+    let known = KnownSeries::default();
+    let columns = |hosts: &[Option<&str>], racks: &[Option<&str>]| {
+        let values = floats(&vec![Some(1.0); hosts.len()]);
+        stream("m", vec![("host", tags(hosts)), ("rack", tags(racks)), ("v", values)])
+    };
+    let bodies = [
+        columns(&[Some("a"), Some("b"), Some("a"), None], &[Some("b"), Some("a"), None, Some("a")]),
+        // Other codes, and the values of one tag in the other.
+        columns(&[Some("b"), None, Some("a"), Some("a")], &[Some("a"), Some("a"), Some("b"), Some("")]),
+    ];
+    for body in bodies.iter().chain(&bodies) {
+        let fresh = read(BodyFormat::ArrowStream, body, "", &options()).expect("columns");
+        let cached = super::read(BodyFormat::ArrowStream, body, "", &options(), &known);
+        assert_eq!(cached.expect("columns").batches, fresh.batches);
+        assert_eq!(fresh.batches[0].series.len(), 4);
+    }
+}
+
+#[test]
+fn limits_of_lines_are_limits_of_rows() {
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["short", "a text that is longer", "short"]));
+    let body = stream("m", vec![("time", seconds(&[1, 2, 3])), ("s", text)]);
+    let few = ParseOptions { max_line_bytes: 30, ..options() };
+    let found = read(BodyFormat::ArrowStream, &body, "", &few).expect("columns");
+    let (lines, error) = outcome(&found);
+    assert_eq!(lines, "m s=\"short\" 1000000000\nm s=\"short\" 3000000000\n");
+    assert!(error.is_some_and(|error| error.contains("(write.max_line_bytes)")));
+
+    let sparse = |rows| {
+        let absent = vec![None; rows];
+        stream(
+            "m",
+            vec![("v", floats(&vec![Some(1.0); rows])), ("w", floats(&absent)), ("x", floats(&absent))],
+        )
+    };
+    let few = ParseOptions { max_absent_values: 5, ..options() };
+    let found = read(BodyFormat::ArrowStream, &sparse(2), "", &few).expect("columns");
+    assert_eq!((found.batches[0].rows(), outcome(&found).1), (2, None));
+    let found = read(BodyFormat::ArrowStream, &sparse(4), "", &few).expect("columns");
+    assert_eq!((found.batches[0].rows(), found.errors.len()), (2, 2));
+    assert!(outcome(&found).1.is_some_and(|error| error.contains("(write.max_absent_values)")));
 }
 
 proptest::proptest! {

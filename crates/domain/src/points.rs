@@ -19,6 +19,9 @@ pub struct PointsBatch {
     pub line_of_row: Vec<u32>,
     /// The distinct tag sets, in order of first appearance.
     pub series: Vec<Tags>,
+    /// All keys that the tag sets may have, where somebody knows them.
+    #[serde(skip)]
+    pub tag_keys: Option<Vec<String>>,
     /// In order of first appearance. Two columns may share a name when the request itself mixes types:
     /// the schema check then drops the rows of the later one.
     pub fields: Vec<FieldColumn>,

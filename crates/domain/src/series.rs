@@ -1,6 +1,8 @@
 //! Tag sets and series ids.
 
 use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -19,10 +21,14 @@ pub struct SeriesId(pub u64);
 
 /// A tag set: pairs sorted by key, keys unique, no empty value (an empty value means "not tagged").
 ///
-/// Writes make one for each series of a request, so all text is in one allocation.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Tags {
+/// A copy is the same one: a series that many writes name has its text once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tags(Arc<TagSet>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct TagSet {
     id: SeriesId,
+    second_hash: u64,
     /// Key, value, key, value …
     text: Box<str>,
     /// Where each key and value ends.
@@ -39,16 +45,21 @@ impl Tags {
 
     /// Takes pairs in rising order of their keys, without empty values.
     pub fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Self {
-        let size = pairs.clone().map(|(key, value)| key.len() + value.len()).sum();
+        let (mut size, mut count) = (0, 0);
+        for (key, value) in pairs.clone() {
+            size += key.len() + value.len();
+            count += 2;
+        }
         let mut text = String::with_capacity(size);
-        let mut ends = SmallVec::new();
+        let mut ends = SmallVec::with_capacity(count);
         for (key, value) in pairs {
             for part in [key, value] {
                 text.push_str(part);
                 ends.push(text.len() as u32);
             }
         }
-        Self { id: series_id(&text, &ends), text: text.into_boxed_str(), ends }
+        let (id, second_hash) = (series_id(&text, &ends), second_hash(&text, &ends));
+        Self(Arc::new(TagSet { id, second_hash, text: text.into_boxed_str(), ends }))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -56,9 +67,15 @@ impl Tags {
     }
 
     fn pair(&self, tag: usize) -> (&str, &str) {
-        let start = if tag == 0 { 0 } else { self.ends[2 * tag - 1] as usize };
-        let (middle, end) = (self.ends[2 * tag] as usize, self.ends[2 * tag + 1] as usize);
-        (&self.text[start..middle], &self.text[middle..end])
+        let TagSet { text, ends, .. } = &*self.0;
+        let start = if tag == 0 { 0 } else { ends[2 * tag - 1] as usize };
+        let (middle, end) = (ends[2 * tag] as usize, ends[2 * tag + 1] as usize);
+        (&text[start..middle], &text[middle..end])
+    }
+
+    /// Whether both have values of the same keys.
+    pub fn has_keys_of(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().zip(other.iter()).all(|((a, _), (b, _))| a == b)
     }
 
     pub fn get(&self, key: &str) -> Option<&str> {
@@ -66,33 +83,31 @@ impl Tags {
     }
 
     pub fn len(&self) -> usize {
-        self.ends.len() / 2
+        self.0.ends.len() / 2
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.0.ends.is_empty()
     }
 
     pub fn series_id(&self) -> SeriesId {
-        self.id
+        self.0.id
     }
 
     /// A hash that tells apart tag sets of one id, made in another way.
     pub fn second_hash(&self) -> u64 {
-        let seed =
-            self.ends.iter().fold(0u64, |seed, &end| (seed ^ u64::from(end)).wrapping_mul(HASH_FACTOR));
-        xxh3_64_with_seed(self.text.as_bytes(), seed)
+        self.0.second_hash
     }
 
-    /// Memory held, in bytes, about.
+    /// Memory held, in bytes, about, as if nobody shared it.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.text.len()
+        size_of::<Self>() + size_of::<TagSet>() + self.0.text.len()
     }
 
     /// The series key as InfluxDB prints it: `measurement,k=v,…` with commas, spaces and equal signs
     /// escaped by a backslash.
     pub fn series_key(&self, measurement: &str) -> String {
-        let mut key = String::with_capacity(measurement.len() + self.text.len() + self.ends.len());
+        let mut key = String::with_capacity(measurement.len() + self.0.text.len() + self.0.ends.len());
         push_escaped(&mut key, measurement, &[',', ' ']);
         for (k, v) in self.iter() {
             key.push(',');
@@ -102,6 +117,11 @@ impl Tags {
         }
         key
     }
+}
+
+fn second_hash(text: &str, ends: &[u32]) -> u64 {
+    let seed = ends.iter().fold(0u64, |seed, &end| (seed ^ u64::from(end)).wrapping_mul(HASH_FACTOR));
+    xxh3_64_with_seed(text.as_bytes(), seed)
 }
 
 /// A hash over length-prefixed keys and values, so that no two tag sets encode alike.
@@ -130,6 +150,12 @@ fn series_id(text: &str, ends: &[u32]) -> SeriesId {
 impl Default for Tags {
     fn default() -> Self {
         Self::from_sorted(std::iter::empty())
+    }
+}
+
+impl Hash for Tags {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
     }
 }
 

@@ -58,6 +58,10 @@ pub enum BodyForm {
     Lines,
     /// Batches, as `crates/columnar` stores them.
     Columns,
+    /// Arrow's IPC stream, as it came.
+    ArrowStream,
+    /// Columns as MessagePack, as they came.
+    MessagePack,
 }
 
 /// An accepted write without what was refused, and what it was resolved against.

@@ -32,6 +32,33 @@ impl Row<'_> {
     }
 }
 
+/// Rows of one series, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    pub layout: &'a Arc<Layout>,
+    pub words: &'a [u64],
+    pub text: &'a str,
+}
+
+impl<'a> Rows<'a> {
+    pub fn iter(self) -> impl Iterator<Item = Row<'a>> {
+        let Self { layout, words, text } = self;
+        words.chunks_exact(layout.stride()).map(move |words| Row { layout, words, text })
+    }
+
+    pub fn split_at(self, row: usize) -> (Self, Self) {
+        let (before, behind) = self.words.split_at(row * self.layout.stride());
+        (Self { words: before, ..self }, Self { words: behind, ..self })
+    }
+
+    /// How many rows at the start are in time order, each of another time; `max` at most.
+    fn rising(self, max: usize) -> usize {
+        let mut last = None;
+        let is_later = |row: &Row<'_>| last.replace(row.time()) < Some(row.time());
+        self.iter().take(max).take_while(is_later).count()
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Chunk {
     layout: Arc<Layout>,
@@ -165,15 +192,32 @@ impl Chunk {
         from..to.max(from)
     }
 
+    fn takes_as_is(&self, layout: &Arc<Layout>) -> bool {
+        Arc::ptr_eq(&self.layout, layout) && !self.layout.has_text()
+    }
+
+    /// How many of the rows at the start can be copied to the end as they are.
+    pub fn fitting(&self, rows: Rows<'_>) -> usize {
+        let is_later = rows.iter().next().is_some_and(|row| row.time() > self.max_time());
+        let room = CHUNK_ROWS.saturating_sub(self.rows());
+        if is_later && self.takes_as_is(rows.layout) { rows.rising(room) } else { 0 }
+    }
+
+    /// Appends rows that are [`fitting`](Self::fitting).
+    pub fn append_all(&mut self, rows: Rows<'_>) {
+        self.reserve_rows(rows.words.len() / self.layout.stride());
+        self.words.extend_from_slice(rows.words);
+    }
+
     /// Appends a row that is later than all others.
     pub fn append(&mut self, row: Row<'_>) {
-        if Arc::ptr_eq(&self.layout, row.layout) && !self.layout.has_text() {
-            self.reserve_row();
+        if self.takes_as_is(row.layout) {
+            self.reserve_rows(1);
             self.words.extend_from_slice(row.words);
             return;
         }
         self.widen(row.layout);
-        self.reserve_row();
+        self.reserve_rows(1);
         let at = self.words.len();
         self.words.resize(at + self.layout.stride(), 0);
         self.words[at] = row.words[0];
@@ -197,7 +241,7 @@ impl Chunk {
                 self.copy_fields(at, row);
             }
         } else {
-            self.reserve_row();
+            self.reserve_rows(1);
             self.words.splice(at..at, std::iter::repeat_n(0, stride));
             self.words[at] = row.words[0];
             self.copy_fields(at, row);
@@ -230,15 +274,15 @@ impl Chunk {
         Some(kept)
     }
 
-    /// Makes room for a row: twice as much as there is up to a full chunk, little beyond, so that late rows cost no second chunk.
-    fn reserve_row(&mut self) {
+    /// Makes room for rows: twice as much as there is up to a full chunk, little beyond, so that late rows cost no second chunk.
+    fn reserve_rows(&mut self, count: usize) {
         let stride = self.layout.stride();
-        if self.words.capacity() >= self.words.len() + stride {
+        if self.words.capacity() >= self.words.len() + count * stride {
             return;
         }
         let rows = self.rows();
         let more = if rows < CHUNK_ROWS { rows.clamp(1, CHUNK_ROWS - rows) } else { LATE_ROWS };
-        self.words.reserve_exact(more * stride);
+        self.words.reserve_exact(more.max(count) * stride);
     }
 
     fn rebuilt(&self, rows: Range<usize>, layout: &Arc<Layout>) -> Self {

@@ -4,7 +4,7 @@
 //! leave first. A [`TableHead`] knows from which time on it holds every point of its table: scans of that range need no
 //! engine, and answer as the engine would.
 //!
-//! * [`layout`] and [`chunk`]: rows of one series as words, in time order
+//! * [`layout`] and [`chunk`]: rows of one series as words, in time order; [`packed`]: the rows of a write so
 //! * [`series`]: the chunks of one series; [`tags`]: its tags as codes; [`table`]: all series of a table
 //! * [`filter`]: conditions, resolved by series first
 //! * [`snapshot`]: all of it as a file, between an orderly stop and the next start
@@ -16,6 +16,7 @@ mod chunk;
 mod columns;
 mod filter;
 mod layout;
+mod packed;
 mod rows;
 mod scan;
 mod series;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyperbytedb_domain::{SeriesId, TimeRange};
 use parking_lot::Mutex;
 
-use crate::chunk::{Chunk, Row};
+use crate::chunk::{Chunk, Row, Rows};
 
 /// One series: its tags do not change, its points do.
 #[derive(Debug)]
@@ -49,17 +49,28 @@ impl SeriesHead {
     }
 
     /// Takes rows, the later ones of a time over the earlier. Returns how many bytes more it holds.
-    pub fn push<'a>(&self, rows: impl Iterator<Item = Row<'a>>) -> isize {
+    pub fn push(&self, mut rows: Rows<'_>) -> isize {
         let mut chunks = self.chunks.lock();
-        rows.map(|row| push(&mut chunks, row)).sum()
+        let mut bytes = 0;
+        while let Some(row) = rows.iter().next() {
+            let fitting = chunks.last().map_or(0, |last| last.fitting(rows));
+            let (front, rest) = rows.split_at(fitting.max(1));
+            bytes += match chunks.last_mut().filter(|_| fitting > 0) {
+                Some(last) => changed(last, |chunk| chunk.append_all(front)),
+                None => push(&mut chunks, row),
+            };
+            rows = rest;
+        }
+        bytes
     }
 
     /// Takes rows that are older than what it has: present values stay.
-    pub fn fill<'a>(&self, rows: impl Iterator<Item = Row<'a>>) -> isize {
+    pub fn fill(&self, rows: Rows<'_>) -> isize {
         let mut chunks = self.chunks.lock();
         let first = chunks.first().map_or(i64::MAX, |chunk| chunk.min_time());
         let mut older = Vec::new();
         let bytes = rows
+            .iter()
             .map(
                 |row| if row.time() < first { push(&mut older, row) } else { insert(&mut chunks, row, true) },
             )

@@ -1,25 +1,24 @@
 //! The newest points of one table.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
 use hyperbytedb_domain::catalog::{Table, TableId};
-use hyperbytedb_domain::points::{FieldColumn, FieldValues};
+use hyperbytedb_domain::points::FieldColumn;
 use hyperbytedb_domain::scan::{FieldId, Predicate, TagId};
 use hyperbytedb_domain::time::MIN_TIME;
 use hyperbytedb_domain::{EngineError, SeriesId, Tags, TimeRange};
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use serde::{Deserialize, Serialize};
 
-use crate::chunk::{Chunk, Row};
+use crate::chunk::{Chunk, Rows};
 use crate::filter::{Filter, RowFilter, Verdict, postings};
-use crate::layout::{Layout, set_present};
+use crate::layout::Layout;
+use crate::packed::PackedRows;
 use crate::series::SeriesHead;
 use crate::tags::{Ordinal, TagValues};
-use crate::value::TextRef;
 
 /// Slots of series that are gone before the table's index is built anew.
 const GONE_MIN: usize = 1024;
@@ -112,10 +111,8 @@ impl TableHead {
     pub fn push(&self, rows: NewRows<'_>) {
         let mut changing = self.changing.lock();
         let evicted = self.horizon.lock().evicted;
-        let packed = PackedRows::new(rows, changing.layout_of(rows.fields));
-        self.add(rows, |series, range| {
-            series.push(range.filter(|&row| rows.times[row] >= evicted).map(|row| packed.row(row)))
-        });
+        let packed = PackedRows::new(rows, changing.layout_of(rows.fields), evicted);
+        self.add(rows, &packed, SeriesHead::push);
     }
 
     /// Takes rows of the engine, which yield to what is here, unless points were removed since `removals` were counted.
@@ -125,8 +122,8 @@ impl TableHead {
         if changing.removals != removals {
             return false;
         }
-        let packed = PackedRows::new(rows, changing.layout_of(rows.fields));
-        self.add(rows, |series, range| series.fill(range.map(|row| packed.row(row))));
+        let packed = PackedRows::new(rows, changing.layout_of(rows.fields), i64::MIN);
+        self.add(rows, &packed, SeriesHead::fill);
         true
     }
 
@@ -135,18 +132,16 @@ impl TableHead {
         self.changing.lock().removals
     }
 
-    /// Hands runs of rows of one series to it. `put` returns how many bytes more it holds.
-    fn add(&self, rows: NewRows<'_>, put: impl Fn(&SeriesHead, Range<usize>) -> isize) {
+    /// Hands each series its rows. `put` returns how many bytes more it holds.
+    fn add(&self, rows: NewRows<'_>, packed: &PackedRows, put: impl Fn(&SeriesHead, Rows<'_>) -> isize) {
         let ordinals = self.ordinals_of(rows);
         // Series get other numbers only from who holds `changing`.
         let index = self.index.read();
-        let (mut bytes, mut row) = (0, 0);
-        while let Some(&of_row) = rows.series_of_row.get(row) {
-            let run = rows.series_of_row[row..].iter().take_while(|&&s| s == of_row).count();
-            if let Some(series) = ordinals.get(of_row as usize).and_then(|&ordinal| index.at(ordinal)) {
-                bytes += put(series, row..row + run);
+        let mut bytes = 0;
+        for (number, &ordinal) in ordinals.iter().enumerate() {
+            if let Some(series) = index.at(ordinal) {
+                bytes += put(series, packed.rows_of(number));
             }
-            row += run;
         }
         self.add_bytes(bytes);
     }
@@ -421,50 +416,5 @@ impl Index {
                 codes.map(|(tag, (new, old))| new.add(old.value(series.code(tag)), ordinal)).collect();
             self.put(Arc::new(series.with_codes(codes)));
         }
-    }
-}
-
-/// Rows side by side: one after the other as chunks hold them.
-struct PackedRows {
-    layout: Arc<Layout>,
-    words: Vec<u64>,
-    text: String,
-}
-
-impl PackedRows {
-    fn new(rows: NewRows<'_>, layout: Arc<Layout>) -> Self {
-        let stride = layout.stride();
-        let mut words = vec![0; stride * rows.times.len()];
-        let mut text = String::new();
-        for (row, &time) in words.chunks_exact_mut(stride).zip(rows.times) {
-            row[0] = time as u64;
-        }
-        for (id, column) in rows.fields {
-            let Some(position) = layout.position(*id) else { continue };
-            let mut put = |row: usize, word: u64| {
-                if column.is_present(row) {
-                    let row = &mut words[row * stride..(row + 1) * stride];
-                    row[layout.word(position)] = word;
-                    set_present(row, position);
-                }
-            };
-            match &column.values {
-                FieldValues::Float(v) => v.iter().enumerate().for_each(|(row, v)| put(row, v.to_bits())),
-                FieldValues::Integer(v) => v.iter().enumerate().for_each(|(row, v)| put(row, *v as u64)),
-                FieldValues::Unsigned(v) => v.iter().enumerate().for_each(|(row, v)| put(row, *v)),
-                FieldValues::Boolean(v) => v.iter().enumerate().for_each(|(row, v)| put(row, u64::from(*v))),
-                FieldValues::String(v) => {
-                    for row in 0..rows.times.len() {
-                        put(row, TextRef::append(&mut text, v.get(row)).word());
-                    }
-                }
-            }
-        }
-        Self { layout, words, text }
-    }
-
-    fn row(&self, row: usize) -> Row<'_> {
-        let stride = self.layout.stride();
-        Row { layout: &self.layout, words: &self.words[row * stride..(row + 1) * stride], text: &self.text }
     }
 }

@@ -31,6 +31,8 @@ mod status;
 mod stream;
 pub mod tls;
 mod turn;
+#[doc(hidden)]
+pub mod untrusted;
 mod v2;
 mod write;
 

@@ -215,6 +215,7 @@ impl Batch {
         PointsBatch {
             measurement: self.measurement,
             times: self.times,
+            tag_keys: None,
             series_of_row: self.series_of_row,
             line_of_row: self.line_of_row,
             series: self.series,

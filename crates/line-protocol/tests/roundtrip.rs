@@ -60,6 +60,7 @@ prop_compose! {
         PointsBatch {
             measurement,
             times: vec![time],
+            tag_keys: None,
             series_of_row: vec![0],
             line_of_row: vec![0],
             series: vec![Tags::new(tags.into_iter().collect())],

@@ -85,6 +85,8 @@ list! {
             "Batches of UDP lines that could not be written.";
         Counter GRAPHITE_LINES: Counter = "hyperbytedb_graphite_lines_total" []
             "Lines taken by the Graphite listener.";
+        Counter GRAPHITE_READ_ERRORS: Counter = "hyperbytedb_graphite_read_errors_total" []
+            "Datagrams of Graphite that could not be received.";
         Counter GRAPHITE_WRITE_ERRORS: Counter = "hyperbytedb_graphite_write_errors_total" []
             "Batches of Graphite points that could not be written.";
         Counter PROMETHEUS_DROPPED_SAMPLES: Counter = "hyperbytedb_prometheus_dropped_samples_total" []

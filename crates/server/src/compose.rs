@@ -164,6 +164,7 @@ impl Application {
             flush: flush.clone(),
             committer: committer.clone(),
             parse_limits: parse_limits(config),
+            known_series: Default::default(),
             max_measurements_per_database: config.limits.max_measurements_per_database,
             replication: Default::default(),
         });

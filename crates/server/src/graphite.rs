@@ -69,7 +69,7 @@ impl GraphiteListener {
         self.writer.create_database();
         match &self.socket {
             Socket::Udp(socket) => {
-                let mut datagrams = Datagrams::of(socket);
+                let mut datagrams = Datagrams::of(socket, || metrics::GRAPHITE_READ_ERRORS.increment(1));
                 while !stop.is_set() {
                     let datagram = datagrams.next(stop, None);
                     GRAPHITE.bytes_rx.add(datagram.len() as i64);

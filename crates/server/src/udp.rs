@@ -27,12 +27,14 @@ pub fn bind(address: &str, setting: &str) -> std::io::Result<UdpSocket> {
 /// What comes in at a socket.
 pub struct Datagrams<'a> {
     socket: &'a UdpSocket,
+    /// Counts what could not be received.
+    count_failure: fn(),
     buffer: Vec<u8>,
 }
 
 impl<'a> Datagrams<'a> {
-    pub fn of(socket: &'a UdpSocket) -> Self {
-        Self { socket, buffer: vec![0; DATAGRAM_BYTES_MAX] }
+    pub fn of(socket: &'a UdpSocket, count_failure: fn()) -> Self {
+        Self { socket, count_failure, buffer: vec![0; DATAGRAM_BYTES_MAX] }
     }
 
     /// The next one; empty if none has come for as long as `patience` says, or until it is time to look at `stop`.
@@ -43,7 +45,7 @@ impl<'a> Datagrams<'a> {
             Ok((length, _)) => &self.buffer[..length],
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => &[],
             Err(error) => {
-                UDP.read_fail.increment();
+                (self.count_failure)();
                 tracing::warn!(%error, "UDP: cannot receive");
                 stop.wait(LOOK_INTERVAL);
                 &[]
@@ -61,7 +63,8 @@ pub struct UdpListener {
 impl UdpListener {
     pub fn run(&self, stop: &Stop) {
         self.writer.create_database();
-        let (mut batch, mut datagrams) = (Batch::default(), Datagrams::of(&self.socket));
+        let (mut batch, mut datagrams) =
+            (Batch::default(), Datagrams::of(&self.socket, || UDP.read_fail.increment()));
         while !stop.is_set() {
             let datagram = datagrams.next(stop, batch.patience(self.options));
             if !datagram.is_empty() {

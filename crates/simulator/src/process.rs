@@ -97,6 +97,7 @@ impl Process {
             committer: committer.clone(),
             max_measurements_per_database: 0,
             parse_limits: ParseOptions::new(Precision::Nanosecond, 0),
+            known_series: Default::default(),
             replication: Default::default(),
         });
         let node = seat.zip(conflicts).map(|(seat, conflicts)| {

@@ -8,9 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hyperbytedb_columnar::{StoredError, encode, read, without_rows};
+use hyperbytedb_columnar::{KnownSeries, StoredError, encode_without, form_of_whole, read};
 use hyperbytedb_domain::ports::{
-    BodyFormat, CatalogPort, IngestionPort, SeriesIndexPort, WalPort, WriteError, WriteRequest, WriteSource,
+    CatalogPort, IngestionPort, SeriesIndexPort, WalPort, WriteError, WriteRequest, WriteSource,
 };
 use hyperbytedb_domain::wal::{BodyForm, TableVersion, WalEntry, WriteEntry};
 use hyperbytedb_domain::{PointsBatch, StorageError, limits, settings};
@@ -41,6 +41,7 @@ pub struct IngestionService {
     pub committer: Arc<Committer>,
     /// Limits of the parser; precision and default time come with each request.
     pub parse_limits: ParseOptions,
+    pub known_series: KnownSeries,
     /// 0 = no limit.
     pub max_measurements_per_database: usize,
     /// Set in a cluster.
@@ -75,7 +76,6 @@ impl IngestionService {
                 return Err(WriteError::TooManyPoints { max: self.parse_limits.max_points });
             }
             let batches = std::mem::take(&mut parsed.batches);
-            let columns = columns(request, &batches)?;
             let mut drops = parsed.drops();
             let mut committed_at = None;
             let mut written = 0;
@@ -89,7 +89,7 @@ impl IngestionService {
                     Target { database: &request.database, retention_policy: &request.retention_policy, now };
                 let mut resolved = self.resolver().resolve(&target, batches).map_err(failed)?;
                 written = resolved.batches.iter().map(|batch| batch.rows()).sum();
-                let record = self.record(request, default_time, &parsed, columns, &mut resolved)?;
+                let record = self.record(request, default_time, &parsed, &mut resolved)?;
                 metrics::WRITE_SCHEMA.record_duration(lap(&mut stage));
                 match record.map(|record| self.committer.write(record)).transpose() {
                     Err(LogError::Stale) => continue,
@@ -123,7 +123,7 @@ impl IngestionService {
             uint_support,
             ..self.parse_limits.clone()
         };
-        read(request.format, &request.body, &request.measurement, &options)
+        read(request.format, &request.body, &request.measurement, &options, &self.known_series)
             .map_err(|error| WriteError::Rejected(error.to_string()))
     }
 
@@ -143,7 +143,6 @@ impl IngestionService {
         request: &WriteRequest,
         default_time: i64,
         parsed: &Parsed,
-        columns: Option<Vec<u8>>,
         resolved: &mut Resolved,
     ) -> Result<Option<ResolvedWrite>, WriteError> {
         let batches = std::mem::take(&mut resolved.batches);
@@ -159,16 +158,15 @@ impl IngestionService {
             table: batch.table.id,
             version: batch.table.version,
         };
-        let (form, body) = match columns {
-            None => (BodyForm::Lines, accepted_body(&request.body, parsed, &resolved.dropped_lines)),
-            Some(columns) => (BodyForm::Columns, accepted_columns(columns, &resolved.dropped_lines)?.into()),
-        };
+        let tables: Vec<TableVersion> = batches.iter().map(version).collect();
+        let (form, body) =
+            self.accepted_body(request, default_time, parsed, &tables, &resolved.dropped_lines)?;
         let entry = WalEntry::Write(WriteEntry {
             database: request.database.clone(),
             retention_policy: resolved.retention_policy.clone(),
             precision: request.precision,
             default_time,
-            tables: batches.iter().map(version).collect(),
+            tables,
             shards,
             form,
             body,
@@ -176,6 +174,31 @@ impl IngestionService {
         let entry = self.wal.encode(&entry)?;
         let (catalog, epoch) = (resolved.catalog.clone(), resolved.epoch);
         Ok(Some(ResolvedWrite { entry, catalog, epoch, batches }))
+    }
+
+    /// What is kept of a body: all of it as it came, or a part of it.
+    fn accepted_body(
+        &self,
+        request: &WriteRequest,
+        default_time: i64,
+        parsed: &Parsed,
+        tables: &[TableVersion],
+        dropped_lines: &[u32],
+    ) -> Result<(BodyForm, Bytes), WriteError> {
+        let is_whole = parsed.errors.is_empty()
+            && parsed.errors_left_out == 0
+            && parsed.dropped.is_empty()
+            && dropped_lines.is_empty();
+        let whole = form_of_whole(request.format, &request.measurement, tables);
+        match whole.filter(|form| is_whole || *form == BodyForm::Lines) {
+            Some(form) if is_whole => Ok((form, request.body.clone())),
+            Some(form) => Ok((form, body_without(&request.body, &parsed.lines, dropped_lines).into())),
+            None => {
+                let batches = self.parse(request, default_time)?.batches;
+                let columns = encode_without(batches, dropped_lines).map_err(encoding_failed)?;
+                Ok((BodyForm::Columns, columns.into()))
+            }
+        }
     }
 
     /// Back-pressure: waits a little for the flush, then refuses.
@@ -292,29 +315,6 @@ fn overloaded(reason: String) -> WriteError {
     WriteError::Overloaded { reason, retry_after_secs: RETRY_AFTER_SECS }
 }
 
-/// Bodies that are columns, as the log keeps them.
-fn columns(request: &WriteRequest, batches: &[PointsBatch]) -> Result<Option<Vec<u8>>, WriteError> {
-    let is_columns = request.format != BodyFormat::Lines;
-    is_columns.then(|| encode(batches)).transpose().map_err(encoding_failed)
-}
-
-fn accepted_columns(columns: Vec<u8>, dropped_lines: &[u32]) -> Result<Vec<u8>, WriteError> {
-    if dropped_lines.is_empty() {
-        Ok(columns)
-    } else {
-        without_rows(&columns, dropped_lines).map_err(encoding_failed)
-    }
-}
-
 fn encoding_failed(error: StoredError) -> WriteError {
     WriteError::Storage(StorageError::failed("write", error))
-}
-
-/// The request's body without the lines that were refused.
-fn accepted_body(body: &Bytes, parsed: &Parsed, dropped_lines: &[u32]) -> Bytes {
-    let complete = parsed.errors.is_empty() && parsed.errors_left_out == 0 && parsed.dropped.is_empty();
-    if complete && dropped_lines.is_empty() {
-        return body.clone();
-    }
-    body_without(body, &parsed.lines, dropped_lines).into()
 }

@@ -229,7 +229,6 @@ fn missing_schema(
 fn extension(batch: &PointsBatch, checked: &Checked) -> Option<TableExtension> {
     let table = checked.table.as_deref();
     let has_field = |name: &str| table.is_some_and(|table| table.field(name).is_some());
-    let has_tag = |key: &str| table.is_some_and(|table| table.tag(key).is_some());
     let fields: Vec<FieldDef> = batch
         .fields
         .iter()
@@ -237,17 +236,33 @@ fn extension(batch: &PointsBatch, checked: &Checked) -> Option<TableExtension> {
         .filter(|(column, usable)| **usable && !has_field(&column.name) && checked.rows.keeps_any(column))
         .map(|(column, _)| FieldDef { name: column.name.clone(), field_type: column.values.field_type() })
         .collect();
-    let used = checked.rows.used_series(batch);
-    let is_used = |s: usize| used.as_ref().is_none_or(|used| used[s]);
-    let mut tags: Vec<String> = Vec::new();
-    let used_series = batch.series.iter().enumerate().filter(|(s, _)| is_used(*s)).map(|(_, tags)| tags);
-    for (key, _) in used_series.flat_map(|tags| tags.iter()) {
-        if !has_tag(key) && !tags.iter().any(|tag| tag == key) {
-            tags.push(key.to_owned());
-        }
-    }
+    let tags = missing_tags(table, batch, &checked.rows);
     let is_complete = table.is_some() && fields.is_empty() && tags.is_empty();
     (!is_complete).then(|| TableExtension { measurement: batch.measurement.clone(), tags, fields })
+}
+
+/// The tags of the kept rows that the table lacks.
+fn missing_tags(table: Option<&Table>, batch: &PointsBatch, rows: &RowFilter) -> Vec<String> {
+    let has_tag = |key: &str| table.is_some_and(|table| table.tag(key).is_some());
+    let mut missing: Vec<String> = Vec::new();
+    if batch.tag_keys.as_ref().is_some_and(|keys| keys.iter().all(|key| has_tag(key))) {
+        return missing;
+    }
+    let used = rows.used_series(batch);
+    let is_used = |s: usize| used.as_ref().is_none_or(|used| used[s]);
+    let mut last: Option<&Tags> = None;
+    for (_, tags) in batch.series.iter().enumerate().filter(|(s, _)| is_used(*s)) {
+        // Neighbours mostly have the same keys.
+        if last.replace(tags).is_some_and(|last| last.has_keys_of(tags)) {
+            continue;
+        }
+        for (key, _) in tags.iter() {
+            if !has_tag(key) && !missing.iter().any(|tag| tag == key) {
+                missing.push(key.to_owned());
+            }
+        }
+    }
+    missing
 }
 
 /// Times that no shard group holds: one for each group that is to be opened.

@@ -42,6 +42,7 @@ impl ResolvedBatch {
         PointsBatch {
             measurement: self.table.measurement.clone(),
             times: self.times,
+            tag_keys: None,
             series_of_row: self.series_of_row,
             line_of_row: Vec::new(),
             series: self.series.into_iter().map(|(_, tags)| tags).collect(),

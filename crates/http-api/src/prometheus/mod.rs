@@ -12,14 +12,15 @@ use crate::admission::BodyShare;
 use crate::error::ApiError;
 use crate::options::HttpOptions;
 
-pub use read::read;
-pub use write::write;
+pub use messages::{ReadRequest as ReadMessage, WriteRequest as WriteMessage};
+pub use read::{read, statement};
+pub use write::{print, write};
 
 const NAME_LABEL: &str = "__name__";
 const FIELD: &str = "value";
 
 /// The message of a body: protobuf within snappy's block format. What it unpacks to is counted in `share`.
-fn decode<M: Message + Default>(
+pub fn decode<M: Message + Default>(
     body: &Bytes,
     share: &mut BodyShare,
     options: &HttpOptions,

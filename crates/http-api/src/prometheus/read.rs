@@ -129,7 +129,7 @@ fn regex(source: &str) -> Result<Regex, ApiError> {
 }
 
 /// Names and values are bound, never part of the text.
-fn statement(
+pub fn statement(
     query: &Query,
     measurements: &[String],
 ) -> Result<(String, BTreeMap<String, Parameter>), ApiError> {

@@ -58,7 +58,7 @@ async fn accept(state: AppState, request: Request) -> Result<(), ApiError> {
 }
 
 /// Appends a line for each sample; returns how many have a value that no field can have.
-fn print(series: &TimeSeries, lines: &mut String) -> u64 {
+pub fn print(series: &TimeSeries, lines: &mut String) -> u64 {
     let name = series.labels.iter().rfind(|label| label.name == NAME_LABEL);
     let measurement = name.map_or(UNNAMED, |label| label.value.as_str());
     let mut dropped = 0;

@@ -3,7 +3,7 @@
 
 mod buckets;
 mod delete;
-mod predicate;
+pub mod predicate;
 
 use std::sync::Arc;
 

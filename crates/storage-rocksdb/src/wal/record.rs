@@ -68,6 +68,10 @@ enum StoredBody {
     Lz4Lines(u32),
     Columns,
     Lz4Columns(u32),
+    ArrowStream,
+    Lz4ArrowStream(u32),
+    MessagePack,
+    Lz4MessagePack(u32),
 }
 
 impl StoredBody {
@@ -77,6 +81,10 @@ impl StoredBody {
             (BodyForm::Lines, Some(length)) => Self::Lz4Lines(length),
             (BodyForm::Columns, None) => Self::Columns,
             (BodyForm::Columns, Some(length)) => Self::Lz4Columns(length),
+            (BodyForm::ArrowStream, None) => Self::ArrowStream,
+            (BodyForm::ArrowStream, Some(length)) => Self::Lz4ArrowStream(length),
+            (BodyForm::MessagePack, None) => Self::MessagePack,
+            (BodyForm::MessagePack, Some(length)) => Self::Lz4MessagePack(length),
         }
     }
 
@@ -87,6 +95,10 @@ impl StoredBody {
             Self::Lz4Lines(length) => (BodyForm::Lines, Some(length)),
             Self::Columns => (BodyForm::Columns, None),
             Self::Lz4Columns(length) => (BodyForm::Columns, Some(length)),
+            Self::ArrowStream => (BodyForm::ArrowStream, None),
+            Self::Lz4ArrowStream(length) => (BodyForm::ArrowStream, Some(length)),
+            Self::MessagePack => (BodyForm::MessagePack, None),
+            Self::Lz4MessagePack(length) => (BodyForm::MessagePack, Some(length)),
         }
     }
 }
