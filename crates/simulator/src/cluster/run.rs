@@ -1,5 +1,7 @@
 //! Running a history of a cluster.
 
+mod damage;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use hyperbytedb_domain::{CancelToken, Tags};
 use hyperbytedb_memory_ports::{Disk, Random};
 use parking_lot::Mutex;
 
+use self::damage::{Damaged, Kept};
 use super::agreement::{Agreement, address, set_scope};
 use super::history::{ClusterHistory, ClusterRound, Event};
 use super::model::{Scope, Taken, Writes, expected, watch};
@@ -63,6 +66,9 @@ struct Cluster {
     lost: BTreeSet<NodeId>,
     /// How many may be.
     may_lose: usize,
+    /// A copy that may be put in the place of a disk.
+    kept: Option<Kept>,
+    damaged: Option<Damaged>,
     /// Writes that so many nodes had when they were answered.
     confirmed: Vec<(Stamp, Consistency)>,
     /// Writes that were sent.
@@ -113,6 +119,8 @@ impl Cluster {
             next_id: history.nodes + 1,
             lost: BTreeSet::new(),
             may_lose: (nodes.len() - 1) / 2,
+            kept: None,
+            damaged: None,
             confirmed: Vec::new(),
             sent: 0,
             summary: Summary::default(),
@@ -328,12 +336,18 @@ impl Cluster {
             Event::LoseDisk(node) => self.lose_disk(node)?,
             Event::Join => self.join()?,
             Event::Leave(node) => self.leave(node)?,
+            Event::LosePart(node) => self.lose_part(node)?,
+            Event::KeepDisk(node) => self.keep_disk(node)?,
+            Event::RestoreDisk => self.restore_disk()?,
         }
         Ok(())
     }
 
     fn lose_disk(&mut self, node: usize) -> Result<(), String> {
-        let Some(id) = self.nth(node).filter(|_| self.lost.len() < self.may_lose) else { return Ok(()) };
+        let Some(id) = self.nth(node).filter(|_| self.lost.len() < self.may_lose && self.damaged.is_none())
+        else {
+            return Ok(());
+        };
         self.end(id, false)?;
         self.members.remove(&id);
         self.lost.insert(id);
@@ -367,7 +381,8 @@ impl Cluster {
     }
 
     fn join(&mut self) -> Result<(), String> {
-        if !self.is_whole()? {
+        // A copy of a damaged disk would be another one.
+        if self.damaged.is_some() || !self.is_whole()? {
             return Ok(());
         }
         let gone: Vec<NodeId> =
@@ -383,20 +398,8 @@ impl Cluster {
             return self.look_for_finding();
         }
         let Some(source) = self.agreement.leader() else { return Ok(()) };
-        let Some(process) = self.process(source) else { return Ok(()) };
+        let Some((disk, taken)) = self.copy_of(source)? else { return Ok(()) };
         self.next_id += 1;
-        process.host.enter();
-        retried(|| process.checkpoint()).map_err(|error| format!("a checkpoint before a copy: {error}"))?;
-        let Some(member) = self.members.get(&source) else { return Ok(()) };
-        // The log comes last: it has all that the rest lacks.
-        let (disk, taken) = process.flush.while_cursors_stand(|| {
-            let engine = Arc::new(member.disk.engine.copy());
-            self.scheduler.sleep(Duration::from_millis(1));
-            let node = Arc::new(member.disk.node.copy());
-            self.scheduler.sleep(Duration::from_millis(1));
-            let taken = member.taken.lock().clone();
-            (Disk { wal: Arc::new(member.disk.wal.copy()), node, engine }, taken)
-        });
         self.add(id, disk, taken, Some(source));
         self.start(id)?;
         self.agreement.change_membership(|membership| {
@@ -408,7 +411,7 @@ impl Cluster {
     }
 
     fn leave(&mut self, node: usize) -> Result<(), String> {
-        if self.members.len() <= 3 || !self.is_whole()? {
+        if self.members.len() <= 3 || self.damaged.is_some() || !self.is_whole()? {
             return Ok(());
         }
         let Some((id, process)) = self.nth(node).and_then(|id| Some((id, self.process(id)?))) else {
@@ -454,6 +457,9 @@ impl Cluster {
         let observation = observe(&process, &mut self.random, true);
         self.look_for_finding()?;
         let observation = observation.map_err(at)?;
+        if self.damaged.as_ref().is_some_and(|damaged| damaged.node == id) {
+            return Ok(None);
+        }
         let taken = self.members.get(&id).map(|member| member.taken.lock().clone()).unwrap_or_default();
         let agreed = self.agreement.up_to(taken.agreed_index);
         let catalog = process.catalog();
@@ -479,6 +485,7 @@ impl Cluster {
                 self.bury(false)?;
                 self.start_all()?;
             }
+            self.compare_if_damaged()?;
             self.check_equal()?;
             self.rest()?;
             self.check_equal()?;
@@ -497,8 +504,11 @@ impl Cluster {
             if taken.agreed_index < length {
                 return Some(format!("node {id} has {} of {length} agreed entries", taken.agreed_index));
             }
-            let is_missing =
-                |stamp: &&Stamp| !self.lost.contains(&stamp.origin) && !taken.records.contains(stamp);
+            let is_excused =
+                |stamp: &Stamp| self.damaged.as_ref().is_some_and(|damaged| damaged.excuses(*id, stamp));
+            let is_missing = |stamp: &&Stamp| {
+                !self.lost.contains(&stamp.origin) && !taken.records.contains(stamp) && !is_excused(stamp)
+            };
             if let Some(stamp) = writes.stamps().find(is_missing) {
                 return Some(format!("node {id} lacks {}", writes.describe(stamp)));
             }
@@ -521,8 +531,7 @@ impl Cluster {
         let mut first: Option<(NodeId, Looked)> = None;
         for id in ids {
             let Some(looked) = self.check(id)? else { continue };
-            no_stray_series(&looked.observation, &self.writes.lock())
-                .map_err(|text| format!("node {id}: {text}"))?;
+            no_stray_series(&looked.observation).map_err(|text| format!("node {id}: {text}"))?;
             let Some((other, before)) = &first else {
                 first = Some((id, looked));
                 continue;
@@ -581,14 +590,11 @@ fn compare(expected: &BTreeMap<Place, Points>, observation: &Observation) -> Res
     Ok(())
 }
 
-/// A series without points is shown only where a write was refused, or not answered.
-fn no_stray_series(observation: &Observation, writes: &Writes) -> Result<(), String> {
-    let possible = writes.unlogged_series();
+/// No series without points is shown, also of writes that were refused or not answered.
+fn no_stray_series(observation: &Observation) -> Result<(), String> {
     for (place, table) in &observation.tables {
         let with_points: BTreeSet<&Tags> = table.points.keys().map(|(tags, _)| tags).collect();
-        let is_stray =
-            |tags: &&Tags| !with_points.contains(tags) && !possible.contains(&(place.2.as_str(), *tags));
-        if let Some(stray) = table.series.iter().find(is_stray) {
+        if let Some(stray) = table.series.iter().find(|tags| !with_points.contains(tags)) {
             return Err(format!("{place:?}: series {stray:?} is shown, but has no point"));
         }
     }
