@@ -3,6 +3,7 @@
 mod damage;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,10 +43,13 @@ pub fn run(history: &ClusterHistory) -> Result<Summary, Finding> {
     let mut cluster = Cluster::new(history);
     let rounds = history.rounds.len();
     let played = (0..=rounds).try_for_each(|number| {
-        let done = match history.rounds.get(number) {
+        let play = || match history.rounds.get(number) {
             Some(round) => cluster.round(round),
             None => cluster.settle(),
         };
+        let done = catch_unwind(AssertUnwindSafe(play));
+        // It was ended in the middle of something: a round that never ends.
+        let done = done.unwrap_or_else(|_| Err(cluster.scheduler.finding().unwrap_or_default()));
         done.map_err(|text| Finding { round: number, text })
     });
     cluster.summary.trace = cluster.scheduler.trace();
@@ -69,6 +73,8 @@ struct Cluster {
     /// A copy that may be put in the place of a disk.
     kept: Option<Kept>,
     damaged: Option<Damaged>,
+    /// What was on a disk alone that an older one came in the place of.
+    gone: BTreeSet<Stamp>,
     /// Writes that so many nodes had when they were answered.
     confirmed: Vec<(Stamp, Consistency)>,
     /// Writes that were sent.
@@ -121,6 +127,7 @@ impl Cluster {
             may_lose: (nodes.len() - 1) / 2,
             kept: None,
             damaged: None,
+            gone: BTreeSet::new(),
             confirmed: Vec::new(),
             sent: 0,
             summary: Summary::default(),
@@ -504,8 +511,10 @@ impl Cluster {
             if taken.agreed_index < length {
                 return Some(format!("node {id} has {} of {length} agreed entries", taken.agreed_index));
             }
-            let is_excused =
-                |stamp: &Stamp| self.damaged.as_ref().is_some_and(|damaged| damaged.excuses(*id, stamp));
+            let is_excused = |stamp: &Stamp| {
+                let damaged = self.damaged.as_ref();
+                self.gone.contains(stamp) || damaged.is_some_and(|damaged| damaged.excuses(*id, stamp))
+            };
             let is_missing = |stamp: &&Stamp| {
                 !self.lost.contains(&stamp.origin) && !taken.records.contains(stamp) && !is_excused(stamp)
             };

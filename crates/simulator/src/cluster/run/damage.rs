@@ -102,9 +102,7 @@ impl Cluster {
 
     /// All nodes take what they lack. From then on each has what any has.
     pub(super) fn compare_if_damaged(&mut self) -> Result<(), String> {
-        if self.damaged.take().is_none() {
-            return Ok(());
-        }
+        let Some(damaged) = self.damaged.take() else { return Ok(()) };
         let processes = self.members.values().filter_map(|member| member.process.as_ref());
         let nodes: Vec<Comparing> = processes.filter_map(Comparing::new).collect();
         compare_all(&nodes)?;
@@ -112,6 +110,7 @@ impl Cluster {
         let all: BTreeSet<Stamp> =
             self.members.values().flat_map(|member| member.taken.lock().records.clone()).collect();
         self.members.values().for_each(|member| member.taken.lock().records.clone_from(&all));
+        self.gone = damaged.forgotten.difference(&all).copied().collect();
         Ok(())
     }
 }
