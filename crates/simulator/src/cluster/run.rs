@@ -1,6 +1,7 @@
 //! Running a history of a cluster.
 
 mod damage;
+mod members;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +17,7 @@ use hyperbytedb_memory_ports::{Disk, Random};
 use parking_lot::Mutex;
 
 use self::damage::{Damaged, Kept};
-use super::agreement::{Agreement, address, set_scope};
+use super::agreement::{Agreement, set_scope};
 use super::history::{ClusterHistory, ClusterRound, Event};
 use super::model::{Scope, Taken, Writes, expected, watch};
 use super::network::{Network, Weather};
@@ -33,10 +34,6 @@ const FIRST_TIME: u64 = 1_704_067_200_000;
 /// How long a cluster may take until all have everything, when nothing fails any more.
 const QUIET_TIME: Duration = Duration::from_secs(60);
 const LOOK_TIME: Duration = Duration::from_millis(500);
-const DRAIN_TIME: Duration = Duration::from_secs(10);
-/// How long all nodes may take to hear of a new one.
-const JOIN_TIME: Duration = Duration::from_secs(10);
-const MEMBERS_MAX: usize = 6;
 
 /// Runs a history to its end, or to the first finding.
 pub fn run(history: &ClusterHistory) -> Result<Summary, Finding> {
@@ -346,101 +343,6 @@ impl Cluster {
             Event::LosePart(node) => self.lose_part(node)?,
             Event::KeepDisk(node) => self.keep_disk(node)?,
             Event::RestoreDisk => self.restore_disk()?,
-        }
-        Ok(())
-    }
-
-    fn lose_disk(&mut self, node: usize) -> Result<(), String> {
-        let Some(id) = self.nth(node).filter(|_| self.lost.len() < self.may_lose && self.damaged.is_none())
-        else {
-            return Ok(());
-        };
-        self.end(id, false)?;
-        self.members.remove(&id);
-        self.lost.insert(id);
-        Ok(())
-    }
-
-    /// Whether all members run and hear each other; only then somebody can join or leave.
-    fn is_whole(&mut self) -> Result<bool, String> {
-        self.network.heal();
-        self.start_all()?;
-        let agreement = self.agreement.clone();
-        self.scheduler.wait_for(JOIN_TIME, || agreement.leader().is_some());
-        self.bury(false)?;
-        Ok(agreement.leader().is_some() && self.members.values().all(|member| member.process.is_some()))
-    }
-
-    /// Waits until all nodes have carried out what is agreed on.
-    fn wait_for_agreement(&self) -> bool {
-        let length = self.agreement.length();
-        let have_all = || self.members.values().all(|member| member.taken.lock().agreed_index >= length);
-        self.scheduler.wait_for(JOIN_TIME, have_all)
-    }
-
-    fn remove(&mut self, id: NodeId) {
-        self.agreement.change_membership(|membership| {
-            membership.nodes.remove(&id);
-            for voters in &mut membership.voters {
-                voters.remove(&id);
-            }
-        });
-    }
-
-    fn join(&mut self) -> Result<(), String> {
-        // A copy of a damaged disk would be another one.
-        if self.damaged.is_some() || !self.is_whole()? {
-            return Ok(());
-        }
-        let gone: Vec<NodeId> =
-            self.agreement.membership().nodes.into_keys().filter(|id| self.lost.contains(id)).collect();
-        gone.into_iter().for_each(|id| self.remove(id));
-        if self.members.len() >= MEMBERS_MAX {
-            return Ok(());
-        }
-        let id = self.next_id;
-        let is_known =
-            self.agreement.change_membership(|membership| drop(membership.nodes.insert(id, address(id))));
-        if !is_known || !self.wait_for_agreement() {
-            return self.look_for_finding();
-        }
-        let Some(source) = self.agreement.leader() else { return Ok(()) };
-        let Some((disk, taken)) = self.copy_of(source)? else { return Ok(()) };
-        self.next_id += 1;
-        self.add(id, disk, taken, Some(source));
-        self.start(id)?;
-        self.agreement.change_membership(|membership| {
-            for voters in &mut membership.voters {
-                voters.insert(id);
-            }
-        });
-        self.look_for_finding()
-    }
-
-    fn leave(&mut self, node: usize) -> Result<(), String> {
-        if self.members.len() <= 3 || self.damaged.is_some() || !self.is_whole()? {
-            return Ok(());
-        }
-        let Some((id, process)) = self.nth(node).and_then(|id| Some((id, self.process(id)?))) else {
-            return Ok(());
-        };
-        let Some(leaving) = process.node.clone() else { return Ok(()) };
-        let is_drained = Arc::new(Mutex::new(false));
-        let drained = is_drained.clone();
-        process.host.spawn("drain", Some(CancelToken::default()), move || {
-            use hyperbytedb_domain::ports::ClusterNodePort;
-            *drained.lock() = leaving.drain(DRAIN_TIME).is_ok();
-        });
-        self.scheduler.run_clients();
-        self.look_for_finding()?;
-        let is_drained = *is_drained.lock();
-        if is_drained {
-            self.remove(id);
-        }
-        // One that could not be drained starts again.
-        self.end(id, false)?;
-        if is_drained {
-            self.members.remove(&id);
         }
         Ok(())
     }
