@@ -104,9 +104,15 @@ pub struct Taken {
     /// The last agreed entry.
     pub agreed_index: u64,
     pub records: BTreeSet<Stamp>,
+    /// What it has the points of by comparing; their records may still come.
+    pub compared: BTreeSet<Stamp>,
 }
 
 impl Taken {
+    pub fn has(&self, stamp: &Stamp) -> bool {
+        self.records.contains(stamp) || self.compared.contains(stamp)
+    }
+
     fn take(&mut self, record: &WalRecord, writes: &Mutex<Writes>) -> Result<(), String> {
         let write = match &record.entry {
             WalEntry::Write(write) => write,
@@ -163,7 +169,7 @@ pub fn expected(
 ) -> BTreeMap<Place, Points> {
     let mut places: BTreeMap<Place, Points> = BTreeMap::new();
     // In the order of their stamps: the greatest comes last.
-    for stamp in &taken.records {
+    for stamp in taken.records.union(&taken.compared) {
         let Some(written) = writes.logged.get(stamp) else { continue };
         for point in &written.points {
             let Some(table) = written.tables.get(point.measurement).and_then(|id| catalog.table_by_id(*id))

@@ -418,7 +418,7 @@ impl Cluster {
                 self.gone.contains(stamp) || damaged.is_some_and(|damaged| damaged.excuses(*id, stamp))
             };
             let is_missing = |stamp: &&Stamp| {
-                !self.lost.contains(&stamp.origin) && !taken.records.contains(stamp) && !is_excused(stamp)
+                !self.lost.contains(&stamp.origin) && !taken.has(stamp) && !is_excused(stamp)
             };
             if let Some(stamp) = writes.stamps().find(is_missing) {
                 return Some(format!("node {id} lacks {}", writes.describe(stamp)));

@@ -109,7 +109,7 @@ impl Cluster {
         self.look_for_finding()?;
         let all: BTreeSet<Stamp> =
             self.members.values().flat_map(|member| member.taken.lock().records.clone()).collect();
-        self.members.values().for_each(|member| member.taken.lock().records.clone_from(&all));
+        self.members.values().for_each(|member| member.taken.lock().compared.clone_from(&all));
         self.gone = damaged.forgotten.difference(&all).copied().collect();
         Ok(())
     }
