@@ -18,7 +18,7 @@ use crate::api::{QueryApi, QueryRequest, Readiness, ResultEvent, ResultSink, Sin
 use crate::commands::CommandService;
 use crate::flush::{FlushOptions, FlushService};
 use crate::ingestion::IngestionService;
-use crate::ingestion::schema::Target;
+use crate::ingestion::schema::{Target, UnloggedSeries};
 use crate::log::LogError;
 use crate::log::committer::{CommitOptions, CommitPorts, CommitWorker, Committer, ResolvedWrite};
 use crate::log::replay::replay;
@@ -281,7 +281,11 @@ impl Node {
         let mut parsed = self.ingestion.parse(&request, 0).expect("lines");
         let batches = std::mem::take(&mut parsed.batches);
         let target = Target { database: DATABASE, retention_policy: "", now: 0 };
-        let mut resolved = self.ingestion.resolver().resolve(&target, batches).expect("batches");
+        let mut resolved = self
+            .ingestion
+            .resolver()
+            .resolve(&target, batches, &mut UnloggedSeries::default())
+            .expect("batches");
         self.ingestion.record(&request, 0, &parsed, &mut resolved).expect("a record").expect("points")
     }
 

@@ -48,6 +48,14 @@ impl Default for Database {
     }
 }
 
+const TAG_TYPE: &str = "LowCardinality(String)";
+const FLOAT_TYPE: &str = "SimpleAggregateFunction(anyLast, Nullable(Float64))";
+const INTEGER_TYPE: &str = "SimpleAggregateFunction(anyLast, Nullable(Int64))";
+const UNSIGNED_TYPE: &str = "SimpleAggregateFunction(anyLast, Nullable(UInt64))";
+const STRING_TYPE: &str = "SimpleAggregateFunction(anyLast, Nullable(String))";
+const BOOLEAN_TYPE: &str = "SimpleAggregateFunction(anyLast, Nullable(Bool))";
+const FIELD_TYPES: [&str; 5] = [FLOAT_TYPE, INTEGER_TYPE, UNSIGNED_TYPE, STRING_TYPE, BOOLEAN_TYPE];
+
 /// Bytes of a user's name that a column comment shows.
 const COMMENT_BYTES_MAX: usize = 128;
 
@@ -95,27 +103,47 @@ pub struct ColumnDef {
 
 /// Every column of the table, in order.
 pub fn columns(table: &Table) -> Vec<ColumnDef> {
-    let own = |name: &str, column_type, codec| ColumnDef {
-        name: name.to_owned(),
-        column_type,
-        codec,
-        comment: String::new(),
-    };
-    let mut columns = vec![
-        own(TIME_COLUMN, "Int64", "CODEC(Delta, ZSTD(1))"),
-        own(SERIES_COLUMN, "UInt64", ""),
-        // The same in all rows of a part.
-        own(SHARD_COLUMN, "UInt64", "CODEC(ZSTD(1))"),
-    ];
+    let mut columns = own_columns().to_vec();
     columns.extend(added_columns(table, 0, 0));
     columns
+}
+
+/// Those that each table has.
+fn own_columns() -> [ColumnDef; 3] {
+    [
+        plain(TIME_COLUMN, "Int64", "CODEC(Delta, ZSTD(1))"),
+        plain(SERIES_COLUMN, "UInt64", ""),
+        // The same in all rows of a part.
+        plain(SHARD_COLUMN, "UInt64", "CODEC(ZSTD(1))"),
+    ]
+}
+
+fn plain(name: &str, column_type: &'static str, codec: &'static str) -> ColumnDef {
+    ColumnDef { name: name.to_owned(), column_type, codec, comment: String::new() }
+}
+
+/// A column by the name and the type that the engine has stored, with what it is ordered by among those of its table. `None`
+/// when it is none of ours.
+pub fn stored_column(name: &str, column_type: &str) -> Option<((usize, u32), ColumnDef)> {
+    let own = own_columns().into_iter().enumerate().find(|(_, own)| own.name == name);
+    if let Some((position, own)) = own {
+        return (own.column_type == column_type).then_some(((position, 0), own));
+    }
+    let number = |prefix| name.strip_prefix(prefix)?.parse::<u32>().ok();
+    let (order, known) = match (number('t'), number('f')) {
+        (Some(tag), _) => ((3, tag), [TAG_TYPE].as_slice()),
+        (_, Some(field)) => ((4, field), FIELD_TYPES.as_slice()),
+        _ => return None,
+    };
+    let known = known.iter().find(|known| **known == column_type)?;
+    Some((order, plain(name, known, "")))
 }
 
 /// The tag columns from `tags` on and the field columns from `fields` on.
 pub fn added_columns(table: &Table, tags: usize, fields: usize) -> Vec<ColumnDef> {
     let tags = (0u32..).zip(&table.tags).skip(tags).map(|(i, name)| ColumnDef {
         name: tag_column(TagId(i)),
-        column_type: "LowCardinality(String)",
+        column_type: TAG_TYPE,
         codec: "",
         comment: comment(name),
     });
@@ -127,11 +155,11 @@ fn field_def(id: FieldId, field: &FieldDef) -> ColumnDef {
     ColumnDef {
         name: field_column(id),
         column_type: match field.field_type {
-            FieldType::Float => "SimpleAggregateFunction(anyLast, Nullable(Float64))",
-            FieldType::Integer => "SimpleAggregateFunction(anyLast, Nullable(Int64))",
-            FieldType::Unsigned => "SimpleAggregateFunction(anyLast, Nullable(UInt64))",
-            FieldType::String => "SimpleAggregateFunction(anyLast, Nullable(String))",
-            FieldType::Boolean => "SimpleAggregateFunction(anyLast, Nullable(Bool))",
+            FieldType::Float => FLOAT_TYPE,
+            FieldType::Integer => INTEGER_TYPE,
+            FieldType::Unsigned => UNSIGNED_TYPE,
+            FieldType::String => STRING_TYPE,
+            FieldType::Boolean => BOOLEAN_TYPE,
         },
         codec: "",
         comment: comment(&field.name),

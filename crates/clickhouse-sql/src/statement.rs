@@ -24,6 +24,13 @@ pub enum Statement {
         partition_by: Expr,
         settings: Settings,
     },
+    /// What the engine keeps in a file of a table that it has.
+    StoredTable {
+        uuid: String,
+        columns: Vec<ColumnDef>,
+        partition_by: Expr,
+        settings: Settings,
+    },
     /// A table without rows of its own: what is stored in the tables of one name on all servers of a cluster.
     CreateDistributed {
         table: TableName,
@@ -115,6 +122,11 @@ pub fn create_table(table: &Table, name: TableName, engine: TableEngine, setting
         partition_by: schema::partition_key(),
         settings,
     }
+}
+
+/// The definition of a table of the embedded engine, as its file has it.
+pub fn stored_table(uuid: &str, columns: Vec<ColumnDef>, settings: Settings) -> Statement {
+    Statement::StoredTable { uuid: uuid.to_owned(), columns, partition_by: schema::partition_key(), settings }
 }
 
 /// Adds the columns of tags and fields past the first `tags` and `fields`; `None` when there are no others.
@@ -246,6 +258,18 @@ fn partition(f: &mut fmt::Formatter<'_>, shard: u64) -> fmt::Result {
     quote::string(f, &partition_id(shard))
 }
 
+/// How rows are kept.
+fn storage(
+    f: &mut fmt::Formatter<'_>,
+    engine: &TableEngine,
+    partition_by: &Expr,
+    settings: &Settings,
+) -> fmt::Result {
+    write!(f, "ENGINE = {engine} PARTITION BY {partition_by} ORDER BY (")?;
+    join(f, &[schema::series(), time()], ", ")?;
+    write!(f, ") TTL {} RECOMPRESS CODEC(ZSTD(1)){settings}", schema::history_from())
+}
+
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -257,9 +281,16 @@ impl fmt::Display for Statement {
             Self::CreateTable { table, engine, columns, partition_by, settings } => {
                 write!(f, "CREATE TABLE IF NOT EXISTS {table} (")?;
                 join(f, columns, ", ")?;
-                write!(f, ") ENGINE = {engine} PARTITION BY {partition_by} ORDER BY (")?;
-                join(f, &[schema::series(), time()], ", ")?;
-                write!(f, ") TTL {} RECOMPRESS CODEC(ZSTD(1)){settings}", schema::history_from())
+                f.write_str(") ")?;
+                storage(f, engine, partition_by, settings)
+            }
+            Self::StoredTable { uuid, columns, partition_by, settings } => {
+                f.write_str("ATTACH TABLE _ UUID ")?;
+                quote::string(f, uuid)?;
+                f.write_str("\n(\n")?;
+                join(f, columns, ",\n")?;
+                f.write_str("\n)\n")?;
+                storage(f, &TableEngine::MergeTree, partition_by, settings)
             }
             Self::CreateDistributed { table, columns, cluster, stored } => {
                 write!(f, "CREATE TABLE IF NOT EXISTS {table} (")?;

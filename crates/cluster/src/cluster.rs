@@ -40,7 +40,7 @@ const HEARTBEAT_MS: u64 = 200;
 const ELECTION_MIN_MS: u64 = 1000;
 const ELECTION_MAX_MS: u64 = 2000;
 /// A leader that has not heard from a majority for as long may be none any more.
-const LEASE_MS: u64 = 800;
+const LEASE: Duration = Duration::from_millis(800);
 /// Entries between snapshots of the catalogue, and those kept behind one: a node that is further behind gets the catalogue
 /// as a whole.
 const SNAPSHOT_ENTRIES: u64 = 10_000;
@@ -114,6 +114,8 @@ pub(crate) struct Inner {
     pub repair: Arc<dyn RepairPort>,
     pub client: Client,
     raft: OnceLock<Raft>,
+    /// When a majority last answered this node as its leader.
+    majority_heard: Mutex<Option<Instant>>,
     /// What the nodes said when they were asked last.
     heard: Mutex<Vec<NodeStatus>>,
 }
@@ -157,6 +159,7 @@ impl Cluster {
             repair,
             client,
             raft: OnceLock::new(),
+            majority_heard: Mutex::default(),
             heard: Mutex::default(),
         });
         let (stop, stopping) = watch::channel(false);
@@ -211,18 +214,22 @@ impl Drop for Cluster {
     }
 }
 
-/// Ends the process when Raft has stopped by itself, as it does when its log or what it decides cannot be stored.
-async fn fail_with(
-    mut metrics: watch::Receiver<RaftMetrics<NodeId, NodeAddress>>,
-    node: Arc<dyn ClusterNodePort>,
-) {
+/// Notes when a majority was last heard, and ends the process when Raft has stopped by itself, as it does when its log or what
+/// it decides cannot be stored.
+async fn follow(mut metrics: watch::Receiver<RaftMetrics<NodeId, NodeAddress>>, inner: Arc<Inner>) {
     loop {
-        let state = metrics.borrow_and_update().running_state.clone();
+        let (state, heard) = {
+            let metrics = metrics.borrow_and_update();
+            let millis = metrics.millis_since_quorum_ack.filter(|_| metrics.state == ServerState::Leader);
+            let heard = millis.and_then(|millis| Instant::now().checked_sub(Duration::from_millis(millis)));
+            (metrics.running_state.clone(), heard)
+        };
+        *inner.majority_heard.lock() = heard;
         match state {
             Ok(()) => {}
             Err(Fatal::Stopped) => return,
             Err(error) => {
-                return node.fail(format!(
+                return inner.node.fail(format!(
                     "what the cluster agrees on cannot be stored or carried out (is the disk full?): {error}"
                 ));
             }
@@ -266,7 +273,7 @@ impl Inner {
             raft.initialize(founders).await.map_err(|error| error.to_string())?;
             tracing::info!(node, "founded a cluster");
         }
-        tokio::spawn(fail_with(raft.metrics(), self.node.clone()));
+        tokio::spawn(follow(raft.metrics(), self.clone()));
         // Nobody else sets it.
         let _ = self.raft.set(raft);
         let (watching, mut until) = (self.clone(), stopping.clone());
@@ -328,11 +335,8 @@ impl Inner {
 
     /// Leads, and a majority has said so a moment ago.
     fn holds_lease(&self) -> bool {
-        let Some(raft) = self.raft.get() else { return false };
-        let metrics = raft.metrics();
-        let metrics = metrics.borrow();
-        metrics.state == ServerState::Leader
-            && metrics.millis_since_quorum_ack.is_some_and(|millis| millis < LEASE_MS)
+        // By the time that has passed: a process that was frozen does not know yet that it leads no more.
+        self.majority_heard.lock().is_some_and(|heard| heard.elapsed() < LEASE)
     }
 
     /// The leader's address, as this node knows it.

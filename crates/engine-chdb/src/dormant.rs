@@ -9,10 +9,13 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use hyperbytedb_clickhouse_sql::Settings;
 use hyperbytedb_clickhouse_sql::schema::{DATABASE, parse_table_name, table_name};
 use hyperbytedb_domain::catalog::TableId;
 use hyperbytedb_engine_common::ColumnCounts;
 use parking_lot::Mutex;
+
+use crate::definition;
 
 pub(crate) struct DormantTables {
     /// Where the engine keeps the definitions of tables.
@@ -21,14 +24,14 @@ pub(crate) struct DormantTables {
 }
 
 impl DormantTables {
-    /// Marks all tables of a data path that no engine has open.
-    pub(crate) fn mark(data_path: &Path) -> io::Result<Self> {
+    /// Marks all tables of a data path that no engine has open. `settings`: of tables.
+    pub(crate) fn mark(data_path: &Path, settings: &Settings) -> io::Result<Self> {
         let definitions = data_path.join("metadata").join(DATABASE);
         let tables = Mutex::default();
         let dormant = Self { definitions, tables };
         let mut tables = dormant.defined()?;
         for table in tables.clone() {
-            if dormant.remove_if_empty(table, data_path)? {
+            if dormant.mend_if_empty(table, data_path, settings)? {
                 tables.remove(&table);
             }
         }
@@ -40,17 +43,24 @@ impl DormantTables {
     }
 
     /// A full disk leaves the definition empty of a table that is made or changed then, and the engine does not start with it.
-    /// One without rows can be made anew.
-    fn remove_if_empty(&self, table: TableId, data_path: &Path) -> io::Result<bool> {
+    /// One with rows is written anew, one without is removed: true.
+    fn mend_if_empty(&self, table: TableId, data_path: &Path, settings: &Settings) -> io::Result<bool> {
         let file = self.file(table, "sql");
         if fs::metadata(&file)?.len() > 0 {
             return Ok(false);
         }
         let place = data_path.join("data").join(DATABASE).join(table_name(table).table);
-        if has_parts(&place)? {
-            let text = "is empty, though its table has rows: the disk was full while the table got a column. Restore a backup; \
-                        a node of a cluster is removed, and joins with an empty folder and a new number";
-            return Err(io::Error::other(format!("{} {text}", file.display())));
+        if definition::has_parts(&place)? {
+            definition::rebuild(&file, &place, settings.clone()).map_err(|error| {
+                let text =
+                    "is empty, as a full disk leaves it, and cannot be written anew from the table's rows";
+                io::Error::other(format!("{} {text}: {error}", file.display()))
+            })?;
+            tracing::warn!(
+                table = table.0,
+                "wrote the definition of a table anew that was emptied by a full disk"
+            );
+            return Ok(false);
         }
         tracing::warn!(
             table = table.0,
@@ -107,20 +117,6 @@ impl DormantTables {
     }
 }
 
-/// Whether a table's folder has rows in it.
-fn has_parts(folder: &Path) -> io::Result<bool> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        entries => entries?,
-    };
-    for entry in entries {
-        if entry?.path().join("columns.txt").exists() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,16 +128,17 @@ mod tests {
         fs::create_dir_all(&definitions)?;
         fs::write(definitions.join("m1.sql"), "ATTACH TABLE _")?;
         fs::write(definitions.join("m2.sql"), "")?;
-        let dormant = DormantTables::mark(dir.path())?;
+        let settings = Settings::default();
+        let dormant = DormantTables::mark(dir.path(), &settings)?;
         assert_eq!(dormant.all(), [TableId(1)]);
         assert!(!definitions.join("m2.sql").exists());
         fs::write(definitions.join("m3.sql"), "")?;
         let part = dir.path().join("data").join(DATABASE).join("m3/1_1_1_0");
         fs::create_dir_all(&part)?;
         fs::write(part.join("columns.txt"), "x")?;
-        let refusal =
-            DormantTables::mark(dir.path()).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(refusal.contains("m3.sql is empty, though its table has rows"), "{refusal}");
+        let refused = DormantTables::mark(dir.path(), &settings).err().map(|error| error.to_string());
+        let refused = refused.unwrap_or_default();
+        assert!(refused.contains("m3.sql is empty"), "not a folder of the engine: {refused}");
         Ok(())
     }
 }

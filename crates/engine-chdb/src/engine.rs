@@ -47,7 +47,7 @@ impl ChdbEngine {
             .to_str()
             .ok_or_else(|| EngineError::failed("opening the data path", "the path is not valid UTF-8"))?;
         clear_shadow(&data_path).map_err(failed)?;
-        let dormant = DormantTables::mark(&data_path).map_err(failed)?;
+        let dormant = DormantTables::mark(&data_path, &options.table_settings()).map_err(failed)?;
         let arguments: Arc<[String]> = options.arguments(path).into();
 
         // Signals are the host's business.

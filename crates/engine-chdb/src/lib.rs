@@ -16,6 +16,7 @@
 //!   their call.
 //! - Inserted parts reach the disk for certain only at [`PointsSinkPort::sync`].
 
+mod definition;
 mod demand;
 mod dormant;
 mod engine;

@@ -65,6 +65,40 @@ fn tables_are_made_and_grow() {
     delete(&fixture, &third, TimeRange::ALL, None);
 }
 
+/// As a full disk leaves them when a table gets a column.
+#[test]
+fn definitions_that_were_emptied_are_written_anew() {
+    let every_type = [
+        ("a", FieldType::Float),
+        ("b", FieldType::Integer),
+        ("c", FieldType::Unsigned),
+        ("d", FieldType::Boolean),
+        ("e", FieldType::String),
+    ];
+    let fixture = open();
+    let first = table(1, &["host"], &every_type);
+    fixture.engine.ensure_table(&first).unwrap();
+    fixture.insert(&first, &[row(1, &["a"], &[f(1.0), i(1), NULL, NULL, s("x")])]);
+    let second = with_more(&first, "rack", "n", FieldType::Integer);
+    fixture.engine.ensure_table(&second).unwrap();
+    fixture.insert(&second, &[row(2, &["a", "r"], &[f(2.0), NULL, NULL, NULL, s("y"), i(7)])]);
+    let before = fixture.all_rows(&second, false);
+    let file = fixture.directory.path().join("chdb/metadata/hyperbyte/m1.sql");
+    let Fixture { engine, directory } = fixture;
+    drop(engine);
+    std::fs::write(&file, "").unwrap();
+    let fixture = Fixture { engine: ChdbEngine::open(options(&directory)).unwrap(), directory };
+    assert_eq!(fixture.all_rows(&second, false), before);
+    // The column that the full disk has kept out, and all else goes on.
+    let third = with_more(&second, "x", "s", FieldType::String);
+    fixture.engine.ensure_table(&third).unwrap();
+    let values = [f(3.0), NULL, NULL, NULL, NULL, NULL, s("t")];
+    fixture.insert(&third, &[row(3, &["b", "", "x"], &values)]);
+    let fixture = fixture.reopen();
+    assert_eq!(fixture.all_rows(&third, true).len(), 3);
+    fixture.engine.merge_partition(TableId(1), 0).unwrap();
+}
+
 #[test]
 fn fields_are_merged_and_the_later_wins() {
     let t = table(

@@ -18,6 +18,7 @@ pub enum Call {
     NodeSync,
     RegisterSeries,
     RestoreSeries,
+    SettleSeries,
     CountSeries,
     ReadSeries,
     RemoveSeries,

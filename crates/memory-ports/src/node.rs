@@ -28,6 +28,8 @@ struct Node {
     cursors: BTreeMap<String, Sequence>,
     windows: BTreeMap<String, DirtyWindows>,
     series: BTreeMap<TableId, Arc<BTreeMap<Tags, SeriesId>>>,
+    /// Registered, and not logged yet.
+    unlogged: BTreeSet<(TableId, Vec<SeriesId>)>,
 }
 
 impl NodeDisk {
@@ -160,7 +162,7 @@ impl MemorySeriesIndex {
     }
 
     /// Whether each series is new.
-    fn add(&self, table: TableId, series: &[(SeriesId, &Tags)]) -> Vec<bool> {
+    fn add(&self, table: TableId, series: &[(SeriesId, &Tags)], is_logged: bool) -> Vec<bool> {
         let mut node = self.disk.0.lock();
         let known = node.now().series.get(&table);
         if known.is_some_and(|known| series.iter().all(|(_, tags)| known.contains_key(*tags))) {
@@ -168,9 +170,21 @@ impl MemorySeriesIndex {
         }
         node.write(false, |node| {
             let known = Arc::make_mut(node.series.entry(table).or_default());
-            series.iter().map(|&(id, tags)| known.insert(tags.clone(), id).is_none()).collect()
+            let new: Vec<bool> =
+                series.iter().map(|&(id, tags)| known.insert(tags.clone(), id).is_none()).collect();
+            if !is_logged {
+                let unlogged = series.iter().zip(&new).filter(|(_, new)| **new).map(|((id, _), _)| *id);
+                node.unlogged.insert((table, sorted(unlogged)));
+            }
+            new
         })
     }
+}
+
+fn sorted(series: impl Iterator<Item = SeriesId>) -> Vec<SeriesId> {
+    let mut series: Vec<SeriesId> = series.collect();
+    series.sort_unstable();
+    series
 }
 
 impl SeriesIndexPort for MemorySeriesIndex {
@@ -180,12 +194,26 @@ impl SeriesIndexPort for MemorySeriesIndex {
         series: &[(SeriesId, &Tags)],
     ) -> Result<Vec<Result<bool, SeriesRefusal>>, StorageError> {
         storage(&*self.controller, Call::RegisterSeries, || {
-            Ok(self.add(table.id, series).into_iter().map(Ok).collect())
+            Ok(self.add(table.id, series, false).into_iter().map(Ok).collect())
         })
     }
 
     fn restore(&self, table: &Table, series: &[(SeriesId, &Tags)]) -> Result<(), StorageError> {
-        storage(&*self.controller, Call::RestoreSeries, || Ok(drop(self.add(table.id, series))))
+        storage(&*self.controller, Call::RestoreSeries, || Ok(drop(self.add(table.id, series, true))))
+    }
+
+    fn settle(&self, table: TableId, series: &[SeriesId]) -> Result<(), StorageError> {
+        storage(&*self.controller, Call::SettleSeries, || {
+            let settled = (table, sorted(series.iter().copied()));
+            self.disk.0.lock().write(false, |node| node.unlogged.remove(&settled));
+            Ok(())
+        })
+    }
+
+    fn unsettled(&self) -> Result<Vec<(TableId, Vec<SeriesId>)>, StorageError> {
+        storage(&*self.controller, Call::ReadSeries, || {
+            Ok(self.disk.0.lock().now().unlogged.iter().cloned().collect())
+        })
     }
 
     fn series_count(&self, table: TableId) -> Result<u64, StorageError> {
@@ -271,14 +299,20 @@ impl SeriesIndexPort for MemorySeriesIndex {
 
     fn drop_table(&self, table: TableId) -> Result<(), StorageError> {
         storage(&*self.controller, Call::DropSeriesOfTable, || {
-            Ok(drop(self.disk.0.lock().write(false, |node| node.series.remove(&table))))
+            Ok(self.disk.0.lock().write(false, |node| {
+                node.series.remove(&table);
+                node.unlogged.retain(|(id, _)| *id != table);
+            }))
         })
     }
 
     fn retain_tables(&self, catalog: &Catalog) -> Result<(), StorageError> {
         storage(&*self.controller, Call::RetainTables, || {
             let kept: BTreeSet<TableId> = catalog.tables().map(|table| table.id).collect();
-            Ok(self.disk.0.lock().write(false, |node| node.series.retain(|id, _| kept.contains(id))))
+            Ok(self.disk.0.lock().write(false, |node| {
+                node.series.retain(|id, _| kept.contains(id));
+                node.unlogged.retain(|(id, _)| kept.contains(id));
+            }))
         })
     }
 }

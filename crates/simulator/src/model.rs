@@ -188,6 +188,12 @@ impl World {
         world
     }
 
+    /// The world when all is at rest: what was not logged has left no series.
+    pub fn at_rest(mut self) -> Self {
+        self.tables.values_mut().for_each(|table| table.possible_series.clear());
+        self
+    }
+
     fn policy(&self, database: &str, policy: &str) -> Option<String> {
         let policy = if policy.is_empty() { DEFAULT_POLICY } else { policy };
         self.databases.get(database)?.get(policy).cloned()

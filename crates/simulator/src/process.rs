@@ -211,6 +211,10 @@ impl Process {
         answer.error.map_or(Ok(answer.blocks), Err)
     }
 
+    pub fn reader(&self) -> TableReader {
+        self.statements.reader.clone()
+    }
+
     pub fn catalog(&self) -> Arc<Catalog> {
         self.ports.catalog.catalog()
     }

@@ -269,6 +269,7 @@ impl Simulation {
     fn settle(&mut self, undisturbed: bool) -> Result<(), String> {
         for _ in 0..2 {
             self.rest().map_err(|error| format!("coming to rest failed: {error}"))?;
+            self.worlds = std::mem::take(&mut self.worlds).into_iter().map(World::at_rest).collect();
             self.check()?;
             self.check_views()?;
             if self.process.log_bytes() > 0 {

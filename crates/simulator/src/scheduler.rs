@@ -747,7 +747,7 @@ impl Controller for Scheduler {
 fn may_yield(call: Call) -> bool {
     is_engine(call)
         || matches!(call, Call::WalRead | Call::WalTruncate | Call::WalSync | Call::NodeSync)
-        || matches!(call, Call::RegisterSeries | Call::ReadSeries)
+        || matches!(call, Call::RegisterSeries | Call::SettleSeries | Call::ReadSeries)
 }
 
 /// Calls during which the services may hold the lock under which records take effect.

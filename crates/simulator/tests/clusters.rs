@@ -27,6 +27,20 @@ fn no_seed_of_a_cluster_has_a_finding() {
     });
 }
 
+/// Disks that lose a part, or are put back as they were.
+#[test]
+fn nodes_with_damaged_disks_take_what_they_lack() {
+    let is_damage = |event: &Event| matches!(event, Event::LosePart(_) | Event::RestoreDisk);
+    let histories = (2000..).map(generate);
+    let damaged = histories
+        .filter(|history| history.rounds.iter().filter_map(|round| round.event.as_ref()).any(is_damage));
+    for history in damaged.take(SEEDS as usize / 2) {
+        if let Err(finding) = run(&history) {
+            panic!("hyperbytedb-simulator --kind cluster --seed {}: {}", history.seed, finding.text);
+        }
+    }
+}
+
 /// A series stayed that had no points (240, 715); after a restart older values won, and deleted points came back (1309, 1691).
 #[test]
 fn seeds_that_had_a_finding_have_none() {

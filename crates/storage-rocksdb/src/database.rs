@@ -49,12 +49,14 @@ impl Database {
         Ok(Self { db, path: path.to_owned() })
     }
 
-    /// As [`open`](Self::open), of what exists, to look at: nothing of it changes.
+    /// As [`open`](Self::open), of what exists, to look at: nothing of it changes. An earlier version may lack families.
     pub fn open_read_only(
         path: &Path,
         options: &Options,
-        families: Vec<ColumnFamilyDescriptor>,
+        mut families: Vec<ColumnFamilyDescriptor>,
     ) -> Result<Self, StorageError> {
+        let known = DB::list_cf(options, path).map_err(|error| failure(path, "open", error))?;
+        families.retain(|family| known.iter().any(|name| name == family.name()));
         let db = DB::open_cf_descriptors_read_only(options, path, families, false)
             .map_err(|error| failure(path, "open", error))?;
         Ok(Self { db, path: path.to_owned() })

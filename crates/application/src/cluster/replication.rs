@@ -35,7 +35,8 @@ const CLOCK_INTERVAL: Duration = Duration::from_millis(200);
 const READ_BYTES: usize = 8 << 20;
 /// The pause before records are sent again: doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A node that is back should not wait for what it lacks.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How often the oldest waiting record is looked at.
 const AGE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a drain looks whether it is done.

@@ -20,7 +20,7 @@ use crate::disk_space::{DiskSpace, DiskSpaceOptions};
 use hyperbytedb_domain::catalog::{DeleteScope, ShardGroup, Table, TableId};
 use hyperbytedb_domain::ports::{Outbound, PartitionInfo};
 use hyperbytedb_domain::wal::Sequence;
-use hyperbytedb_domain::{EngineError, QueryContext, StorageError, TimeRange};
+use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, StorageError, TimeRange};
 use hyperbytedb_head::{Head, TableHead};
 use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
@@ -34,7 +34,9 @@ use crate::log::cursors::Cursors;
 use crate::log::epochs::RemovalEpochs;
 use crate::memtable::ResolvedBatch;
 use crate::memtable::columns::sorted_rows;
-use crate::memtable::queue::{Delete, DropPartitions, Item, SealLimits, TableQueue, Ticket, Work};
+use crate::memtable::queue::{
+    Delete, DropPartitions, Item, SealLimits, TableQueue, Ticket, Unregister, Work,
+};
 use crate::memtable::set::MemtableSet;
 use crate::threads::{Stop, Threads};
 
@@ -239,6 +241,16 @@ impl FlushService {
     pub fn drop_table(&self, sequence: Sequence, table: &Arc<Table>) -> PendingWork {
         self.head.drop_table(table.id);
         self.remove(table, Item::DropTable { table: table.clone(), sequence })
+    }
+
+    /// Takes series out of the index that were registered for a write that is not in the log, but for those that have points.
+    pub fn unregister_unlogged(&self, table: &Arc<Table>, series: Vec<SeriesId>) {
+        // With a dropped table its series go.
+        if self.ports.catalog.catalog().current(table).is_none() {
+            return;
+        }
+        let unregister = Unregister { table: table.clone(), series, sequence: self.applied() };
+        self.remove(table, Item::Unregister(Arc::new(unregister)));
     }
 
     fn remove(&self, table: &Table, item: Item) -> PendingWork {
@@ -458,6 +470,7 @@ impl FlushService {
             Item::Delete(delete) => self.carry_out_delete(&work, delete),
             Item::DropPartitions(drop) => self.carry_out_drop_partitions(&work, drop).map(Progress::done),
             Item::DropTable { table, .. } => self.carry_out_drop_table(table).map(Progress::done),
+            Item::Unregister(unregister) => self.carry_out_unregister(&work, unregister).map(Progress::done),
         };
         match outcome {
             Ok(Progress::Done) => self.memtables.release(work.finish()),

@@ -10,7 +10,7 @@ use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, StorageError, TimeRange};
 
 use super::{FlushService, Progress};
-use crate::memtable::queue::{Delete, DropPartitions, Work};
+use crate::memtable::queue::{Delete, DropPartitions, Unregister, Work};
 
 /// Series that are named in a statement of the engine; more are selected by the condition.
 const NAMED_SERIES_MAX: usize = 10_000;
@@ -97,6 +97,20 @@ impl FlushService {
             self.without_rows(table, hit, &context)?
         };
         self.unregister(work, table, drop.sequence, gone)
+    }
+
+    /// Everything that was logged before is in the engine by now.
+    pub(super) fn carry_out_unregister(
+        &self,
+        work: &Work,
+        Unregister { table, series, sequence }: &Unregister,
+    ) -> Result<(), EngineError> {
+        if self.ports.catalog.catalog().current(table).is_some() {
+            let gone = self.without_rows(table, series.clone(), &QueryContext::unbounded())?;
+            self.unregister(work, table, *sequence, gone)?;
+        }
+        let settled = self.ports.series.settle(table.id, series);
+        settled.map_err(|error| EngineError::failed("settle series", error))
     }
 
     pub(super) fn carry_out_drop_table(&self, table: &Table) -> Result<(), EngineError> {

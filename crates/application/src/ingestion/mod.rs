@@ -16,7 +16,7 @@ use hyperbytedb_domain::wal::{BodyForm, TableVersion, WalEntry, WriteEntry};
 use hyperbytedb_domain::{PointsBatch, StorageError, limits, settings};
 use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without};
 
-use self::schema::{Resolved, SchemaResolver, Target};
+use self::schema::{Resolved, SchemaResolver, Target, UnloggedSeries};
 use crate::auth::access::authorize_write;
 use crate::cluster::replication::Replication;
 use crate::flush::FlushService;
@@ -65,6 +65,14 @@ impl IngestionService {
             ));
         }
         self.wait_for_room()?;
+        let mut unlogged = UnloggedSeries::default();
+        let taken = self.take(request, &mut unlogged);
+        unlogged.give_up(&self.flush);
+        taken
+    }
+
+    /// Logs what can be of a request. `unlogged`: gets what was registered for what is not logged.
+    fn take(&self, request: &WriteRequest, unlogged: &mut UnloggedSeries) -> Result<(), WriteError> {
         let now = now_ns();
         let default_time = request.default_time.unwrap_or(now);
         for _ in 0..ATTEMPTS_MAX {
@@ -87,13 +95,16 @@ impl IngestionService {
             if !batches.is_empty() {
                 let target =
                     Target { database: &request.database, retention_policy: &request.retention_policy, now };
-                let mut resolved = self.resolver().resolve(&target, batches).map_err(failed)?;
+                let mut resolved = self.resolver().resolve(&target, batches, unlogged).map_err(failed)?;
                 written = resolved.batches.iter().map(|batch| batch.rows()).sum();
                 let record = self.record(request, default_time, &parsed, &mut resolved)?;
                 metrics::WRITE_SCHEMA.record_duration(lap(&mut stage));
                 match record.map(|record| self.committer.write(record)).transpose() {
                     Err(LogError::Stale) => continue,
                     committed => committed_at = committed.map_err(log_error).map_err(failed)?,
+                }
+                if committed_at.is_some() {
+                    unlogged.settle(&*self.series);
                 }
                 metrics::WRITE_COMMIT.record_duration(lap(&mut stage));
                 metrics::INGESTED_POINTS.increment(written as u64);

@@ -45,6 +45,34 @@ pub struct Target<'a> {
     pub now: i64,
 }
 
+/// Series that a request has registered, and whose record is not in the log yet.
+#[derive(Default)]
+pub struct UnloggedSeries(Vec<(Arc<Table>, Vec<SeriesId>)>);
+
+impl UnloggedSeries {
+    fn add(&mut self, table: &Arc<Table>, series: Vec<SeriesId>) {
+        if !series.is_empty() {
+            self.0.push((table.clone(), series));
+        }
+    }
+
+    /// They are in the log. What cannot be noted now is looked at when the server starts.
+    pub fn settle(&mut self, index: &dyn SeriesIndexPort) {
+        for (table, series) in self.0.drain(..) {
+            if let Err(error) = index.settle(table.id, &series) {
+                tracing::warn!(%error, table = table.id.0, "what a write has registered is looked at again at the next start");
+            }
+        }
+    }
+
+    /// They will not be logged: those without points go.
+    pub fn give_up(self, flush: &FlushService) {
+        for (table, series) in self.0 {
+            flush.unregister_unlogged(&table, series);
+        }
+    }
+}
+
 /// How often the catalogue may change under a request before it is given up.
 const ATTEMPTS_MAX: usize = 64;
 
@@ -68,7 +96,13 @@ struct Checked {
 }
 
 impl SchemaResolver<'_> {
-    pub fn resolve(&self, target: &Target<'_>, batches: Vec<PointsBatch>) -> Result<Resolved, WriteError> {
+    /// `unlogged`: gets what is registered.
+    pub fn resolve(
+        &self,
+        target: &Target<'_>,
+        batches: Vec<PointsBatch>,
+        unlogged: &mut UnloggedSeries,
+    ) -> Result<Resolved, WriteError> {
         for _ in 0..ATTEMPTS_MAX {
             let catalog = self.catalog.catalog();
             let policy = find_policy(&catalog, target)?;
@@ -80,7 +114,7 @@ impl SchemaResolver<'_> {
                     limits::exceeded(settings::LIMITS_MAX_MEASUREMENTS_PER_DATABASE);
                 }
                 let policy = policy.clone();
-                return Ok(self.register(catalog, &policy, batches, checked)?);
+                return Ok(self.register(catalog, &policy, batches, checked, unlogged)?);
             };
             match self.committer.command(command) {
                 // Another writer was first with another type, or a drop: the next round sees it.
@@ -130,6 +164,7 @@ impl SchemaResolver<'_> {
         policy: &RetentionPolicy,
         batches: Vec<PointsBatch>,
         checked: Vec<Checked>,
+        unlogged: &mut UnloggedSeries,
     ) -> Result<Resolved, StorageError> {
         let mut resolved = Resolved {
             catalog,
@@ -141,7 +176,7 @@ impl SchemaResolver<'_> {
         };
         for (batch, Checked { mut rows, table, usable }) in batches.into_iter().zip(checked) {
             if let Some(table) = &table {
-                self.register_series(table, &batch, &mut rows)?;
+                self.register_series(table, &batch, &mut rows, unlogged)?;
             }
             let keep = rows.finish(&batch, &mut resolved);
             let Some(table) = table else { continue };
@@ -154,9 +189,10 @@ impl SchemaResolver<'_> {
 
     fn register_series(
         &self,
-        table: &Table,
+        table: &Arc<Table>,
         batch: &PointsBatch,
         rows: &mut RowFilter,
+        unlogged: &mut UnloggedSeries,
     ) -> Result<(), StorageError> {
         let used = rows.used_series(batch);
         let is_used = |s: usize| used.as_ref().is_none_or(|used| used[s]);
@@ -170,9 +206,15 @@ impl SchemaResolver<'_> {
         if series.is_empty() {
             return Ok(());
         }
-        let answers = self.series.register(table, &series)?;
+        let registered = self.series.register(table, &series);
+        let answers = registered.inspect_err(|_| {
+            // Who knows which.
+            unlogged.add(table, series.iter().map(|(id, _)| *id).collect());
+        })?;
         let new = answers.iter().zip(&series).filter(|(a, _)| matches!(a, Ok(true))).map(|(_, (id, _))| *id);
-        self.flush.overlap().note_new(table.id, new);
+        let new: Vec<SeriesId> = new.collect();
+        self.flush.overlap().note_new(table.id, new.iter().copied());
+        unlogged.add(table, new);
         if answers.iter().all(Result::is_ok) {
             return Ok(());
         }

@@ -46,6 +46,7 @@ pub fn replay(flush: &FlushService, ports: &Outbound) -> Result<u64, LogError> {
         wait_for_room(flush);
     }
     remove_left_overs(flush, ports)?;
+    unregister_unlogged(flush, ports)?;
     if records > 0 {
         let ms = started.elapsed().as_millis() as u64;
         tracing::info!(records, ms, "replayed the write-ahead log");
@@ -234,6 +235,18 @@ fn remove_left_overs(flush: &FlushService, ports: &Outbound) -> Result<(), LogEr
         tracing::info!(table = table.0, "dropping a table that the catalogue does not know");
         ports.sink.drop_table(table)?;
         flush.forget_table(table)?;
+    }
+    Ok(())
+}
+
+/// A crash can come between the registration of a client's new series and the record of the write.
+fn unregister_unlogged(flush: &FlushService, ports: &Outbound) -> Result<(), LogError> {
+    let catalog = ports.catalog.catalog();
+    for (table, series) in ports.series.unsettled()? {
+        match catalog.table_by_id(table) {
+            Some(table) => flush.unregister_unlogged(table, series),
+            None => ports.series.settle(table, &series)?,
+        }
     }
     Ok(())
 }

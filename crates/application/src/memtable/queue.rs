@@ -31,6 +31,15 @@ pub enum Item {
     Delete(Arc<Delete>),
     DropPartitions(Arc<DropPartitions>),
     DropTable { table: Arc<Table>, sequence: Sequence },
+    Unregister(Arc<Unregister>),
+}
+
+/// Takes series out of the index that were registered for a write that was not logged, if they have no points.
+#[derive(Debug, Clone)]
+pub struct Unregister {
+    pub table: Arc<Table>,
+    pub series: Vec<SeriesId>,
+    pub sequence: Sequence,
 }
 
 /// A drop of the partitions of some shard groups.
@@ -61,6 +70,7 @@ impl Item {
             Self::Delete(delete) => delete.sequence,
             Self::DropPartitions(drop) => drop.sequence,
             Self::DropTable { sequence, .. } => *sequence,
+            Self::Unregister(unregister) => unregister.sequence,
         }
     }
 
@@ -88,7 +98,7 @@ impl Item {
         match self {
             Self::Delete(delete) => delete.again,
             Self::DropPartitions(drop) => drop.again,
-            Self::Flush(_) | Self::DropTable { .. } => false,
+            Self::Flush(_) | Self::DropTable { .. } | Self::Unregister(_) => false,
         }
     }
 
@@ -96,7 +106,7 @@ impl Item {
         match self {
             Self::Delete(delete) => Arc::make_mut(delete).again = true,
             Self::DropPartitions(drop) => Arc::make_mut(drop).again = true,
-            Self::Flush(_) | Self::DropTable { .. } => {}
+            Self::Flush(_) | Self::DropTable { .. } | Self::Unregister(_) => {}
         }
     }
 }

@@ -130,6 +130,24 @@ impl EngineDisk {
         Self(Mutex::new(Store { synced: tables.clone(), tables, unsynced: Vec::new(), next_part }))
     }
 
+    /// Loses a part, as a damaged disk does; false when there is none.
+    pub fn lose_part(&self, random: &mut Random) -> bool {
+        let store = &mut *self.0.lock();
+        let tables = store.tables.iter();
+        let parts: Vec<(TableId, u64)> = tables
+            .flat_map(|(table, stored)| stored.parts.iter().map(|part| (*table, part.number)))
+            .collect();
+        if parts.is_empty() {
+            return false;
+        }
+        let (table, number) = *random.pick(&parts);
+        if let Some(stored) = store.tables.get_mut(&table) {
+            stored.parts.retain(|part| part.number != number);
+        }
+        store.sync();
+        true
+    }
+
     pub(crate) fn fail_power(&self, random: &mut Random) {
         let store = &mut *self.0.lock();
         let mut tables = store.synced.clone();

@@ -30,8 +30,9 @@ pub fn read(engine_dir: &Path) -> Result<(Vec<u64>, Vec<Part>), Box<dyn Error>> 
         tables.push(table);
         let definition = fs::read_to_string(definitions.join(&name))?;
         let uuid = definition.split_once("UUID '").and_then(|(_, rest)| Some(rest.split_once('\'')?.0));
-        let uuid =
-            uuid.filter(|uuid| uuid.is_char_boundary(3)).ok_or_else(|| format!("{name} has no UUID"))?;
+        let uuid = uuid
+            .filter(|uuid| uuid.is_char_boundary(3))
+            .ok_or_else(|| format!("{name} has no UUID (a server that starts writes an empty one anew)"))?;
         read_table(table, &engine_dir.join("store").join(&uuid[..3]).join(uuid), &mut parts)?;
     }
     tables.sort_unstable();

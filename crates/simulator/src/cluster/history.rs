@@ -58,7 +58,16 @@ pub enum Event {
     Join,
     /// The node is drained and removed.
     Leave(usize),
+    /// The node's disk has lost a part of a partition.
+    LosePart(usize),
+    /// A copy is made of the node's disk.
+    KeepDisk(usize),
+    /// The copy comes in the place of its disk.
+    RestoreDisk,
 }
+
+/// From this seed on disks are damaged, of some: those before have their findings.
+const FIRST_DAMAGED: u64 = 2_000;
 
 /// The history of a seed.
 pub fn generate(seed: u64) -> ClusterHistory {
@@ -87,7 +96,27 @@ pub fn generate(seed: u64) -> ClusterHistory {
         ..ClusterRound::default()
     }];
     rounds.extend((0..length).map(|_| round(&mut generator, &often)));
+    if seed >= FIRST_DAMAGED {
+        damage(&mut Random::new(seed ^ 0xDA3A), &mut rounds, skew);
+    }
     ClusterHistory { seed, nodes, skews, rounds }
+}
+
+/// A disk loses something, or, where clocks are right, an old one comes back: what one wrote whose clock was ahead is later than
+/// what it writes anew.
+fn damage(random: &mut Random, rounds: &mut [ClusterRound], skew: usize) {
+    let (node, length) = (random.below(8), rounds.len());
+    let at = 1 + random.below(length - 1);
+    match random.below(4) {
+        0 => rounds[at].event = Some(Event::LosePart(node)),
+        1 if skew == 0 => {
+            rounds[at].event = Some(Event::KeepDisk(node));
+            if let Some(round) = rounds.get_mut(at + 1 + random.below(4)) {
+                round.event = Some(Event::RestoreDisk);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Of a hundred rounds, so many with each kind of trouble; of a thousand messages, so many.

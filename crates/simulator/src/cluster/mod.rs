@@ -5,6 +5,7 @@
 //! log has taken, and from that what the node must answer; [`run`] plays the history, and knows what each level promises.
 
 pub mod agreement;
+mod compare;
 pub mod history;
 pub mod model;
 pub mod network;

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use hyperbytedb_application::cluster::conflicts::Stamp;
-use hyperbytedb_domain::Tags;
 use hyperbytedb_domain::catalog::{Catalog, Command, TableId};
 use hyperbytedb_domain::cluster::{AgreedChange, NodeId};
 use hyperbytedb_domain::wal::{WalEntry, WalRecord, WriteEntry};
@@ -77,12 +76,6 @@ impl Writes {
         self.logged.keys()
     }
 
-    /// Series by measurement of writes that never got into a log: the nodes that were asked may know them.
-    pub fn unlogged_series(&self) -> BTreeSet<(&str, &Tags)> {
-        let unlogged = self.sent.values().filter(|(_, stamp)| stamp.is_none());
-        unlogged.flat_map(|(points, _)| points).map(|point| (point.measurement, &point.tags)).collect()
-    }
-
     pub fn describe(&self, stamp: &Stamp) -> String {
         let points = self.logged.get(stamp).map(|written| &written.points);
         let lines: Vec<String> = points.into_iter().flatten().map(Point::line).collect();
@@ -111,9 +104,15 @@ pub struct Taken {
     /// The last agreed entry.
     pub agreed_index: u64,
     pub records: BTreeSet<Stamp>,
+    /// What it has the points of by comparing; their records may still come.
+    pub compared: BTreeSet<Stamp>,
 }
 
 impl Taken {
+    pub fn has(&self, stamp: &Stamp) -> bool {
+        self.records.contains(stamp) || self.compared.contains(stamp)
+    }
+
     fn take(&mut self, record: &WalRecord, writes: &Mutex<Writes>) -> Result<(), String> {
         let write = match &record.entry {
             WalEntry::Write(write) => write,
@@ -130,6 +129,10 @@ impl Taken {
         let stamp = Stamp { clock: record.clock, origin: record.origin };
         if stamp.origin == self.node {
             writes.lock().log(stamp, self.agreed_index, write)?;
+        }
+        // Taken by comparing: of no time.
+        if stamp.clock == 0 {
+            return Ok(());
         }
         if !self.records.insert(stamp) {
             return Err(format!("{stamp:?} is logged twice"));
@@ -166,7 +169,7 @@ pub fn expected(
 ) -> BTreeMap<Place, Points> {
     let mut places: BTreeMap<Place, Points> = BTreeMap::new();
     // In the order of their stamps: the greatest comes last.
-    for stamp in &taken.records {
+    for stamp in taken.records.union(&taken.compared) {
         let Some(written) = writes.logged.get(stamp) else { continue };
         for point in &written.points {
             let Some(table) = written.tables.get(point.measurement).and_then(|id| catalog.table_by_id(*id))

@@ -1,6 +1,10 @@
 //! Running a history of a cluster.
 
+mod damage;
+mod members;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +16,8 @@ use hyperbytedb_domain::{CancelToken, Tags};
 use hyperbytedb_memory_ports::{Disk, Random};
 use parking_lot::Mutex;
 
-use super::agreement::{Agreement, address, set_scope};
+use self::damage::{Damaged, Kept};
+use super::agreement::{Agreement, set_scope};
 use super::history::{ClusterHistory, ClusterRound, Event};
 use super::model::{Scope, Taken, Writes, expected, watch};
 use super::network::{Network, Weather};
@@ -29,20 +34,19 @@ const FIRST_TIME: u64 = 1_704_067_200_000;
 /// How long a cluster may take until all have everything, when nothing fails any more.
 const QUIET_TIME: Duration = Duration::from_secs(60);
 const LOOK_TIME: Duration = Duration::from_millis(500);
-const DRAIN_TIME: Duration = Duration::from_secs(10);
-/// How long all nodes may take to hear of a new one.
-const JOIN_TIME: Duration = Duration::from_secs(10);
-const MEMBERS_MAX: usize = 6;
 
 /// Runs a history to its end, or to the first finding.
 pub fn run(history: &ClusterHistory) -> Result<Summary, Finding> {
     let mut cluster = Cluster::new(history);
     let rounds = history.rounds.len();
     let played = (0..=rounds).try_for_each(|number| {
-        let done = match history.rounds.get(number) {
+        let play = || match history.rounds.get(number) {
             Some(round) => cluster.round(round),
             None => cluster.settle(),
         };
+        let done = catch_unwind(AssertUnwindSafe(play));
+        // It was ended in the middle of something: a round that never ends.
+        let done = done.unwrap_or_else(|_| Err(cluster.scheduler.finding().unwrap_or_default()));
         done.map_err(|text| Finding { round: number, text })
     });
     cluster.summary.trace = cluster.scheduler.trace();
@@ -63,6 +67,11 @@ struct Cluster {
     lost: BTreeSet<NodeId>,
     /// How many may be.
     may_lose: usize,
+    /// A copy that may be put in the place of a disk.
+    kept: Option<Kept>,
+    damaged: Option<Damaged>,
+    /// What was on a disk alone that an older one came in the place of.
+    gone: BTreeSet<Stamp>,
     /// Writes that so many nodes had when they were answered.
     confirmed: Vec<(Stamp, Consistency)>,
     /// Writes that were sent.
@@ -113,6 +122,9 @@ impl Cluster {
             next_id: history.nodes + 1,
             lost: BTreeSet::new(),
             may_lose: (nodes.len() - 1) / 2,
+            kept: None,
+            damaged: None,
+            gone: BTreeSet::new(),
             confirmed: Vec::new(),
             sent: 0,
             summary: Summary::default(),
@@ -328,109 +340,9 @@ impl Cluster {
             Event::LoseDisk(node) => self.lose_disk(node)?,
             Event::Join => self.join()?,
             Event::Leave(node) => self.leave(node)?,
-        }
-        Ok(())
-    }
-
-    fn lose_disk(&mut self, node: usize) -> Result<(), String> {
-        let Some(id) = self.nth(node).filter(|_| self.lost.len() < self.may_lose) else { return Ok(()) };
-        self.end(id, false)?;
-        self.members.remove(&id);
-        self.lost.insert(id);
-        Ok(())
-    }
-
-    /// Whether all members run and hear each other; only then somebody can join or leave.
-    fn is_whole(&mut self) -> Result<bool, String> {
-        self.network.heal();
-        self.start_all()?;
-        let agreement = self.agreement.clone();
-        self.scheduler.wait_for(JOIN_TIME, || agreement.leader().is_some());
-        self.bury(false)?;
-        Ok(agreement.leader().is_some() && self.members.values().all(|member| member.process.is_some()))
-    }
-
-    /// Waits until all nodes have carried out what is agreed on.
-    fn wait_for_agreement(&self) -> bool {
-        let length = self.agreement.length();
-        let have_all = || self.members.values().all(|member| member.taken.lock().agreed_index >= length);
-        self.scheduler.wait_for(JOIN_TIME, have_all)
-    }
-
-    fn remove(&mut self, id: NodeId) {
-        self.agreement.change_membership(|membership| {
-            membership.nodes.remove(&id);
-            for voters in &mut membership.voters {
-                voters.remove(&id);
-            }
-        });
-    }
-
-    fn join(&mut self) -> Result<(), String> {
-        if !self.is_whole()? {
-            return Ok(());
-        }
-        let gone: Vec<NodeId> =
-            self.agreement.membership().nodes.into_keys().filter(|id| self.lost.contains(id)).collect();
-        gone.into_iter().for_each(|id| self.remove(id));
-        if self.members.len() >= MEMBERS_MAX {
-            return Ok(());
-        }
-        let id = self.next_id;
-        let is_known =
-            self.agreement.change_membership(|membership| drop(membership.nodes.insert(id, address(id))));
-        if !is_known || !self.wait_for_agreement() {
-            return self.look_for_finding();
-        }
-        let Some(source) = self.agreement.leader() else { return Ok(()) };
-        let Some(process) = self.process(source) else { return Ok(()) };
-        self.next_id += 1;
-        process.host.enter();
-        retried(|| process.checkpoint()).map_err(|error| format!("a checkpoint before a copy: {error}"))?;
-        let Some(member) = self.members.get(&source) else { return Ok(()) };
-        // The log comes last: it has all that the rest lacks.
-        let (disk, taken) = process.flush.while_cursors_stand(|| {
-            let engine = Arc::new(member.disk.engine.copy());
-            self.scheduler.sleep(Duration::from_millis(1));
-            let node = Arc::new(member.disk.node.copy());
-            self.scheduler.sleep(Duration::from_millis(1));
-            let taken = member.taken.lock().clone();
-            (Disk { wal: Arc::new(member.disk.wal.copy()), node, engine }, taken)
-        });
-        self.add(id, disk, taken, Some(source));
-        self.start(id)?;
-        self.agreement.change_membership(|membership| {
-            for voters in &mut membership.voters {
-                voters.insert(id);
-            }
-        });
-        self.look_for_finding()
-    }
-
-    fn leave(&mut self, node: usize) -> Result<(), String> {
-        if self.members.len() <= 3 || !self.is_whole()? {
-            return Ok(());
-        }
-        let Some((id, process)) = self.nth(node).and_then(|id| Some((id, self.process(id)?))) else {
-            return Ok(());
-        };
-        let Some(leaving) = process.node.clone() else { return Ok(()) };
-        let is_drained = Arc::new(Mutex::new(false));
-        let drained = is_drained.clone();
-        process.host.spawn("drain", Some(CancelToken::default()), move || {
-            use hyperbytedb_domain::ports::ClusterNodePort;
-            *drained.lock() = leaving.drain(DRAIN_TIME).is_ok();
-        });
-        self.scheduler.run_clients();
-        self.look_for_finding()?;
-        let is_drained = *is_drained.lock();
-        if is_drained {
-            self.remove(id);
-        }
-        // One that could not be drained starts again.
-        self.end(id, false)?;
-        if is_drained {
-            self.members.remove(&id);
+            Event::LosePart(node) => self.lose_part(node)?,
+            Event::KeepDisk(node) => self.keep_disk(node)?,
+            Event::RestoreDisk => self.restore_disk()?,
         }
         Ok(())
     }
@@ -454,6 +366,9 @@ impl Cluster {
         let observation = observe(&process, &mut self.random, true);
         self.look_for_finding()?;
         let observation = observation.map_err(at)?;
+        if self.damaged.as_ref().is_some_and(|damaged| damaged.node == id) {
+            return Ok(None);
+        }
         let taken = self.members.get(&id).map(|member| member.taken.lock().clone()).unwrap_or_default();
         let agreed = self.agreement.up_to(taken.agreed_index);
         let catalog = process.catalog();
@@ -479,6 +394,7 @@ impl Cluster {
                 self.bury(false)?;
                 self.start_all()?;
             }
+            self.compare_if_damaged()?;
             self.check_equal()?;
             self.rest()?;
             self.check_equal()?;
@@ -497,8 +413,13 @@ impl Cluster {
             if taken.agreed_index < length {
                 return Some(format!("node {id} has {} of {length} agreed entries", taken.agreed_index));
             }
-            let is_missing =
-                |stamp: &&Stamp| !self.lost.contains(&stamp.origin) && !taken.records.contains(stamp);
+            let is_excused = |stamp: &Stamp| {
+                let damaged = self.damaged.as_ref();
+                self.gone.contains(stamp) || damaged.is_some_and(|damaged| damaged.excuses(*id, stamp))
+            };
+            let is_missing = |stamp: &&Stamp| {
+                !self.lost.contains(&stamp.origin) && !taken.has(stamp) && !is_excused(stamp)
+            };
             if let Some(stamp) = writes.stamps().find(is_missing) {
                 return Some(format!("node {id} lacks {}", writes.describe(stamp)));
             }
@@ -521,8 +442,7 @@ impl Cluster {
         let mut first: Option<(NodeId, Looked)> = None;
         for id in ids {
             let Some(looked) = self.check(id)? else { continue };
-            no_stray_series(&looked.observation, &self.writes.lock())
-                .map_err(|text| format!("node {id}: {text}"))?;
+            no_stray_series(&looked.observation).map_err(|text| format!("node {id}: {text}"))?;
             let Some((other, before)) = &first else {
                 first = Some((id, looked));
                 continue;
@@ -581,14 +501,11 @@ fn compare(expected: &BTreeMap<Place, Points>, observation: &Observation) -> Res
     Ok(())
 }
 
-/// A series without points is shown only where a write was refused, or not answered.
-fn no_stray_series(observation: &Observation, writes: &Writes) -> Result<(), String> {
-    let possible = writes.unlogged_series();
+/// No series without points is shown, also of writes that were refused or not answered.
+fn no_stray_series(observation: &Observation) -> Result<(), String> {
     for (place, table) in &observation.tables {
         let with_points: BTreeSet<&Tags> = table.points.keys().map(|(tags, _)| tags).collect();
-        let is_stray =
-            |tags: &&Tags| !with_points.contains(tags) && !possible.contains(&(place.2.as_str(), *tags));
-        if let Some(stray) = table.series.iter().find(is_stray) {
+        if let Some(stray) = table.series.iter().find(|tags| !with_points.contains(tags)) {
             return Err(format!("{place:?}: series {stray:?} is shown, but has no point"));
         }
     }

@@ -9,7 +9,7 @@ use rocksdb::WriteBatch;
 use serde::{Deserialize, Serialize};
 
 use super::COUNTS;
-use super::keys::{TABLE_BYTES, table_range};
+use super::keys::{END, table_range};
 use crate::database::Database;
 use crate::stored;
 
@@ -53,7 +53,7 @@ pub(super) struct Counts {
 impl Counts {
     pub fn load(db: &Database) -> Result<Self, StorageError> {
         let mut counts = Self::default();
-        db.walk(db.family(COUNTS)?, &[], &[u8::MAX; TABLE_BYTES + 1], |key, value| {
+        db.walk(db.family(COUNTS)?, &[], &END, |key, value| {
             let place = || format!("{}, series counts {}", db.path().display(), key.escape_ascii());
             let id = key.try_into().map_err(|_| StorageError::corrupt(place(), "misshaped key"))?;
             let row: TableCounts = stored::decode(value, place)?;

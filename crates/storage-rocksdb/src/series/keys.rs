@@ -15,6 +15,9 @@ const ESCAPE: u8 = 0;
 const ESCAPED_NUL: u8 = u8::MAX;
 const END_OF_TEXT: u8 = 1;
 
+/// Behind all keys.
+pub(super) const END: [u8; TABLE_BYTES + 1] = [u8::MAX; TABLE_BYTES + 1];
+
 /// All keys of a table, end excluded.
 pub(super) fn table_range(table: TableId) -> ([u8; TABLE_BYTES], [u8; TABLE_BYTES]) {
     (table.0.to_be_bytes(), table.0.saturating_add(1).to_be_bytes())

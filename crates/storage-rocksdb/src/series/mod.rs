@@ -8,6 +8,9 @@
 //! | `series_by_tags` | tag set | series id |
 //! | `postings` | tag key, tag value, chunk number | series ids |
 //!
+//! A fourth, `series_unlogged`, has the new series of each registration until their record is in the log: a crash between the
+//! two must leave no series that nobody wrote.
+//!
 //! A tag value's chunk 0 exists as long as a series has the value, so one look-up tells whether a value is new. It
 //! stays small; the many later series of a common value come in one further chunk a write batch instead
 //! of one entry each.
@@ -38,16 +41,14 @@ const BY_ID: &str = "series_by_id";
 const BY_TAGS: &str = "series_by_tags";
 const POSTINGS: &str = "postings";
 const COUNTS: &str = "series_counts";
-pub(crate) const FAMILIES: [&str; 4] = [BY_ID, BY_TAGS, POSTINGS, COUNTS];
+/// By table and the least of them, the new series of a registration that is not logged yet.
+const UNLOGGED: &str = "series_unlogged";
+pub(crate) const FAMILIES: [&str; 5] = [BY_ID, BY_TAGS, POSTINGS, COUNTS, UNLOGGED];
 
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     series_per_database: u64,
     values_per_tag: u64,
-}
-
-impl Limits {
-    const NONE: Self = Self { series_per_database: 0, values_per_tag: 0 };
 }
 
 pub struct RocksSeriesIndex {
@@ -83,7 +84,7 @@ impl RocksSeriesIndex {
         })?;
         let mut batch = WriteBatch::default();
         batch.delete_cf(self.db.family(COUNTS)?, from);
-        for family in [BY_ID, BY_TAGS, POSTINGS] {
+        for family in [BY_ID, BY_TAGS, POSTINGS, UNLOGGED] {
             batch.delete_range_cf(self.db.family(family)?, from, to);
         }
         self.db.write(batch, Durability::Process, "drop a table's series")?;
@@ -108,11 +109,32 @@ impl SeriesIndexPort for RocksSeriesIndex {
         table: &Table,
         series: &[(SeriesId, &Tags)],
     ) -> Result<Vec<Result<bool, SeriesRefusal>>, StorageError> {
-        register::register(self, table, series, self.limits)
+        register::register(self, table, series, Some(self.limits))
     }
 
     fn restore(&self, table: &Table, series: &[(SeriesId, &Tags)]) -> Result<(), StorageError> {
-        register::register(self, table, series, Limits::NONE).map(drop)
+        register::register(self, table, series, None).map(drop)
+    }
+
+    fn settle(&self, table: TableId, series: &[SeriesId]) -> Result<(), StorageError> {
+        let Some(&least) = series.iter().min() else { return Ok(()) };
+        let mut batch = WriteBatch::default();
+        batch.delete_cf(self.db.family(UNLOGGED)?, keys::id_key(table, least));
+        self.db.write(batch, Durability::Process, "settle series")
+    }
+
+    fn unsettled(&self) -> Result<Vec<(TableId, Vec<SeriesId>)>, StorageError> {
+        let mut unsettled = Vec::new();
+        self.db.walk(self.db.family(UNLOGGED)?, &[], &keys::END, |key, ids| {
+            let table = key.first_chunk().map(|id| TableId(u64::from_be_bytes(*id)));
+            let Some((table, series)) = table.zip(keys::read_ids(ids)) else {
+                let place = format!("{}, series that are not logged", self.db.path().display());
+                return Err(StorageError::corrupt(place, "misshaped entry"));
+            };
+            unsettled.push((table, series));
+            Ok(true)
+        })?;
+        Ok(unsettled)
     }
 
     fn series_count(&self, table: TableId) -> Result<u64, StorageError> {

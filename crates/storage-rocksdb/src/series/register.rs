@@ -9,7 +9,7 @@ use rocksdb::WriteBatch;
 
 use super::counts::{self, Counts, TableCounts};
 use super::keys::{chunk_key, id_key, ordered_key, push_ids, push_tags, value_prefix};
-use super::{BY_ID, BY_TAGS, Limits, POSTINGS, RocksSeriesIndex};
+use super::{BY_ID, BY_TAGS, Limits, POSTINGS, RocksSeriesIndex, UNLOGGED};
 use crate::database::Durability;
 
 /// Series in a value's chunk 0, which is read to see whether the value exists.
@@ -41,11 +41,12 @@ struct Pair<'a> {
     series: Vec<SeriesId>,
 }
 
+/// `limits`: none for series that are in the log.
 pub(super) fn register(
     index: &RocksSeriesIndex,
     table: &Table,
     series: &[(SeriesId, &Tags)],
-    limits: Limits,
+    limits: Option<Limits>,
 ) -> Result<Answers, StorageError> {
     let mut answers: Answers = vec![Ok(false); series.len()];
     let mut unknown = Vec::new();
@@ -70,21 +71,23 @@ fn register_unknown(
     index: &RocksSeriesIndex,
     table: &Table,
     candidates: Vec<Candidate>,
-    limits: Limits,
+    limits: Option<Limits>,
     counts: &mut Counts,
     answers: &mut Answers,
 ) -> Result<(), StorageError> {
     let (mut new, duplicates) = without_duplicates(candidates);
     new = without_stored(index, table, new, answers)?;
     let mut pairs = pairs_of(index, table, &mut new)?;
-    new = within_value_limit(limits.values_per_tag, table, new, &pairs, counts, answers);
-    new = within_series_limit(limits.series_per_database, table, new, counts, answers);
+    if let Some(limits) = limits {
+        new = within_value_limit(limits.values_per_tag, table, new, &pairs, counts, answers);
+        new = within_series_limit(limits.series_per_database, table, new, counts, answers);
+    }
     if !new.is_empty() {
         for series in &new {
             series.pairs.iter().for_each(|&pair| pairs[pair].series.push(series.id));
         }
         let mut changed = counts.copy(table);
-        store(index, table, &new, &mut pairs, &mut changed)?;
+        store(index, table, &new, limits.is_none(), &mut pairs, &mut changed)?;
         counts.set(table.id, Some(changed));
         for series in &new {
             index.known.insert((table.id, series.id), series.second_hash);
@@ -231,6 +234,7 @@ fn store(
     index: &RocksSeriesIndex,
     table: &Table,
     series: &[Candidate],
+    is_logged: bool,
     pairs: &mut [Pair],
     changed: &mut TableCounts,
 ) -> Result<(), StorageError> {
@@ -265,6 +269,11 @@ fn store(
             put_chunk(&pair.prefix, changed.next_chunk, chunk);
             changed.next_chunk += 1;
         }
+    }
+    if let (false, Some(least)) = (is_logged, series.first()) {
+        let mut ids = Vec::new();
+        push_ids(&mut ids, &series.iter().map(|series| series.id).collect::<Vec<_>>());
+        batch.put_cf(index.db.family(UNLOGGED)?, id_key(table.id, least.id), ids);
     }
     changed.series += series.len() as u64;
     counts::store(&index.db, &mut batch, table.id, changed)?;

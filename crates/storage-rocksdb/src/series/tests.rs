@@ -299,3 +299,34 @@ fn values_of_many_chunks_are_listed_once() {
     assert_eq!(values(&index, &table(1), "t"), ["x", "x\0"]);
     assert_eq!(with_tag(&index, &table(1), "t", "x").len(), 30);
 }
+
+#[test]
+fn what_is_registered_is_unsettled_until_it_is_logged() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(&dir);
+    let index = open(&options);
+    let ids = |texts: &[&str]| {
+        let mut ids: Vec<SeriesId> = texts.iter().map(|text| tags(text).series_id()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    register(&index, &table(1), &["h=a", "h=b"]);
+    register(&index, &table(1), &["h=b", "h=c"]);
+    register(&index, &table(2), &["h=a"]);
+    let logged = tags("h=d");
+    index.restore(&table(1), &[(logged.series_id(), &logged)]).unwrap();
+    drop(index);
+    let index = open(&options);
+    let unsettled = |index: &RocksSeriesIndex| {
+        let mut unsettled = index.unsettled().unwrap();
+        unsettled.sort_unstable();
+        unsettled
+    };
+    let mut expected =
+        vec![(TableId(1), ids(&["h=a", "h=b"])), (TableId(1), ids(&["h=c"])), (TableId(2), ids(&["h=a"]))];
+    expected.sort_unstable();
+    assert_eq!(unsettled(&index), expected);
+    index.settle(TableId(1), &ids(&["h=b", "h=a"])).unwrap();
+    index.drop_table(TableId(2)).unwrap();
+    assert_eq!(unsettled(&index), [(TableId(1), ids(&["h=c"]))]);
+}

@@ -155,6 +155,13 @@ impl RepairService {
         }
     }
 
+    /// Compares once, as when it is asked for.
+    pub fn run_now(&self, port: &dyn RepairPeersPort, stop: &Stop) -> Result<(), String> {
+        let peers = port.peers();
+        let missed = self.missed(&peers);
+        self.run_once(port, stop, peers, &missed, false).map_err(|error| error.to_string())
+    }
+
     /// The nodes that have gone on without this one, and how far they were then.
     fn missed(&self, peers: &[(NodeAddress, NodeStatus)]) -> Vec<(NodeAddress, Sequence)> {
         let lag = |(address, status): &(NodeAddress, NodeStatus)| {
@@ -217,9 +224,9 @@ impl RepairService {
         table: TableId,
         shard: u64,
     ) -> Result<Option<Partition>, ReceiveError> {
-        let until = Instant::now() + PATIENCE;
+        let until = waiting::now() + PATIENCE;
         while self.catalog.catalog().cluster.applied_index() < agreed_index {
-            if Instant::now() >= until {
+            if waiting::now() >= until {
                 let text = format!("node {} knows less of the schema", self.node);
                 return Err(ReceiveError::NotNow(text));
             }

@@ -196,3 +196,47 @@ fn a_record_that_makes_no_sense_is_an_error_that_names_its_place() {
     let error = node.replay().expect_err("an error").to_string();
     assert!(error.contains(&format!("the write-ahead log, sequence {sequence}")), "{error}");
 }
+
+/// The process was killed between the registration of new series and the record.
+#[test]
+fn series_of_a_write_that_was_not_logged_go_at_the_next_start() {
+    let node = Node::new();
+    node.write("m,h=a v=1 1");
+    let _lost = node.resolve("m,h=a v=2 2\nm,h=b v=2 2\nm,h=c v=2 2");
+    node.write("m,h=b v=3 3");
+    assert_eq!(node.series("m"), ["m,h=a", "m,h=b", "m,h=c"]);
+    let node = node.restart();
+    node.flush_all();
+    assert_eq!(node.series("m"), ["m,h=a", "m,h=b"], "another write has logged b");
+    assert_eq!(node.ports.series.unsettled().expect("the index"), []);
+}
+
+#[test]
+fn series_of_a_write_that_fails_go() {
+    for call in [Call::RegisterSeries, Call::WalAppend] {
+        let node = Node::new();
+        node.write("m,h=a v=1 1");
+        node.faults.fail(call, 1);
+        assert!(node.try_write("m,h=b v=2 2").is_err());
+        node.flush_all();
+        assert_eq!(node.series("m"), ["m,h=a"], "{call:?}");
+        node.write("m,h=b v=2 2");
+        node.flush_all();
+        assert_eq!(node.series("m"), ["m,h=a", "m,h=b"], "{call:?}");
+        assert_eq!(node.ports.series.unsettled().expect("the index"), [], "{call:?}");
+    }
+}
+
+#[test]
+fn series_whose_record_is_not_in_the_log_any_more_stay() {
+    let node = Node::new();
+    node.faults.fail(Call::SettleSeries, 1);
+    node.write("m,h=a v=1 1");
+    node.flush_all();
+    node.flush.checkpoint().expect("a checkpoint");
+    assert_eq!(node.ports.series.unsettled().expect("the index").len(), 1);
+    let node = node.restart();
+    node.flush_all();
+    assert_eq!(node.series("m"), ["m,h=a"]);
+    assert_eq!(node.ports.series.unsettled().expect("the index"), []);
+}

@@ -189,6 +189,14 @@ mod tests {
             unreachable!("walks only read")
         }
 
+        fn settle(&self, _: TableId, _: &[SeriesId]) -> Result<(), StorageError> {
+            unreachable!("walks only read")
+        }
+
+        fn unsettled(&self) -> Result<Vec<(TableId, Vec<SeriesId>)>, StorageError> {
+            unreachable!("walks only read")
+        }
+
         fn retain_tables(&self, _: &Catalog) -> Result<(), StorageError> {
             unreachable!("walks only read")
         }

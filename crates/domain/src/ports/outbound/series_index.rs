@@ -34,7 +34,8 @@ impl SeriesRefusal {
 /// The index. What it holds survives a power failure only after [`LocalStatePort::sync`](super::LocalStatePort::sync).
 pub trait SeriesIndexPort: Send + Sync {
     /// Makes the series known; one answer per input, in order. Known ones cost a cache look-up.
-    /// `true`: the series was not known before.
+    /// `true`: the series was not known before. Those are noted, in the same write, as not logged yet: until
+    /// [`settle`](Self::settle).
     fn register(
         &self,
         table: &Table,
@@ -44,6 +45,12 @@ pub trait SeriesIndexPort: Send + Sync {
     /// As [`register`](Self::register) for series that the log holds: limits do not count, for they were accepted
     /// under the limits of their time. A collision is left out.
     fn restore(&self, table: &Table, series: &[(SeriesId, &Tags)]) -> Result<(), StorageError>;
+
+    /// The new series of one [`register`](Self::register) are in the log, or have been looked at.
+    fn settle(&self, table: TableId, series: &[SeriesId]) -> Result<(), StorageError>;
+
+    /// What was registered and not settled.
+    fn unsettled(&self) -> Result<Vec<(TableId, Vec<SeriesId>)>, StorageError>;
 
     /// Series of a table, exact.
     fn series_count(&self, table: TableId) -> Result<u64, StorageError>;

@@ -1,4 +1,6 @@
-//! Openraft's own tests of a store, against ours.
+mod links;
+mod nodes;
+mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +9,15 @@ use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::cluster::{AgreedEntry, NodeId};
 use hyperbytedb_domain::ports::{ClusterNodePort, PeerBatch, PeerLag, Proposer, ReceiveError};
-use hyperbytedb_storage_rocksdb::RocksConsensusLog;
-use openraft::testing::{StoreBuilder, Suite};
 use parking_lot::Mutex;
-use tempfile::TempDir;
-
-use crate::log_store::LogStore;
-use crate::state_machine::StateMachine;
-use crate::types::{RaftStorageError, TypeConfig};
 
 /// A node that has a catalogue and nothing else.
 #[derive(Default)]
-struct CatalogNode(Mutex<Arc<Catalog>>);
+struct CatalogNode {
+    catalog: Mutex<Arc<Catalog>>,
+    /// What it says of the others.
+    lags: Mutex<Vec<PeerLag>>,
+}
 
 impl ClusterNodePort for CatalogNode {
     fn id(&self) -> NodeId {
@@ -26,7 +25,7 @@ impl ClusterNodePort for CatalogNode {
     }
 
     fn catalog(&self) -> Arc<Catalog> {
-        self.0.lock().clone()
+        self.catalog.lock().clone()
     }
 
     fn stamp(&self, seen: u64) -> u64 {
@@ -35,7 +34,7 @@ impl ClusterNodePort for CatalogNode {
 
     fn agreed(&self, entry: AgreedEntry, _: u64, _: Option<Proposer>) -> Result<(), StorageError> {
         // A refused command is agreed on all the same.
-        let _ = Arc::make_mut(&mut self.0.lock()).agree(&entry);
+        let _ = Arc::make_mut(&mut self.catalog.lock()).agree(&entry);
         Ok(())
     }
 
@@ -44,7 +43,7 @@ impl ClusterNodePort for CatalogNode {
     }
 
     fn lags(&self) -> Vec<PeerLag> {
-        Vec::new()
+        self.lags.lock().clone()
     }
 
     fn is_ready(&self) -> bool {
@@ -62,20 +61,4 @@ impl ClusterNodePort for CatalogNode {
     fn fail(&self, reason: String) {
         panic!("{reason}");
     }
-}
-
-struct Stores;
-
-impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Stores {
-    async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), RaftStorageError> {
-        let dir = tempfile::tempdir().expect("a folder");
-        let log = RocksConsensusLog::open(dir.path()).expect("a log");
-        let machine = StateMachine::new(Arc::new(CatalogNode::default()));
-        Ok((dir, LogStore::new(Arc::new(log)), machine))
-    }
-}
-
-#[test]
-fn the_store_is_what_raft_needs() {
-    Suite::test_all(Stores).expect("a good store");
 }

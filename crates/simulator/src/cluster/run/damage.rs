@@ -1,0 +1,116 @@
+//! Disks that lose a part of what they held, or come back as they were before.
+//!
+//! What the node's log had taken it does not take again, so the others' logs do not bring it back: the nodes have to compare
+//! themselves. Until they have, the damaged node answers anything that agrees with itself.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyperbytedb_application::cluster::conflicts::Stamp;
+use hyperbytedb_domain::cluster::NodeId;
+use hyperbytedb_memory_ports::Disk;
+use parking_lot::Mutex;
+
+use super::{Cluster, Member};
+use crate::cluster::compare::{Comparing, compare_all};
+use crate::cluster::model::{Taken, watch};
+use crate::run::retried;
+
+/// What a disk was like before.
+pub struct Kept {
+    node: NodeId,
+    disk: Disk,
+    taken: Taken,
+}
+
+/// A node that does not have what its log has taken.
+pub struct Damaged {
+    pub node: NodeId,
+    /// What it has forgotten that it had it.
+    forgotten: BTreeSet<Stamp>,
+}
+
+impl Damaged {
+    /// Whether a node need not have a record: its log says so no more, or nobody can send it.
+    pub fn excuses(&self, node: NodeId, stamp: &Stamp) -> bool {
+        self.forgotten.contains(stamp) && (node == self.node || stamp.origin == self.node)
+    }
+}
+
+impl Cluster {
+    /// A copy of a running node's disk, the log last: it has all that the rest lacks.
+    pub(super) fn copy_of(&self, node: NodeId) -> Result<Option<(Disk, Taken)>, String> {
+        let Some(process) = self.process(node) else { return Ok(None) };
+        process.host.enter();
+        retried(|| process.checkpoint()).map_err(|error| format!("a checkpoint before a copy: {error}"))?;
+        let Some(Member { disk, taken, .. }) = self.members.get(&node) else { return Ok(None) };
+        Ok(Some(process.flush.while_cursors_stand(|| {
+            let engine = Arc::new(disk.engine.copy());
+            self.scheduler.sleep(Duration::from_millis(1));
+            let node = Arc::new(disk.node.copy());
+            self.scheduler.sleep(Duration::from_millis(1));
+            let taken = taken.lock().clone();
+            (Disk { wal: Arc::new(disk.wal.copy()), node, engine }, taken)
+        })))
+    }
+
+    pub(super) fn keep_disk(&mut self, node: usize) -> Result<(), String> {
+        let Some(node) = self.nth(node) else { return Ok(()) };
+        if let Some((disk, taken)) = self.copy_of(node)? {
+            self.kept = Some(Kept { node, disk, taken });
+        }
+        self.look_for_finding()
+    }
+
+    /// A fault at a time: nothing else is lost, or was.
+    fn may_be_damaged(&self) -> bool {
+        self.lost.is_empty() && self.damaged.is_none()
+    }
+
+    pub(super) fn lose_part(&mut self, node: usize) -> Result<(), String> {
+        let Some(node) = self.nth(node).filter(|_| self.may_be_damaged()) else { return Ok(()) };
+        self.end(node, false)?;
+        let Some(member) = self.members.get(&node) else { return Ok(()) };
+        if member.disk.engine.lose_part(&mut self.random) {
+            self.damaged = Some(Damaged { node, forgotten: BTreeSet::new() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn restore_disk(&mut self) -> Result<(), String> {
+        if !self.may_be_damaged() {
+            return Ok(());
+        }
+        let Some(Kept { node, disk, taken }) = self.kept.take() else { return Ok(()) };
+        if !self.members.contains_key(&node) {
+            return Ok(());
+        }
+        self.end(node, false)?;
+        // What it writes anew is later than what it has forgotten.
+        self.scheduler.sleep(Duration::from_millis(2));
+        let all = self.writes.lock().stamps().copied().collect::<BTreeSet<Stamp>>();
+        let forgotten = all.difference(&taken.records).copied().collect();
+        self.damaged = Some(Damaged { node, forgotten });
+        let taken = Arc::new(Mutex::new(taken));
+        watch(&disk.wal, &taken, &self.writes, &self.scheduler);
+        if let Some(member) = self.members.get_mut(&node) {
+            (member.disk, member.taken) = (disk, taken);
+        }
+        Ok(())
+    }
+
+    /// All nodes take what they lack. From then on each has what any has.
+    pub(super) fn compare_if_damaged(&mut self) -> Result<(), String> {
+        let Some(damaged) = self.damaged.take() else { return Ok(()) };
+        let processes = self.members.values().filter_map(|member| member.process.as_ref());
+        let nodes: Vec<Comparing> = processes.filter_map(Comparing::new).collect();
+        compare_all(&nodes)?;
+        self.look_for_finding()?;
+        let all: BTreeSet<Stamp> =
+            self.members.values().flat_map(|member| member.taken.lock().records.clone()).collect();
+        self.members.values().for_each(|member| member.taken.lock().compared.clone_from(&all));
+        self.gone = damaged.forgotten.difference(&all).copied().collect();
+        Ok(())
+    }
+}
