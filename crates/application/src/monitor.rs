@@ -10,9 +10,9 @@ use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_line_protocol::PointPrinter;
 
 use crate::commands::CommandService;
-use crate::ingestion::now_ns;
 use crate::statements::StatementService;
 use crate::threads::Stop;
+use crate::waiting::now_ns;
 
 const POLICY: &str = "monitor";
 const HOUR: i64 = 3_600_000_000_000;

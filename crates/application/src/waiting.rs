@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{
     Receiver, RecvError, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, TrySendError,
@@ -26,6 +26,11 @@ pub trait Instead {
     fn now(&self) -> Instant {
         Instant::now()
     }
+
+    /// The time of day in nanoseconds since 1970; `None`: the machine's.
+    fn now_ns(&self) -> Option<i64> {
+        None
+    }
 }
 
 impl<F: Fn()> Instead for F {
@@ -44,6 +49,15 @@ pub fn replace_on_this_thread(instead: impl Instead + 'static) {
 /// The time that waits are measured with.
 pub fn now() -> Instant {
     INSTEAD.with_borrow(Clone::clone).map_or_else(Instant::now, |instead| instead.now())
+}
+
+/// Now, in nanoseconds since 1970.
+pub fn now_ns() -> i64 {
+    if let Some(now) = INSTEAD.with_borrow(Clone::clone).and_then(|instead| instead.now_ns()) {
+        return now;
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Does what takes the place of waiting; false when nothing does.

@@ -329,6 +329,7 @@ impl Application {
                 commands: self.commands.clone(),
                 runs: self.statements.runs.clone(),
                 lease: self.lease(),
+                board: Arc::default(),
             };
             Arc::new(continuous).start(&self.threads)?;
         }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hyperbytedb_application::ingestion::now_ns;
 use hyperbytedb_application::threads::{Stop, Threads};
+use hyperbytedb_application::waiting::now_ns;
 use hyperbytedb_domain::settings;
 use hyperbytedb_graphite::{GraphiteParser, LineError};
 use parking_lot::{Mutex, MutexGuard};

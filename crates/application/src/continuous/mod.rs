@@ -23,8 +23,8 @@ pub use self::schedule::Schedule;
 use crate::api::{QueryApi, QueryRequest, ResultEvent, ResultSink, SinkClosed};
 use crate::cluster::Lease;
 use crate::commands::CommandService;
-use crate::ingestion::now_ns;
 use crate::threads::{Stop, Threads};
+use crate::waiting::now_ns;
 use crate::windows::with_time;
 
 /// How often an idle worker looks whether it must stop.
@@ -55,6 +55,7 @@ pub struct ContinuousQueries {
     pub commands: Arc<CommandService>,
     pub runs: Arc<Runs>,
     pub lease: Lease,
+    pub board: Arc<Board>,
 }
 
 /// Database and name.
@@ -70,9 +71,9 @@ struct Prepared {
 }
 
 /// A run that is due. Dropped, it gives way to the next one.
-struct Job {
+pub struct Job {
     board: Arc<Board>,
-    key: Key,
+    pub key: Key,
     query: Arc<Prepared>,
     due: i64,
 }
@@ -85,7 +86,8 @@ impl Drop for Job {
 
 /// What the looking thread and the workers share.
 #[derive(Default)]
-struct Board {
+pub struct Board {
+    known: Mutex<HashMap<Key, Arc<Prepared>>>,
     running: Mutex<HashSet<Key>>,
     /// Queries whose last run failed: when they are tried again.
     failed: Mutex<HashMap<Key, i64>>,
@@ -93,26 +95,20 @@ struct Board {
 
 impl ContinuousQueries {
     pub fn start(self: Arc<Self>, threads: &Threads) -> std::io::Result<()> {
-        let board = Arc::new(Board::default());
         let (sender, jobs) = crossbeam_channel::bounded::<Job>(self.options.workers.max(1));
         for worker in 0..self.options.workers.max(1) {
             let (service, jobs) = (self.clone(), jobs.clone());
             threads.spawn(&format!("cq-{worker}"), move |stop| service.work(&jobs, stop))?;
         }
-        threads.spawn("continuous-queries", move |stop| self.look(&sender, &board, stop))
+        threads.spawn("continuous-queries", move |stop| self.look(&sender, stop))
     }
 
-    fn look(&self, jobs: &Sender<Job>, board: &Arc<Board>, stop: &Stop) {
-        let mut known: HashMap<Key, Arc<Prepared>> = HashMap::new();
+    fn look(&self, jobs: &Sender<Job>, stop: &Stop) {
         while stop.wait(self.options.run_interval) {
             if !self.lease.is_held() {
                 continue;
             }
-            let catalog = self.catalog.catalog();
-            known = prepared(&catalog, known);
-            self.runs.retain(|key| known.contains_key(key));
-            board.failed.lock().retain(|key, _| known.contains_key(key));
-            for job in due(&catalog, &known, board, now_ns()) {
+            for job in self.due() {
                 // Where the queue is full, it is due at the next look, too.
                 let _ = jobs.try_send(job);
             }
@@ -121,17 +117,34 @@ impl ContinuousQueries {
 
     fn work(&self, jobs: &Receiver<Job>, stop: &Stop) {
         while !stop.is_set() {
-            let Ok(job) = jobs.recv_timeout(STOP_INTERVAL) else { continue };
-            let Some(schedule) = &job.query.schedule else { continue };
-            let now = now_ns();
-            let again = schedule.due(Some(schedule.run_time(now)), now);
-            let has_failed = self.run(&job, schedule, now).is_err();
-            let mut failed = job.board.failed.lock();
-            failed.remove(&job.key);
-            if has_failed {
-                failed.insert(job.key.clone(), again);
+            if let Ok(job) = jobs.recv_timeout(STOP_INTERVAL) {
+                self.work_on(&job);
             }
         }
+    }
+
+    /// The runs that are due and not on their way, the longest due first.
+    pub fn due(&self) -> Vec<Job> {
+        let catalog = self.catalog.catalog();
+        let mut known = self.board.known.lock();
+        *known = prepared(&catalog, std::mem::take(&mut known));
+        self.runs.retain(|key| known.contains_key(key));
+        self.board.failed.lock().retain(|key, _| known.contains_key(key));
+        due(&catalog, &known, &self.board, now_ns())
+    }
+
+    /// Runs a query; false when that fails.
+    pub fn work_on(&self, job: &Job) -> bool {
+        let Some(schedule) = &job.query.schedule else { return true };
+        let now = now_ns();
+        let again = schedule.due(Some(schedule.run_time(now)), now);
+        let has_failed = self.run(job, schedule, now).is_err();
+        let mut failed = job.board.failed.lock();
+        failed.remove(&job.key);
+        if has_failed {
+            failed.insert(job.key.clone(), again);
+        }
+        !has_failed
     }
 
     /// Runs a query over what is due, and notes its time. What fails stays due.
@@ -176,7 +189,6 @@ impl ContinuousQueries {
     }
 }
 
-/// The runs that are due and not on their way, the longest due first.
 fn due(catalog: &Catalog, known: &HashMap<Key, Arc<Prepared>>, board: &Arc<Board>, now: i64) -> Vec<Job> {
     let mut jobs = Vec::new();
     for database in catalog.databases.values() {

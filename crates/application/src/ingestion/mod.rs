@@ -5,7 +5,7 @@ pub mod schema;
 use hyperbytedb_metrics as metrics;
 use hyperbytedb_metrics::stats::{HTTPD, WRITE};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyperbytedb_columnar::{KnownSeries, StoredError, encode_without, form_of_whole, read};
@@ -73,7 +73,7 @@ impl IngestionService {
 
     /// Logs what can be of a request. `unlogged`: gets what was registered for what is not logged.
     fn take(&self, request: &WriteRequest, unlogged: &mut UnloggedSeries) -> Result<(), WriteError> {
-        let now = now_ns();
+        let now = waiting::now_ns();
         let default_time = request.default_time.unwrap_or(now);
         for _ in 0..ATTEMPTS_MAX {
             let mut stage = Instant::now();
@@ -264,12 +264,6 @@ impl IngestionPort for IngestionService {
 fn lap(stage: &mut Instant) -> Duration {
     let now = Instant::now();
     now - std::mem::replace(stage, now)
-}
-
-/// Now, in nanoseconds since 1970.
-pub fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// What a writer is told when its record did not take effect.

@@ -21,7 +21,7 @@ use hyperbytedb_head::TableHead;
 use self::tier_rows::TierRows;
 use self::tiers::{Cut, Joint, Tiers};
 use crate::flush::FlushService;
-use crate::ingestion::now_ns;
+use crate::waiting::now_ns;
 use crate::warm::all_rows;
 
 /// Values past which the engine, which uses all cores, aggregates faster than the head.

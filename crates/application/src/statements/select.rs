@@ -24,9 +24,9 @@ use super::rows::{Rows, integer, text};
 use super::show::instead_of_system_name;
 use super::{Execution, StatementError, StatementService};
 use crate::api::{DEFAULT_CHUNK_ROWS, QueryRequest};
-use crate::ingestion::now_ns;
 use crate::reader::tier_rows::TierRows;
 use crate::views::check_definition;
+use crate::waiting::now_ns;
 
 /// Rows of one write of INTO.
 const INTO_WRITE_ROWS: usize = 10_000;

@@ -6,7 +6,7 @@ use hyperbytedb_timeseriesql::reduce::condition_expr;
 use jiff::tz::TimeZone;
 
 use super::{StatementError, StatementService};
-use crate::ingestion::now_ns;
+use crate::waiting::now_ns;
 use crate::windows::StoredQuery;
 
 impl StatementService {

@@ -226,3 +226,6 @@ impl SubscriberService {
         Ok(Running { is_over, thread })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,7 +78,7 @@ impl Reader {
     }
 
     /// Sends some records; false when there are none.
-    fn step(&mut self) -> Result<bool, StorageError> {
+    pub fn step(&mut self) -> Result<bool, StorageError> {
         let applied = self.flush.applied();
         if self.position >= applied {
             return Ok(false);

@@ -10,19 +10,21 @@ use hashbrown::HashMap;
 use hyperbytedb_columnar::accepted;
 use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, TableId};
+use hyperbytedb_domain::clock::millis_of;
 use hyperbytedb_domain::ports::{CatalogPort, WalPort};
-use hyperbytedb_domain::wal::{Sequence, WalEntry, WriteEntry};
+use hyperbytedb_domain::wal::{Sequence, WalEntry, WalRecord, WriteEntry};
 use parking_lot::Mutex;
 
 use super::dirty::{DirtyBoard, Mark};
 use super::query::{QueryKey, StoredQueries, StoredQuery};
 use super::ranges::Ranges;
 use crate::flush::FlushService;
-use crate::ingestion::now_ns;
 use crate::log::cursors::WINDOWS;
+use crate::waiting::now_ns;
 
 /// Bytes of log read at a time.
 const READ_BYTES: usize = 4 << 20;
+const NS_PER_MS: u64 = 1_000_000;
 
 /// Reads the log behind its cursor.
 pub struct Follower {
@@ -124,7 +126,7 @@ impl Follower {
             let mut last = state.position;
             for (sequence, record) in chunk.into_iter().take_while(|(sequence, _)| *sequence <= applied) {
                 let reading = Reading { board: &self.board, catalog: &catalog, queries: &state.queries };
-                reading.record(record.entry, &mut state.names, &mut marks);
+                reading.record(record, &mut state.names, &mut marks);
                 last = sequence;
             }
             if last == state.position {
@@ -170,13 +172,14 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn record(&self, entry: WalEntry, names: &mut TableNames, marks: &mut Marks) {
-        match entry {
+    fn record(&self, record: WalRecord, names: &mut TableNames, marks: &mut Marks) {
+        match record.entry {
             WalEntry::Write(write) => {
                 names.learn(&write);
-                self.write(&write, marks);
+                let came = millis_of(record.clock).saturating_mul(NS_PER_MS);
+                self.write(&write, i64::try_from(came).unwrap_or(i64::MAX), marks);
             }
-            WalEntry::Command(_) | WalEntry::Agreed(_) => {
+            entry @ (WalEntry::Command(_) | WalEntry::Agreed(_)) => {
                 if let Some(command) = entry.command() {
                     self.command(command, names, marks);
                 }
@@ -193,7 +196,7 @@ impl Reading<'_> {
         }
     }
 
-    fn write(&self, write: &WriteEntry, marks: &mut Marks) {
+    fn write(&self, write: &WriteEntry, came: i64, marks: &mut Marks) {
         let (database, policy) = (write.database.as_str(), Some(write.retention_policy.as_str()));
         let readers_of = |measurement: &str| -> Vec<&Arc<StoredQuery>> {
             self.queries.iter().filter(|query| query.reads(database, policy, measurement)).collect()
@@ -207,7 +210,7 @@ impl Reading<'_> {
         for batch in &batches {
             for query in readers_of(&batch.measurement) {
                 if self.is_told(query, marks) {
-                    let ranges = windows_of(query, &batch.times, now);
+                    let ranges = windows_of(query, &batch.times, came, now);
                     marks.entry(query.key.clone()).or_default().ranges.extend(&ranges);
                 }
             }
@@ -283,10 +286,11 @@ fn within(view: &StoredQuery, extent: Ranges, times: Option<(i64, i64)>) -> Rang
     extent.within(windows.start, windows.end)
 }
 
-/// The windows that hold these times; of a continuous query those that have ended and are not too old.
-fn windows_of(query: &StoredQuery, times: &[i64], now: i64) -> Ranges {
+/// The windows that hold these times; of a continuous query those that have ended by now and were not too old when the
+/// points came, which may be long ago.
+fn windows_of(query: &StoredQuery, times: &[i64], came: i64, now: i64) -> Ranges {
     let is_wanted = |window: &std::ops::Range<i64>| match query.late {
-        Some(late) if !query.key.is_view => window.end <= now && window.end > now.saturating_sub(late),
+        Some(late) if !query.key.is_view => window.end <= now && window.end > came.saturating_sub(late),
         _ => true,
     };
     let mut ranges = Ranges::default();
@@ -349,5 +353,25 @@ impl TableNames {
         self.names =
             catalog.tables().filter_map(|table| Some((table.id, before.get(&table.id)?.clone()))).collect();
         self.update(catalog);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000_000_000;
+
+    /// A server that was down looks at what came before only later.
+    #[test]
+    fn what_was_late_when_it_came_is_late_although_it_is_looked_at_much_later() {
+        let text = "CREATE CONTINUOUS QUERY q ON d RESAMPLE LATE 2h BEGIN SELECT mean(v) INTO t FROM m \
+                    GROUP BY time(1h) END";
+        let query = StoredQuery::parse("d", text).expect("a query");
+        let windows = |came: i64, now: i64| windows_of(&query, &[10 * HOUR], came * HOUR, now * HOUR);
+        assert_eq!(windows(12, 20), Ranges::of(10 * HOUR, 11 * HOUR));
+        assert!(windows(13, 20).is_empty(), "it was too old when the point came");
+        assert!(windows(10, 10).is_empty(), "the window has not ended");
+        assert_eq!(windows(10, 11), Ranges::of(10 * HOUR, 11 * HOUR), "it may have ended meanwhile");
     }
 }

@@ -31,10 +31,10 @@ pub use self::runs::{Changes, Fate, Fates};
 use crate::cluster::Lease;
 use crate::continuous::select_into;
 use crate::flush::FlushService;
-use crate::ingestion::now_ns;
 use crate::statements::StatementService;
 use crate::threads::{Stop, Threads};
 use crate::views::mirror::{Mirror, MirrorError};
+use crate::waiting::now_ns;
 
 /// How often an idle worker looks for dirty windows.
 const WORKER_INTERVAL: Duration = Duration::from_millis(50);

@@ -18,7 +18,7 @@ use jiff::tz::TimeZone;
 
 use super::ranges::Ranges;
 use crate::continuous::Schedule;
-use crate::ingestion::now_ns;
+use crate::waiting::now_ns;
 
 /// Names a stored query.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

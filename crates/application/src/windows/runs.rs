@@ -7,7 +7,7 @@ use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
 use super::query::QueryKey;
-use crate::ingestion::now_ns;
+use crate::waiting::now_ns;
 
 const RETRY_MAX: Duration = Duration::from_secs(60);
 

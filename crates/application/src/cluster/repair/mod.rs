@@ -30,13 +30,13 @@ use super::conflicts::{Conflicts, Stamp};
 use super::peers;
 use super::replication::Replication;
 use crate::flush::FlushService;
-use crate::ingestion::now_ns;
 use crate::log::LogError;
 use crate::log::committer::{Committer, ReceivedWrite, ResolvedWrite};
 use crate::log::replay::LoggedWrites;
 use crate::reader::TableReader;
 use crate::threads::Stop;
 use crate::waiting;
+use crate::waiting::now_ns;
 use crate::warm::as_written;
 
 /// How often it is looked whether there is something to do.

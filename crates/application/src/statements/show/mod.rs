@@ -107,7 +107,7 @@ pub struct Condition {
 
 pub fn split_condition(condition: Option<&Expr>) -> Result<Condition, StatementError> {
     let Some(condition) = condition else { return Ok(Condition { time: TimeRange::ALL, rest: None }) };
-    let now = crate::ingestion::now_ns();
+    let now = crate::waiting::now_ns();
     let (rest, range) = condition_expr(Some(condition.clone()), Some(now), &TimeZone::UTC)?;
     let time = TimeRange {
         min: range.min.unwrap_or(TimeRange::ALL.min),
