@@ -1,17 +1,17 @@
 //! What happens in a run: rounds of operations that overlap, with their faults. Made from a seed, and printed.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use hyperbytedb_domain::Tags;
 use hyperbytedb_memory_ports::Random;
 
+use crate::life::LifeOperation;
 use crate::scheduler::{Crash, Faults};
 
-const HOUR: i64 = 3_600_000_000_000;
+pub(crate) const HOUR: i64 = 3_600_000_000_000;
 const DAY: i64 = 24 * HOUR;
 /// A Monday: 2020-01-06.
-const FIRST_TIME: i64 = 1_578_268_800_000_000_000;
+pub(crate) const FIRST_TIME: i64 = 1_578_268_800_000_000_000;
 
 /// A run.
 #[derive(Debug, Clone)]
@@ -19,12 +19,15 @@ pub struct History {
     pub seed: u64,
     /// Each record of the log is synced, and power can fail; else a process may only be killed.
     pub power_failures: bool,
+    /// The time at which it begins, in nanoseconds since 1970.
+    pub now: i64,
     pub rounds: Vec<Round>,
 }
 
 /// Operations at the same time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Round {
+    pub passing: Option<Passing>,
     pub operations: Vec<Operation>,
     pub faults: Faults,
     /// If the process ends, those of the replay behind it.
@@ -33,6 +36,13 @@ pub struct Round {
     pub schedule: u64,
     /// Whether everything is read at its end. That has all memtables flushed, so not always.
     pub checked: bool,
+}
+
+/// Time that passes: before the operations, or when they have made so many calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passing {
+    pub calls: u64,
+    pub ns: i64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -105,6 +115,7 @@ pub enum Operation {
     Follow,
     /// Computes dirty windows.
     Compute,
+    Life(LifeOperation),
     Seal,
     Checkpoint,
     Merge,
@@ -148,11 +159,19 @@ impl Condition {
 impl Operation {
     /// Whether it may change points or the catalogue.
     pub fn changes(&self) -> bool {
+        if let Self::Life(operation) = self {
+            return operation.changes();
+        }
         !self.is_of_views()
             && !matches!(
                 self,
                 Self::Read { .. } | Self::Seal | Self::Checkpoint | Self::Merge | Self::Restart
             )
+    }
+
+    /// Whether it creates or drops a continuous query.
+    pub fn is_of_queries(&self) -> bool {
+        matches!(self, Self::Life(LifeOperation::CreateQuery { .. } | LifeOperation::DropQuery { .. }))
     }
 
     /// Whether it needs that views are kept.
@@ -175,6 +194,7 @@ impl Operation {
             | Self::DropPolicy { database, .. }
             | Self::Read { database, .. } => database,
             Self::CreateView { .. } | Self::DropView { .. } => VIEWS,
+            Self::Life(operation) => operation.database(),
             Self::DropShard { .. }
             | Self::Follow
             | Self::Compute
@@ -191,11 +211,13 @@ pub const MEASUREMENTS: [&str; 3] = ["m0", "m1", "m2"];
 /// The database of the views and their targets.
 pub const VIEWS: &str = "views";
 /// What a view has of a measurement.
-const VIEW_FIELDS: &str = "max(f) AS f, max(i) AS i, last(s) AS s, count(b) AS b";
+pub(crate) const VIEW_FIELDS: &str = "max(f) AS f, max(i) AS i, last(s) AS s, count(b) AS b";
 const POLICY: &str = "r1";
 /// The first seeds, which always run, have no views.
 const WITHOUT_VIEWS: u64 = 1000;
-/// Name of the policy whose points are all too old.
+/// When histories begin in which no time passes: long after their points.
+pub const LATER: i64 = FIRST_TIME + 3650 * DAY;
+/// Name of a policy so short that all points are too old where no time passes.
 pub const SHORT: &str = "short";
 const TAGS: [(&str, [&str; 3]); 3] =
     [("host", ["a", "b", "c"]), ("region", ["", "x", "y"]), ("rack", ["", "", "1"])];
@@ -216,6 +238,7 @@ pub(crate) struct Style {
     /// Of a hundred operations, so many that remove.
     removals: u32,
     views: bool,
+    life: bool,
     /// Points fall on few series and times, so that they meet.
     narrow: bool,
 }
@@ -232,11 +255,36 @@ impl Style {
             ..Self::default()
         }
     }
+
+    /// Of data that ages.
+    pub(crate) fn of_life(random: &mut Random) -> Self {
+        Self {
+            databases: *random.pick(&[1, 1, 1, 2]),
+            measurements: *random.pick(&[1, 1, 2]),
+            weeks: 1,
+            errors: *random.pick(&[0, 0, 10, 30]),
+            stalls: *random.pick(&[0, 20]),
+            crashes: *random.pick(&[0, 5, 15]),
+            removals: *random.pick(&[0, 5, 15]),
+            life: true,
+            narrow: random.chance(1, 2),
+            ..Self::default()
+        }
+    }
 }
 
 impl History {
     pub fn has_views(&self) -> bool {
-        self.rounds.iter().flat_map(|round| &round.operations).any(Operation::is_of_views)
+        self.operations().any(Operation::is_of_views)
+    }
+
+    /// Whether it has to do with the age of points.
+    pub fn has_life(&self) -> bool {
+        self.operations().any(|operation| matches!(operation, Operation::Life(_)))
+    }
+
+    fn operations(&self) -> impl Iterator<Item = &Operation> {
+        self.rounds.iter().flat_map(|round| &round.operations)
     }
 }
 
@@ -260,7 +308,7 @@ pub fn generate(seed: u64) -> History {
         crashes: *random.pick(&[0, 5, 15]),
         removals: *random.pick(&[0, 10, 25, 40]),
         views: seed > WITHOUT_VIEWS && seed.is_multiple_of(4),
-        narrow: false,
+        ..Style::default()
     };
     let (length, power_failures) = (5 + random.below(30), random.chance(4, 5));
     let mut generator = Generator::new(random, style);
@@ -270,11 +318,13 @@ pub fn generate(seed: u64) -> History {
         let operations = generator.operations();
         generator.round(operations, true)
     }));
-    History { seed, power_failures, rounds }
+    History { seed, power_failures, now: LATER, rounds }
 }
 
 pub(crate) struct Generator {
     pub(crate) random: Random,
+    /// Where time passes.
+    pub(crate) now: Option<i64>,
     style: Style,
     /// Each value is written once.
     values: u64,
@@ -293,15 +343,20 @@ struct Focus {
 
 impl Generator {
     pub(crate) fn new(random: Random, style: Style) -> Self {
-        Self { random, style, values: 0, focus: None }
+        Self { random, now: None, style, values: 0, focus: None }
     }
 
-    fn round(&mut self, operations: Vec<Operation>, faulty: bool) -> Round {
+    pub(crate) fn living(random: Random, style: Style, now: i64) -> Self {
+        Self { now: Some(now), ..Self::new(random, style) }
+    }
+
+    pub(crate) fn round(&mut self, operations: Vec<Operation>, faulty: bool) -> Round {
         let faults = if faulty { self.faults(1) } else { Faults::default() };
         let replay_faults =
             if faulty && self.random.chance(1, 3) { self.faults(4) } else { Faults::default() };
         let checked = self.random.chance(3, 5);
-        Round { operations, faults, replay_faults, schedule: self.random.number(), checked }
+        let schedule = self.random.number();
+        Round { operations, faults, replay_faults, schedule, checked, passing: None }
     }
 
     fn faults(&mut self, often: u32) -> Faults {
@@ -319,7 +374,7 @@ impl Generator {
         }
     }
 
-    fn operations(&mut self) -> Vec<Operation> {
+    pub(crate) fn operations(&mut self) -> Vec<Operation> {
         if self.random.chance(1, 20) {
             return vec![Operation::Restart];
         }
@@ -338,7 +393,12 @@ impl Generator {
         while operations.len() < count {
             let operation = self.operation();
             // One checkpoint at a time; few changes, for all their orders are looked at.
-            let alone = [Operation::Checkpoint, Operation::Follow];
+            let alone = [
+                Operation::Checkpoint,
+                Operation::Follow,
+                Operation::Life(LifeOperation::RunQueries),
+                Operation::Life(LifeOperation::Expire),
+            ];
             let is_second = alone.contains(&operation) && operations.contains(&operation);
             if is_second || (operation.changes() && changes == 3) {
                 continue;
@@ -361,6 +421,9 @@ impl Generator {
                 18..=54 => Operation::Follow,
                 _ => Operation::Compute,
             };
+        }
+        if self.style.life && self.random.chance(2, 5) {
+            return self.life_operation();
         }
         match self.random.below(100) {
             0..=47 => self.write(),
@@ -420,7 +483,7 @@ impl Generator {
         }
     }
 
-    fn database(&mut self) -> &'static str {
+    pub(crate) fn database(&mut self) -> &'static str {
         self.focus.map_or_else(|| DATABASES[self.random.below(self.style.databases)], |focus| focus.database)
     }
 
@@ -437,6 +500,9 @@ impl Generator {
     }
 
     fn time(&mut self) -> i64 {
+        if let Some(now) = self.now {
+            return self.time_about(now);
+        }
         let week = self.focus.map_or_else(|| self.random.below(self.style.weeks), |focus| focus.week) as i64;
         let times: &[i64] = if self.style.narrow { &[0, HOUR] } else { &[0, 1, HOUR, 25 * HOUR, 6 * DAY] };
         FIRST_TIME + week * 7 * DAY + self.random.pick(times)
@@ -445,7 +511,7 @@ impl Generator {
     /// Both ends included.
     fn range(&mut self) -> (i64, i64) {
         let week = FIRST_TIME + self.random.below(self.style.weeks) as i64 * 7 * DAY;
-        if self.random.chance(1, 3) {
+        if self.now.is_none() && self.random.chance(1, 3) {
             return (week, week + 7 * DAY - 1);
         }
         let (a, b) = (self.time(), self.time());
@@ -521,120 +587,9 @@ impl Point {
     }
 }
 
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tag, value, .. } = self;
-        match self.comparison {
-            Comparison::Equal => write!(f, "{tag} = '{value}'"),
-            Comparison::NotEqual => write!(f, "{tag} != '{value}'"),
-            Comparison::Matches => write!(f, "{tag} =~ /^{value}$/"),
-            Comparison::MatchesNot => write!(f, "{tag} !~ /^{value}$/"),
-        }
-    }
-}
-
 /// ` WHERE …`, or nothing.
 pub fn where_clause(condition: Option<&Condition>, time: Option<(i64, i64)>) -> String {
     let time = time.map(|(from, to)| format!("time >= {from} AND time <= {to}"));
     let terms: Vec<String> = condition.map(Condition::to_string).into_iter().chain(time).collect();
     if terms.is_empty() { String::new() } else { format!(" WHERE {}", terms.join(" AND ")) }
-}
-
-/// As a client would send it.
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let from = |measurement: &Option<&str>| measurement.map_or(String::new(), |m| format!(" FROM {m}"));
-        match self {
-            Self::Write { points, .. } => {
-                let lines: Vec<String> = points.iter().map(Point::line).collect();
-                f.write_str(&lines.join("\n"))
-            }
-            Self::Delete { measurement, condition, time, .. } => {
-                write!(f, "DELETE{}{}", from(measurement), where_clause(condition.as_ref(), *time))
-            }
-            Self::DropSeries { measurement, condition, .. } => {
-                write!(f, "DROP SERIES{}{}", from(measurement), where_clause(condition.as_ref(), None))
-            }
-            Self::DropMeasurement { measurement, .. } => write!(f, "DROP MEASUREMENT {measurement}"),
-            Self::DropShard { position } => write!(f, "DROP SHARD (at {position})"),
-            Self::CreateDatabase { database } => write!(f, "CREATE DATABASE {database}"),
-            Self::DropDatabase { database } => write!(f, "DROP DATABASE {database}"),
-            Self::CreatePolicy { database, policy, shard_hours } => write!(
-                f,
-                "CREATE RETENTION POLICY {policy} ON {database} DURATION INF REPLICATION 1 SHARD DURATION {shard_hours}h"
-            ),
-            Self::CreateShortPolicy { database } => {
-                write!(f, "CREATE RETENTION POLICY {SHORT} ON {database} DURATION 1h REPLICATION 1")
-            }
-            Self::AlterPolicy { database, policy, shard_hours } => {
-                write!(f, "ALTER RETENTION POLICY {policy} ON {database} SHARD DURATION {shard_hours}h")
-            }
-            Self::DropPolicy { database, policy } => {
-                write!(f, "DROP RETENTION POLICY {policy} ON {database}")
-            }
-            Self::Read { database, policy, measurement, time, counts } => {
-                let source = if policy.is_empty() {
-                    format!("{database}..{measurement}")
-                } else {
-                    format!("{database}.{policy}.{measurement}")
-                };
-                let clause = where_clause(None, *time);
-                if *counts {
-                    write!(f, "SELECT count(*) FROM {source}{clause}")
-                } else {
-                    write!(f, "SELECT * FROM {source}{clause} GROUP BY *")
-                }
-            }
-            Self::CreateView { database } => write!(
-                f,
-                "CREATE MATERIALIZED VIEW {database} ON {VIEWS} WITH BACKFILL AS SELECT {VIEW_FIELDS} \
-                 INTO {VIEWS}.autogen.:MEASUREMENT FROM {database}.autogen./^m/ GROUP BY time(1h), *"
-            ),
-            Self::DropView { database } => write!(f, "DROP MATERIALIZED VIEW {database} ON {VIEWS}"),
-            Self::Follow | Self::Compute | Self::Seal | Self::Checkpoint | Self::Merge | Self::Restart => {
-                write!(f, "{self:?}")
-            }
-        }
-    }
-}
-
-impl fmt::Display for History {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, round) in self.rounds.iter().enumerate() {
-            write!(f, "round {number}")?;
-            for (name, faults) in [("", &round.faults), ("replay ", &round.replay_faults)] {
-                if *faults != Faults::default() {
-                    write!(f, "  [{name}{faults}]")?;
-                }
-            }
-            writeln!(f, "{}", if round.checked { "" } else { "  (not checked)" })?;
-            for operation in &round.operations {
-                if let Operation::Write { database, policy, .. } = operation {
-                    writeln!(f, "  write to {database} {policy}")?;
-                }
-                for line in operation.to_string().lines() {
-                    writeln!(f, "    {line}")?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        if self.errors > 0 {
-            parts.push(format!("errors {}/1000", self.errors));
-        }
-        if self.stalls > 0 {
-            parts.push(format!("stalls {}/1000", self.stalls));
-        }
-        if let Some(Crash { calls, power, after }) = self.crash {
-            let kind = if power { "power failure" } else { "kill" };
-            let when = if after { "after" } else { "before" };
-            parts.push(format!("{kind} {when} call {calls}"));
-        }
-        f.write_str(&parts.join(", "))
-    }
 }

@@ -1,4 +1,5 @@
-//! Runs seeds, and prints the shortest history that fails. Each is the history of a node; every third one of a cluster, too.
+//! Runs seeds, and prints the shortest history that fails. Each is the history of a node; every second one of data that ages,
+//! every third one of a cluster, too.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,26 +8,35 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use hyperbytedb_simulator::run::{Finding, Summary};
 use hyperbytedb_simulator::scheduler::PRINT_CALLS;
-use hyperbytedb_simulator::{cluster, history, run, shrink};
+use hyperbytedb_simulator::{cluster, history, life, run, shrink};
 use parking_lot::Mutex;
 
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Of so many seeds one has a history of data that ages.
+const LIFE_SHARE: u64 = 2;
 /// Of so many seeds one has a history of a cluster.
 const CLUSTER_SHARE: u64 = 3;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
     Node,
+    /// Of a node whose data ages.
+    Life,
     Cluster,
 }
 
 impl Kind {
+    /// The history of a seed on one node.
+    fn generate(self, seed: u64) -> history::History {
+        if self == Self::Life { life::generate(seed) } else { history::generate(seed) }
+    }
+
     fn run(self, seed: u64, verbose: bool) -> Result<Summary, Finding> {
         match self {
-            Self::Node => {
-                let history = history::generate(seed);
+            Self::Node | Self::Life => {
+                let history = self.generate(seed);
                 if verbose {
                     println!("seed {seed}\n{history}");
                 }
@@ -46,14 +56,14 @@ impl Kind {
     fn shrink(self, seed: u64, finding: Finding, calls: bool) {
         println!("shrinking …");
         let rerun: Box<dyn Fn()> = match self {
-            Self::Node => {
-                let (shortest, finding) = shrink::shrink(&history::generate(seed), finding);
-                println!("{shortest}{}", finding.text);
+            Self::Node | Self::Life => {
+                let (shortest, finding) = shrink::shrink(&self.generate(seed), finding);
+                println!("{shortest}round {}: {}", finding.round, finding.text);
                 Box::new(move || drop(run::run(&shortest)))
             }
             Self::Cluster => {
                 let (shortest, finding) = shrink::shrink(&cluster::history::generate(seed), finding);
-                println!("{shortest}{}", finding.text);
+                println!("{shortest}round {}: {}", finding.round, finding.text);
                 Box::new(move || drop(cluster::run::run(&shortest)))
             }
         };
@@ -94,11 +104,13 @@ struct Options {
 
 impl Options {
     fn kinds(&self, seed: u64) -> Vec<Kind> {
-        match self.kind {
-            Some(kind) => vec![kind],
-            None if seed.is_multiple_of(CLUSTER_SHARE) => vec![Kind::Node, Kind::Cluster],
-            None => vec![Kind::Node],
+        if let Some(kind) = self.kind {
+            return vec![kind];
         }
+        let mut kinds = vec![Kind::Node];
+        kinds.extend(seed.is_multiple_of(LIFE_SHARE).then_some(Kind::Life));
+        kinds.extend(seed.is_multiple_of(CLUSTER_SHARE).then_some(Kind::Cluster));
+        kinds
     }
 }
 

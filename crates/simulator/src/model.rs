@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hyperbytedb_domain::Tags;
 
-use crate::history::{MEASUREMENTS, Operation, Point, SHORT};
+use crate::history::{HOUR, MEASUREMENTS, Operation, Point, SHORT};
+use crate::life::{LifeOperation, Rule};
 
 /// Database, retention policy and measurement.
 pub type Place = (String, String, String);
@@ -22,13 +23,49 @@ const WORLDS_MAX: usize = 4096;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct World {
+    /// In nanoseconds since 1970.
+    pub now: i64,
     /// Retention policies by database.
-    pub databases: BTreeMap<String, BTreeSet<String>>,
+    pub databases: BTreeMap<String, Policies>,
     pub tables: BTreeMap<Place, Table>,
+}
+
+pub type Policies = BTreeMap<String, Policy>;
+
+/// How long points are kept, and which are taken; in nanoseconds, 0 for no end and no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Policy {
+    pub duration: i64,
+    pub past_limit: i64,
+    pub future_limit: i64,
+}
+
+impl Policy {
+    fn shows(&self, now: i64, time: i64) -> bool {
+        self.duration == 0 || time >= now - self.duration
+    }
+
+    fn takes(&self, now: i64, time: i64) -> bool {
+        self.shows(now, time)
+            && (self.past_limit == 0 || time >= now - self.past_limit)
+            && (self.future_limit == 0 || time <= now + self.future_limit)
+    }
+
+    /// Whether all points before this time have expired.
+    pub fn has_expired(&self, now: i64, end: i64) -> bool {
+        !self.shows(now, end - 1)
+    }
+
+    fn alter(&mut self, rule: &Rule) {
+        self.duration = rule.duration * HOUR;
+        self.past_limit = rule.past_limit.map_or(self.past_limit, |hours| hours * HOUR);
+        self.future_limit = rule.future_limit.map_or(self.future_limit, |hours| hours * HOUR);
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Table {
+    /// Those that have expired too, until their shard group is dropped: a longer policy shows them again.
     pub points: Points,
     /// Fields that must be there.
     pub fields: BTreeSet<String>,
@@ -44,6 +81,8 @@ pub enum Outcome {
     Done,
     /// It has had no effect, for what it names does not exist.
     Refused,
+    /// So many points of a write were refused, the others have taken effect.
+    Rejected(usize),
     /// It failed, or there was no answer: it may have taken effect, or will, when the process starts again.
     Unknown(String),
 }
@@ -53,8 +92,8 @@ pub enum Outcome {
 pub struct Carried {
     pub operation: Operation,
     pub outcome: Outcome,
-    /// What DROP SHARD named.
-    pub shard: Option<Shard>,
+    /// What DROP SHARD named, or had expired when the retention job looked.
+    pub shards: Vec<Shard>,
 }
 
 /// A shard group that was dropped.
@@ -71,8 +110,22 @@ pub fn carry_out(worlds: &BTreeSet<World>, carried: &[Carried]) -> (BTreeSet<Wor
     let changes: Vec<Carried> = carried
         .iter()
         .filter(|carried| carried.operation.changes() && carried.outcome != Outcome::Refused)
-        .flat_map(Carried::by_measurement)
+        .flat_map(Carried::parts)
         .collect();
+    let (after, seen) = orders(worlds, &changes);
+    let alters =
+        |carried: &Carried| matches!(carried.operation, Operation::Life(LifeOperation::Retain { .. }));
+    if !changes.iter().any(alters) {
+        return (after, seen);
+    }
+    // What is refused by a policy that became shorter was prepared under the longer one.
+    let left = changes.iter().filter(|carried| matches!(carried.outcome, Outcome::Rejected(_)));
+    let left = |world: World| left.clone().fold(world, |world, write| world.without(write));
+    (after.into_iter().map(left).collect(), seen)
+}
+
+/// The worlds behind all orders of these changes, and all on the way.
+fn orders(worlds: &BTreeSet<World>, changes: &[Carried]) -> (BTreeSet<World>, BTreeSet<World>) {
     let (mut after, mut seen) = (BTreeSet::new(), BTreeSet::new());
     // By the set of changes that have happened, one bit each.
     let mut reached = vec![BTreeSet::new(); 1 << changes.len()];
@@ -97,8 +150,29 @@ pub fn carry_out(worlds: &BTreeSet<World>, carried: &[Carried]) -> (BTreeSet<Wor
 }
 
 impl Carried {
-    /// A DELETE from all measurements takes those that there were when it was read: it is one for each.
-    fn by_measurement(&self) -> Vec<Self> {
+    /// Of an operation that has no answer yet.
+    pub fn begin(operation: &Operation) -> Self {
+        let outcome = Outcome::Unknown("no answer".to_owned());
+        Self { operation: operation.clone(), outcome, shards: Vec::new() }
+    }
+
+    /// Time that has passed.
+    pub fn passing(ns: i64) -> Self {
+        let operation = Operation::Life(LifeOperation::Pass { ns });
+        Self { operation, outcome: Outcome::Done, shards: Vec::new() }
+    }
+
+    /// What takes effect at one time. A DELETE from all measurements takes those that there were when it was read: it is one
+    /// for each. The retention job drops the shard groups of one policy after those of another.
+    fn parts(&self) -> Vec<Self> {
+        if let Operation::Life(LifeOperation::Expire) = self.operation {
+            let policies: BTreeSet<_> = self.shards.iter().map(|s| (&s.database, &s.policy)).collect();
+            let of = |policy| {
+                let shards = self.shards.iter().filter(|s| (&s.database, &s.policy) == policy);
+                Self { shards: shards.cloned().collect(), ..self.clone() }
+            };
+            return policies.into_iter().map(of).collect();
+        }
         if !matches!(self.operation, Operation::Delete { measurement: None, .. }) {
             return vec![self.clone()];
         }
@@ -119,9 +193,17 @@ impl World {
         let mut world = self.clone();
         match &carried.operation {
             Operation::Write { database, policy, points } => {
-                let policy = self.policy(database, policy)?;
-                for point in points {
-                    world.table_mut(database, &policy, point).insert(point);
+                let (name, policy) = self.policy(database, policy)?;
+                let taken = points.iter().filter(|point| policy.takes(self.now, point.time));
+                let taken: Vec<&Point> = taken.collect();
+                let refused = points.len() - taken.len();
+                match carried.outcome {
+                    Outcome::Done if refused > 0 => return None,
+                    Outcome::Rejected(count) if count != refused => return None,
+                    _ => {}
+                }
+                for point in taken {
+                    world.table_mut(database, &name, point).insert(point);
                 }
             }
             Operation::Delete { database, measurement, condition, time } => {
@@ -143,12 +225,15 @@ impl World {
                 self.databases.get(*database)?;
                 world.tables.retain(|place, _| !is_in(place, database, Some(measurement)));
             }
-            Operation::DropShard { .. } => {
-                let Some(shard) = &carried.shard else { return Some(world) };
-                world.drop_shard(shard);
+            Operation::DropShard { .. } | Operation::Life(LifeOperation::Expire) => {
+                carried.shards.iter().for_each(|shard| world.drop_shard(shard));
+            }
+            Operation::Life(LifeOperation::Pass { ns }) => world.now += ns,
+            Operation::Life(LifeOperation::Retain { database, policy, rule }) => {
+                world.databases.get_mut(*database)?.get_mut(*policy)?.alter(rule);
             }
             Operation::CreateDatabase { database } => {
-                let policies = || BTreeSet::from([DEFAULT_POLICY.to_owned()]);
+                let policies = || Policies::from([(DEFAULT_POLICY.to_owned(), Policy::default())]);
                 world.databases.entry((*database).to_owned()).or_insert_with(policies);
             }
             Operation::DropDatabase { database } => {
@@ -156,10 +241,11 @@ impl World {
                 world.tables.retain(|place, _| place.0 != *database);
             }
             Operation::CreatePolicy { database, policy, .. } => {
-                world.databases.get_mut(*database)?.insert((*policy).to_owned());
+                world.databases.get_mut(*database)?.entry((*policy).to_owned()).or_default();
             }
             Operation::CreateShortPolicy { database } => {
-                world.databases.get_mut(*database)?.insert(SHORT.to_owned());
+                let short = Policy { duration: HOUR, ..Policy::default() };
+                world.databases.get_mut(*database)?.entry(SHORT.to_owned()).or_insert(short);
             }
             Operation::AlterPolicy { database, policy, .. } => {
                 self.databases.get(*database)?.get(*policy)?;
@@ -177,7 +263,7 @@ impl World {
     fn without(&self, carried: &Carried) -> Self {
         let mut world = self.clone();
         if let Operation::Write { database, policy, points } = &carried.operation
-            && let Some(policy) = self.policy(database, policy)
+            && let Some((policy, _)) = self.policy(database, policy)
         {
             for point in points {
                 let table = world.table_mut(database, &policy, point);
@@ -194,9 +280,26 @@ impl World {
         self
     }
 
-    fn policy(&self, database: &str, policy: &str) -> Option<String> {
-        let policy = if policy.is_empty() { DEFAULT_POLICY } else { policy };
-        self.databases.get(database)?.get(policy).cloned()
+    fn policy(&self, database: &str, policy: &str) -> Option<(String, Policy)> {
+        let name = if policy.is_empty() { DEFAULT_POLICY } else { policy };
+        Some((name.to_owned(), *self.databases.get(database)?.get(name)?))
+    }
+
+    /// The points of a measurement that have not expired.
+    pub fn visible(&self, place: &Place) -> Points {
+        let Some(table) = self.tables.get(place) else { return Points::new() };
+        let policy = self.policy(&place.0, &place.1).map(|(_, policy)| policy).unwrap_or_default();
+        if policy.duration == 0 {
+            return table.points.clone();
+        }
+        let points = table.points.iter().filter(|((_, time), _)| policy.shows(self.now, *time));
+        points.map(|(key, fields)| (key.clone(), fields.clone())).collect()
+    }
+
+    /// The first time of which no point has expired.
+    pub fn visible_from(&self, database: &str, policy: &str) -> i64 {
+        let policy = self.policy(database, policy).map(|(_, policy)| policy).unwrap_or_default();
+        if policy.duration == 0 { i64::MIN } else { self.now - policy.duration }
     }
 
     fn table_mut(&mut self, database: &str, policy: &str, point: &Point) -> &mut Table {

@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hyperbytedb_domain::catalog::RetentionPolicy;
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, FieldValue, QueryContext, Tags};
 use hyperbytedb_memory_ports::Random;
 
 use crate::history::{VIEWS, where_clause};
-use crate::model::{Fields, Place, Points, World};
+use crate::model::{Fields, Place, Points, Policies, Policy, World};
 use crate::process::Process;
+use crate::queries::QUERIES;
 use crate::run::retried;
 
 /// What the server answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
-    pub databases: BTreeMap<String, BTreeSet<String>>,
+    pub databases: BTreeMap<String, Policies>,
     pub tables: BTreeMap<Place, Observed>,
 }
 
@@ -30,8 +32,10 @@ pub struct Observed {
 pub fn observe(process: &Process, random: &mut Random, unfinished: bool) -> Result<Observation, String> {
     let mut observation = Observation::default();
     let catalog = process.catalog();
-    for (database, entry) in catalog.databases.iter().filter(|(name, _)| *name != VIEWS) {
-        observation.databases.insert(database.clone(), entry.retention_policies.keys().cloned().collect());
+    for (database, entry) in catalog.databases.iter().filter(|(name, _)| !is_aside(name)) {
+        let policies = entry.retention_policies.iter();
+        let policies = policies.map(|(name, policy)| (name.clone(), policy_of(policy))).collect();
+        observation.databases.insert(database.clone(), policies);
         let shown = shown_measurements(process, database)?;
         for (policy, entry) in &entry.retention_policies {
             for measurement in entry.tables.keys() {
@@ -50,17 +54,28 @@ pub fn observe(process: &Process, random: &mut Random, unfinished: bool) -> Resu
     Ok(observation)
 }
 
+/// Databases that the model does not know.
+pub fn is_aside(database: &str) -> bool {
+    database == VIEWS || database == QUERIES
+}
+
+pub fn policy_of(policy: &RetentionPolicy) -> Policy {
+    Policy {
+        duration: policy.duration,
+        past_limit: policy.past_write_limit,
+        future_limit: policy.future_write_limit,
+    }
+}
+
+/// What the continuous queries have written, by measurement.
+pub fn targets(process: &Process) -> Result<BTreeMap<String, Points>, String> {
+    by_measurement(ask(process, QUERIES, &format!("SELECT * FROM {QUERIES}.autogen./.*/ GROUP BY *"))?)
+}
+
 /// The target of a view must have what its statement answers. A source that does not exist has no answer.
 pub fn check_view(process: &Process, [direct, target]: &[String; 2]) -> Result<(), String> {
     let Ok(direct) = ask(process, VIEWS, direct) else { return Ok(()) };
     let target = ask(process, VIEWS, target)?;
-    let by_measurement = |blocks: Vec<SeriesBlock>| -> Result<BTreeMap<String, Points>, String> {
-        let mut names: BTreeMap<String, Vec<SeriesBlock>> = BTreeMap::new();
-        for block in blocks {
-            names.entry(block.name.to_string()).or_default().push(block);
-        }
-        names.into_iter().map(|(name, blocks)| Ok((name, points_of(&blocks)?))).collect()
-    };
     let (direct, target) = (by_measurement(direct)?, by_measurement(target)?);
     let nothing = Points::new();
     for name in direct.keys().chain(target.keys()) {
@@ -70,6 +85,14 @@ pub fn check_view(process: &Process, [direct, target]: &[String; 2]) -> Result<(
         }
     }
     Ok(())
+}
+
+fn by_measurement(blocks: Vec<SeriesBlock>) -> Result<BTreeMap<String, Points>, String> {
+    let mut names: BTreeMap<String, Vec<SeriesBlock>> = BTreeMap::new();
+    for block in blocks {
+        names.entry(block.name.to_string()).or_default().push(block);
+    }
+    names.into_iter().map(|(name, blocks)| Ok((name, points_of(&blocks)?))).collect()
 }
 
 /// The head forgets deleted points at once, the index their series when the engine has deleted them.
@@ -235,7 +258,9 @@ impl World {
                 .flat_map(|(place, points)| points.iter().map(move |point| format!("{place:?} {point:?}")))
                 .collect()
         };
-        let here = points(&mut self.tables.iter().map(|(place, table)| (place, &table.points)));
+        let visible: BTreeMap<&Place, Points> =
+            self.tables.keys().map(|place| (place, self.visible(place))).collect();
+        let here = points(&mut visible.iter().map(|(place, points)| (*place, points)));
         let there = points(&mut observation.tables.iter().map(|(place, table)| (place, &table.points)));
         here.symmetric_difference(&there).count()
     }
@@ -250,12 +275,16 @@ impl World {
         for place in places {
             let observed = observation.tables.get(place).unwrap_or(&nothing);
             let table = self.tables.get(place).unwrap_or(&no_table);
-            if table.points != observed.points {
-                return Err(format!("{place:?}: {}", difference(&table.points, &observed.points)));
+            let visible = self.visible(place);
+            if visible != observed.points {
+                return Err(format!("{place:?}: {}", difference(&visible, &observed.points)));
             }
             check_names(place, "field", &table.fields, &table.possible_fields, &observed.fields)?;
-            let series: BTreeSet<Tags> = table.points.keys().map(|(tags, _)| tags.clone()).collect();
-            check_names(place, "series", &series, &table.possible_series, &observed.series)?;
+            let series =
+                |points: &Points| -> BTreeSet<Tags> { points.keys().map(|(tags, _)| tags.clone()).collect() };
+            let mut possible = series(&table.points);
+            possible.extend(table.possible_series.iter().cloned());
+            check_names(place, "series", &series(&visible), &possible, &observed.series)?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyperbytedb_application::cluster::node::ClusterNode;
 use hyperbytedb_application::commands::CommandService;
+use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries, Job};
 use hyperbytedb_application::flush::{FlushOptions, FlushService};
 use hyperbytedb_application::ingestion::IngestionService;
 use hyperbytedb_application::log::LogError;
@@ -12,6 +13,7 @@ use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Commit
 use hyperbytedb_application::log::replay::replay;
 use hyperbytedb_application::memtable::queue::SealLimits;
 use hyperbytedb_application::reader::TableReader;
+use hyperbytedb_application::retention::RetentionService;
 use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
 use hyperbytedb_application::statements::running::RunningQueries;
 use hyperbytedb_application::statements::{QueryOptions, StatementService};
@@ -31,10 +33,12 @@ use hyperbytedb_timeseriesql::ast::StoredQueryKind;
 
 use crate::cluster::seat::Seat;
 use crate::history::VIEWS;
+use crate::queries::{LastRuns, QUERIES};
 use crate::scheduler::{FLUSH, Host, REMOVAL};
 
 /// Small, so that memtables are sealed by size, too.
 const MEMTABLE_ROWS: usize = 12;
+const NS_PER_MS: u64 = 1_000_000;
 const FLUSH_WORKERS: usize = 2;
 
 /// A running server.
@@ -48,6 +52,8 @@ pub struct Process {
     commands: Arc<CommandService>,
     /// `None`: no views are kept.
     windows: Option<WindowService>,
+    retention: RetentionService,
+    continuous: ContinuousQueries,
     /// As the other nodes of a cluster see it.
     pub node: Option<Arc<ClusterNode>>,
 }
@@ -85,7 +91,10 @@ impl Process {
             conflicts: conflicts.clone(),
         };
         let last_clock = ports.wal.last_clock();
-        let clock = seat.map_or_else(|| HybridClock::seeded(last_clock), |seat| seat.clock(last_clock));
+        let scheduler = host.scheduler.clone();
+        let wall = Arc::new(move || scheduler.clock().unsigned_abs() / NS_PER_MS);
+        let clock =
+            seat.map_or_else(|| HybridClock::with_wall(last_clock, wall), |seat| seat.clock(last_clock));
         let (committer, worker) = Committer::with_clock(CommitOptions::default(), commit_ports, clock);
         host.spawn("committer", None, move || while worker.commit_next() {});
         let commands = Arc::new(CommandService::new(committer.clone()));
@@ -141,7 +150,34 @@ impl Process {
             lease: Default::default(),
             queries: Default::default(),
         });
-        Ok(Self { node, host, flush, ports, committer, ingestion, statements, commands, windows })
+        let retention = RetentionService {
+            catalog: ports.catalog.clone(),
+            commands: commands.clone(),
+            check_interval: Duration::ZERO,
+            lease: Default::default(),
+        };
+        let continuous = ContinuousQueries {
+            options: ContinuousOptions::default(),
+            catalog: ports.catalog.clone(),
+            queries: statements.clone(),
+            commands: commands.clone(),
+            runs: statements.runs.clone(),
+            lease: Default::default(),
+            board: Arc::default(),
+        };
+        Ok(Self {
+            node,
+            host,
+            flush,
+            ports,
+            committer,
+            ingestion,
+            statements,
+            commands,
+            windows,
+            retention,
+            continuous,
+        })
     }
 
     /// Brings back what the log holds, and before that the heads that an orderly stop kept.
@@ -240,6 +276,27 @@ impl Process {
     /// Computes dirty windows; false when there are none.
     pub fn compute(&self) -> bool {
         self.windows.as_ref().is_some_and(WindowService::work_once)
+    }
+
+    /// Drops what has expired; false when some of it stays.
+    pub fn expire(&self, now: i64) -> bool {
+        self.retention.drop_expired(now)
+    }
+
+    /// Runs of continuous queries that are due.
+    pub fn due_queries(&self) -> Vec<Job> {
+        self.continuous.due()
+    }
+
+    pub fn run_query(&self, job: &Job) -> bool {
+        self.continuous.work_on(job)
+    }
+
+    /// When each continuous query has run last, as it is stored.
+    pub fn last_runs(&self) -> LastRuns {
+        let catalog = self.catalog();
+        let queries = catalog.database(QUERIES).map(|database| &database.continuous_queries);
+        queries.into_iter().flatten().map(|query| (query.name.clone(), query.last_run)).collect()
     }
 
     /// Whether a view that has a source has dirty windows.

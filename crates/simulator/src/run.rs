@@ -1,18 +1,20 @@
 //! Running a history.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hyperbytedb_domain::ports::WriteError;
 use hyperbytedb_domain::{CancelToken, EngineError};
 use hyperbytedb_memory_ports::{Disk, Random, WalDisk};
 use parking_lot::Mutex;
 
-use crate::history::{History, Operation, Round, SHORT, VIEWS, view_statements};
-use crate::model::{Carried, Outcome, Points, Shard, World, carry_out};
-use crate::observe::{check_view, counts, counts_of, observe, points_of};
+pub use crate::client::carry_out_alone;
+use crate::client::{Running, Slot, carry, check_read, schema};
+use crate::history::{History, Operation, Round, VIEWS, view_statements};
+use crate::model::{Carried, Outcome, World, carry_out};
+use crate::observe::{check_view, observe, targets};
 use crate::process::Process;
+use crate::queries::{Attempt, QUERIES, Targets};
 use crate::scheduler::{Faults, PRINT_CALLS, Scheduler, WRITER};
 
 /// Worlds that are followed without looking which of them it is.
@@ -52,13 +54,17 @@ pub fn run(history: &History) -> Result<Summary, Finding> {
     Ok(simulation.summary)
 }
 
-struct Simulation {
+pub(crate) struct Simulation {
     disk: Disk,
     scheduler: Arc<Scheduler>,
-    process: Arc<Process>,
+    pub(crate) process: Arc<Process>,
     /// What the last orderly stop kept of the heads.
     head_file: Option<Vec<u8>>,
-    worlds: BTreeSet<World>,
+    pub(crate) worlds: BTreeSet<World>,
+    /// The time of day, in nanoseconds since 1970.
+    pub(crate) now: i64,
+    /// Where continuous queries run.
+    pub(crate) targets: Option<Targets>,
     /// An operation of this process had no answer: it may be at work still.
     unfinished: bool,
     random: Random,
@@ -81,34 +87,22 @@ impl Drop for Simulation {
     }
 }
 
-/// An operation that a client is at.
-type Slot = Arc<Mutex<Running>>;
-
-struct Running {
-    carried: Carried,
-    read: Option<Result<Answer, String>>,
-}
-
-/// What a reader got.
-enum Answer {
-    Points(Points),
-    /// By field.
-    Counts(BTreeMap<String, i64>),
-}
-
 impl Simulation {
     fn start(history: &History) -> Result<Self, String> {
         let seed = history.seed;
         let disk = Disk { wal: Arc::new(WalDisk::new(history.power_failures)), ..Disk::default() };
         let scheduler = Scheduler::new(seed);
-        let has_views = history.has_views();
+        scheduler.set_clock(history.now);
+        let is_living = history.has_life();
+        let has_views = history.has_views() || is_living;
         let process = Process::open(&disk, scheduler.host(), head_bytes(seed), has_views, None);
         let process = Arc::new(process.map_err(|error| error.to_string())?);
         process.replay(None)?;
-        if has_views {
-            process.query("", &format!("CREATE DATABASE {VIEWS}"), &CancelToken::default())?;
+        let aside = [(VIEWS, has_views), (QUERIES, is_living)];
+        for (database, _) in aside.into_iter().filter(|(_, is_needed)| *is_needed) {
+            process.query("", &format!("CREATE DATABASE {database}"), &CancelToken::default())?;
         }
-        let worlds = BTreeSet::from([World::default()]);
+        let worlds = BTreeSet::from([World { now: history.now, ..World::default() }]);
         let random = Random::new(seed);
         let (power_failures, summary) = (history.power_failures, Summary::default());
         Ok(Self {
@@ -117,6 +111,8 @@ impl Simulation {
             process,
             head_file: None,
             worlds,
+            now: history.now,
+            targets: is_living.then(Targets::default),
             unfinished: false,
             random,
             power_failures,
@@ -126,27 +122,40 @@ impl Simulation {
     }
 
     fn round(&mut self, round: &Round) -> Result<(), String> {
+        let (before, meanwhile) = match round.passing {
+            Some(passing) if passing.calls > 0 => (0, Some(passing)),
+            passing => (passing.map_or(0, |passing| passing.ns), None),
+        };
+        self.pass(before);
         if round.operations == [Operation::Restart] {
             let heads = retried(|| self.process.stop());
             self.head_file = Some(heads.map_err(|error| format!("the stop failed: {error}"))?);
             self.end(false)?;
             self.open(round.schedule, round.replay_faults)?;
+            self.note_queries(&[], &BTreeSet::new(), false)?;
             return self.check();
         }
         self.begin(round.schedule, round.faults);
+        let (began, schema_before) = (self.now, schema(&self.process));
+        if let Some(passing) = meanwhile {
+            self.scheduler.pass_time(passing);
+            self.now += passing.ns;
+        }
         let running: Vec<Slot> = round.operations.iter().map(|operation| self.spawn(operation)).collect();
         self.scheduler.run_clients();
         self.look_for_finding()?;
+        let same_schema = schema(&self.process) == schema_before;
         let crashed = self.process.host.has_ended();
         if crashed {
             self.end(round.faults.crash.is_some_and(|crash| crash.power))?;
         }
-        let carried: Vec<Carried> = running.iter().map(|slot| slot.lock().carried.clone()).collect();
+        let mut carried: Vec<Carried> = running.iter().map(|slot| slot.lock().carried.clone()).collect();
         self.summary.operations += carried.len() as u64;
         self.summary.done += carried.iter().filter(|c| c.outcome == Outcome::Done).count() as u64;
         if PRINT_CALLS.load(Ordering::Relaxed) {
             println!("{carried:#?}");
         }
+        carried.extend(meanwhile.map(|passing| Carried::passing(passing.ns)));
         let (after, seen) = carry_out(&self.worlds, &carried);
         if after.is_empty() {
             return Err(format!("no order of the operations explains their outcomes: {carried:?}"));
@@ -163,7 +172,35 @@ impl Simulation {
         if crashed {
             self.open(round.schedule, round.replay_faults)?;
         }
+        let mut attempts: Vec<Attempt> =
+            running.iter().flat_map(|slot| std::mem::take(&mut slot.lock().attempts)).collect();
+        attempts.iter_mut().for_each(|attempt| attempt.is_blurred &= !same_schema);
+        if let Some(targets) = &mut self.targets {
+            targets.note_points(&carried, &seen, &(began..self.now));
+        }
+        let is_changed = carried.iter().any(|carried| carried.operation.is_of_queries());
+        self.note_queries(&attempts, &seen, is_changed)?;
         if round.checked || self.worlds.len() > WORLDS_UNCHECKED { self.check() } else { Ok(()) }
+    }
+
+    /// Time passes while nobody is at work.
+    pub(crate) fn pass(&mut self, ns: i64) {
+        if ns > 0 {
+            self.now += ns;
+            self.scheduler.set_clock(self.now);
+            let worlds = std::mem::take(&mut self.worlds).into_iter();
+            self.worlds = worlds.map(|world| World { now: world.now + ns, ..world }).collect();
+        }
+    }
+
+    pub(crate) fn note_queries(
+        &mut self,
+        attempts: &[Attempt],
+        seen: &BTreeSet<World>,
+        is_changed: bool,
+    ) -> Result<(), String> {
+        let last_runs = self.process.last_runs();
+        self.targets.as_mut().map_or(Ok(()), |targets| targets.note(attempts, seen, last_runs, is_changed))
     }
 
     fn begin(&self, seed: u64, faults: Faults) {
@@ -192,6 +229,7 @@ impl Simulation {
     fn open(&mut self, seed: u64, mut faults: Faults) -> Result<(), String> {
         for _ in 0..STARTS_MAX {
             self.scheduler = Scheduler::new(seed);
+            self.scheduler.set_clock(self.now);
             let process =
                 Process::open(&self.disk, self.scheduler.host(), head_bytes(seed), self.has_views, None)
                     .map_err(|error| error.to_string())?;
@@ -230,12 +268,7 @@ impl Simulation {
     }
 
     fn spawn(&self, operation: &Operation) -> Slot {
-        let carried = Carried {
-            operation: operation.clone(),
-            outcome: Outcome::Unknown("no answer".to_owned()),
-            shard: None,
-        };
-        let slot = Arc::new(Mutex::new(Running { carried, read: None }));
+        let slot = Arc::new(Mutex::new(Running::begin(operation)));
         let (process, running, operation) = (self.process.clone(), slot.clone(), operation.clone());
         let name = if let Operation::Write { .. } = operation { WRITER } else { "client" };
         let cancel = CancelToken::default();
@@ -245,11 +278,15 @@ impl Simulation {
     }
 
     /// Reads everything, and keeps the worlds that agree.
-    fn check(&mut self) -> Result<(), String> {
+    pub(crate) fn check(&mut self) -> Result<(), String> {
         self.scheduler.begin(self.random.number(), Faults::default(), false);
         let observation = observe(&self.process, &mut self.random, self.unfinished);
+        let computed = self.targets.is_some().then(|| targets(&self.process)).transpose();
         self.look_for_finding()?;
-        let observation = observation?;
+        let (observation, computed) = (observation?, computed?);
+        if let Some((targets, computed)) = self.targets.as_mut().zip(computed) {
+            targets.agree(&computed)?;
+        }
         let mut wrong = None;
         let worlds = std::mem::take(&mut self.worlds);
         for world in worlds {
@@ -267,6 +304,7 @@ impl Simulation {
     /// Comes to rest: everything flushed, merged and checkpointed. Nothing may be left over, also after a restart.
     /// `undisturbed`: no call has failed.
     fn settle(&mut self, undisturbed: bool) -> Result<(), String> {
+        self.settle_life()?;
         for _ in 0..2 {
             self.rest().map_err(|error| format!("coming to rest failed: {error}"))?;
             self.worlds = std::mem::take(&mut self.worlds).into_iter().map(World::at_rest).collect();
@@ -351,143 +389,4 @@ impl Simulation {
 /// Until it succeeds: a call of each of the process's threads may be about to fail.
 pub fn retried<T, E>(run: impl Fn() -> Result<T, E>) -> Result<T, E> {
     (1..ATTEMPTS).fold(run(), |answer, _| answer.or_else(|_| run()))
-}
-
-/// Carries out an operation as a client does, and says how it ended.
-pub fn carry_out_alone(process: &Process, operation: &Operation) -> Outcome {
-    let (outcome, shard) = (Outcome::Unknown("no answer".to_owned()), None);
-    let carried = Carried { operation: operation.clone(), outcome, shard };
-    let running = Mutex::new(Running { carried, read: None });
-    carry(process, operation, &CancelToken::default(), &running);
-    running.into_inner().carried.outcome
-}
-
-/// Carries out an operation as a client does.
-fn carry(process: &Process, operation: &Operation, cancel: &CancelToken, running: &Mutex<Running>) {
-    let outcome = match operation {
-        Operation::Write { database, policy, points } => {
-            let lines: Vec<String> = points.iter().map(|point| point.line()).collect();
-            match process.write(database, policy, lines.join("\n"), None) {
-                Ok(()) => Outcome::Done,
-                Err(WriteError::DatabaseNotFound(_) | WriteError::RetentionPolicyNotFound(_)) => {
-                    Outcome::Refused
-                }
-                Err(WriteError::Rejected(_)) if *policy == SHORT => Outcome::Refused,
-                Err(error) => Outcome::Unknown(error.to_string()),
-            }
-        }
-        Operation::Read { database, policy, measurement, counts, .. } => {
-            let schema = || process.catalog().table(database, policy, measurement).cloned();
-            let before = schema();
-            match process.query(database, &operation.to_string(), cancel) {
-                Ok(blocks) => {
-                    // A statement groups by the tags that were known when it began.
-                    if schema() == before {
-                        running.lock().read = Some(if *counts {
-                            Ok(Answer::Counts(counts_of(&blocks)))
-                        } else {
-                            points_of(&blocks).map(Answer::Points)
-                        });
-                    }
-                    Outcome::Done
-                }
-                Err(error) => Outcome::Unknown(error),
-            }
-        }
-        Operation::DropShard { position } => drop_shard(process, *position, running),
-        Operation::Seal => {
-            process.press();
-            Outcome::Done
-        }
-        Operation::Follow => outcome(process.follow().map_err(|error| error.to_string())),
-        Operation::Compute => {
-            process.compute();
-            Outcome::Done
-        }
-        Operation::Checkpoint => outcome(process.checkpoint().map_err(|error| error.to_string())),
-        Operation::Merge => outcome(process.merge().map_err(|error| error.to_string())),
-        Operation::Restart => Outcome::Refused,
-        statement => {
-            let database = statement.database();
-            outcome(process.query(database, &statement.to_string(), cancel).map(drop))
-        }
-    };
-    running.lock().carried.outcome = outcome;
-}
-
-fn outcome(answer: Result<(), String>) -> Outcome {
-    answer.map_or_else(Outcome::Unknown, |()| Outcome::Done)
-}
-
-fn drop_shard(process: &Process, position: usize, running: &Mutex<Running>) -> Outcome {
-    let catalog = process.catalog();
-    let mut shards = Vec::new();
-    for (database, entry) in catalog.databases.iter().filter(|(name, _)| *name != VIEWS) {
-        for (policy, entry) in &entry.retention_policies {
-            for group in entry.shard_groups.values() {
-                let (database, policy) = (database.clone(), policy.clone());
-                let shard = Shard { database, policy, start: group.start, end: group.end };
-                shards.push((group.id, shard));
-            }
-        }
-    }
-    let Some((id, shard)) = shards.get(position % shards.len().max(1)) else { return Outcome::Refused };
-    running.lock().carried.shard = Some(shard.clone());
-    outcome(process.query("", &format!("DROP SHARD {id}"), &CancelToken::default()).map(drop))
-}
-
-/// What a reader saw beside other operations: each point as it was in some world on the way, and all that were there in
-/// every one.
-fn check_read(operation: &Operation, answer: &Answer, seen: &BTreeSet<World>) -> Result<(), String> {
-    let Operation::Read { database, policy, measurement, time, .. } = operation else { return Ok(()) };
-    let policy = if policy.is_empty() { "autogen" } else { policy };
-    let place = ((*database).to_owned(), policy.to_owned(), (*measurement).to_owned());
-    let is_asked = |at: i64| time.is_none_or(|(from, to)| (from..=to).contains(&at));
-    let nothing = Points::new();
-    let possible: Vec<&Points> =
-        seen.iter().map(|world| world.tables.get(&place).map_or(&nothing, |table| &table.points)).collect();
-    let points = match answer {
-        Answer::Points(points) => points,
-        Answer::Counts(counted) => {
-            let asked = |points: &&Points| {
-                counts(points.iter().filter(|((_, at), _)| is_asked(*at)).map(|(_, fields)| fields))
-            };
-            return check_counts(counted, &possible.iter().map(asked).collect::<Vec<_>>())
-                .map_err(|text| format!("count of {place:?}: {text}"));
-        }
-    };
-    for (key, fields) in points {
-        if !possible.iter().any(|world| world.get(key) == Some(fields)) {
-            let series = key.0.series_key("");
-            let expected: BTreeSet<_> = possible.iter().map(|world| world.get(key)).collect();
-            return Err(format!(
-                "read of {place:?}: the point {series} {} is {fields:?}, but can only be {expected:?}",
-                key.1
-            ));
-        }
-    }
-    let Some(first) = possible.first() else { return Ok(()) };
-    for key in first.keys().filter(|(_, at)| is_asked(*at)) {
-        if possible.iter().all(|world| world.contains_key(key)) && !points.contains_key(key) {
-            return Err(format!(
-                "read of {place:?}: the point {} {} is missing",
-                key.0.series_key(""),
-                key.1
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Each count is between the least and the greatest that there can have been.
-fn check_counts(counted: &BTreeMap<String, i64>, possible: &[BTreeMap<String, i64>]) -> Result<(), String> {
-    for name in possible.iter().flat_map(BTreeMap::keys).chain(counted.keys()) {
-        let count = |counts: &BTreeMap<String, i64>| counts.get(name).copied().unwrap_or(0);
-        let (least, most) = (possible.iter().map(count).min(), possible.iter().map(count).max());
-        let range = least.unwrap_or(0)..=most.unwrap_or(0);
-        if !range.contains(&count(counted)) {
-            return Err(format!("{} points have {name:?}, but it can only be {range:?}", count(counted)));
-        }
-    }
-    Ok(())
 }

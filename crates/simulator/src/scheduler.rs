@@ -18,6 +18,8 @@ use hyperbytedb_domain::{CancelToken, QueryContext};
 use hyperbytedb_memory_ports::{Call, Controller, Random, Verdict};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::history::Passing;
+
 /// The task that started the scheduler; it is not one of the process's threads.
 const DRIVER: usize = 0;
 /// How often tasks that wait look again although nothing seems to have happened, before it counts as a deadlock.
@@ -124,6 +126,9 @@ struct State {
     now: Option<Duration>,
     /// When the round must be over.
     round_ends: Duration,
+    /// The time of day, in nanoseconds since 1970, and what is to pass of it; `None`: the machine's.
+    clock: Option<i64>,
+    passing: Option<Passing>,
 }
 
 /// Decides which task goes on.
@@ -218,6 +223,10 @@ impl Instead for Turn {
         }
     }
 
+    fn now_ns(&self) -> Option<i64> {
+        self.scheduler.upgrade().and_then(|scheduler| scheduler.state.lock().clock)
+    }
+
     fn now(&self) -> Instant {
         let now = self.scheduler.upgrade().and_then(|scheduler| scheduler.state.lock().now);
         now.map_or_else(Instant::now, |now| self.began + now)
@@ -263,6 +272,8 @@ impl Scheduler {
                 trace: 0,
                 now,
                 round_ends: ROUND_TIME_MAX,
+                clock: None,
+                passing: None,
             }),
             handles: Mutex::default(),
             began: Instant::now(),
@@ -381,6 +392,21 @@ impl Scheduler {
         state.round_ends = state.now.unwrap_or_default() + ROUND_TIME_MAX;
     }
 
+    /// Sets the time of day.
+    pub fn set_clock(&self, ns: i64) {
+        self.state.lock().clock = Some(ns);
+    }
+
+    /// The time of day.
+    pub fn clock(&self) -> i64 {
+        self.state.lock().clock.unwrap_or_default()
+    }
+
+    /// Has time pass in the round that begins.
+    pub fn pass_time(&self, passing: Passing) {
+        self.state.lock().passing = Some(passing);
+    }
+
     /// Returns when all clients have ended, or there is a finding.
     pub fn run_clients(&self) {
         let mut state = self.state.lock();
@@ -389,6 +415,7 @@ impl Scheduler {
         }
         state.faults = Faults::default();
         state.hosts.iter_mut().for_each(|host| host.crash = None);
+        state.pass_time();
         state.busy = false;
         state.tasks[DRIVER].status = Status::Ready;
     }
@@ -550,6 +577,9 @@ impl Scheduler {
         state.tasks[task].has_worked = true;
         state.progress(host);
         state.now = state.now.map(|now| now + CALL_TIME);
+        if state.passing.is_some_and(|passing| state.calls >= passing.calls) {
+            state.pass_time();
+        }
         if state.calls > CALLS_MAX {
             self.find(&mut state, "the round never ends".to_owned());
             drop(state);
@@ -642,6 +672,12 @@ impl State {
     fn progress_of_all(&mut self) {
         self.hosts.iter_mut().for_each(|host| host.progress += 1);
         self.sweeps = 0;
+    }
+
+    fn pass_time(&mut self) {
+        if let Some(passing) = self.passing.take() {
+            self.clock = self.clock.map(|clock| clock + passing.ns);
+        }
     }
 
     fn has_clients(&self) -> bool {

@@ -58,6 +58,12 @@ impl Rounds for History {
 impl Shrinkable for Round {
     const LESS: &'static [fn(&mut Self)] = &[
         |round| round.faults = Faults::default(),
+        |round| round.passing = None,
+        |round| {
+            if let Some(passing) = &mut round.passing {
+                passing.calls = 0;
+            }
+        },
         |round| round.replay_faults = Faults::default(),
         |round| round.faults.errors = 0,
         |round| round.faults.stalls = 0,

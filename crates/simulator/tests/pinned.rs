@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use hyperbytedb_domain::Tags;
 use hyperbytedb_memory_ports::Random;
-use hyperbytedb_simulator::history::{Comparison, Condition, History, Operation, Point, Round};
+use hyperbytedb_simulator::history::{Comparison, Condition, History, LATER, Operation, Point, Round};
 use hyperbytedb_simulator::run::run;
 use hyperbytedb_simulator::scheduler::{Crash, Faults};
 
@@ -29,8 +29,9 @@ fn holds(rounds: Vec<(Vec<Operation>, Option<bool>)>) {
             replay_faults: Faults::default(),
             schedule: random.number(),
             checked: random.chance(1, 2),
+            passing: None,
         });
-        let history = History { seed, power_failures: true, rounds: rounds.collect() };
+        let history = History { seed, power_failures: true, now: LATER, rounds: rounds.collect() };
         if let Err(finding) = run(&history) {
             panic!("schedule {seed}, round {}: {}\n{history}", finding.round, finding.text);
         }
