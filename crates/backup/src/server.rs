@@ -102,7 +102,8 @@ impl Client {
     /// expired: of what the server refuses as such in part, halves are sent until each is refused or taken whole, so that
     /// nothing that it refuses for another reason passes as expired.
     pub async fn write(&self, database: &str, policy: &str, lines: &Lines) -> Result<u64, Error> {
-        let (mut expired, mut waiting) = (0, vec![0..lines.len()]);
+        let mut expired = 0;
+        let mut waiting = Vec::from_iter(Some(0..lines.len()));
         while let Some(part) = waiting.pop() {
             match self.write_text(database, policy, lines.text(&part)).await {
                 Err(Error::Refused { text, .. }) if text.contains(EXPIRED) => {

@@ -110,9 +110,10 @@ mod tests {
     #[test]
     fn what_a_checkpoint_would_release_is_counted_once() {
         let node = Node::new();
-        node.write("m v=1 1");
         node.flush.cursors().advance("slow", 0).expect("a consumer that needs the whole log");
-        assert_eq!(node.flush.bytes_since_checkpoint(), 0, "nothing is flushed");
+        node.write("m v=1 1");
+        let waiting = node.ports.wal.size_bytes() - node.flush.bytes_since_checkpoint();
+        assert!(waiting > 0, "the point is not flushed");
         flush(&node, "m");
         assert_eq!(node.flush.bytes_since_checkpoint(), node.ports.wal.size_bytes());
         node.flush.checkpoint().expect("a checkpoint");

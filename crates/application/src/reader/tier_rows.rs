@@ -15,11 +15,11 @@ pub struct TierRows {
 }
 
 impl TierRows {
-    pub fn from_memory(&self) -> u64 {
+    pub fn memory_rows(&self) -> u64 {
         self.memory.load(Ordering::Relaxed)
     }
 
-    pub fn from_engine(&self) -> u64 {
+    pub fn engine_rows(&self) -> u64 {
         self.engine.load(Ordering::Relaxed)
     }
 

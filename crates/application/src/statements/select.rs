@@ -295,8 +295,8 @@ fn analysis(
     vec![
         format!("scans: {}", stats.scans),
         format!("rows read: {}", stats.rows_read),
-        format!("rows from memory: {}", tiers.from_memory()),
-        format!("rows from the engine: {}", tiers.from_engine()),
+        format!("rows from memory: {}", tiers.memory_rows()),
+        format!("rows from the engine: {}", tiers.engine_rows()),
         format!("bytes read: {}", stats.bytes_read),
         format!("rows returned: {rows}"),
         format!("time planning: {planning:.1?}"),

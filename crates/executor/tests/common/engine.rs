@@ -33,7 +33,9 @@ impl QueryPort for MemoryEngine {
         let rows = self.tables.get(&scan.table.id.0).into_iter().flatten();
         let batches: Vec<_> = match evaluate(scan, rows, self.batch_rows) {
             Ok(batches) => batches.into_iter().map(Ok).collect(),
-            Err(error) if self.refused.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) => return Err(error),
+            Err(error) if self.refused.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) => {
+                return Err(error);
+            }
             Err(error) => vec![Err(error)],
         };
         Ok(Box::new(Batches(batches.into_iter())))
