@@ -160,8 +160,8 @@ impl Warmer {
                 return Ok(Filled::Nothing);
             }
         }
-        metrics::HEAD_FILLED_ROWS.increment(rows as u64);
         head.extend_to(range.min);
+        metrics::HEAD_FILLED_ROWS.increment(rows as u64);
         // Evicted meanwhile: the budget has other uses.
         if head.complete_from() > range.min {
             return Ok(Filled::Table);

@@ -202,7 +202,8 @@ pub fn partitions(database: &Database, id: Option<TableId>) -> Select {
         vec![Expr::column("table"), Expr::column("partition_id"), sum("rows"), sum("bytes_on_disk")];
     let mut select = Select::new(columns, system("parts"));
     select.conditions = about(database, id);
-    select.conditions.push(Expr::column("active"));
+    // A partition that was dropped has a part without rows until the engine cleans up.
+    select.conditions.extend([Expr::column("active"), Expr::column("rows")]);
     select.group_by = vec![Expr::column("table"), Expr::column("partition_id")];
     select
 }

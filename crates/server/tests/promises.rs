@@ -487,11 +487,6 @@ fn a_range_across_both_tiers_has_every_point_once() {
     for query in &queries[..queries.len() - 1] {
         client.query("db0", query);
     }
-    let select = "SELECT * FROM m";
-    let (memory, engine) = (rows_from(&client, "memory", select), rows_from(&client, "the engine", select));
-    assert!(memory >= 500 && engine > 0, "{memory} rows from memory, {engine} from the engine");
-    assert_eq!(memory + engine, 3_500);
-    assert_eq!(rows_from(&client, "the engine", "SELECT * FROM m WHERE time >= 30000s"), 0);
     assert_eq!(flushed(&client).as_deref(), Some("hyperbytedb_flush_points_total 0"), "a query flushed");
     let both = answers(&client);
     assert_eq!(server.stop(), Some(0));
@@ -511,6 +506,8 @@ fn explain_names_the_tier() {
         for select in ["SELECT v FROM m", "SELECT mean(v) FROM m"] {
             let plan = serde_json::to_string(&client.rows("db0", &format!("EXPLAIN {select}"))).unwrap();
             assert!(plan.contains(tier), "{plan}");
+            let rows = ["memory", "the engine"].map(|tier| rows_from(&client, tier, select));
+            assert_eq!(rows, if head_bytes == "0" { [0, 1] } else { [1, 0] }, "{select}");
         }
     }
 }
