@@ -28,8 +28,9 @@ others() {
   start_anew "$name"
   "$scripts/bench-series.py" "$(url_of "$name")" --pid "$(cat "$BENCH_WORK/run/$name.pid")" | tee "$results-series.json"
   ./server.sh stop "$name" KILL
-  ./server.sh start "$name"
-  "$scripts/bench-series.py" "$(url_of "$name")" --first-answer | tee "$results-restart.json"
+  started=$(./server.sh start "$name")
+  echo "$started"
+  "$scripts/bench-series.py" "$(url_of "$name")" --first-answer --started-ms "${started##* }" | tee "$results-restart.json"
   ./server.sh stop "$name"
   ./server.sh wipe "$name"
 }

@@ -2,7 +2,7 @@
 """Writes 1,000,000 new series of one measurement to a server, or asks for one of them after a start; prints a JSON line.
 
     scripts/bench-series.py URL --pid PID        # writes; the server's CPU and memory are those of PID
-    scripts/bench-series.py URL --first-answer   # how long until a query of one series is answered
+    scripts/bench-series.py URL --first-answer   # how long until a query of one series is answered; --started-ms is added
 """
 import argparse
 import http.client
@@ -83,7 +83,7 @@ def write(url, pid):
     }
 
 
-def first_answer(url):
+def first_answer(url, started_ms):
     started = time.perf_counter()
     while time.perf_counter() - started < PATIENCE_SECONDS:
         try:
@@ -91,7 +91,7 @@ def first_answer(url):
         except OSError:
             status, answer = 0, b""
         if status == 200 and b"7707" in answer:
-            return {"first_answer_ms": round((time.perf_counter() - started) * 1e3, 1)}
+            return {"first_answer_ms": round(started_ms + (time.perf_counter() - started) * 1e3, 1)}
         time.sleep(0.01)
     raise SystemExit(f"no answer: {status} {answer[:200]}")
 
@@ -101,8 +101,10 @@ def main():
     parser.add_argument("url")
     parser.add_argument("--pid", type=int)
     parser.add_argument("--first-answer", action="store_true")
+    parser.add_argument("--started-ms", type=float, default=0, help="what the start took until /ping was answered")
     options = parser.parse_args()
-    print(json.dumps(first_answer(options.url) if options.first_answer else write(options.url, options.pid)))
+    answer = first_answer(options.url, options.started_ms) if options.first_answer else write(options.url, options.pid)
+    print(json.dumps(answer))
 
 
 if __name__ == "__main__":
