@@ -178,9 +178,11 @@ fn the_monitor_stores_them() {
     prepare(&client);
     let stored = |text: &str| client.query_raw("_internal", text).json()["results"][0]["series"].clone();
     let series_of = |name: &str| stored(&format!("SHOW SERIES FROM {name}"))[0]["values"].clone();
-    until("both databases are there", Duration::from_secs(30), || {
-        series_of("\"database\"").as_array().is_some_and(|series| series.len() == 2)
-    });
+    let has =
+        |name: &str, count: usize| series_of(name).as_array().is_some_and(|series| series.len() == count);
+    until("both databases are there", Duration::from_secs(30), || has("\"database\"", 2));
+    // Its own row, and that of the subscription, which comes behind the database.
+    until("the subscription is there", Duration::from_secs(30), || has("subscriber", 2));
     let tags: BTreeMap<&str, &[&str]> = [
         ("cq", &["hostname"][..]),
         ("database", &["database", "hostname"]),
