@@ -161,6 +161,7 @@ fn too_few_nodes_are_an_error_that_says_how_many() {
 fn nodes_come_and_go() {
     let mut nodes = Nodes::start();
     nodes.change(1, "CREATE DATABASE db");
+    nodes.agree("SHOW DATABASES", "[\"db\"]");
     let lines: String = (0..5000).map(|n| format!("m,series={} v={n} {n}\n", n % 50)).collect();
     assert_eq!(write(nodes.node(2), "quorum", &lines).0, 204);
     nodes.add();
