@@ -74,6 +74,13 @@ struct Member {
     _folder: TempDir,
 }
 
+/// A process that ends while Raft still writes to RocksDB may abort.
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.cluster.stop();
+    }
+}
+
 fn secret() -> Secret {
     Secret::new(SECRET)
 }
