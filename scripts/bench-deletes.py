@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 
-from bench import Client, Report
+from bench import Client, Report, send_all
 from server import free_port, hyperbytedb, influxd, running
 
 START_NS = 1_735_689_600 * 10**9  # a Wednesday; shard groups of a week begin on Mondays
@@ -36,27 +36,14 @@ REPEATS = 5
 
 def load(url, rows):
     """Rows of 1,000 series, a tenth of them with each value of `dc`, within one shard group."""
-    starts, lock = iter(range(0, rows, BODY_ROWS)), threading.Lock()
     # The week that holds START_NS has more than three days left.
     step = 3 * 86_400 * 10**9 // rows
 
-    def run():
-        client = Client(url)
-        while True:
-            with lock:
-                start = next(starts, None)
-            if start is None:
-                return
-            client.write(
-                f"m,dc=dc{i % 10},host=h{i % 1000} v={i}i,w={i % 97}.5 {START_NS + i * step}"
-                for i in range(start, min(start + BODY_ROWS, rows))
-            )
+    def lines(start):
+        for i in range(start, min(start + BODY_ROWS, rows)):
+            yield f"m,dc=dc{i % 10},host=h{i % 1000} v={i}i,w={i % 97}.5 {START_NS + i * step}"
 
-    loaders = [threading.Thread(target=run) for _ in range(LOADERS)]
-    for loader in loaders:
-        loader.start()
-    for loader in loaders:
-        loader.join()
+    send_all(url, map(lines, range(0, rows, BODY_ROWS)), Client.write, LOADERS)
 
 
 class Writer(threading.Thread):

@@ -8,24 +8,18 @@ ClickHouse servers with the embedded engine:
 CPU is that of the server, and of the whole machine while the load runs and is flushed.
 """
 import argparse
-import contextlib
 import json
 import os
 import statistics
-import tempfile
-import threading
 import time
-import urllib.request
 
-from bench import Client, Report
-from server import cpu_seconds, free_port, running
+from bench import QUICK_FLUSH, Client, Report, send_all, wait_for_flush
+from server import cpu_seconds, hyperbytedb, hyperbytedb_process
 
 ROWS, HOSTS, FIELDS = 2_000_000, 4_000, 5
 STEP_NS = 10 * 10**9
 START_NS = 1_735_689_600 * 10**9
 BODY_ROWS = 5_000
-WRITERS = 4
-FLUSH_SECONDS_MAX = 120
 REPEATS = 9
 # Of the embedded engine's speed.
 BAR = 0.7
@@ -48,63 +42,15 @@ def body(number):
     return "\n".join(lines).encode()
 
 
-@contextlib.contextmanager
-def server(binary, head_bytes):
-    """Yields the URL and the process."""
-    with tempfile.TemporaryDirectory(prefix="bench-engine-") as directory:
-        port = free_port()
-        url = f"http://127.0.0.1:{port}"
-        environment = {
-            "HYPERBYTEDB__SERVER__PORT": str(port),
-            "HYPERBYTEDB__STORAGE__DATA_DIR": os.path.join(directory, "data"),
-            "HYPERBYTEDB__LOGGING__LEVEL": "warn",
-            "HYPERBYTEDB__CLICKHOUSE__DATABASE": f"hyperbyte{port}",
-            "HYPERBYTEDB__FLUSH__HEAD_BYTES": str(head_bytes),
-            "HYPERBYTEDB__FLUSH__INTERVAL_SECS": "1",
-            "HYPERBYTEDB__FLUSH__SMALL_INTERVAL_SECS": "1",
-        }
-        with running([binary, "serve"], environment, url, directory) as process:
-            yield url, process
-
-
-def send(url, bodies):
-    """Seconds until all are acknowledged."""
-    bodies, lock = iter(bodies), threading.Lock()
-
-    def run():
-        client = Client(url)
-        while True:
-            with lock:
-                body = next(bodies, None)
-            if body is None:
-                return
-            status, answer = client.request("/write?db=bench", body)
-            assert status == 204, answer
-
-    started = time.perf_counter()
-    writers = [threading.Thread(target=run) for _ in range(WRITERS)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    return time.perf_counter() - started
+def post(client, body):
+    status, answer = client.request("/write?db=bench", body)
+    assert status == 204, answer
 
 
 def machine_cpu_seconds():
     with open("/proc/stat", encoding="ascii") as stat:
         user, nice, system = map(int, stat.readline().split()[1:4])
     return (user + nice + system) / os.sysconf("SC_CLK_TCK")
-
-
-def wait_for_flush(url):
-    deadline = time.monotonic() + FLUSH_SECONDS_MAX
-    while time.monotonic() < deadline:
-        with urllib.request.urlopen(url + "/metrics", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
-        if "hyperbytedb_memtable_bytes 0" in lines:
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"points still wait for their flush after {FLUSH_SECONDS_MAX} s")
 
 
 def median_ms(client, select):
@@ -121,21 +67,21 @@ def median_ms(client, select):
 def measure(binary):
     bodies = [body(number) for number in range(ROWS // BODY_ROWS)]
     found = {}
-    with server(binary, 0) as (url, process):
+    with hyperbytedb_process(binary, {**QUICK_FLUSH, "FLUSH__HEAD_BYTES": "0"}) as (url, process):
         client = Client(url)
         client.query("CREATE DATABASE bench", db="")
         own, all_of_it = cpu_seconds(process.pid), machine_cpu_seconds()
-        seconds = send(url, bodies)
+        seconds = send_all(url, bodies, post)
         wait_for_flush(url)
         found["ingest, us a row"] = seconds / ROWS * 1e6
         found["ingest, server CPU us a row"] = (cpu_seconds(process.pid) - own) / ROWS * 1e6
         found["ingest, machine CPU us a row"] = (machine_cpu_seconds() - all_of_it) / ROWS * 1e6
         for name, select in AGGREGATES.items():
             found[f"{name}, ms"] = median_ms(client, select)
-    with server(binary, 1 << 30) as (url, _):
+    with hyperbytedb(binary, {**QUICK_FLUSH, "FLUSH__HEAD_BYTES": str(1 << 30)}) as url:
         client = Client(url)
         client.query("CREATE DATABASE bench", db="")
-        send(url, bodies[:40])
+        send_all(url, bodies[:40], post)
         found["recent, ms"] = median_ms(client, RECENT)
     return found
 

@@ -9,7 +9,6 @@ a new data folder. Printed are points a second and the CPU time of a point, of t
 number of points and a sum.
 """
 import argparse
-import concurrent.futures
 import contextlib
 import json
 import os
@@ -24,6 +23,7 @@ import server
 
 SERIES = 4_000
 BATCH_POINTS = 5_000
+LOADERS = 2
 START_NS = 1_735_689_600 * 10**9
 STEP_NS = 10 * 10**9
 TAGS = ("region", "datacenter", "rack", "os", "arch", "team", "service", "service_version", "service_environment")
@@ -45,13 +45,8 @@ def lines(first):
 
 
 def load(url, points):
-    def write(first):
-        bench.Client(url).write(lines(first))
-
     bench.Client(url).query("CREATE DATABASE bench")
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for _ in pool.map(write, range(0, points, BATCH_POINTS)):
-            pass
+    bench.send_all(url, map(lines, range(0, points, BATCH_POINTS)), bench.Client.write, LOADERS)
 
 
 def totals(url):

@@ -17,10 +17,9 @@ import statistics
 import tempfile
 import threading
 import time
-import urllib.request
 
-from bench import Client, Report
-from server import free_port, running
+from bench import QUICK_FLUSH, Client, Report, wait_for_flush
+from server import hyperbytedb, hyperbytedb_in
 
 SECOND_NS = 10**9
 DAY_NS = 86_400 * SECOND_NS
@@ -29,28 +28,9 @@ DAYS, KEPT_DAYS = 90, 60
 HOSTS, STEP_NS = 100, 300 * SECOND_NS
 BODY_ROWS = 5_000
 DROP_SECONDS_MAX = 60
-FLUSH_SECONDS_MAX = 60
 EXPIRING, EXPIRE_OVER_NS = 10_000, 4 * SECOND_NS
 # Between the write of the points and the first that expires.
 BEFORE_EXPIRY_NS = 2 * SECOND_NS
-
-
-@contextlib.contextmanager
-def server(binary, settings=None):
-    """Yields the URL and the data folder."""
-    with tempfile.TemporaryDirectory(prefix="bench-retention-") as directory:
-        port, data = free_port(), os.path.join(directory, "data")
-        url = f"http://127.0.0.1:{port}"
-        environment = {
-            "HYPERBYTEDB__SERVER__PORT": str(port),
-            "HYPERBYTEDB__STORAGE__DATA_DIR": data,
-            "HYPERBYTEDB__LOGGING__LEVEL": "warn",
-            "HYPERBYTEDB__FLUSH__INTERVAL_SECS": "1",
-            "HYPERBYTEDB__FLUSH__SMALL_INTERVAL_SECS": "1",
-            **(settings or {}),
-        }
-        with running([binary, "serve"], environment, url, directory):
-            yield url, data
 
 
 def disk_bytes(folder):
@@ -66,18 +46,6 @@ def disk_bytes(folder):
 def batches(lines):
     lines = iter(lines)
     return iter(lambda: list(itertools.islice(lines, BODY_ROWS)), [])
-
-
-def wait_for_flush(url):
-    """Until no point waits for its flush; the server flushes each second here."""
-    deadline = time.monotonic() + FLUSH_SECONDS_MAX
-    while time.monotonic() < deadline:
-        with urllib.request.urlopen(url + "/metrics", timeout=10) as answer:
-            metrics = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line and line[0] != "#")
-        if float(metrics["hyperbytedb_memtable_bytes"]) == 0:
-            return
-        time.sleep(0.1)
-    raise SystemExit(f"points still wait for their flush after {FLUSH_SECONDS_MAX} s")
 
 
 def shard_groups(client):
@@ -101,7 +69,9 @@ class Writer(threading.Thread):
 
 
 def bench_drop(binary, report):
-    with server(binary) as (url, data):
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-retention-"))
+        url, _ = stack.enter_context(hyperbytedb_in(folder, binary, QUICK_FLUSH))
         client = Client(url)
         client.query("CREATE DATABASE bench", db="")
         client.query(f"CREATE RETENTION POLICY r ON bench DURATION {DAYS}d REPLICATION 1 SHARD DURATION 1d DEFAULT")
@@ -112,7 +82,7 @@ def bench_drop(binary, report):
         for body in batches(f"m,host=h{host} v={host}i,w={host}.5 {at}" for at in times for host in range(HOSTS)):
             client.write(body)
         wait_for_flush(url)
-        engine = os.path.join(data, "chdb")
+        engine = os.path.join(folder, "data", "chdb")
         groups, before = shard_groups(client), disk_bytes(engine)
         writer = Writer(url)
         writer.start()
@@ -148,8 +118,8 @@ def visible(times, now):
 
 
 def bench_expiry(binary, report):
-    for name, settings in (("memory", {}), ("engine", {"HYPERBYTEDB__FLUSH__HEAD_BYTES": "0"})):
-        with server(binary, settings) as (url, _):
+    for name, settings in (("memory", {}), ("engine", {"FLUSH__HEAD_BYTES": "0"})):
+        with hyperbytedb(binary, {**QUICK_FLUSH, **settings}) as url:
             client = Client(url)
             client.query("CREATE DATABASE bench", db="")
             client.query("CREATE RETENTION POLICY r ON bench DURATION 1h REPLICATION 1 DEFAULT")

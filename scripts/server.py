@@ -66,18 +66,25 @@ def hyperbytedb(binary, settings=None):
 def hyperbytedb_process(binary, settings=None):
     """The same with the process."""
     with tempfile.TemporaryDirectory(prefix="hyperbytedb-") as directory:
-        port = free_port()
-        environment = {
-            "HYPERBYTEDB__SERVER__PORT": str(port),
-            "HYPERBYTEDB__STORAGE__DATA_DIR": os.path.join(directory, "data"),
-            "HYPERBYTEDB__LOGGING__LEVEL": "warn",
-            # Its own, where ClickHouse is the engine.
-            "HYPERBYTEDB__CLICKHOUSE__DATABASE": f"hyperbyte{port}",
-            **{f"HYPERBYTEDB__{key}": value for key, value in (settings or {}).items()},
-        }
-        url = f"http://127.0.0.1:{port}"
-        with running([binary, "serve"], environment, url, directory) as process:
+        with hyperbytedb_in(directory, binary, settings) as (url, process):
             yield url, process
+
+
+@contextlib.contextmanager
+def hyperbytedb_in(directory, binary, settings=None):
+    """The same on a folder that stays; its `data` is the server's."""
+    port = free_port()
+    environment = {
+        "HYPERBYTEDB__SERVER__PORT": str(port),
+        "HYPERBYTEDB__STORAGE__DATA_DIR": os.path.join(directory, "data"),
+        "HYPERBYTEDB__LOGGING__LEVEL": "warn",
+        # Its own, where ClickHouse is the engine.
+        "HYPERBYTEDB__CLICKHOUSE__DATABASE": f"hyperbyte{port}",
+        **{f"HYPERBYTEDB__{key}": value for key, value in (settings or {}).items()},
+    }
+    url = f"http://127.0.0.1:{port}"
+    with running([binary, "serve"], environment, url, directory) as process:
+        yield url, process
 
 
 @contextlib.contextmanager
