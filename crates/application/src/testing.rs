@@ -99,6 +99,7 @@ impl Default for NodeOptions {
             limits: SealLimits { age: NEVER, small_age: NEVER, ..defaults.limits },
             retry_pause: Duration::ZERO,
             merge_quiet: Duration::ZERO,
+            ended_quiet: Some(Duration::ZERO),
             head_bytes: 0,
             stop_timeout: NEVER,
             ..defaults

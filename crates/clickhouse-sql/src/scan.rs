@@ -122,7 +122,10 @@ fn row_select(scan: &Scan, from: TableName, rows: &RowScan) -> Select {
     let order_by = |expr| OrderBy { expr, descending: rows.descending };
     let keys = rows.group_by.iter().map(|t| schema::tag(*t)).chain([time()]);
     select.order_by = keys.map(order_by).collect();
-    select.order_by.extend(ties(table, &rows.group_by).map(|expr| OrderBy { expr, descending: false }));
+    // One series has no two rows of one time.
+    if rows.series.as_ref().is_none_or(|series| series.len() > 1) {
+        select.order_by.extend(ties(table, &rows.group_by).map(|expr| OrderBy { expr, descending: false }));
+    }
     select.limit = rows.limit_per_group;
     select.limit_by = rows.group_by.iter().map(|t| schema::tag(*t)).collect();
     if let Some(bound) = rows.sort_bound {

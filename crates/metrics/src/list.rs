@@ -136,7 +136,7 @@ list! {
         Gauge UNFINISHED_DELETE_PARTS: Gauge = "hyperbytedb_unfinished_delete_parts" []
             "Parts of the engine that these deletes have not reached.";
         Counter MERGED_PARTITIONS: Counter = "hyperbytedb_merged_partitions_total" []
-            "Partitions merged because they held points twice.";
+            "Partitions merged because they held points twice, or because their shard group has ended.";
         Counter MERGE_ERRORS: Counter = "hyperbytedb_merge_errors_total" []
             "Such merges that failed.";
         Counter RETENTION_DROPPED: Counter = "hyperbytedb_retention_dropped_shard_groups_total" []

@@ -600,6 +600,7 @@ fn flush_options(config: &Config) -> FlushOptions {
             min_free_bytes: config.storage.min_free_bytes,
         },
         merge_quiet: Duration::from_secs(flush.merge_quiet_secs),
+        ended_quiet: (flush.ended_quiet_secs > 0).then(|| Duration::from_secs(flush.ended_quiet_secs)),
         overlap_series_max: flush.overlap_series_max,
         head_bytes: flush.head_bytes,
         workers: flush.workers,

@@ -310,8 +310,9 @@ impl Process {
         })
     }
 
-    /// Merges the partitions that hold duplicates.
+    /// Merges the partitions that hold duplicates, and those of ended shard groups.
     pub fn merge(&self) -> Result<(), EngineError> {
+        self.flush.merge_ended(|| true)?;
         self.flush.merge_settled(|_| true).into_iter().try_for_each(|(_, error)| Err(error))
     }
 
@@ -351,6 +352,7 @@ fn flush_options(head_bytes: usize) -> FlushOptions {
             ..FlushOptions::default().limits
         },
         merge_quiet: Duration::ZERO,
+        ended_quiet: Some(Duration::ZERO),
         retry_pause: Duration::ZERO,
         // A few series are remembered, others not.
         overlap_series_max: 8,

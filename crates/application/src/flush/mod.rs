@@ -7,6 +7,7 @@
 
 pub mod checkpoint;
 pub mod duplicates;
+mod ended;
 pub mod merge;
 pub mod overlap;
 mod removal;
@@ -27,6 +28,7 @@ use parking_lot::Mutex;
 
 use self::checkpoint::Checkpoint;
 use self::duplicates::DirtyPartitions;
+use self::ended::FlushedPartitions;
 use self::overlap::OverlapTracker;
 use self::work::{WorkQueue, WorkQueues};
 use crate::log::LogError;
@@ -57,6 +59,9 @@ pub struct FlushOptions {
     pub disk_space: DiskSpaceOptions,
     /// How long a partition with duplicates must be left alone before it is merged.
     pub merge_quiet: Duration,
+    /// How long a partition of a shard group whose time is over must be left alone before it is merged; `None`: the engine
+    /// alone decides.
+    pub ended_quiet: Option<Duration>,
     /// Series per table whose last time is remembered.
     pub overlap_series_max: usize,
     /// Bytes of points that stay in memory behind their flush, for queries; 0 = none.
@@ -86,6 +91,7 @@ impl Default for FlushOptions {
             wal_size_bytes_max: 4 << 30,
             disk_space: DiskSpaceOptions::default(),
             merge_quiet: Duration::from_secs(30),
+            ended_quiet: Some(Duration::from_secs(5)),
             overlap_series_max: 1_000_000,
             head_bytes: 1 << 30,
             workers: 2,
@@ -114,6 +120,7 @@ pub struct FlushService {
     head: Head,
     dirty: DirtyPartitions,
     overlap: OverlapTracker,
+    flushed_partitions: FlushedPartitions,
     epochs: RemovalEpochs,
     cursors: Cursors,
     disk_space: DiskSpace,
@@ -137,6 +144,7 @@ impl FlushService {
             head: Head::new(options.head_bytes, stored_tables(&ports)?),
             dirty: DirtyPartitions::load(ports.local_state.clone())?,
             overlap: OverlapTracker::new(options.overlap_series_max),
+            flushed_partitions: FlushedPartitions::default(),
             epochs: RemovalEpochs::default(),
             // Nothing beyond the cursor has been replayed yet, so nothing beyond it may be truncated.
             applied: AtomicU64::new(cursors.flushed()),
@@ -168,7 +176,9 @@ impl FlushService {
         let flush = self.clone();
         threads.spawn("checkpoint", move |stop| flush.run_checkpoints(stop))?;
         let flush = self.clone();
-        threads.spawn("merge", move |stop| flush.run_merges(stop))
+        threads.spawn("merge", move |stop| flush.run_merges(stop))?;
+        let flush = self.clone();
+        threads.spawn("merge-ended", move |stop| flush.run_ended_merges(stop))
     }
 
     /// Who drops tables whose last series is gone. Set once; those that were emptied before are named at once.
@@ -503,6 +513,7 @@ impl FlushService {
         metrics::FLUSH_INSERT.record_duration(inserting.elapsed());
         drop(marks);
         self.overlap.flushed(table.id, &rows);
+        self.flushed_partitions.note(table.id, &rows);
         metrics::FLUSH_POINTS.increment(rows.times.len() as u64);
         metrics::FLUSH_RUNS.increment(1);
         metrics::FLUSH_DURATION.record_duration(started.elapsed());

@@ -9,7 +9,7 @@ use hyperbytedb_domain::SeriesId;
 use hyperbytedb_domain::catalog::{ShardGroup, TableId};
 use parking_lot::Mutex;
 
-use crate::memtable::columns::{SeriesRun, SortedRows, shard_of};
+use crate::memtable::columns::{SeriesRun, ShardRows, SortedRows, shard_of};
 
 /// Greatest stored times.
 #[derive(Debug)]
@@ -109,8 +109,8 @@ impl OverlapTracker {
                 *last = (*last).max(*max_time);
             }
         }
-        for (shard, max_time) in rows.max_times() {
-            let stored = stored.partitions.entry(shard).or_insert(i64::MIN);
+        for ShardRows { shard, max_time, .. } in rows.by_shard() {
+            let stored = stored.partitions.entry(shard.id).or_insert(i64::MIN);
             *stored = (*stored).max(max_time);
         }
     }

@@ -93,25 +93,32 @@ pub fn sorted_rows(memtable: &Memtable) -> Result<SortedRows, ArrowError> {
 }
 
 impl SortedRows {
-    /// The greatest time in each shard group.
-    pub fn max_times(&self) -> Vec<(u64, i64)> {
-        if let [shard] = self.shards.as_slice() {
-            return self
-                .runs
-                .iter()
-                .map(|e| e.max_time)
-                .max()
-                .map(|time| (shard.id, time))
-                .into_iter()
-                .collect();
+    /// What each shard group has of the rows. Neighbouring rows mostly share one.
+    pub fn by_shard(&self) -> Vec<ShardRows> {
+        let mut found: Vec<ShardRows> =
+            self.shards.iter().map(|&shard| ShardRows { shard, rows: 0, max_time: i64::MIN }).collect();
+        let mut current = 0;
+        for &time in &self.times {
+            if !found.get(current).is_some_and(|rows| rows.shard.contains(time)) {
+                let after = self.shards.partition_point(|shard| shard.start <= time);
+                current = after.saturating_sub(1);
+            }
+            if let Some(rows) = found.get_mut(current).filter(|rows| rows.shard.contains(time)) {
+                rows.rows += 1;
+                rows.max_time = rows.max_time.max(time);
+            }
         }
-        let mut greatest: Vec<(u64, i64)> = Vec::with_capacity(self.shards.len());
-        for shard in &self.shards {
-            let inside = self.times.iter().copied().filter(|&time| shard.contains(time));
-            greatest.extend(inside.max().map(|time| (shard.id, time)));
-        }
-        greatest
+        found.retain(|rows| rows.rows > 0);
+        found
     }
+}
+
+/// Rows of one shard group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardRows {
+    pub shard: ShardGroup,
+    pub rows: u64,
+    pub max_time: i64,
 }
 
 /// The number of each row's shard group. Neighbouring rows mostly share one.
