@@ -4,7 +4,7 @@
     scripts/bench-cluster.py --server target/release/hyperbytedb [--points 2000000] [--fields 10] [--only cost|catch-up]
 
 Cost: 60 bodies of 5,000 lines are written to a node of its own, and to one of three; the CPU of all processes is taken until each has
-all points. Catch-up: node 3 is stopped, node 1 takes the points, node 3 is started. From then on the time is taken until
+all points. Catch-up: node 3 is stopped, node 1 takes the points, node 3 is started, on another core. From then on the time is taken until
 node 1 says that node 3 has all of them; then they are counted there. Meanwhile node 1 answers a small query again and again, as it did a moment before.
 """
 import argparse
@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -114,8 +115,13 @@ def percentiles(times):
     return f"p50 {times[len(times) // 2]:.1f} ms, p99 {times[len(times) * 99 // 100]:.1f} ms"
 
 
+def pin(node, core):
+    """A cluster's nodes have machines of their own: the one that catches up and the one that answers share no core here."""
+    subprocess.run(["taskset", "-a", "-c", "-p", str(core), str(node.process.pid)], check=True, stdout=subprocess.DEVNULL)
+
+
 def catch_up(options):
-    with cluster_of(options.server, 3) as (first, _, away):
+    with cluster_of(options.server, 3) as (first, second, away):
         away.signal(signal.SIGTERM)
         away.process.wait()
         begun = time.monotonic()
@@ -123,6 +129,9 @@ def catch_up(options):
             write(first, number, options.fields, "one")
         expected = count_of(first)
         print(f"node 1 took {expected} points in {time.monotonic() - begun:.1f} s")
+        pin(first, 0)
+        pin(second, 1)
+        away.prefix = ["taskset", "-c", "1"]
         time.sleep(5)
         until = time.monotonic() + 10
         print(f"queries to node 1 before: {percentiles(ask_until(first, lambda: time.monotonic() > until))}")
