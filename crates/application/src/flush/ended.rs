@@ -3,9 +3,9 @@
 //! Hardly anything is written into them any more, and one part is smaller and quicker to read than the parts of many
 //! flushes. The engine itself does so minutes later, for it cannot know that a shard group has ended.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use hashbrown::HashMap;
 use hyperbytedb_domain::EngineError;
 use hyperbytedb_domain::catalog::TableId;
 use hyperbytedb_domain::ports::PartitionInfo;
@@ -29,7 +29,7 @@ const PARTITION_BYTES_MAX: u64 = 1 << 30;
 /// What was flushed into partitions since they were merged.
 #[derive(Default)]
 pub(super) struct FlushedPartitions {
-    partitions: Mutex<HashMap<(TableId, u64), Flushed>>,
+    partitions: Mutex<BTreeMap<(TableId, u64), Flushed>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
