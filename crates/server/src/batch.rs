@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_domain::catalog::Command;
-use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, WriteRequest, WriteSource};
+use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, WriteError, WriteRequest, WriteSource};
 use hyperbytedb_domain::{Precision, QueryContext};
 
 /// Bytes from which a batch does not wait for further lines.
@@ -75,12 +75,17 @@ impl BatchWriter {
 
     /// Whether all of it was taken.
     pub fn write(&self, batch: Batch) -> bool {
+        self.try_write(batch).is_ok()
+    }
+
+    /// The same, and why not.
+    pub fn try_write(&self, batch: Batch) -> Result<(), WriteError> {
         let (database, retention_policy) = (&self.database, &self.retention_policy);
         let lines = WriteRequest::lines(WriteSource::Listener, database, retention_policy, batch.lines);
         let written = self.ingestion.write(WriteRequest { precision: self.precision, ..lines });
         if let Err(error) = &written {
             tracing::warn!("{}: points were refused: {error}", self.listener);
         }
-        written.is_ok()
+        written
     }
 }
