@@ -30,7 +30,7 @@ pub struct Printed {
     pub invalid: usize,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct Point<'a> {
     #[serde(borrow)]
@@ -39,12 +39,6 @@ struct Point<'a> {
     value: Option<f64>,
     #[serde(borrow)]
     tags: Option<BTreeMap<Cow<'a, str>, Option<Cow<'a, str>>>>,
-}
-
-impl Default for Point<'_> {
-    fn default() -> Self {
-        Self { metric: None, timestamp: None, value: None, tags: None }
-    }
 }
 
 /// Appends the points of a body. What follows its first value is not looked at.

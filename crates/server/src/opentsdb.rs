@@ -2,7 +2,6 @@
 //! capital letter: the commands of telnet are small.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io::Read;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -59,26 +58,25 @@ impl Lines for OpenTsdbLines {
             return Ok(Some(stream));
         }
         OPENTSDB.http_conns_handled.increment();
-        serve_http(listener, stream, stop)?;
-        Ok(None)
+        count_connections(1);
+        let served = serve_http(listener, stream, stop);
+        count_connections(-1);
+        served.map(|()| None)
     }
 
     fn connections_changed(&self, by: i64) {
-        for active in [&OPENTSDB.conns_active, &OPENTSDB.tl_conns_active] {
-            active.add(by);
-        }
-        for handled in [&OPENTSDB.conns_handled, &OPENTSDB.tl_conns_handled] {
-            handled.add(by.max(0));
-        }
+        count_connections(by);
+        OPENTSDB.tl_conns_active.add(by);
+        OPENTSDB.tl_conns_handled.add(by.max(0));
     }
 
-    fn received(&self, bytes: usize) {
-        OPENTSDB.tl_bytes_rx.add(bytes as i64);
-    }
+    /// InfluxDB counts those of lines.
+    fn received(&self, _: usize) {}
 
     fn take(&self, line: &str, point: &mut String) -> Option<&'static str> {
         metrics::OPENTSDB_LINES.increment(1);
         OPENTSDB.tl_points_rx.increment();
+        OPENTSDB.tl_bytes_rx.add(line.len() as i64);
         match read_line(line, point) {
             Ok(Said::Version) => return Some(VERSION),
             Ok(Said::Point { bad_tags: 0 }) => {}
@@ -113,6 +111,11 @@ impl Lines for OpenTsdbLines {
             metrics::OPENTSDB_WRITE_ERRORS.increment(1);
         }
     }
+}
+
+fn count_connections(by: i64) {
+    OPENTSDB.conns_active.add(by);
+    OPENTSDB.conns_handled.add(by.max(0));
 }
 
 /// Waits for the first byte, which stays unread.
@@ -158,16 +161,14 @@ fn refuse<T>(status: StatusCode, text: impl ToString) -> Result<T, Refusal> {
     Err(Refusal(status, text.to_string()))
 }
 
-fn answer(
+async fn answer(
     listener: &LineListener<OpenTsdbLines>,
     request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
-    async move {
-        Ok(match put(listener, request).await {
-            Ok(()) => response(StatusCode::NO_CONTENT, String::new()),
-            Err(Refusal(status, text)) => response(status, format!("{text}\n")),
-        })
-    }
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(match put(listener, request).await {
+        Ok(()) => response(StatusCode::NO_CONTENT, String::new()),
+        Err(Refusal(status, text)) => response(status, format!("{text}\n")),
+    })
 }
 
 fn response(status: StatusCode, text: String) -> Response<Full<Bytes>> {
@@ -227,8 +228,8 @@ fn write(listener: &LineListener<OpenTsdbLines>, body: &[u8]) -> Result<(), Refu
     let mut batch = Batch::default();
     batch.add(lines.as_bytes(), points);
     let written = listener.writer.try_write(batch);
-    listener.lines.written(points, written.is_ok());
     let Err(error) = written else { return Ok(()) };
+    metrics::OPENTSDB_WRITE_ERRORS.increment(1);
     let status = match &error {
         WriteError::Rejected(_) | WriteError::TooManyPoints { .. } => StatusCode::BAD_REQUEST,
         WriteError::Overloaded { .. } | WriteError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
