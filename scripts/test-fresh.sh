@@ -143,8 +143,16 @@ run_in_namespace() {
   inside "apt-get update -qq -o APT::Update::Error-Mode=any" || skip "apt's sources cannot be reached"
 
   case "${1:-}" in
-    --package) the_package && say "passed" && return ;;
-    --container) the_container && say "passed" && return ;;
+    --package)
+      the_package
+      say "passed"
+      return
+      ;;
+    --container)
+      the_container
+      say "passed"
+      return
+      ;;
   esac
 
   say "set-up"
@@ -237,8 +245,8 @@ words_of() { python3 -c 'import json, sys; print("\n".join(json.loads(sys.argv[1
 the_container() {
   local instruction rest user=root variables=() volume="" stop_signal=TERM check=() command=()
   show "$cache/packages" /packages
-  while read -r instruction rest; do
-    say "$instruction ${rest:0:60}"
+  while read -r instruction rest <&3; do
+    say "$instruction ${rest:0:80}"
     case $instruction in
       FROM) [[ $rest = debian:* ]] || fail "the bare root is Debian's, not $rest" ;;
       ARG | EXPOSE) ;;
@@ -252,7 +260,7 @@ the_container() {
       CMD) mapfile -t command < <(words_of "$rest") ;;
       *) fail "$instruction is not known here" ;;
     esac
-  done < <(instructions)
+  done 3< <(instructions)
   # A new volume gets what the image has in its place.
   cp -a "$root$volume" "$root/tmp/volume"
   mount --bind "$root/tmp/volume" "$root$volume"

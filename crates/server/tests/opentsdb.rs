@@ -73,6 +73,9 @@ fn send(address: &str, client: &Client) -> Vec<String> {
     stream.write_all(LINES.as_bytes()).unwrap();
     let mut said = [0; "InfluxDB TSDB proxy".len()];
     stream.read_exact(&mut said).unwrap();
+    // InfluxDB makes the database with the first batch of lines.
+    let last = || client.query_raw("opentsdb", "SELECT * FROM ends").body;
+    until("the last point is there", PATIENCE, || last().contains("ends"));
     let mut seen = vec![String::from_utf8_lossy(&said).into_owned()];
     seen.extend(
         BODIES.iter().map(|body| format!("{body}: {:?}", post(address, "/api/put", body.as_bytes()))),
@@ -82,8 +85,6 @@ fn send(address: &str, client: &Client) -> Vec<String> {
     );
     let get = Client::new(&format!("http://{address}")).get("/api/put").unwrap();
     seen.push(format!("{} {}", get.status, get.body));
-    let last = || client.query_raw("opentsdb", "SELECT * FROM ends").body;
-    until("the last point is there", PATIENCE, || last().contains("ends"));
     seen.push(client.query_raw("opentsdb", "SHOW SERIES; SELECT * FROM /.*/ GROUP BY *").body);
     seen
 }

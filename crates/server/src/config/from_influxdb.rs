@@ -430,11 +430,12 @@ sync = "interval"
 sync_interval_ms = 100
 
 # Without a counterpart:
+#   [[collectd]]: there is no such listener
 #   coordinator.max-concurrent-queries = 0: no limit is no setting here: query.max_concurrent stays at its default
 #   data.dir = "/var/lib/influxdb/data": our files are others: `hyperbytedb import influxdb` brings the points (docs/migration.md)
 #   data.some-day = "new": there is no such setting
 #   graphite.batch-pending = 10: senders wait while a batch is written
-#   [[collectd]]: there is no such listener
+#   opentsdb.tls-enabled = true: the listener has no TLS: put it behind a proxy
 #   reporting-disabled = true: nothing is reported
 #   [[udp]] number 2: there is one udp listener
 "#;
