@@ -118,6 +118,7 @@ fn tab_completes_words_and_the_names_that_the_server_has() {
     shell.terminal.press(&format!("SELECT me{TAB}"));
     shell.terminal.until("a menu", |text| text.contains("mean(") && text.contains("median("));
     shell.terminal.press(CTRL_C);
+    shell.terminal.until_last_line("metrics>");
     shell.leave();
 }
 
