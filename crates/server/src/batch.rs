@@ -1,5 +1,6 @@
 //! Lines that a listener gathers and writes together, as InfluxDB's listeners do. Nobody is answered: what is refused is logged.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,13 @@ use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_domain::catalog::Command;
 use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, WriteError, WriteRequest, WriteSource};
 use hyperbytedb_domain::{Precision, QueryContext};
+
+/// Says it where others than this machine reach a listener, which asks nobody who he is.
+pub fn warn_where_open(address: SocketAddr, setting: &str) {
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, setting, "anybody who reaches this address may write points");
+    }
+}
 
 /// Bytes from which a batch does not wait for further lines.
 const BATCH_BYTES: usize = 4 << 20;

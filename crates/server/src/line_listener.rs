@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyperbytedb_application::threads::{Stop, Threads};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::batch::{Batch, BatchOptions, BatchWriter};
+use crate::batch::{Batch, BatchOptions, BatchWriter, warn_where_open};
 
 /// How often who waits for bytes looks whether he must end.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -58,6 +58,7 @@ pub fn bind(address: &str, setting: &str) -> std::io::Result<TcpListener> {
     };
     let listener = TcpListener::bind(address).map_err(named)?;
     listener.set_nonblocking(true)?;
+    warn_where_open(listener.local_addr()?, setting);
     Ok(listener)
 }
 

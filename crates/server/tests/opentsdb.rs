@@ -122,6 +122,23 @@ fn lines_and_json_become_the_points_that_influxdb_makes() {
 }
 
 #[test]
+fn an_address_that_others_reach_is_said() {
+    let address = |host: &str| format!("{host}:{}", free_port());
+    let warning = "anybody who reaches this address may write points";
+    let local = server(
+        &address("127.0.0.1"),
+        &[("UDP__ENABLED", "true"), ("UDP__BIND_ADDRESS", &address("127.0.0.1"))],
+    );
+    assert!(!local.log().contains(warning), "{}", local.log());
+    let open =
+        server(&address("0.0.0.0"), &[("UDP__ENABLED", "true"), ("UDP__BIND_ADDRESS", &address("0.0.0.0"))]);
+    for setting in ["opentsdb.bind_address", "udp.bind_address"] {
+        let is_said = |line: &str| line.contains(warning) && line.contains(setting);
+        assert!(open.log().lines().any(is_said), "{setting}: {}", open.log());
+    }
+}
+
+#[test]
 fn milliseconds_stay_what_they_are() {
     let address = format!("127.0.0.1:{}", free_port());
     let server = server(&address, &[]);
