@@ -42,6 +42,9 @@ test-fresh: ## Run set-up in a bare root, up to a test that needs what it brings
 dist: build ## Make the packages in target/dist: a tarball and a Debian package, also for the Containerfile of deploy/container
 	@scripts/dist.sh $(CARGO_TARGET_DIR)/release
 
+test-container: build ## Carry out the Containerfile in a bare root and run what comes of it (needs root and apt)
+	@scripts/test-fresh.sh --container $(CARGO_TARGET_DIR)/release
+
 test-package: build ## Install, upgrade and remove the Debian package in a bare root (needs root and apt)
 	@scripts/test-fresh.sh --package $(CARGO_TARGET_DIR)/release
 

@@ -84,5 +84,5 @@ CONTROL
 mkdir -p "$dist"
 make_tree
 [ -n "${NO_TARBALL:-}" ] || make_tarball
-if command -v dpkg-deb >/dev/null; then make_deb; fi
+if [ -z "${NO_DEB:-}" ] && command -v dpkg-deb >/dev/null; then make_deb; fi
 rm -rf "$tree"

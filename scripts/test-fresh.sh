@@ -7,6 +7,8 @@
 # `--build` keeps only the bare root, and goes on to build the whole server: half an hour. `--all` goes on with the two
 # commands of the README, `make serve` until it answers and `make test`: an hour, with this machine's compiled RocksDB.
 # `--package BINARIES` does none of that: it installs the Debian package made of these binaries, upgrades and removes it.
+# `--container BINARIES` carries out the Containerfile's instructions on their archive, one by one, and runs what comes of it as a
+# container would: as its user, with a root file system that is read-only.
 #
 # All mounts live in a mount namespace of their own, so none outlives this script, however it ends.
 set -euo pipefail
@@ -137,14 +139,21 @@ run_in_namespace() {
   mount --rbind /dev "$root/dev"
   show_configuration
   show_toolchain
-  case "${1:-}" in --build | --package) ;; *) show_what_takes_minutes ;; esac
+  case "${1:-}" in --build | --package | --container) ;; *) show_what_takes_minutes ;; esac
   inside "apt-get update -qq -o APT::Update::Error-Mode=any" || skip "apt's sources cannot be reached"
 
-  if [ "${1:-}" = --package ]; then
-    the_package
-    say "passed"
-    return
-  fi
+  case "${1:-}" in
+    --package)
+      the_package
+      say "passed"
+      return
+      ;;
+    --container)
+      the_container
+      say "passed"
+      return
+      ;;
+  esac
 
   say "set-up"
   inside "make setup-test" | tee "$cache/setup.log"
@@ -223,16 +232,78 @@ the_package() {
     [ -d /var/lib/hyperbytedb/wal ]'
 }
 
+make_archive() {
+  rm -rf "$cache/packages"
+  DIST=$cache/packages NO_DEB=1 COMPRESSION=1 scripts/dist.sh "$1"
+}
+
+# The Containerfile's instructions, one a line.
+instructions() { sed -e '/^#/d' -e ':join' -e '/\\$/{N;s/\\\n//;b join' -e '}' deploy/container/Containerfile; }
+
+words_of() { python3 -c 'import json, sys; print("\n".join(json.loads(sys.argv[1])))' "$1"; }
+
+the_container() {
+  local instruction rest user=root variables=() volume="" stop_signal=TERM check=() command=()
+  # A new version of the package writes it.
+  ! mountpoint -q "$root/etc/ssl/certs/ca-certificates.crt" || umount "$root/etc/ssl/certs/ca-certificates.crt"
+  show "$cache/packages" /packages
+  while read -r instruction rest <&3; do
+    say "$instruction ${rest:0:80}"
+    case $instruction in
+      FROM) [[ $rest = debian:* ]] || fail "the bare root is Debian's, not $rest" ;;
+      ARG | EXPOSE) ;;
+      ADD) inside "tar -C ${rest##* } -xf /packages/*.tar.gz" ;;
+      RUN) inside "$rest" ;;
+      ENV) read -ra words <<<"$rest" && variables+=("${words[@]}") ;;
+      USER) user=$rest ;;
+      VOLUME) volume=$rest ;;
+      STOPSIGNAL) stop_signal=${rest#SIG} ;;
+      HEALTHCHECK) mapfile -t check < <(words_of "${rest#*CMD }") ;;
+      CMD) mapfile -t command < <(words_of "$rest") ;;
+      *) fail "$instruction is not known here" ;;
+    esac
+  done 3< <(instructions)
+  # A new volume gets what the image has in its place.
+  cp -a "$root$volume" "$root/tmp/volume"
+  mount --bind "$root/tmp/volume" "$root$volume"
+  mount --bind "$root" "$cache/mounted"
+  mount -o remount,bind,ro "$cache/mounted"
+  mount -t tmpfs tmpfs "$cache/mounted/tmp"
+  mount --bind "$root$volume" "$cache/mounted$volume"
+  mount --rbind /dev "$cache/mounted/dev"
+  mount -t proc proc "$cache/mounted/proc"
+  mount --bind /etc/hosts "$cache/mounted/etc/hosts" # as a container gets one
+  run_the_container "CREATE DATABASE d" "INSERT INTO d.autogen cpu usage=42 1000"
+  run_the_container 'SELECT usage FROM d.autogen.cpu' | tee "$cache/container.log" | grep -q 1000,42 || fail "the volume has lost its points"
+}
+
+# With the variables of `the_container`: until the health check passes, then each statement, then the stop.
+run_the_container() {
+  local statement server path=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  as_contained() { env -i "$path" "${variables[@]}" chroot "$cache/mounted" setpriv --reuid "$user" --regid "$user" --clear-groups "$@"; }
+  ! chroot "$cache/mounted" touch /written 2>/dev/null || fail "the root file system can be written"
+  (exec env -i "$path" "${variables[@]}" chroot "$cache/mounted" setpriv --reuid "$user" --regid "$user" --clear-groups "${command[@]}") >"$cache/serve.log" 2>&1 &
+  server=$!
+  for _ in $(seq 120); do ! as_contained "${check[@]}" >/dev/null 2>&1 || break; sleep 0.5; done
+  as_contained "${check[@]}" >&2 || fail "it is not healthy: $(cat "$cache/serve.log")"
+  for statement in "$@"; do as_contained hyperbytedb-cli -format csv -execute "$statement"; done
+  kill "-$stop_signal" "$server"
+  wait "$server" || fail "it did not end well: $(cat "$cache/serve.log")"
+}
+
 if [ "${1:-}" = --in-namespace ]; then
   run_in_namespace "${@:2}"
   exit
 fi
 check_machine
-mkdir -p "$cache"
+mkdir -p "$cache/mounted"
 exec 9>"$cache/lock"
 flock 9
 remove_root() { rm -rf --one-file-system "$root" "$cache/packages"; }
 remove_root
-[ "${1:-}" != --package ] || make_packages "$2"
+case "${1:-}" in
+  --package) make_packages "$2" ;;
+  --container) make_archive "$2" ;;
+esac
 trap remove_root EXIT
 unshare --mount --pid --fork --kill-child "$0" --in-namespace "$@"

@@ -22,6 +22,7 @@ use hyperbytedb_influx_files::tsm::TsmFile;
 use hyperbytedb_influx_files::wal::Wal;
 use hyperbytedb_influx_files::{Points, block};
 use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without, parse, print_batch};
+use hyperbytedb_opentsdb::{Said, print_json, read_line};
 use hyperbytedb_storage_rocksdb::{decode_record, encode_record};
 use hyperbytedb_timeseriesql::ast::{Expr, Statement};
 use hyperbytedb_timeseriesql::quote::{quote_ident, quote_string};
@@ -139,6 +140,24 @@ pub fn graphite(text: &str) {
                 let _ = parse(out.as_bytes(), &ParseOptions::new(Precision::Nanosecond, 1));
             }
         }
+    }
+}
+
+/// Bytes are points of OpenTSDB or they are none, as JSON and as a line; no point is more than one, whatever names say.
+pub fn opentsdb(bytes: &[u8]) {
+    let rows = |lines: &str| -> usize {
+        let parsed = parse(lines.as_bytes(), &ParseOptions::new(Precision::Nanosecond, 1));
+        parsed.batches.iter().map(|batch| batch.rows()).sum()
+    };
+    let mut lines = String::new();
+    if let Ok(printed) = print_json(bytes, &mut lines) {
+        let points = rows(&lines);
+        assert!(points <= printed.points, "{points} of {printed:?}: {lines:?}");
+    }
+    for line in String::from_utf8_lossy(bytes).lines() {
+        let mut point = String::new();
+        let said = read_line(line, &mut point);
+        assert!(rows(&point) <= usize::from(matches!(said, Ok(Said::Point { .. }))), "{line:?}: {point:?}");
     }
 }
 
@@ -304,6 +323,17 @@ mod tests {
         for file in files {
             columns(&std::fs::read(file.expect("a file").path()).expect("a seed"));
         }
+    }
+
+    #[test]
+    fn opentsdb_around_valid_points() {
+        try_around(
+            br#"[{"metric":"a b,c","timestamp":1356998400,"value":1.5,"tags":{"k,=":"v w"}}]"#,
+            opentsdb,
+        );
+        try_around(b"put cpu 1356998400 42.5 host=a x=\nput n 1356998400250 1\nversion", opentsdb);
+        // A name is not the end of a line.
+        opentsdb(br#"{"metric":"a v=1\nb","tags":{"k\n":"v\nx v=1"}}"#);
     }
 
     #[test]

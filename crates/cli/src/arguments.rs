@@ -1,6 +1,6 @@
 //! The command line. Flags are those of `influx`, with one dash or two, as Go's programs take them.
 
-use clap::{ArgAction, Args, CommandFactory, Parser};
+use clap::{Arg, ArgAction, Args, CommandFactory, Parser};
 
 use crate::operations::Operation;
 
@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Of writes: any, one, quorum or all.
     #[arg(long, default_value = "all", allow_hyphen_values = true)]
     pub consistency: String,
+    /// Number of the node that answers queries.
+    #[arg(long, default_value_t = 0)]
+    pub node: u64,
     /// Indent JSON.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     pub pretty: bool,
@@ -56,6 +59,14 @@ pub struct Connection {
     /// Unix socket of the server, in place of host and port.
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     pub socket: String,
+    /// Path under which the server is, behind a proxy.
+    #[arg(
+        long = "path-prefix",
+        visible_alias = "url-prefix",
+        default_value = "",
+        allow_hyphen_values = true
+    )]
+    pub path_prefix: String,
     /// Name of the user.
     #[arg(long, default_value = "", env = "INFLUX_USERNAME", allow_hyphen_values = true)]
     pub username: String,
@@ -70,6 +81,31 @@ pub struct Connection {
     pub unsafe_ssl: bool,
 }
 
+impl Connection {
+    /// Where requests go: over a socket the host is of no account.
+    pub fn url(&self) -> String {
+        let scheme = if self.ssl { "https" } else { "http" };
+        let host = if self.host.contains(':') && !self.host.starts_with('[') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        let server = match self.socket.as_str() {
+            "" => format!("{scheme}://{host}:{}", self.port),
+            _ => "http://localhost".to_owned(),
+        };
+        match self.path_prefix.trim_matches('/') {
+            "" => server,
+            prefix => format!("{server}/{prefix}"),
+        }
+    }
+
+    /// What people are told of it.
+    pub fn address(&self) -> String {
+        if self.socket.is_empty() { self.url() } else { self.socket.clone() }
+    }
+}
+
 const EXAMPLES: &str = "Examples:
   hyperbytedb-cli -database metrics -execute 'SELECT * FROM cpu' -format json -pretty
   hyperbytedb-cli -database metrics -execute 'SELECT mean(usage) FROM cpu WHERE time > now() - 1h GROUP BY time(1m)' -format chart
@@ -80,7 +116,11 @@ const EXAMPLES: &str = "Examples:
 pub fn with_two_dashes(arguments: impl IntoIterator<Item = String>) -> Vec<String> {
     let command = Arguments::command();
     let takes_value = |flag: &str| {
-        let argument = command.get_arguments().find(|argument| argument.get_long() == Some(flag));
+        let is_meant = |argument: &&Arg| {
+            argument.get_long() == Some(flag)
+                || argument.get_all_aliases().is_some_and(|aliases| aliases.contains(&flag))
+        };
+        let argument = command.get_arguments().find(is_meant);
         argument
             .is_some_and(|argument| argument.get_action().takes_values() && !argument.is_require_equals_set())
     };
@@ -116,6 +156,15 @@ mod tests {
         assert_eq!((arguments.connection.host.as_str(), arguments.connection.port), ("h", 1));
         assert_eq!(arguments.execute.as_deref(), Some("-execute"));
         assert!(arguments.pretty && !arguments.connection.unsafe_ssl);
+    }
+
+    #[test]
+    fn a_prefix_has_two_names() {
+        for flag in ["-path-prefix", "-url-prefix"] {
+            let arguments = parsed(&[flag, "/metrics/db", "-node", "2"]);
+            assert_eq!((arguments.connection.path_prefix.as_str(), arguments.node), ("/metrics/db", 2));
+            assert_eq!(arguments.connection.url(), "http://localhost:8086/metrics/db");
+        }
     }
 
     #[test]

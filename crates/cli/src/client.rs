@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
@@ -12,11 +13,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeOwned;
 use ureq::http::{Method, Request, Response, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector, TcpConnector};
 use ureq::{Agent, Body};
 
 use crate::answer::{Answer, cell};
 use crate::arguments::Connection;
 use crate::error::{Error, Result};
+use crate::interruptible::{AbandonOnDrop, Interruptible, until_abandoned};
 use crate::socket::UnixConnector;
 
 /// Longest line of an answer: a chunk of rows, or all rows where chunks are off.
@@ -53,21 +57,13 @@ pub struct Target {
 pub struct Client {
     agent: Agent,
     url: String,
+    address: String,
     credentials: Option<String>,
 }
 
 impl Client {
     pub fn new(connection: &Connection) -> Result<Self> {
-        let scheme = if connection.ssl { "https" } else { "http" };
-        let host = if connection.host.contains(':') && !connection.host.starts_with('[') {
-            format!("[{}]", connection.host)
-        } else {
-            connection.host.clone()
-        };
-        let url = match connection.socket.as_str() {
-            "" => format!("{scheme}://{host}:{}", connection.port),
-            _ => "http://localhost".to_owned(),
-        };
+        let url = connection.url();
         if let Err(error) = url.parse::<Uri>() {
             return Err(Error::Usage(format!("{url} is no address of a server: {error}")));
         }
@@ -81,21 +77,26 @@ impl Client {
             .user_agent(concat!("hyperbytedb-cli/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)
             .build();
+        let resolver = DefaultResolver::default();
         let agent = match connection.socket.as_str() {
-            "" => config.new_agent(),
-            path => Agent::with_parts(
-                config,
-                UnixConnector::new(path),
-                ureq::unversioned::resolver::DefaultResolver::default(),
-            ),
+            "" => {
+                let tcp = ConnectProxyConnector::default().chain(TcpConnector::default());
+                Agent::with_parts(
+                    config,
+                    tcp.chain(Interruptible).chain(RustlsConnector::default()),
+                    resolver,
+                )
+            }
+            path => Agent::with_parts(config, UnixConnector::new(path).chain(Interruptible), resolver),
         };
-        let mut client = Self { agent, url, credentials: None };
+        let mut client = Self { agent, url, address: connection.address(), credentials: None };
         client.log_in(&connection.username, connection.password.as_deref().unwrap_or(""));
         Ok(client)
     }
 
-    pub fn url(&self) -> &str {
-        &self.url
+    /// What people are told of where it goes.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     pub fn log_in(&mut self, username: &str, password: &str) {
@@ -106,8 +107,8 @@ impl Client {
     /// The version of the server, if it is there.
     pub fn ping(&self) -> Result<String> {
         let answer = self.send(Method::GET, "/ping", &[], Vec::new());
-        let answer =
-            answer.map_err(|error| Error::Connect { url: self.url.clone(), reason: error.to_string() })?;
+        let answer = answer
+            .map_err(|error| Error::Connect { address: self.address.clone(), reason: error.to_string() })?;
         let version = answer.headers().get("X-Influxdb-Version").and_then(|value| value.to_str().ok());
         let version = version.unwrap_or_default().to_owned();
         match answer.status().as_u16() {
@@ -162,7 +163,10 @@ impl Client {
     ) -> Result<()> {
         let (sender, parts) = mpsc::sync_channel(1);
         let (client, form) = (self.clone(), form(query));
+        let waiting = AbandonOnDrop(Arc::default());
+        let abandoned = waiting.0.clone();
         thread::spawn(move || {
+            until_abandoned(abandoned);
             if let Err(error) = client.read_answer(form, &sender) {
                 // Nobody reads any more after an interrupt.
                 drop(sender.send(Err(error)));

@@ -5,9 +5,9 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
-        "Failed to connect to {url}: {reason}\nPlease check your connection settings and ensure the server is running."
+        "Failed to connect to {address}: {reason}\nPlease check your connection settings and ensure the server is running."
     )]
-    Connect { url: String, reason: String },
+    Connect { address: String, reason: String },
     #[error("{0}")]
     Request(String),
     /// The server said no; the text is its own.

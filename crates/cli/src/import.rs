@@ -146,7 +146,7 @@ impl Import<'_> {
         match self.client.write(&self.target, batch) {
             Ok(()) => self.inserted += lines,
             Err(Error::Refused(answer)) => {
-                let refused = dropped(&answer).unwrap_or(lines).min(lines);
+                let refused = lost(&answer).unwrap_or(lines).min(lines);
                 self.refused += refused;
                 self.inserted += lines - refused;
                 self.progress.suspend(|| eprintln!("error writing batch: {}", answer.trim_end()));
@@ -162,14 +162,16 @@ impl Import<'_> {
     }
 }
 
-/// How many points a partly refused write has lost; none where nothing was written.
-fn dropped(answer: &str) -> Option<u64> {
+/// How many lines a partly refused write has lost, at least one; none where nothing was written. Lines that are no points are
+/// named, and not among those that count as dropped.
+fn lost(answer: &str) -> Option<u64> {
     if !answer.contains("partial write") {
         return None;
     }
     let (_, count) = answer.rsplit_once("dropped=")?;
     let count: String = count.chars().take_while(char::is_ascii_digit).collect();
-    count.parse().ok()
+    let unreadable = answer.matches("unable to parse '").count() as u64;
+    Some(count.parse::<u64>().ok()?.saturating_add(unreadable).max(1))
 }
 
 #[cfg(test)]
@@ -178,10 +180,16 @@ mod tests {
 
     #[test]
     fn lost_points_are_those_that_the_server_says() {
-        assert_eq!(
-            dropped(r#"{"error":"partial write: points beyond retention policy dropped=3"}"#),
-            Some(3)
-        );
-        assert_eq!(dropped(r#"{"error":"field type conflict"}"#), None);
+        for (answer, count) in [
+            (r#"{"error":"partial write: points beyond retention policy dropped=3"}"#, Some(3)),
+            (
+                r#"{"error":"partial write: unable to parse 'a': missing fields\nunable to parse 'b c': invalid field format dropped=0"}"#,
+                Some(2),
+            ),
+            (r#"{"error":"partial write: something else dropped=0"}"#, Some(1)),
+            (r#"{"error":"field type conflict"}"#, None),
+        ] {
+            assert_eq!(lost(answer), count, "{answer}");
+        }
     }
 }

@@ -19,7 +19,7 @@ const MENU: &str = "completions";
 
 /// Reads and runs lines until the user leaves.
 pub fn run(session: &mut Session, version: &str) -> Result<()> {
-    println!("Connected to {} version {version}", session.client.url());
+    println!("Connected to {} version {version}", session.client.address());
     println!("hyperbytedb-cli {}: `help` lists the commands", env!("CARGO_PKG_VERSION"));
     session.interactive = true;
     let interrupted: Arc<AtomicBool> = session.interrupted.clone();
@@ -52,6 +52,8 @@ fn editor(names: &Names) -> Result<Reedline> {
         .with_history(Box::new(history::open()?))
         .with_hinter(Box::new(DefaultHinter::default()))
         .with_completer(Box::new(Completion::new(names.clone())))
+        .with_quick_completions(true)
+        .with_partial_completions(true)
         .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu)))
         .with_validator(Box::new(Whole))
         .with_edit_mode(Box::new(Emacs::new(keys))))

@@ -13,6 +13,7 @@ mod history;
 mod import;
 mod insert;
 mod interactive;
+mod interruptible;
 mod operations;
 mod password;
 mod session;

@@ -54,7 +54,7 @@ impl Session {
             consistency: arguments.consistency.clone(),
             chunked: true,
             chunk_size: 0,
-            node: 0,
+            node: arguments.node,
             interactive: false,
             interrupted: Arc::default(),
             failed: false,

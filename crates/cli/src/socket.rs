@@ -1,6 +1,6 @@
 //! HTTP over a Unix socket.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -51,7 +51,12 @@ impl Transport for UnixTransport {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.stream.set_read_timeout(timeout.not_zero().map(|timeout| *timeout))?;
         let input = self.buffers.input_append_buf();
-        let read = self.stream.read(input)?;
+        let read = match self.stream.read(input) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(Error::Timeout(timeout.reason));
+            }
+            read => read?,
+        };
         self.buffers.input_appended(read);
         Ok(read > 0)
     }

@@ -18,6 +18,8 @@ fn neither_rocksdb_nor_libchdb_is_linked() {
         "--prefix",
         "none",
     ]);
+    // With it cargo lists the whole workspace.
+    cargo.env_remove("CARGO_RESOLVER_FEATURE_UNIFICATION");
     let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8_lossy(&output.stdout);

@@ -1,7 +1,5 @@
 //! Arrow's IPC stream: `time`, tags as dictionaries of strings, fields by their type.
 
-use std::panic::catch_unwind;
-
 use arrow::array::cast::AsArray;
 use arrow::array::types::{
     ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
@@ -19,6 +17,7 @@ use hyperbytedb_domain::points::{FieldColumn, FieldValues, StringValues};
 use hyperbytedb_line_protocol::ParseOptions;
 
 use crate::arrow_schema;
+use crate::foreseen;
 use crate::table::{Keys, NO_TAG, Table, TagColumn, nanoseconds};
 
 const TIME: &str = "time";
@@ -30,9 +29,8 @@ const BATCHES_MAX: usize = 65_536;
 /// `measurement` goes before what the stream says.
 pub fn read(body: &Bytes, measurement: &str, options: &ParseOptions) -> Result<Vec<Table>, String> {
     arrow_schema::check(body)?;
-    // Arrow's reader takes some things for granted.
-    let decoded = catch_unwind(|| decode(body, options.max_points));
-    let batches = match decoded.map_err(|_| "it is malformed".to_owned())?? {
+    let decoded = foreseen::catch(|| decode(body, options.max_points));
+    let batches = match decoded.ok_or("it is malformed")?? {
         Decoded::Batches(batches) => batches,
         // Whoever counts them says so.
         Decoded::TooMany(rows) => return Ok(vec![rows_only(rows)]),

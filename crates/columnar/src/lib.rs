@@ -5,6 +5,7 @@
 
 mod arrow_schema;
 mod arrow_stream;
+mod foreseen;
 mod message_pack;
 mod points;
 mod series;
@@ -17,6 +18,7 @@ use hyperbytedb_domain::ports::BodyFormat;
 use hyperbytedb_domain::wal::{BodyForm, TableVersion, WriteEntry};
 use hyperbytedb_line_protocol::{ParseOptions, Parsed};
 
+pub use foreseen::is_foreseen as is_panic_foreseen;
 pub use series::KnownSeries;
 pub use stored::{StoredError, decode, encode};
 

@@ -42,6 +42,13 @@ struct Reader<'a> {
     rest: &'a [u8],
 }
 
+/// The strings of a column.
+struct Texts {
+    values: StringValues,
+    /// Which of the values each row has.
+    codes: Vec<u32>,
+}
+
 /// A value of a row.
 enum Value<'a> {
     Nil,
@@ -132,23 +139,36 @@ impl<'a> Reader<'a> {
     fn tags(&mut self, tags: &mut Vec<TagColumn>) -> Result<(), String> {
         for _ in 0..self.map()? {
             let name = self.text()?.to_owned();
-            let (count, keys) = if self.is_array()? { (self.array()?, Keys::Each) } else { (1, Keys::One) };
-            let values = self.texts(count).map_err(|error| format!("tag {name:?}: {error}"))?;
-            tags.push(TagColumn { name, values, keys });
+            let is_for_each = self.is_array()?;
+            let count = if is_for_each { self.array()? } else { 1 };
+            let texts = self.texts(count).map_err(|error| format!("tag {name:?}: {error}"))?;
+            let keys = if is_for_each { Keys::Codes(texts.codes) } else { Keys::One };
+            tags.push(TagColumn { name, values: texts.values, keys });
         }
         Ok(())
     }
 
-    /// So many strings; nil is an empty one. Whether they are UTF-8 is looked at for all at once.
-    fn texts(&mut self, count: usize) -> Result<StringValues, String> {
-        let (mut bytes, mut offsets) = (Vec::new(), Vec::with_capacity(count.min(FIRST_ROWS) + 1));
-        offsets.push(0);
+    /// So many strings; nil is an empty one. Those that follow their like are read once: tags often stay the same for some rows.
+    /// Whether they are UTF-8 is looked at for all at once.
+    fn texts(&mut self, count: usize) -> Result<Texts, String> {
+        let (mut bytes, mut offsets) = (Vec::new(), vec![0]);
+        let mut codes = Vec::with_capacity(count.min(FIRST_ROWS));
+        // As it is in the body.
+        let mut last: &[u8] = &[];
         for _ in 0..count {
-            bytes.extend_from_slice(self.raw_text()?);
-            offsets.push(bytes.len());
+            match self.rest.strip_prefix(last) {
+                Some(rest) if !last.is_empty() => self.rest = rest,
+                _ => {
+                    let before = self.rest;
+                    bytes.extend_from_slice(self.raw_text()?);
+                    last = &before[..before.len() - self.rest.len()];
+                    offsets.push(bytes.len());
+                }
+            }
+            codes.push(offsets.len() as u32 - 2);
         }
         let values = StringValues { bytes: String::from_utf8(bytes).map_err(failed)?, offsets };
-        if values.is_sound() { Ok(values) } else { Err("a string is not UTF-8".to_owned()) }
+        if values.is_sound() { Ok(Texts { values, codes }) } else { Err("a string is not UTF-8".to_owned()) }
     }
 
     fn raw_text(&mut self) -> Result<&'a [u8], String> {
@@ -228,12 +248,14 @@ impl Column {
     fn push_floats(&mut self, count: usize, rest: &mut &[u8]) {
         let Some(FieldValues::Float(values)) = &mut self.values else { return };
         let before = values.len();
-        while let (true, Some((&[0xcb, ref value @ ..], behind))) =
-            (values.len() < count, rest.split_first_chunk::<9>())
-        {
-            values.push(f64::from_be_bytes(*value));
-            *rest = behind;
-        }
+        let (cells, _) = rest.as_chunks::<9>();
+        let floats = cells.iter().take(count - before).map_while(|[kind, value @ ..]| match kind {
+            0xcb => Some(f64::from_be_bytes(*value)),
+            _ => None,
+        });
+        values.reserve((count - before).min(FIRST_ROWS));
+        values.extend(floats);
+        *rest = &rest[(values.len() - before) * 9..];
         self.rows += values.len() - before;
         if let Some(present) = &mut self.present {
             present.resize(self.rows, true);

@@ -115,9 +115,6 @@ impl KnownSeries {
                     let hash = hash(0);
                     sums.iter_mut().for_each(|sum| *sum = sum.wrapping_add(hash));
                 }
-                Keys::Each => {
-                    sums.iter_mut().enumerate().for_each(|(row, sum)| *sum = sum.wrapping_add(hash(row)));
-                }
                 Keys::Codes(codes) => {
                     let hashes: Vec<u128> = (0..tag.values.len()).map(hash).collect();
                     for (sum, &code) in sums.iter_mut().zip(codes) {

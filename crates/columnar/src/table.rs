@@ -20,8 +20,6 @@ pub struct TagColumn {
 pub enum Keys {
     /// All rows the first one.
     One,
-    /// Each row its own.
-    Each,
     /// By row; [`NO_TAG`]: none.
     Codes(Vec<u32>),
 }
@@ -30,7 +28,6 @@ impl TagColumn {
     pub fn value(&self, row: usize) -> &str {
         match &self.keys {
             Keys::One => self.values.get(0),
-            Keys::Each => self.values.get(row),
             Keys::Codes(codes) => codes.get(row).map_or("", |&code| self.values.get(code as usize)),
         }
     }
@@ -39,7 +36,6 @@ impl TagColumn {
     pub fn rows(&self) -> Option<usize> {
         match &self.keys {
             Keys::One => None,
-            Keys::Each => Some(self.values.len()),
             Keys::Codes(codes) => Some(codes.len()),
         }
     }

@@ -129,6 +129,37 @@ fn what_is_refused_is_what_its_line_is_refused_for() {
     assert!(read(BodyFormat::ArrowStream, &renamed, "", &options()).is_ok());
 }
 
+/// Values that follow their like are read once.
+#[test]
+fn tags_that_stay_the_same_are_those_of_each_row() {
+    let values = [Some("a"), Some("a"), None, None, Some("ab"), Some("a"), Some("é"), Some("é"), Some("")];
+    let mut body = vec![];
+    let _ = write_map_len(&mut body, 3);
+    drop(write_str(&mut body, "measurement"));
+    drop(write_str(&mut body, "m"));
+    drop(write_str(&mut body, "tags"));
+    let _ = write_map_len(&mut body, 1);
+    drop(write_str(&mut body, "t"));
+    let _ = write_array_len(&mut body, values.len() as u32);
+    for value in values {
+        match value {
+            Some(value) => drop(write_str(&mut body, value)),
+            None => drop(write_nil(&mut body)),
+        }
+    }
+    drop(write_str(&mut body, "fields"));
+    let _ = write_map_len(&mut body, 1);
+    drop(write_str(&mut body, "v"));
+    let _ = write_array_len(&mut body, values.len() as u32);
+    (0..values.len()).for_each(|row| drop(write_f64(&mut body, row as f64)));
+    let line = |(row, value): (usize, &Option<&str>)| match value.filter(|value| !value.is_empty()) {
+        Some(value) => format!("m,t={value} v={row}\n"),
+        None => format!("m v={row}\n"),
+    };
+    let lines: String = values.iter().enumerate().map(line).collect();
+    same(BodyFormat::MessagePack, &body.into(), &lines);
+}
+
 #[test]
 fn a_tag_called_time_drops_its_points() {
     let mut body = vec![];

@@ -57,6 +57,11 @@ const REQUESTS: &[Limit] = &[
         text: "",
     },
     Limit {
+        setting: OPENTSDB_MAX_CONNECTIONS,
+        effect: "further connections wait in the system's backlog",
+        text: "",
+    },
+    Limit {
         setting: LIMITS_REQUESTS_PER_SECOND_BY_ADDRESS,
         effect: "429 with `Retry-After`",
         text: "too many requests from ADDRESS: more than N a second (limits.requests_per_second_by_address)",

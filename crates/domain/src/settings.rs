@@ -22,6 +22,8 @@ keys! {
     FLUSH_MEMORY_LIMIT_BYTES = "flush.memory_limit_bytes";
     GRAPHITE_BIND_ADDRESS = "graphite.bind_address";
     GRAPHITE_MAX_CONNECTIONS = "graphite.max_connections";
+    OPENTSDB_BIND_ADDRESS = "opentsdb.bind_address";
+    OPENTSDB_MAX_CONNECTIONS = "opentsdb.max_connections";
     HTTP_BODY_TIMEOUT_SECS = "http.body_timeout_secs";
     HTTP_MAX_BODY_BYTES = "http.max_body_bytes";
     HTTP_MAX_BUFFERED_ANSWER_BYTES = "http.max_buffered_answer_bytes";

@@ -36,10 +36,16 @@ pub async fn common(State(state): State<AppState>, request: Request, next: Next)
     let logged_id = logged(&id);
     let meter = Meter::start(state, &request, logged_id);
     // What is logged while the request is worked on says which one it is.
-    let span =
-        tracing::info_span!("request", id = logged_id, method = meter.method, endpoint = meter.endpoint);
+    let span = tracing::info_span!(
+        "request",
+        id = logged_id,
+        method = meter.method,
+        endpoint = meter.endpoint,
+        status = tracing::field::Empty
+    );
     let origin = request.headers().get(ORIGIN).cloned();
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = next.run(request).instrument(span.clone()).await;
+    span.record("status", response.status().as_u16());
     let has_endpoint = response.extensions().get::<NoEndpoint>().is_none();
     let headers = response.headers_mut();
     headers.insert("request-id", id.clone());

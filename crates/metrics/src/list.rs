@@ -89,6 +89,10 @@ list! {
             "Datagrams of Graphite that could not be received.";
         Counter GRAPHITE_WRITE_ERRORS: Counter = "hyperbytedb_graphite_write_errors_total" []
             "Batches of Graphite points that could not be written.";
+        Counter OPENTSDB_LINES: Counter = "hyperbytedb_opentsdb_lines_total" []
+            "Telnet lines taken by the OpenTSDB listener.";
+        Counter OPENTSDB_WRITE_ERRORS: Counter = "hyperbytedb_opentsdb_write_errors_total" []
+            "Batches of OpenTSDB points that could not be written.";
         Counter PROMETHEUS_DROPPED_SAMPLES: Counter = "hyperbytedb_prometheus_dropped_samples_total" []
             "Samples of Prometheus that InfluxDB's fields cannot hold (NaN, infinities).";
     }
@@ -285,6 +289,8 @@ list! {
             "Free disk space, of the folder that has the least.";
         Gauge DISK_READ_ONLY: Gauge = "hyperbytedb_disk_read_only" []
             "1 while the server takes no writes because disk space runs out.";
+        Counter TRACE_EXPORT_ERRORS: Counter = "hyperbytedb_trace_export_errors_total" []
+            "Batches of spans that the collector did not take.";
         Gauge BUILD_INFO: LabelledGauge<1> = "hyperbytedb_build_info" ["version"]
             "1.";
         Gauge UPTIME: Gauge = "hyperbytedb_uptime_seconds" []

@@ -126,6 +126,25 @@ modules! {
         points_rx "pointsRx",
         points_tx "pointsTx",
     }
+    /// The OpenTSDB listener. What begins with `tl` is of telnet.
+    OPENTSDB: OpenTsdb = "opentsdb" {
+        batches_tx "batchesTx",
+        batches_tx_fail "batchesTxFail",
+        conns_active "connsActive",
+        conns_handled "connsHandled",
+        dropped_points_invalid "droppedPointsInvalid",
+        http_conns_handled "httpConnsHandled",
+        points_tx "pointsTx",
+        tl_bad_float "tlBadFloat",
+        tl_bad_line "tlBadLine",
+        tl_bad_tag "tlBadTag",
+        tl_bad_time "tlBadTime",
+        tl_bytes_rx "tlBytesRx",
+        tl_conns_active "tlConnsActive",
+        tl_conns_handled "tlConnsHandled",
+        tl_points_rx "tlPointsRx",
+        tl_read_err "tlReadErr",
+    }
     /// The UDP listener.
     UDP: Udp = "udp" {
         batches_tx "batchesTx",

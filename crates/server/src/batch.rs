@@ -1,12 +1,20 @@
 //! Lines that a listener gathers and writes together, as InfluxDB's listeners do. Nobody is answered: what is refused is logged.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_domain::catalog::Command;
-use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, WriteRequest, WriteSource};
+use hyperbytedb_domain::ports::{CatalogPort, IngestionPort, WriteError, WriteRequest, WriteSource};
 use hyperbytedb_domain::{Precision, QueryContext};
+
+/// Says it where others than this machine reach a listener, which asks nobody who he is.
+pub fn warn_where_open(address: SocketAddr, setting: &str) {
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, setting, "anybody who reaches this address may write points");
+    }
+}
 
 /// Bytes from which a batch does not wait for further lines.
 const BATCH_BYTES: usize = 4 << 20;
@@ -75,12 +83,17 @@ impl BatchWriter {
 
     /// Whether all of it was taken.
     pub fn write(&self, batch: Batch) -> bool {
+        self.try_write(batch).is_ok()
+    }
+
+    /// The same, and why not.
+    pub fn try_write(&self, batch: Batch) -> Result<(), WriteError> {
         let (database, retention_policy) = (&self.database, &self.retention_policy);
         let lines = WriteRequest::lines(WriteSource::Listener, database, retention_policy, batch.lines);
         let written = self.ingestion.write(WriteRequest { precision: self.precision, ..lines });
         if let Err(error) = &written {
             tracing::warn!("{}: points were refused: {error}", self.listener);
         }
-        written.is_ok()
+        written
     }
 }

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use hyperbytedb_application::auth::first_users::FirstUsers;
@@ -41,18 +40,18 @@ use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
 use hyperbytedb_subscriber::Courier;
 use metrics_exporter_prometheus::PrometheusHandle;
-use parking_lot::Mutex;
 
-use crate::batch::{Batch, BatchWriter};
+use crate::batch::BatchWriter;
 use crate::cluster;
-use crate::config::{Config, GraphiteConfig, UdpConfig};
+use crate::config::{Config, GraphiteConfig, OpenTsdbConfig, UdpConfig};
 use crate::diagnostics;
 use crate::disk::DiskWatch;
 use crate::engine::{Engine, refuse_other_engine};
 use crate::first_users::first_users;
-use crate::graphite::{self, GraphiteListener};
+use crate::graphite;
 use crate::head_file;
 use crate::metrics::{self, Collector};
+use crate::opentsdb;
 use crate::udp::{self, UdpListener};
 
 /// The exit status after a failure that the server cannot go on from.
@@ -90,6 +89,8 @@ pub struct Application {
     cluster: Option<cluster::Node>,
     udp: UdpConfig,
     graphite: GraphiteConfig,
+    opentsdb: OpenTsdbConfig,
+    max_body_bytes: usize,
     monitor: Option<MonitorOptions>,
     /// Where data is written.
     folders: Vec<PathBuf>,
@@ -234,6 +235,8 @@ impl Application {
             cluster,
             udp: config.udp.clone(),
             graphite: config.graphite.clone(),
+            opentsdb: config.opentsdb.clone(),
+            max_body_bytes: config.http.max_body_bytes,
             monitor: monitor_options(config),
             folders: own_folders(config),
         })
@@ -304,6 +307,9 @@ impl Application {
         if self.graphite.enabled {
             self.start_graphite()?;
         }
+        if self.opentsdb.enabled {
+            self.start_opentsdb()?;
+        }
         if let Some(options) = self.monitor.clone() {
             let monitor = Monitor {
                 options,
@@ -355,16 +361,14 @@ impl Application {
 
     fn start_graphite(&self) -> std::io::Result<()> {
         let config = &self.graphite;
-        let listener = GraphiteListener {
-            socket: graphite::bind(config)?,
-            parser: config.parser().map_err(std::io::Error::other)?,
-            options: config.batches(),
-            writer: self.batch_writer("Graphite", &config.database, &config.retention_policy),
-            max_connections: config.max_connections,
-            batch: Mutex::new(Batch::default()),
-            connections: AtomicUsize::new(0),
-        };
-        listener.start(&self.threads)
+        let writer = self.batch_writer("Graphite", &config.database, &config.retention_policy);
+        graphite::start(config, writer, &self.threads)
+    }
+
+    fn start_opentsdb(&self) -> std::io::Result<()> {
+        let config = &self.opentsdb;
+        let writer = self.batch_writer("OpenTSDB", &config.database, &config.retention_policy);
+        opentsdb::start(config, self.max_body_bytes, writer, &self.threads)
     }
 
     fn batch_writer(&self, listener: &'static str, database: &str, retention_policy: &str) -> BatchWriter {

@@ -14,6 +14,7 @@ pub fn about(config: &Config) -> About {
     About {
         http: config.server.address(),
         udp: udp.enabled.then(|| udp.bind_address.clone()),
+        opentsdb: config.opentsdb.enabled.then(|| config.opentsdb.bind_address.clone()),
         graphite: graphite.enabled.then(|| (graphite.bind_address.clone(), graphite.protocol.clone())),
         diagnostics: modules(config),
         ..About::default()
@@ -53,6 +54,7 @@ fn modules(config: &Config) -> Vec<SeriesBlock> {
         runtime(),
     ];
     modules.extend(config.graphite.enabled.then(|| graphite(config)));
+    modules.extend(config.opentsdb.enabled.then(|| opentsdb(config)));
     modules.extend(config.udp.enabled.then(|| udp(config)));
     modules
 }
@@ -189,6 +191,22 @@ fn graphite(config: &Config) -> SeriesBlock {
             ("batch-size", integer(graphite.batch_size)),
             ("batch-pending", integer(1)),
             ("batch-timeout", milliseconds(graphite.batch_timeout_ms)),
+        ],
+    )
+}
+
+fn opentsdb(config: &Config) -> SeriesBlock {
+    let opentsdb = &config.opentsdb;
+    module(
+        "config-opentsdb",
+        [
+            ("enabled", boolean(opentsdb.enabled)),
+            ("bind-address", text(&opentsdb.bind_address)),
+            ("database", text(&opentsdb.database)),
+            ("retention-policy", text(&opentsdb.retention_policy)),
+            ("batch-size", integer(opentsdb.batch_size)),
+            ("batch-pending", integer(1)),
+            ("batch-timeout", milliseconds(opentsdb.batch_timeout_ms)),
         ],
     )
 }

@@ -13,12 +13,15 @@ mod engine;
 mod first_users;
 mod graphite;
 mod head_file;
+mod line_listener;
 mod listeners;
 mod logging;
 mod metrics;
+mod opentsdb;
 mod proxy;
 mod restore;
 mod serve;
+mod traces;
 mod udp;
 
 use std::path::PathBuf;
@@ -112,7 +115,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match command {
         Command::Serve { config } => {
             let config = Config::load(config.as_deref())?;
-            logging::init(&config.logging)?;
+            let _traces = logging::init(&config)?;
             serve::serve(&config)?;
         }
         Command::Metrics => {
@@ -120,7 +123,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
         Command::Proxy { config } => {
             let config = Config::load(config.as_deref())?;
-            logging::init(&config.logging)?;
+            let _traces = logging::init(&config)?;
             proxy::run(&config)?;
         }
         Command::Privileges => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hyperbytedb_application::threads::Stop;
 
-use crate::batch::{Batch, BatchOptions, BatchWriter};
+use crate::batch::{Batch, BatchOptions, BatchWriter, warn_where_open};
 
 /// A datagram has no more.
 const DATAGRAM_BYTES_MAX: usize = 64 << 10;
@@ -19,9 +19,11 @@ const PATIENCE_MIN: Duration = Duration::from_millis(1);
 
 /// Opens a port for datagrams; `setting` says which.
 pub fn bind(address: &str, setting: &str) -> std::io::Result<UdpSocket> {
-    UdpSocket::bind(address).map_err(|error| {
+    let socket = UdpSocket::bind(address).map_err(|error| {
         std::io::Error::new(error.kind(), format!("cannot listen on UDP {address} ({setting}): {error}"))
-    })
+    })?;
+    warn_where_open(socket.local_addr()?, setting);
+    Ok(socket)
 }
 
 /// What comes in at a socket.

@@ -68,4 +68,7 @@ fn a_disk_without_space_is_named() {
     assert_eq!(client.get("/health/ready").unwrap().status, 200, "deletes must get through");
     let metrics = client.get("/metrics").unwrap().body;
     assert!(metrics.contains("hyperbytedb_disk_read_only 1"), "{metrics}");
+    until("it is counted", PATIENCE, || {
+        client.get("/metrics").unwrap().body.contains("hyperbytedb_failed_health_checks 1")
+    });
 }

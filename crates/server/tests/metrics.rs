@@ -93,6 +93,12 @@ fn what_the_server_does_is_in_its_metrics_and_prometheus_accepts_them() {
         assert!(values.get(name).is_some_and(|value| *value >= at_least), "{name}: {:?}", values.get(name));
     }
     assert_eq!(values["hyperbytedb_queries_active"], 0.0);
+    assert_eq!(values["hyperbytedb_http_requests_in_flight"], 1.0, "the one for the metrics");
+    assert!(values["hyperbytedb_http_response_bytes_total"] > 100.0);
+    let refused = r#"hyperbytedb_http_requests_total{endpoint="/write",method="POST",status="400"} 1"#;
+    assert!(metrics.contains(refused), "{metrics}");
+    let version = format!("hyperbytedb_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    assert!(metrics.contains(&version), "{metrics}");
     assert_eq!(values["hyperbytedb_flush_errors_total"], 0.0, "there before anything fails");
 
     let checked = Command::new("promtool")

@@ -39,6 +39,7 @@ fn every_statement_of_a_request_is_counted() {
         (&row["exec_count"], &row["error_count"], &row["rows_read"]),
         (&json!(3), &json!(0), &json!(2))
     );
+    assert!(row["bytes_read"].as_u64() > Some(0), "{row}");
     for (lower, upper) in [
         ("min_latency_us", "avg_latency_us"),
         ("avg_latency_us", "max_latency_us"),

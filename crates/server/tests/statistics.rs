@@ -71,10 +71,23 @@ fn modules_are_influxdbs() {
     prepare(&client);
     let refused = client.post("/write", &[("db", "d")], b"m v=\"text\" 3\nm v=3 4");
     assert_eq!(refused.unwrap().status, 400);
+    for path in ["/api/v1/prom/write", "/api/v1/prom/read"] {
+        assert_eq!(client.post(path, &[("db", "d")], b"none").unwrap().status, 400, "{path}");
+    }
+    assert_eq!(client.get("/ping").unwrap().status, 204);
     // A request is counted once its answer is complete.
-    until("the writes are counted", Duration::from_secs(20), || {
+    let counted = [
+        ("writeReq", 2),
+        ("writeReqActive", 0),
+        ("clientError", 3),
+        ("serverError", 0),
+        ("pingReq", 1),
+        ("promWriteReq", 1),
+        ("promReadReq", 1),
+    ];
+    until("the requests are counted", Duration::from_secs(20), || {
         let now = modules(&client, "SHOW STATS FOR 'httpd'");
-        value(&now, "httpd", "writeReq") == 2 && value(&now, "httpd", "clientError") == 1
+        counted.iter().all(|(column, expected)| value(&now, "httpd", column) == *expected)
     });
     let ours = modules(&client, "SHOW STATS");
     let one = modules(&client, "SHOW STATS FOR 'httpd'");
@@ -92,6 +105,7 @@ fn modules_are_influxdbs() {
     assert_eq!(value(&ours, "queryExecutor", "queriesActive"), 1);
     assert!(value(&ours, "queryExecutor", "queriesFinished") >= 2);
     assert!(value(&one, "httpd", "reqDurationNs") > 0 && value(&one, "httpd", "queryReq") >= 2);
+    assert!(value(&one, "httpd", "queryRespBytes") > 100 && value(&one, "httpd", "writeReqBytes") > 30);
     until("the process is looked at", Duration::from_secs(20), || {
         value(&modules(&client, "SHOW STATS FOR 'runtime'"), "runtime", "Sys") > 0
     });
@@ -211,6 +225,29 @@ fn the_monitor_stores_them() {
         (&"monitor".into(), &"168h0m0s".into(), &"24h0m0s".into(), &true.into())
     );
     assert_eq!(stored("SHOW FIELD KEYS FROM runtime")[0]["values"].as_array().unwrap().len(), 15);
+}
+
+#[test]
+fn who_is_refused_is_counted() {
+    let server = Server::start_with(&[
+        ("AUTH__ENABLED", "true"),
+        ("AUTH__ADMIN_USER", "root"),
+        ("AUTH__ADMIN_PASSWORD", "right"),
+    ]);
+    let client = server.client();
+    let ask = |password| {
+        let query = [("q", "SHOW STATS FOR 'httpd'"), ("u", "root"), ("p", password)];
+        client.get_with("/query", &query).unwrap()
+    };
+    until("the admin is there", Duration::from_secs(20), || ask("right").status == 200);
+    let refused = || {
+        let series = &ask("right").json()["results"][0]["series"][0];
+        let at = series["columns"].as_array().unwrap().iter().position(|column| column == "authFail");
+        series["values"][0][at.unwrap()].as_i64().unwrap()
+    };
+    let before = refused();
+    assert_eq!(ask("wrong").status, 401);
+    until("it is counted", Duration::from_secs(20), || refused() == before + 1);
 }
 
 #[test]

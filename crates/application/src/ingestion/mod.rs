@@ -15,6 +15,7 @@ use hyperbytedb_domain::ports::{
 use hyperbytedb_domain::wal::{BodyForm, TableVersion, WalEntry, WriteEntry};
 use hyperbytedb_domain::{PointsBatch, StorageError, limits, settings};
 use hyperbytedb_line_protocol::{ParseOptions, Parsed, body_without};
+use tracing::debug_span;
 
 use self::schema::{Resolved, SchemaResolver, Target, UnloggedSeries};
 use crate::auth::access::authorize_write;
@@ -77,7 +78,7 @@ impl IngestionService {
         let default_time = request.default_time.unwrap_or(now);
         for _ in 0..ATTEMPTS_MAX {
             let mut stage = Instant::now();
-            let mut parsed = self.parse(request, default_time)?;
+            let mut parsed = debug_span!("parse").in_scope(|| self.parse(request, default_time))?;
             metrics::WRITE_PARSE.record_duration(lap(&mut stage));
             count_limits(&parsed);
             if parsed.has_too_many_points {
@@ -95,11 +96,15 @@ impl IngestionService {
             if !batches.is_empty() {
                 let target =
                     Target { database: &request.database, retention_policy: &request.retention_policy, now };
-                let mut resolved = self.resolver().resolve(&target, batches, unlogged).map_err(failed)?;
+                let mut resolved = debug_span!("schema")
+                    .in_scope(|| self.resolver().resolve(&target, batches, unlogged))
+                    .map_err(failed)?;
                 written = resolved.batches.iter().map(|batch| batch.rows()).sum();
                 let record = self.record(request, default_time, &parsed, &mut resolved)?;
                 metrics::WRITE_SCHEMA.record_duration(lap(&mut stage));
-                match record.map(|record| self.committer.write(record)).transpose() {
+                let committed = debug_span!("commit", points = written)
+                    .in_scope(|| record.map(|record| self.committer.write(record)).transpose());
+                match committed {
                     Err(LogError::Stale) => continue,
                     committed => committed_at = committed.map_err(log_error).map_err(failed)?,
                 }
@@ -117,7 +122,8 @@ impl IngestionService {
             metrics::REJECTED_POINTS.increment(parsed.refused(&drops) as u64);
             count_points(request, written, drops.count());
             if let (Some(sequence), Some(replication)) = (committed_at, self.replication.get()) {
-                let confirmed = replication.confirm(sequence, request.consistency);
+                let confirmed =
+                    debug_span!("confirm").in_scope(|| replication.confirm(sequence, request.consistency));
                 metrics::WRITE_CONFIRM.record_duration(stage.elapsed());
                 confirmed.map_err(WriteError::Unconfirmed)?;
             }

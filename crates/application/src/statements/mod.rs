@@ -26,6 +26,7 @@ use hyperbytedb_metrics as metrics;
 use hyperbytedb_timeseriesql::ast::Statement;
 use hyperbytedb_timeseriesql::duration::format_duration;
 use hyperbytedb_timeseriesql::{BindValue, Params, parse_query_with_params};
+use tracing::debug_span;
 
 pub use self::error::StatementError;
 pub use self::rows::{Rows, integer, text};
@@ -178,7 +179,7 @@ impl Execution<'_> {
 impl QueryApi for StatementService {
     fn announce(&self, request: QueryRequest) -> Result<AnnouncedQuery, QueryError> {
         let started = Instant::now();
-        let announced = self.parse(request);
+        let announced = debug_span!("parse").in_scope(|| self.parse(request));
         metrics::QUERY_REQUESTS.increment(1);
         metrics::QUERY_PARSE.record_duration(started.elapsed());
         if announced.is_err() {
@@ -237,7 +238,8 @@ impl StatementService {
                 bytes_read: 0,
             };
             let result = match context.check() {
-                Ok(()) => self.run_recorded(statement, &mut execution),
+                Ok(()) => debug_span!("statement", number = statement_id)
+                    .in_scope(|| self.run_recorded(statement, &mut execution)),
                 Err(ended) => Err(ended.into()),
             };
             let (messages, error) = match result {

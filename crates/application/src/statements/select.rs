@@ -19,6 +19,7 @@ use hyperbytedb_timeseriesql::ast::{
     Statement,
 };
 use hyperbytedb_timeseriesql::walk::for_each_measurement_mut;
+use tracing::debug_span;
 
 use super::rows::{Rows, integer, text};
 use super::show::instead_of_system_name;
@@ -40,11 +41,13 @@ impl StatementService {
         refuse_system_sources(statement)?;
         let catalog = self.catalog.catalog();
         let planning = Instant::now();
-        let plan = self.prepare(statement, &catalog, execution.request, &execution.context)?;
+        let plan = debug_span!("plan")
+            .in_scope(|| self.prepare(statement, &catalog, execution.request, &execution.context))?;
         metrics::QUERY_PLAN.record_duration(planning.elapsed());
         let context = execution.context.clone();
         let options = self.exec_options(execution.chunk_rows());
         let running = Instant::now();
+        let _span = debug_span!("execute").entered();
         let mut run = execute(&plan, &self.reader, &context, &options)?;
         let first = run.next();
         metrics::QUERY_FIRST_BLOCK.record_duration(running.elapsed());

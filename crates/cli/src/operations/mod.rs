@@ -91,8 +91,7 @@ pub fn connected(mut words: Vec<String>, connection: &Connection) -> Vec<String>
     {
         return words;
     }
-    let scheme = if connection.ssl { "https" } else { "http" };
-    words.extend(["--url".to_owned(), format!("{scheme}://{}:{}", connection.host, connection.port)]);
+    words.extend(["--url".to_owned(), connection.url()]);
     if !connection.username.is_empty() {
         words.extend(["--user".to_owned(), connection.username.clone()]);
         words.extend(connection.password.iter().map(|password| format!("--password={password}")));
@@ -105,7 +104,7 @@ fn ping(client: &Client) -> Result<()> {
     let version = client.ping()?;
     println!(
         "{} version {version} answered in {:.1} ms",
-        client.url(),
+        client.address(),
         started.elapsed().as_secs_f64() * 1e3
     );
     Ok(())

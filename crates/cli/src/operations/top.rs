@@ -91,7 +91,7 @@ fn live(client: &Client, interval: Duration, terminal: &mut ratatui::DefaultTerm
         }
         let figures = figures(&last, &now);
         let queries = queries(client);
-        terminal.draw(|frame| draw(frame, client.url(), &figures, &curves, &queries))?;
+        terminal.draw(|frame| draw(frame, client.address(), &figures, &curves, &queries))?;
         last = now;
     }
 }

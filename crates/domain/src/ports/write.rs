@@ -66,7 +66,7 @@ pub enum BodyFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteSource {
     Http,
-    /// UDP or Graphite.
+    /// UDP, Graphite or OpenTSDB.
     Listener,
     /// This server itself (INTO): unsigned integers are taken whatever `write.uint_support` says.
     Server,

@@ -122,6 +122,17 @@ const RULES: &[(&str, Rule)] = &[
     ("graphite.separator", Same("graphite.separator")),
     ("graphite.templates", Same("graphite.templates")),
     ("graphite.tags", Same("graphite.tags")),
+    ("opentsdb.enabled", Same("opentsdb.enabled")),
+    ("opentsdb.bind-address", Listener("opentsdb.bind_address")),
+    ("opentsdb.database", Same("opentsdb.database")),
+    ("opentsdb.retention-policy", Same("opentsdb.retention_policy")),
+    ("opentsdb.batch-size", Same("opentsdb.batch_size")),
+    ("opentsdb.batch-timeout", Duration("opentsdb.batch_timeout_ms", 1)),
+    ("opentsdb.batch-pending", Nothing("senders wait while a batch is written")),
+    ("opentsdb.consistency-level", Nothing("see cluster.write_consistency")),
+    ("opentsdb.tls-enabled", Nothing("the listener has no TLS: put it behind a proxy")),
+    ("opentsdb.certificate", Nothing("the listener has no TLS: put it behind a proxy")),
+    ("opentsdb.log-point-errors", Nothing("they are logged at the level info")),
     ("monitor.store-enabled", Same("monitor.store_enabled")),
     ("monitor.store-database", Same("monitor.store_database")),
     ("monitor.store-interval", Duration("monitor.store_interval_secs", SECOND)),
@@ -169,8 +180,8 @@ impl Translation {
         let is_on = |listener: &&Table| listener.get("enabled") == Some(&Value::Boolean(true));
         for (n, listener) in listeners.iter().filter_map(Value::as_table).filter(is_on).enumerate() {
             match (name, n) {
-                ("udp" | "graphite", 0) => self.section(name, listener)?,
-                ("udp" | "graphite", _) => {
+                ("udp" | "graphite" | "opentsdb", 0) => self.section(name, listener)?,
+                ("udp" | "graphite" | "opentsdb", _) => {
                     let why = format!("there is one {name} listener");
                     self.leave_out(format!("[[{name}]] number {}", n + 1), &why);
                 }
@@ -356,8 +367,11 @@ reporting-disabled = true
   templates = ["*.app env.service.measurement"]
 [[opentsdb]]
   enabled = true
+  bind-address = ":4242"
+  batch-timeout = "2s"
+  tls-enabled = true
 [[collectd]]
-  enabled = false
+  enabled = true
 [monitor]
   store-interval = "30s"
 [continuous_queries]
@@ -390,6 +404,11 @@ format = "text"
 [monitor]
 store_interval_secs = 30
 
+[opentsdb]
+batch_timeout_ms = 2000
+bind_address = "0.0.0.0:4242"
+enabled = true
+
 [query]
 timeout_secs = 90
 
@@ -411,11 +430,12 @@ sync = "interval"
 sync_interval_ms = 100
 
 # Without a counterpart:
+#   [[collectd]]: there is no such listener
 #   coordinator.max-concurrent-queries = 0: no limit is no setting here: query.max_concurrent stays at its default
 #   data.dir = "/var/lib/influxdb/data": our files are others: `hyperbytedb import influxdb` brings the points (docs/migration.md)
 #   data.some-day = "new": there is no such setting
 #   graphite.batch-pending = 10: senders wait while a batch is written
-#   [[opentsdb]]: there is no such listener
+#   opentsdb.tls-enabled = true: the listener has no TLS: put it behind a proxy
 #   reporting-disabled = true: nothing is reported
 #   [[udp]] number 2: there is one udp listener
 "#;

@@ -1,10 +1,11 @@
 //! The configuration: defaults, then a TOML file, then the environment: `INFLUXDB_HTTP_AUTH_ENABLED`, as InfluxDB's container
 //! image knows it, and `HYPERBYTEDB__SECTION__KEY`. Unknown keys are errors wherever they come from.
 //!
-//! Each section is declared once (`sections.rs`): its keys, types, defaults and texts. The printed configuration and the
+//! Each section is declared once (`sections.rs`, `listeners.rs`): its keys, types, defaults and texts. The printed configuration and the
 //! reference in `docs/configuration.md` are made from that.
 
 mod from_influxdb;
+mod listeners;
 mod machine;
 mod print;
 mod secret;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use from_influxdb::from_influxdb;
+pub use listeners::*;
 pub use print::{print_limits, print_markdown, print_toml};
 pub use secret::Secret;
 pub use sections::*;
@@ -61,9 +63,11 @@ pub struct Config {
     pub http: HttpConfig,
     pub udp: UdpConfig,
     pub graphite: GraphiteConfig,
+    pub opentsdb: OpenTsdbConfig,
     pub monitor: MonitorConfig,
     pub auth: AuthConfig,
     pub logging: LoggingConfig,
+    pub tracing: TracingConfig,
 }
 
 impl Config {
@@ -110,6 +114,9 @@ impl Config {
         }
         if !["text", "json"].contains(&self.logging.format.as_str()) {
             return refuse(format!("logging.format is {:?}: it must be text or json", self.logging.format));
+        }
+        if !(0.0..=1.0).contains(&self.tracing.sample_ratio) {
+            return refuse("tracing.sample_ratio must be from 0 to 1".to_owned());
         }
         if !["with-auth", "always", "never"].contains(&self.sql.enabled.as_str()) {
             let text = "it must be with-auth, always or never";
@@ -273,6 +280,11 @@ impl Config {
         if graphite.max_connections == 0 || graphite.batch_size == 0 {
             return refuse(
                 "graphite.max_connections and graphite.batch_size must be greater than 0".to_owned(),
+            );
+        }
+        if self.opentsdb.max_connections == 0 || self.opentsdb.batch_size == 0 {
+            return refuse(
+                "opentsdb.max_connections and opentsdb.batch_size must be greater than 0".to_owned(),
             );
         }
         if self.monitor.store_interval_secs == 0 || self.monitor.store_database.is_empty() {

@@ -8,9 +8,9 @@ use hyperbytedb_metrics::LIMIT_EXCEEDED;
 use super::{
     AuthConfig, BackupConfig, ChdbConfig, ClickHouseConfig, ClusterConfig, Config, ContinuousQueriesConfig,
     EngineConfig, FlushConfig, GraphiteConfig, HttpConfig, KeyDoc, LimitsConfig, LoggingConfig,
-    MonitorConfig, ProxyConfig, QueryConfig, RetentionConfig, ServerConfig, SqlConfig,
-    StatementSummaryConfig, StorageConfig, SubscriberConfig, TlsConfig, UdpConfig, ViewsConfig, WalConfig,
-    WriteConfig,
+    MonitorConfig, OpenTsdbConfig, ProxyConfig, QueryConfig, RetentionConfig, ServerConfig, SqlConfig,
+    StatementSummaryConfig, StorageConfig, SubscriberConfig, TlsConfig, TracingConfig, UdpConfig,
+    ViewsConfig, WalConfig, WriteConfig,
 };
 
 struct SectionDoc {
@@ -51,9 +51,11 @@ const SECTIONS: &[SectionDoc] = &[
     SectionDoc { name: "http", about: HttpConfig::ABOUT, keys: HttpConfig::KEYS },
     SectionDoc { name: "udp", about: UdpConfig::ABOUT, keys: UdpConfig::KEYS },
     SectionDoc { name: "graphite", about: GraphiteConfig::ABOUT, keys: GraphiteConfig::KEYS },
+    SectionDoc { name: "opentsdb", about: OpenTsdbConfig::ABOUT, keys: OpenTsdbConfig::KEYS },
     SectionDoc { name: "monitor", about: MonitorConfig::ABOUT, keys: MonitorConfig::KEYS },
     SectionDoc { name: "auth", about: AuthConfig::ABOUT, keys: AuthConfig::KEYS },
     SectionDoc { name: "logging", about: LoggingConfig::ABOUT, keys: LoggingConfig::KEYS },
+    SectionDoc { name: "tracing", about: TracingConfig::ABOUT, keys: TracingConfig::KEYS },
 ];
 
 /// Calls `visit` for every key, with its value as TOML.

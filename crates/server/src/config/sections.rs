@@ -1,7 +1,5 @@
 //! The settings: one declaration a section. Where a crate has options of its own, their defaults are the settings'.
 
-use std::time::Duration;
-
 use hyperbytedb_application::auth::AuthOptions;
 use hyperbytedb_application::backup::BackupOptions;
 use hyperbytedb_application::cluster::replication::ReplicationOptions;
@@ -14,14 +12,12 @@ use hyperbytedb_application::subscriptions::SubscriberOptions;
 use hyperbytedb_application::windows::WindowOptions;
 use hyperbytedb_engine_chdb::ChdbOptions;
 use hyperbytedb_engine_clickhouse::ClickHouseOptions;
-use hyperbytedb_graphite::{GraphiteParser, TemplateError};
 use hyperbytedb_http_api::HttpOptions;
 use hyperbytedb_line_protocol::ParseOptions;
 use hyperbytedb_storage_rocksdb::StorageOptions;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
-use crate::batch::BatchOptions;
 
 fn chdb() -> ChdbOptions {
     ChdbOptions::new("")
@@ -83,6 +79,8 @@ macro_rules! section {
         }
     };
 }
+
+pub(super) use section;
 
 section! {
     /// Where the server listens.
@@ -540,54 +538,6 @@ section! {
 }
 
 section! {
-    /// Line protocol over UDP. Senders are not asked who they are, and nobody learns of what is refused but the log.
-    UdpConfig {
-        /// Whether it is taken.
-        enabled: bool = false,
-        /// Host and port to listen on.
-        bind_address: String = "127.0.0.1:8089".to_owned(),
-        /// Where points go; made at the start if need be.
-        database: String = "udp".to_owned(),
-        /// Empty: the database's default.
-        retention_policy: String = String::new(),
-        /// Unit of timestamps: n, u, ms, s, m or h; empty: nanoseconds.
-        precision: String = String::new(),
-        /// Lines that are written at once.
-        batch_size: usize = 5000,
-        /// Milliseconds that a line waits for others at most.
-        batch_timeout_ms: u64 = 1000,
-    }
-}
-
-section! {
-    /// Graphite's plaintext protocol (docs/graphite.md). Senders are not asked who they are, and nobody learns of what is refused but the log.
-    GraphiteConfig {
-        /// Whether it is taken.
-        enabled: bool = false,
-        /// Host and port to listen on.
-        bind_address: String = "127.0.0.1:2003".to_owned(),
-        /// tcp or udp.
-        protocol: String = "tcp".to_owned(),
-        /// Where points go; made at the start if need be.
-        database: String = "graphite".to_owned(),
-        /// Empty: the database's default.
-        retention_policy: String = String::new(),
-        /// Points that are written at once.
-        batch_size: usize = 5000,
-        /// Milliseconds that a point waits for others at most.
-        batch_timeout_ms: u64 = 1000,
-        /// What stands between the parts of a name that a template puts together.
-        separator: String = ".".to_owned(),
-        /// `[filter] template [tag=value,...]`, as InfluxDB's; a name that none is for is a measurement.
-        templates: Vec<String> = Vec::new(),
-        /// `tag=value` of points that have no such tag.
-        tags: Vec<String> = Vec::new(),
-        /// TCP connections at one time; more wait in the system's backlog.
-        max_connections: usize = 256,
-    }
-}
-
-section! {
     /// The server's own statistics as points, which InfluxDB's dashboards read (docs/observability.md).
     MonitorConfig {
         /// Whether what SHOW STATS shows is stored.
@@ -603,22 +553,6 @@ impl ServerConfig {
     /// Host and port that are listened on.
     pub fn address(&self) -> String {
         format!("{}:{}", self.bind_address, self.port)
-    }
-}
-
-impl GraphiteConfig {
-    pub fn batches(&self) -> BatchOptions {
-        BatchOptions { lines: self.batch_size, timeout: Duration::from_millis(self.batch_timeout_ms) }
-    }
-
-    pub fn parser(&self) -> Result<GraphiteParser, TemplateError> {
-        GraphiteParser::new(&self.templates, &self.tags, &self.separator)
-    }
-}
-
-impl UdpConfig {
-    pub fn batches(&self) -> BatchOptions {
-        BatchOptions { lines: self.batch_size, timeout: Duration::from_millis(self.batch_timeout_ms) }
     }
 }
 
@@ -655,5 +589,15 @@ section! {
         level: String = "info".to_owned(),
         /// text or json.
         format: String = "text".to_owned(),
+    }
+}
+
+section! {
+    /// Traces of requests, sent by OTLP over HTTP (docs/observability.md).
+    TracingConfig {
+        /// Where spans go, as `http://localhost:4318/v1/traces`; empty: nowhere.
+        otlp_endpoint: String = String::new(),
+        /// Share of requests that are traced, from 0 to 1.
+        sample_ratio: f64 = 1.0,
     }
 }

@@ -38,6 +38,7 @@ pub struct About {
     /// Addresses that are listened on.
     pub http: String,
     pub udp: Option<String>,
+    pub opentsdb: Option<String>,
     /// With the protocol.
     pub graphite: Option<(String, String)>,
     /// The modules of SHOW DIAGNOSTICS that do not change.
@@ -51,6 +52,7 @@ impl Default for About {
             started_at: SystemTime::now(),
             http: String::new(),
             udp: None,
+            opentsdb: None,
             graphite: None,
             diagnostics: Vec::new(),
         }

@@ -6,7 +6,9 @@ use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::ports::SeriesIndexPort;
 use hyperbytedb_domain::result::SeriesBlock;
-use hyperbytedb_metrics::stats::{GRAPHITE, Graphite, HTTPD, Httpd, QUERY_EXECUTOR, QueryExecutor};
+use hyperbytedb_metrics::stats::{
+    GRAPHITE, Graphite, HTTPD, Httpd, OPENTSDB, OpenTsdb, QUERY_EXECUTOR, QueryExecutor,
+};
 use hyperbytedb_metrics::stats::{RUNTIME, Runtime, UDP, Udp, WRITE, Write};
 
 use super::super::rows::{Rows, integer, text};
@@ -92,11 +94,14 @@ fn add_influxdbs(sources: &Sources<'_>, modules: &mut Modules<'_>) -> Result<(),
     }
     let (succeeded, failed) = sources.runs.counts();
     modules.add("cq", &["queryFail", "queryOk"], vec![failed, succeeded]);
-    let About { http, udp, graphite, .. } = sources.about;
+    let About { http, udp, graphite, opentsdb, .. } = sources.about;
     modules.add_tagged(Httpd::NAME, &[("bind", http)], Httpd::COLUMNS, HTTPD.values());
     if let Some((bind, protocol)) = graphite {
         let tags = [("bind", bind.as_str()), ("proto", protocol)];
         modules.add_tagged(Graphite::NAME, &tags, Graphite::COLUMNS, GRAPHITE.values());
+    }
+    if let Some(bind) = opentsdb {
+        modules.add_tagged(OpenTsdb::NAME, &[("bind", bind)], OpenTsdb::COLUMNS, OPENTSDB.values());
     }
     if let Some(bind) = udp {
         modules.add_tagged(Udp::NAME, &[("bind", bind)], Udp::COLUMNS, UDP.values());
