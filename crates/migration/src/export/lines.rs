@@ -1,4 +1,7 @@
 //! Line protocol behind statements that make its database.
+//!
+//! Write limits of policies would refuse old points, so they come last; as comments, since `influx -import` takes whatever
+//! else is behind `# DML` for points.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -11,6 +14,7 @@ use hyperbytedb_line_protocol::PointPrinter;
 use super::Exporting;
 use crate::client::quote;
 use crate::error::Error;
+use crate::lines::AFTER_IMPORT;
 use crate::read::{Measurement, Policy, value_of};
 
 /// Writes all points; how many they are.
@@ -74,6 +78,9 @@ fn write_to(
             text.clear();
         }
     }
+    for statement in limits(database, &export.policies) {
+        write(&format!("{AFTER_IMPORT}{statement}\n"))?;
+    }
     Ok(points)
 }
 
@@ -82,7 +89,10 @@ fn statements(database: &str, policies: &[Policy]) -> Vec<String> {
     let name = quote(database);
     let durations = |policy: &Policy| {
         let duration = if policy.duration == "0s" { "INF" } else { &policy.duration };
-        format!("DURATION {duration} REPLICATION 1 SHARD DURATION {}", policy.shard_group_duration)
+        format!(
+            "DURATION {duration} REPLICATION {} SHARD DURATION {}",
+            policy.replication, policy.shard_group_duration
+        )
     };
     let mut statements = Vec::new();
     match policies.iter().find(|policy| policy.is_default) {
@@ -98,4 +108,14 @@ fn statements(database: &str, policies: &[Policy]) -> Vec<String> {
         statements.push(text);
     }
     statements
+}
+
+/// What gives the policies their write limits.
+fn limits(database: &str, policies: &[Policy]) -> Vec<String> {
+    let name = quote(database);
+    let limited = policies.iter().map(|policy| (policy, policy.write_limits()));
+    let limited = limited.filter(|(_, limits)| !limits.is_empty());
+    limited
+        .map(|(policy, limits)| format!("ALTER RETENTION POLICY {} ON {name}{limits}", quote(&policy.name)))
+        .collect()
 }

@@ -66,6 +66,15 @@ impl Export {
             Format::Parquet => parquet::write(&export, &found)?,
         };
         eprintln!("{points} points of {} measurements", found.len());
+        for policy in export.policies.iter().filter(|policy| !policy.write_limits().is_empty()) {
+            let (name, limits) = (&policy.name, policy.write_limits());
+            match self.format {
+                Format::Lines => eprintln!(
+                    "note: policy {name:?} has{limits}: `import lines` sets that behind the points, `influx -import` does not"
+                ),
+                Format::Parquet => {}
+            }
+        }
         Ok(true)
     }
 

@@ -35,6 +35,9 @@ pub struct State {
     /// Lines so far.
     pub accepted: u64,
     pub refused: u64,
+    /// Statements that were read and are to be run when all points have arrived.
+    #[serde(default)]
+    pub behind: Vec<String>,
     #[serde(skip)]
     path: Option<PathBuf>,
     #[serde(skip)]
@@ -63,6 +66,13 @@ impl State {
             path.display()
         );
         Ok(Self { path: Some(path), ..state })
+    }
+
+    pub fn add_behind(&mut self, statement: &str) {
+        // What is read again after an interruption is there already.
+        if !self.behind.iter().any(|found| found == statement) {
+            self.behind.push(statement.to_owned());
+        }
     }
 
     pub fn save_now_and_then(
