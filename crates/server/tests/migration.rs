@@ -142,6 +142,30 @@ fn write_limits_of_policies_come_behind_the_points() {
     assert!(told.contains("Processed 2 inserts") && told.contains("Failed 0 inserts"), "{told}");
 }
 
+/// Each says what is wrong, and leaves nothing behind.
+#[test]
+fn bad_input_of_an_export_is_told() {
+    let (server, client) = with_database("d");
+    client.write("d", "m v=1 1");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("o");
+    let (url, file) = (server.url(), file.to_str().unwrap());
+    let backwards = ["--since", "2024-01-02T00:00:00Z", "--until", "2024-01-01T00:00:00Z"];
+    for (database, more, text) in [
+        ("nope", &[][..], "database not found: nope"),
+        ("d", &["--measurement", "nope"], "nothing to export: no such measurement has points"),
+        ("d", &["--retention-policy", "nope"], "no retention policy \"nope\" on \"d\""),
+        ("d", &backwards, "--since must be before --until"),
+    ] {
+        for format in ["lines", "parquet"] {
+            let to = ["export", "--url", &url, "--database", database, "--format", format, "--output", file];
+            let output = run(&[&to[..], more].concat());
+            assert!(!output.status.success() && err(&output).contains(text), "{}", err(&output));
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{text}");
+        }
+    }
+}
+
 #[test]
 fn an_export_goes_to_influxdb_and_back() {
     if !Influxd::is_installed() {

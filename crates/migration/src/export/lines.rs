@@ -3,7 +3,7 @@
 //! Write limits of policies would refuse old points, so they come last; as comments, since `influx -import` takes whatever
 //! else is behind `# DML` for points.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyperbytedb_line_protocol::PointPrinter;
 
-use super::Exporting;
+use super::{Exporting, write_whole};
 use crate::client::quote;
 use crate::error::Error;
 use crate::lines::AFTER_IMPORT;
@@ -23,19 +23,19 @@ pub fn write(export: &Exporting<'_>, measurements: &[Measurement]) -> Result<u64
     if path.as_os_str() == "-" {
         return write_to(&mut io::stdout().lock(), export, measurements);
     }
-    // What is cut off must not look like an export.
-    let new = path.with_added_extension("part");
-    let mut file = File::create(&new).map_err(Error::file(&new))?;
-    let points = if path.extension().is_some_and(|end| end == "gz") {
-        let mut packed = GzEncoder::new(&mut file, Compression::default());
-        let points = write_to(&mut packed, export, measurements)?;
-        packed.finish().map_err(Error::file(&new))?;
-        points
-    } else {
-        write_to(&mut file, export, measurements)?
-    };
-    file.sync_all().and_then(|()| fs::rename(&new, path)).map_err(Error::file(path))?;
-    Ok(points)
+    write_whole(path, |new| {
+        let mut file = File::create(new).map_err(Error::file(new))?;
+        let points = if path.extension().is_some_and(|end| end == "gz") {
+            let mut packed = GzEncoder::new(&mut file, Compression::default());
+            let points = write_to(&mut packed, export, measurements)?;
+            packed.finish().map_err(Error::file(new))?;
+            points
+        } else {
+            write_to(&mut file, export, measurements)?
+        };
+        file.sync_all().map_err(Error::file(new))?;
+        Ok(points)
+    })
 }
 
 fn write_to(

@@ -139,3 +139,28 @@ impl Tracker {
         self.0.lock().first_key_value().map(|(_, position)| position.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_import_is_remembered_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, files) = (folder.path().join("state"), [PathBuf::from("a"), PathBuf::from("b")]);
+        let open = |files: &[PathBuf]| State::open(Some(path.clone()), files);
+        let mut first = open(&files).unwrap();
+        assert_eq!(first.position, Position::default());
+        first.add_behind("ALTER x");
+        let position = Position { file: 1, offset: 70, line: 5, ..Position::default() };
+        let report = Report::resumed(4, 1);
+        first.stop(Some(position.clone()), &report).unwrap();
+        let mut second = open(&files).unwrap();
+        assert_eq!((&second.position, second.accepted, second.refused), (&position, 4, 1));
+        second.add_behind("ALTER x");
+        assert_eq!(second.behind, ["ALTER x"], "it is run once");
+        assert!(open(&files[..1]).is_err());
+        second.remove().unwrap();
+        assert!(!path.exists());
+    }
+}
