@@ -16,7 +16,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use super::Exporting;
+use super::{Exporting, write_whole};
 use crate::error::Error;
 use crate::read::{Measurement, Row, tag_keys, value_of};
 
