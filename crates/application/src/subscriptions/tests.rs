@@ -100,10 +100,12 @@ fn what_is_refused_or_too_far_behind_is_counted() {
     assert!(destination.taken.lock().is_empty());
 }
 
+type Change = Box<dyn FnOnce(&Node) + Send>;
+
 /// A catalogue that changes right after somebody has taken it.
 struct Changing {
     node: Node,
-    change: Mutex<Option<Box<dyn FnOnce(&Node) + Send>>>,
+    change: Mutex<Option<Change>>,
 }
 
 impl CatalogPort for Changing {
