@@ -8,7 +8,7 @@ pub enum Error {
     Invalid(String),
     #[error("{place}: {source}")]
     Store { place: String, source: object_store::Error },
-    #[error("{url}: {source}")]
+    #[error("{url}: {}", cause(source))]
     Connection { url: String, source: reqwest::Error },
     #[error("{url}: {status}: {text}")]
     Refused { url: String, status: u16, text: String },
@@ -17,6 +17,15 @@ pub enum Error {
     /// The backup is not what it was: each line says what is wrong.
     #[error("{place} is damaged and cannot be used:\n{}", faults.join("\n"))]
     Damaged { place: String, faults: Vec<String> },
+}
+
+/// Why a request failed: the errors around it say only that it did.
+fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 impl Error {

@@ -40,6 +40,12 @@ pub struct Client {
 
 impl Client {
     pub fn new(server: &Server) -> Result<Self, Error> {
+        if !["http://", "https://"].iter().any(|scheme| server.url.starts_with(scheme)) {
+            return Err(Error::Invalid(format!(
+                "the URL {:?} must begin with http:// or https://",
+                server.url
+            )));
+        }
         let connection = |source| Error::Connection { url: server.url.clone(), source };
         Ok(Self { server: server.clone(), http: reqwest::Client::builder().build().map_err(connection)? })
     }
@@ -61,7 +67,7 @@ impl Client {
             return Ok((url, response));
         }
         let status = response.status().as_u16();
-        let text = response.text().await.unwrap_or_default().trim().to_owned();
+        let text = said(response.text().await.unwrap_or_default().trim());
         Err(Error::Refused { url, status, text })
     }
 
@@ -107,7 +113,7 @@ impl Client {
         while let Some(part) = waiting.pop() {
             match self.write_text(database, policy, lines.text(&part)).await {
                 Err(Error::Refused { text, .. }) if text.contains(EXPIRED) => {
-                    if part.len() == 1 || text.contains(&format!(" dropped={}\"", part.len())) {
+                    if part.len() == 1 || text.ends_with(&format!(" dropped={}", part.len())) {
                         expired += part.len() as u64;
                     } else {
                         let middle = part.start + part.len() / 2;
@@ -132,4 +138,10 @@ impl Client {
         }
         Err(Error::Invalid(format!("{} stays overloaded", self.server.url)))
     }
+}
+
+/// What a server says is wrong, out of its JSON.
+fn said(text: &str) -> String {
+    let body: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    body["error"].as_str().unwrap_or(text).to_owned()
 }

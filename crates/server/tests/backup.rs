@@ -210,6 +210,25 @@ fn damage_is_found_and_nothing_is_restored() {
 }
 
 #[test]
+fn bad_input_is_told_and_changes_nothing() {
+    let server = Server::start();
+    server.client().query("", "CREATE DATABASE d");
+    let folder = tempfile::tempdir().expect("folder");
+    let (url, output, absent) = (server.url(), folder.path().join("b"), folder.path().join("absent"));
+    let nobody = format!("http://127.0.0.1:{}", support::free_port());
+    for (url, more, expected) in [
+        ("nonsense", &[][..], "the URL \"nonsense\" must begin with http:// or https://\n"),
+        (&nobody, &[], ": Connection refused"),
+        (&url, &["--database", "nope"], "/api/v1/backup: 404: database not found: nope\n"),
+        (&url, &["--since", text(&absent)], "absent has no manifest.json"),
+    ] {
+        let said = refused(&[&["backup", "--url", url, "--output", text(&output)], more].concat());
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(fs::read_dir(&folder).expect("folder").count(), 0, "{said}");
+    }
+}
+
+#[test]
 fn snapshots_are_few_and_leave_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let settings =

@@ -71,13 +71,15 @@ fn first_points() -> String {
 }
 
 /// Overwrites, deletes, and points behind them.
-fn change(client: &Client, round: i64) {
+fn change(influxd: &Influxd, round: i64) {
+    let client = influxd.client();
     let mut lines = String::new();
     for at in (0..1500).step_by(11) {
         let time = START + at * 10_000_000_000;
         lines += &format!("cpu,host=h{},region=eu usage={round}{at}.25,extra={round}i {time}\n", at % 3);
     }
     client.write("d", &lines);
+    influxd.wait_for_rest(CACHE_BYTES);
     let until = START + 3_000_000_000_000;
     client.query("d", &format!("DELETE FROM cpu WHERE host = 'h1' AND time >= {START} AND time < {until}"));
     client.query(
@@ -112,13 +114,13 @@ fn prepare(influxd: &Influxd, folder: &Path) {
     let data = folder.join("data/d/weeks");
     until("influxd writes its first files", Duration::from_secs(60), || files_below(&data, "tsm").len() >= 3);
     // Twice: once for what gets into files, once for what stays in the WAL.
-    change(&client, 1);
+    change(influxd, 1);
     let points = first_points();
     let second: Vec<&str> = points.lines().filter(|line| line.starts_with("cpu")).collect();
     client.write("d", &second.join("\n").replace("usage=", "second="));
     let files = files_below(&data, "tsm").len();
     until("influxd writes more files", Duration::from_secs(60), || files_below(&data, "tsm").len() > files);
-    change(&client, 2);
+    change(influxd, 2);
 }
 
 /// What a server answers about all points, by policy and measurement.

@@ -98,6 +98,74 @@ fn an_export_imports_to_the_same_points() {
     assert!(text.ends_with("# CONTEXT-RETENTION-POLICY:autogen\nsame,other=x b=3 7\n"), "{text}");
 }
 
+/// They would refuse the points.
+#[test]
+fn write_limits_of_policies_come_behind_the_points() {
+    let (from, client) = with_database("d");
+    client.query(
+        "",
+        "CREATE RETENTION POLICY limited ON d DURATION INF REPLICATION 1 SHARD DURATION 2d; \
+         CREATE RETENTION POLICY \"only past\" ON d DURATION INF REPLICATION 2 PAST LIMIT 90m",
+    );
+    let old = client.post("/write", &[("db", "d"), ("rp", "limited")], b"m v=1i 1\nm v=2i 2").unwrap();
+    assert_eq!(old.status, 204);
+    client.query("", "ALTER RETENTION POLICY limited ON d FUTURE LIMIT 1h PAST LIMIT 36h");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("d.lp");
+    let file = file.to_str().unwrap();
+    let output = run(&["export", "--url", &from.url(), "--database", "d", "--output", file]);
+    assert!(
+        err(&output).contains("note: policy \"limited\" has FUTURE LIMIT 1h0m0s PAST LIMIT 36h0m0s"),
+        "{}",
+        err(&output)
+    );
+
+    let to = Server::start();
+    succeed(&["import", "lines", "--url", &to.url(), file]);
+    let policies = "SHOW RETENTION POLICIES ON d";
+    assert_eq!(to.client().query("", policies), client.query("", policies));
+    assert_eq!(succeed(&["migrate", "check", &from.url(), &to.url()]), "equal: 2 points\n");
+    to.client().query("", "ALTER RETENTION POLICY limited ON d PAST LIMIT 35h");
+    let differs = run(&["migrate", "check", &from.url(), &to.url()]);
+    let told = String::from_utf8_lossy(&differs.stdout).into_owned();
+    assert!(told.contains("PAST LIMIT 36h0m0s on A") && told.contains("PAST LIMIT 35h0m0s on B"), "{told}");
+
+    // What an older InfluxDB does not know is no point for it.
+    if !Influxd::is_installed() {
+        return;
+    }
+    let influxd = Influxd::start(folder.path(), "inmem", 1 << 20);
+    let port = influxd.port().to_string();
+    let path = format!("-path={file}");
+    let output = Command::new("influx").args(["-port", &port, "-import", &path]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned() + &err(&output);
+    assert!(told.contains("Processed 2 inserts") && told.contains("Failed 0 inserts"), "{told}");
+}
+
+/// Each says what is wrong, and leaves nothing behind.
+#[test]
+fn bad_input_of_an_export_is_told() {
+    let (server, client) = with_database("d");
+    client.write("d", "m v=1 1");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("o");
+    let (url, file) = (server.url(), file.to_str().unwrap());
+    let backwards = ["--since", "2024-01-02T00:00:00Z", "--until", "2024-01-01T00:00:00Z"];
+    for (database, more, text) in [
+        ("nope", &[][..], "database not found: nope"),
+        ("d", &["--measurement", "nope"], "nothing to export: no such measurement has points"),
+        ("d", &["--retention-policy", "nope"], "no retention policy \"nope\" on \"d\""),
+        ("d", &backwards, "--since must be before --until"),
+    ] {
+        for format in ["lines", "parquet"] {
+            let to = ["export", "--url", &url, "--database", database, "--format", format, "--output", file];
+            let output = run(&[&to[..], more].concat());
+            assert!(!output.status.success() && err(&output).contains(text), "{}", err(&output));
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{text}");
+        }
+    }
+}
+
 #[test]
 fn an_export_goes_to_influxdb_and_back() {
     if !Influxd::is_installed() {

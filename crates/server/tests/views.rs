@@ -235,8 +235,11 @@ fn an_error_is_shown_and_goes_when_its_cause_does() {
     let error = |client: &Client| show(client, "lastError").as_str().unwrap().to_owned();
     until("the error is shown", LIMIT, || error(&client).contains("field type conflict"));
     assert_ne!(show(&client, "dirtyWindows"), 0);
+    let lag = || show(&client, "lag").as_str().unwrap().to_owned();
+    until("the view lags by a second", LIMIT, || lag() != "0s" && !lag().ends_with("ms"));
     client.query("db0", "DROP MEASUREMENT t");
     agree(&client, TARGET, DIRECT);
+    assert_eq!((lag().as_str(), show(&client, "dirtyWindows")), ("0s", 0.into()));
     assert_eq!(error(&client), "");
     // A policy that is gone is an error, too.
     client.query("db0", "CREATE RETENTION POLICY rp ON db0 DURATION INF REPLICATION 1");

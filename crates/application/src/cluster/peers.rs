@@ -32,7 +32,7 @@ pub fn follow(
         cursors.advance(&name, begin)?;
     }
     let wanted: Vec<String> = others(membership, own).map(cursor).collect();
-    cursors.retain(PREFIX, |name| wanted.iter().any(|wanted| wanted == name))
+    cursors.retain(PREFIX, Sequence::MAX, |name| wanted.iter().any(|wanted| wanted == name)).map(drop)
 }
 
 fn others(membership: &Membership, own: NodeId) -> impl Iterator<Item = NodeId> {

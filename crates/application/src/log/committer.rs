@@ -15,7 +15,7 @@ use parking_lot::RwLock;
 
 use super::epochs::Epoch;
 use super::replay::register;
-use super::{LogError, take_effect};
+use super::{LogError, prepare, take_effect};
 use crate::api::Readiness;
 use crate::cluster::agreement::Agreement;
 use crate::cluster::conflicts::{Conflicts, Stamp};
@@ -251,6 +251,23 @@ enum Effect {
     Refused(LogError),
 }
 
+impl Effect {
+    const fn command(&self) -> Option<&Command> {
+        match self {
+            Self::Command(command, _) => Some(command),
+            Self::Agreed(change, _) => command_of(change),
+            _ => None,
+        }
+    }
+}
+
+const fn command_of(change: &AgreedChange) -> Option<&Command> {
+    match change {
+        AgreedChange::Command(command) => Some(command),
+        _ => None,
+    }
+}
+
 /// The records of a change, and their effects.
 type Checked = Vec<(NewRecord, Effect)>;
 
@@ -324,6 +341,8 @@ impl CommitWorker {
         };
         self.ports.readiness.note(LOG, None);
         let last = first + count - 1;
+        let effects = accepted.iter().flat_map(|accepted| &accepted.effects);
+        effects.zip(first..).for_each(|(effect, sequence)| prepare(flush, sequence, effect.command()));
         if changed && let Err(error) = self.ports.catalog.publish(Catalog::clone(&catalog), last) {
             // The log is ahead of the catalogue now; only a replay brings them together.
             self.ports.readiness.fail(format!("the catalogue could not be stored: {error}"));
@@ -540,11 +559,7 @@ impl CommitWorker {
                 if let AgreedChange::Membership(_) | AgreedChange::Catalog(_) = &change {
                     self.follow(&catalog.cluster.membership, sequence);
                 }
-                let command = match &change {
-                    AgreedChange::Command(command) => Some(command),
-                    _ => None,
-                };
-                Ok(take_effect(flush, catalog, sequence, command, &effects, false))
+                Ok(take_effect(flush, catalog, sequence, command_of(&change), &effects, false))
             }
             Effect::Refused(refusal) => Err(refusal),
         }

@@ -89,20 +89,41 @@ impl Cursors {
         Ok(())
     }
 
-    /// Removes the cursors whose names begin so and are not wanted any more.
-    pub fn retain(&self, prefix: &str, is_wanted: impl Fn(&str) -> bool) -> Result<(), StorageError> {
+    /// Moves a consumer's cursor; one that was removed stays so.
+    pub fn advance_existing(&self, name: &str, sequence: Sequence) -> Result<(), StorageError> {
         let mut positions = self.positions.lock();
-        let is_over = |name: &&String| name.starts_with(prefix) && !is_wanted(name);
-        let over: Vec<String> = positions.keys().filter(is_over).cloned().collect();
+        match positions.get_mut(name) {
+            Some(position) if *position < sequence => {
+                self.local_state.store_cursors(&[(name.to_owned(), Some(sequence))])?;
+                *position = sequence;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the cursors whose names begin so and are not wanted any more, as of a record. False when some are further
+    /// than it: they may have been made since.
+    pub fn retain(
+        &self,
+        prefix: &str,
+        as_of: Sequence,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<bool, StorageError> {
+        let mut positions = self.positions.lock();
+        let unwanted = positions.iter().filter(|(name, _)| name.starts_with(prefix) && !is_wanted(name));
+        let (over, later): (Vec<_>, Vec<_>) = unwanted.partition(|(_, position)| **position <= as_of);
+        let (are_all, over) = (later.is_empty(), over.into_iter().map(|(name, _)| name.clone()));
+        let over: Vec<String> = over.collect();
         if over.is_empty() {
-            return Ok(());
+            return Ok(are_all);
         }
         let changes: Vec<_> = over.iter().map(|name| (name.clone(), None)).collect();
         self.local_state.store_cursors(&changes)?;
         for name in over {
             positions.remove(&name);
         }
-        Ok(())
+        Ok(are_all)
     }
 
     /// Moves a consumer's cursor for as long as this process runs.

@@ -41,6 +41,15 @@ pub enum LogError {
     Engine(#[from] EngineError),
 }
 
+/// Makes what a command needs that the catalogue is about to have.
+fn prepare(flush: &FlushService, sequence: Sequence, command: Option<&Command>) {
+    if let Some(command) = command
+        && let Err(error) = subscriptions::begin(flush.cursors(), command, sequence)
+    {
+        tracing::error!(%error, "a subscription begins later than it was created");
+    }
+}
+
 /// Lets a command take effect beyond the catalogue, which has `catalog` as its state behind it. Returns what its
 /// caller should wait for. `replayed`: it may have been carried out before.
 fn take_effect(
@@ -52,11 +61,6 @@ fn take_effect(
     replayed: bool,
 ) -> Vec<PendingWork> {
     // The engine's answers have a partition until it is dropped: whoever drops a shard waits for that.
-    if let Some(command @ Command::CreateSubscription { .. }) = command
-        && let Err(error) = subscriptions::begin(flush.cursors(), command, sequence)
-    {
-        tracing::error!(%error, "a subscription begins later than it was created");
-    }
     let dropped = effects.dropped_shards.iter();
     let mut waits: Vec<_> =
         dropped.map(|(table, shards)| flush.drop_partitions(sequence, table, shards, replayed)).collect();

@@ -17,7 +17,7 @@ use hyperbytedb_domain::ports::{Outbound, PartitionInfo, SeriesIndexPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WriteEntry};
 use hyperbytedb_domain::{EngineError, StorageError};
 
-use super::{LogError, take_effect};
+use super::{LogError, prepare, take_effect};
 use crate::flush::FlushService;
 use crate::ingestion::schema::{columns_of, resolved_batch, shards_of_times};
 use crate::memtable::ResolvedBatch;
@@ -97,6 +97,7 @@ impl Replay<'_> {
         apply: &dyn Fn(&mut Catalog) -> Result<Effects, CatalogError>,
     ) -> Result<(), LogError> {
         let mut effects = Effects::default();
+        prepare(self.flush, sequence, command);
         if sequence > self.ports.catalog.applied() {
             let mut catalog = Catalog::clone(&self.ports.catalog.catalog());
             effects = apply(&mut catalog).map_err(|error| {

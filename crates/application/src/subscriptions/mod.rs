@@ -116,7 +116,7 @@ fn routes(catalog: &Catalog) -> Vec<Route> {
     routes
 }
 
-/// A subscription begins behind the record that makes it.
+/// A subscription begins behind the record that makes it. To be called before anybody sees it in the catalogue.
 pub(crate) fn begin(cursors: &Cursors, command: &Command, sequence: Sequence) -> Result<(), StorageError> {
     let Command::CreateSubscription { database, retention_policy, name, mode, destinations } = command else {
         return Ok(());
@@ -133,32 +133,40 @@ struct Running {
     thread: JoinHandle<()>,
 }
 
+/// What runs, and the catalogue that it follows from.
+#[derive(Default)]
+struct Following {
+    running: HashMap<Route, Running>,
+    seen: Option<Arc<Catalog>>,
+}
+
 impl SubscriberService {
     pub fn run(&self, stop: &Stop) {
-        let mut running: HashMap<Route, Running> = HashMap::new();
-        let mut seen: Option<Arc<Catalog>> = None;
+        let mut following = Following::default();
         while stop.wait(LOOK_INTERVAL) {
-            let catalog = self.catalog.catalog();
-            if !self.options.enabled {
-                self.keep_cursors(&[]);
-                continue;
-            }
-            let is_new = !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &catalog));
-            // A reader that is gone has panicked.
-            if is_new || running.values().any(|reader| reader.thread.is_finished()) {
-                self.follow(&catalog, &mut running);
-                seen = Some(catalog);
-            }
+            self.look(&mut following);
         }
-        running.values().for_each(|reader| reader.is_over.store(true, Ordering::Release));
-        for (_, reader) in running {
-            // A panic has been reported.
-            let _ = reader.thread.join();
+        following.end();
+    }
+
+    fn look(&self, following: &mut Following) {
+        // The catalogue has what is made up to here; the cursor of what is made behind it is further.
+        let as_of = self.flush.applied();
+        let catalog = self.catalog.catalog();
+        if !self.options.enabled {
+            self.keep_cursors(&[], as_of);
+            return;
+        }
+        let is_new = !following.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &catalog));
+        // A reader that is gone has panicked.
+        if is_new || following.running.values().any(|reader| reader.thread.is_finished()) {
+            let is_settled = self.follow(&catalog, as_of, &mut following.running);
+            following.seen = is_settled.then_some(catalog);
         }
     }
 
-    /// Starts and ends readers.
-    fn follow(&self, catalog: &Catalog, running: &mut HashMap<Route, Running>) {
+    /// Starts and ends readers. False when there may be more to do.
+    fn follow(&self, catalog: &Catalog, as_of: Sequence, running: &mut HashMap<Route, Running>) -> bool {
         let mut wanted = routes(catalog);
         if wanted.len() > self.options.max_destinations {
             let (destinations, limit) = (wanted.len(), self.options.max_destinations);
@@ -176,7 +184,7 @@ impl SubscriberService {
             }
             stays
         });
-        self.keep_cursors(&wanted);
+        let is_settled = self.keep_cursors(&wanted, as_of);
         self.counts.retain(|route| wanted.contains(route));
         for route in wanted {
             if running.contains_key(&route) {
@@ -190,14 +198,16 @@ impl SubscriberService {
                 }
             }
         }
+        is_settled
     }
 
-    fn keep_cursors(&self, wanted: &[Route]) {
+    fn keep_cursors(&self, wanted: &[Route], as_of: Sequence) -> bool {
         let names: Vec<String> = wanted.iter().map(Route::cursor).collect();
-        if let Err(error) = self.flush.cursors().retain(CURSOR_PREFIX, |name| names.iter().any(|n| n == name))
-        {
+        let is_wanted = |name: &str| names.iter().any(|wanted| wanted == name);
+        self.flush.cursors().retain(CURSOR_PREFIX, as_of, is_wanted).unwrap_or_else(|error| {
             tracing::error!(%error, "cursors of dropped subscriptions stay");
-        }
+            true
+        })
     }
 
     fn start(&self, route: Route) -> Result<Running, StorageError> {
@@ -224,6 +234,16 @@ impl SubscriberService {
         let thread = std::thread::Builder::new().name("subscription".to_owned()).spawn(move || reader.run());
         let thread = thread.map_err(|error| StorageError::failed("start a thread", error))?;
         Ok(Running { is_over, thread })
+    }
+}
+
+impl Following {
+    fn end(self) {
+        self.running.values().for_each(|reader| reader.is_over.store(true, Ordering::Release));
+        for (_, reader) in self.running {
+            // A panic has been reported.
+            let _ = reader.thread.join();
+        }
     }
 }
 

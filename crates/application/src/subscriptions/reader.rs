@@ -113,7 +113,7 @@ impl Reader {
 
     fn move_to(&mut self, sequence: Sequence) -> Result<(), StorageError> {
         self.position = sequence;
-        self.flush.cursors().advance(&self.cursor, sequence)
+        self.flush.cursors().advance_existing(&self.cursor, sequence)
     }
 
     /// Whether it is there, as the log says.

@@ -43,7 +43,8 @@ pub fn policies(
         let found = read::policies(server, database)?.into_iter();
         let text = |policy: &read::Policy| {
             let default = if policy.is_default { ", default" } else { "" };
-            format!("{} in shard groups of {}{default}", policy.duration, policy.shard_group_duration)
+            let limits = policy.write_limits();
+            format!("{} in shard groups of {}{limits}{default}", policy.duration, policy.shard_group_duration)
         };
         let wanted = found.filter(|policy| only.is_none_or(|only| policy.name == only));
         Ok(wanted.map(|policy| (policy.name.clone(), text(&policy))).collect())

@@ -1,6 +1,9 @@
 //! Line protocol behind statements that make its database.
+//!
+//! Write limits of policies would refuse old points, so they come last; as comments, since `influx -import` takes whatever
+//! else is behind `# DML` for points.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -8,9 +11,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyperbytedb_line_protocol::PointPrinter;
 
-use super::Exporting;
+use super::{Exporting, write_whole};
 use crate::client::quote;
 use crate::error::Error;
+use crate::lines::AFTER_IMPORT;
 use crate::read::{Measurement, Policy, value_of};
 
 /// Writes all points; how many they are.
@@ -19,19 +23,19 @@ pub fn write(export: &Exporting<'_>, measurements: &[Measurement]) -> Result<u64
     if path.as_os_str() == "-" {
         return write_to(&mut io::stdout().lock(), export, measurements);
     }
-    // What is cut off must not look like an export.
-    let new = path.with_added_extension("part");
-    let mut file = File::create(&new).map_err(Error::file(&new))?;
-    let points = if path.extension().is_some_and(|end| end == "gz") {
-        let mut packed = GzEncoder::new(&mut file, Compression::default());
-        let points = write_to(&mut packed, export, measurements)?;
-        packed.finish().map_err(Error::file(&new))?;
-        points
-    } else {
-        write_to(&mut file, export, measurements)?
-    };
-    file.sync_all().and_then(|()| fs::rename(&new, path)).map_err(Error::file(path))?;
-    Ok(points)
+    write_whole(path, |new| {
+        let mut file = File::create(new).map_err(Error::file(new))?;
+        let points = if path.extension().is_some_and(|end| end == "gz") {
+            let mut packed = GzEncoder::new(&mut file, Compression::default());
+            let points = write_to(&mut packed, export, measurements)?;
+            packed.finish().map_err(Error::file(new))?;
+            points
+        } else {
+            write_to(&mut file, export, measurements)?
+        };
+        file.sync_all().map_err(Error::file(new))?;
+        Ok(points)
+    })
 }
 
 fn write_to(
@@ -74,6 +78,9 @@ fn write_to(
             text.clear();
         }
     }
+    for statement in limits(database, &export.policies) {
+        write(&format!("{AFTER_IMPORT}{statement}\n"))?;
+    }
     Ok(points)
 }
 
@@ -82,7 +89,10 @@ fn statements(database: &str, policies: &[Policy]) -> Vec<String> {
     let name = quote(database);
     let durations = |policy: &Policy| {
         let duration = if policy.duration == "0s" { "INF" } else { &policy.duration };
-        format!("DURATION {duration} REPLICATION 1 SHARD DURATION {}", policy.shard_group_duration)
+        format!(
+            "DURATION {duration} REPLICATION {} SHARD DURATION {}",
+            policy.replication, policy.shard_group_duration
+        )
     };
     let mut statements = Vec::new();
     match policies.iter().find(|policy| policy.is_default) {
@@ -98,4 +108,14 @@ fn statements(database: &str, policies: &[Policy]) -> Vec<String> {
         statements.push(text);
     }
     statements
+}
+
+/// What gives the policies their write limits.
+fn limits(database: &str, policies: &[Policy]) -> Vec<String> {
+    let name = quote(database);
+    let limited = policies.iter().map(|policy| (policy, policy.write_limits()));
+    let limited = limited.filter(|(_, limits)| !limits.is_empty());
+    limited
+        .map(|(policy, limits)| format!("ALTER RETENTION POLICY {} ON {name}{limits}", quote(&policy.name)))
+        .collect()
 }

@@ -5,7 +5,7 @@
 mod lines;
 mod parquet;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
@@ -40,6 +40,7 @@ pub struct Export {
 
 impl Export {
     pub fn run(&self) -> Result<bool, Error> {
+        self.selection.range.get()?;
         let server = Server::new(&self.connection)?;
         let policies = self.policies(&server)?;
         let mut found = Vec::new();
@@ -66,6 +67,15 @@ impl Export {
             Format::Parquet => parquet::write(&export, &found)?,
         };
         eprintln!("{points} points of {} measurements", found.len());
+        for policy in export.policies.iter().filter(|policy| !policy.write_limits().is_empty()) {
+            let (name, limits) = (&policy.name, policy.write_limits());
+            match self.format {
+                Format::Lines => eprintln!(
+                    "note: policy {name:?} has{limits}: `import lines` sets that behind the points, `influx -import` does not"
+                ),
+                Format::Parquet => {}
+            }
+        }
         Ok(true)
     }
 
@@ -79,6 +89,20 @@ impl Export {
         }
         Ok(found)
     }
+}
+
+/// Writes a file under another name first: what is cut off must not look like an export, nor stay.
+fn write_whole<T>(path: &Path, write: impl FnOnce(&Path) -> Result<T, Error>) -> Result<T, Error> {
+    let new = path.with_added_extension("part");
+    let written = write(&new).and_then(|written| {
+        std::fs::rename(&new, path).map_err(Error::file(path))?;
+        Ok(written)
+    });
+    if written.is_err() {
+        // It may not have come to be.
+        let _ = std::fs::remove_file(&new);
+    }
+    written
 }
 
 struct Exporting<'a> {

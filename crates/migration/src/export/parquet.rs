@@ -16,7 +16,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use super::Exporting;
+use super::{Exporting, write_whole};
 use crate::error::Error;
 use crate::read::{Measurement, Row, tag_keys, value_of};
 
@@ -32,9 +32,7 @@ pub fn write(export: &Exporting<'_>, measurements: &[Measurement]) -> Result<u64
     let mut points = 0;
     for measurement in measurements {
         let path = folder.join(file_name(measurement));
-        let new = path.with_added_extension("part");
-        points += write_file(export, measurement, &new)?;
-        fs::rename(&new, &path).map_err(Error::file(&path))?;
+        points += write_whole(&path, |new| write_file(export, measurement, new))?;
     }
     Ok(points)
 }

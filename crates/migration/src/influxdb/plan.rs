@@ -200,3 +200,29 @@ impl Done {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_earlier_runs_did_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let open = || Done::open(Some(path.clone()), Path::new("influxdb")).unwrap();
+        let first = open();
+        first.batch_sent(1);
+        first.shard_read(1, 2);
+        assert!(!first.contains(1) && !path.exists(), "a batch is on its way");
+        first.batch_through(1, 2);
+        let second = open();
+        assert!(second.contains(1) && !second.contains(2));
+        second.shard_read(2, 1);
+        let third = open();
+        assert!(third.contains(1) && third.contains(2));
+        assert_eq!(third.lost_before(), 3);
+        assert!(Done::open(Some(path.clone()), Path::new("another")).is_err());
+        third.finish().unwrap();
+        assert!(!path.exists());
+    }
+}

@@ -1,7 +1,8 @@
 //! `import lines`: files of line protocol, plain or compressed by gzip.
 //!
 //! Also reads what `influx_inspect export` writes and `influx -import` reads: statements behind `# DDL`, lines behind
-//! `# DML`, and comments that say which database and policy the lines behind them belong to.
+//! `# DML`, and comments that say which database and policy the lines behind them belong to. Statements behind
+//! [`AFTER_IMPORT`] are run when all points have arrived.
 //!
 //! Of two points of a file with the same series and time the later one must win, over several connections too. So the
 //! lines of a series always take the same one.
@@ -21,6 +22,9 @@ use crate::progress::Progress;
 use crate::write::{Batch, Lanes, Pool, Report, WriteOptions};
 use reader::{Input, total_bytes};
 use state::{Position, State, Tracker};
+
+/// What `export` writes before statements that would keep the points out if they came before them. To others, a comment.
+pub const AFTER_IMPORT: &str = "# AFTER-IMPORT: ";
 
 #[derive(Debug, Args)]
 pub struct ImportLines {
@@ -99,6 +103,7 @@ enum Comment<'a> {
     Lines,
     Database(&'a str),
     Policy(&'a str),
+    Behind(&'a str),
     Nothing,
 }
 
@@ -108,6 +113,8 @@ fn comment(line: &[u8]) -> Comment<'_> {
         Comment::Database(name.trim())
     } else if let Some(name) = text.strip_prefix("# CONTEXT-RETENTION-POLICY:") {
         Comment::Policy(name.trim())
+    } else if let Some(statement) = text.strip_prefix(AFTER_IMPORT) {
+        Comment::Behind(statement.trim())
     } else if text.starts_with("# DDL") {
         Comment::Statements
     } else if text.starts_with("# DML") {
@@ -165,7 +172,10 @@ impl Importing<'_> {
             (position.offset, position.line) = (line.offset, line.number);
             let text = line.text.trim_ascii_end();
             if text.starts_with(b"#") {
-                self.comment(comment(text), position)?;
+                match comment(text) {
+                    Comment::Behind(statement) => state.add_behind(statement),
+                    comment => self.comment(comment, position)?,
+                }
             } else if position.statements && !text.is_empty() {
                 self.statement(&String::from_utf8_lossy(text), line.number);
             } else if !text.is_empty() {
@@ -189,7 +199,7 @@ impl Importing<'_> {
             Comment::Lines => position.statements = false,
             Comment::Database(name) => target.database = name.to_owned(),
             Comment::Policy(name) => target.policy = name.to_owned(),
-            Comment::Nothing => return Ok(()),
+            Comment::Behind(_) | Comment::Nothing => return Ok(()),
         }
         if target != *self.target {
             self.flush()?;
@@ -245,6 +255,14 @@ impl Importing<'_> {
         self.progress.finish();
         match (sent, read) {
             (Ok(()), Ok(())) => {
+                for statement in &state.behind {
+                    match self.server.query("", statement) {
+                        Err(Error::Statement { text, .. }) => {
+                            self.report.refuse_line(None, statement.as_bytes(), &text);
+                        }
+                        ran => drop(ran?),
+                    }
+                }
                 state.remove()?;
                 Ok(self.report.refused() == 0)
             }

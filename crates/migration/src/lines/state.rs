@@ -35,6 +35,9 @@ pub struct State {
     /// Lines so far.
     pub accepted: u64,
     pub refused: u64,
+    /// Statements that were read and are to be run when all points have arrived.
+    #[serde(default)]
+    pub behind: Vec<String>,
     #[serde(skip)]
     path: Option<PathBuf>,
     #[serde(skip)]
@@ -63,6 +66,13 @@ impl State {
             path.display()
         );
         Ok(Self { path: Some(path), ..state })
+    }
+
+    pub fn add_behind(&mut self, statement: &str) {
+        // What is read again after an interruption is there already.
+        if !self.behind.iter().any(|found| found == statement) {
+            self.behind.push(statement.to_owned());
+        }
     }
 
     pub fn save_now_and_then(
@@ -127,5 +137,30 @@ impl Tracker {
     /// The first line that may have to be sent again.
     pub fn oldest(&self) -> Option<Position> {
         self.0.lock().first_key_value().map(|(_, position)| position.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_import_is_remembered_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, files) = (folder.path().join("state"), [PathBuf::from("a"), PathBuf::from("b")]);
+        let open = |files: &[PathBuf]| State::open(Some(path.clone()), files);
+        let mut first = open(&files).unwrap();
+        assert_eq!(first.position, Position::default());
+        first.add_behind("ALTER x");
+        let position = Position { file: 1, offset: 70, line: 5, ..Position::default() };
+        let report = Report::resumed(4, 1);
+        first.stop(Some(position.clone()), &report).unwrap();
+        let mut second = open(&files).unwrap();
+        assert_eq!((&second.position, second.accepted, second.refused), (&position, 4, 1));
+        second.add_behind("ALTER x");
+        assert_eq!(second.behind, ["ALTER x"], "it is run once");
+        assert!(open(&files[..1]).is_err());
+        second.remove().unwrap();
+        assert!(!path.exists());
     }
 }

@@ -13,6 +13,10 @@ pub struct Policy {
     /// As Go prints durations; `0s` keeps points for ever.
     pub duration: String,
     pub shard_group_duration: String,
+    pub replication: u64,
+    /// How far from now points may be when they are written; `None` for any. InfluxDB 1.8 and before have no such limits.
+    pub future_limit: Option<String>,
+    pub past_limit: Option<String>,
     pub is_default: bool,
 }
 
@@ -34,6 +38,16 @@ impl Measurement {
     }
 }
 
+impl Policy {
+    /// As a statement has them, with a space before each; empty where there are none.
+    pub fn write_limits(&self) -> String {
+        let limits = [("FUTURE", &self.future_limit), ("PAST", &self.past_limit)];
+        let text =
+            |(kind, limit): (&str, &Option<String>)| Some(format!(" {kind} LIMIT {}", limit.as_ref()?));
+        limits.into_iter().filter_map(text).collect()
+    }
+}
+
 pub fn databases(server: &Server) -> Result<Vec<String>, Error> {
     Ok(first_column(&server.query("", "SHOW DATABASES")?))
 }
@@ -46,7 +60,11 @@ pub fn policies(server: &Server, database: &str) -> Result<Vec<Policy>, Error> {
             let value =
                 |name| series.columns.iter().position(|column| column == name).and_then(|at| row.get(at));
             let text = |name| value(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+            let limit = |name| Some(text(name)).filter(|limit| !matches!(limit.as_str(), "" | "0s"));
             found.push(Policy {
+                replication: value("replicaN").and_then(serde_json::Value::as_u64).unwrap_or(1).max(1),
+                future_limit: limit("futureWriteLimit"),
+                past_limit: limit("pastWriteLimit"),
                 name: text("name"),
                 duration: text("duration"),
                 shard_group_duration: text("shardGroupDuration"),

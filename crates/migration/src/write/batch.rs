@@ -53,6 +53,24 @@ impl Batch {
         self.body.get(start..stop).unwrap_or_default()
     }
 
+    /// Some of its lines, as a batch of their own.
+    pub fn pick(&self, lines: impl Iterator<Item = usize>) -> Self {
+        let mut picked = Self::new(&self.target, self.ticket);
+        for line in lines {
+            picked.body.extend_from_slice(self.slice(line..line + 1));
+            picked.end_line();
+            picked.numbers.extend(self.number(line));
+        }
+        picked
+    }
+
+    /// The time at the end of a line; the newest where it has none.
+    pub fn time(&self, line: usize) -> i64 {
+        let text = self.slice(line..line + 1).trim_ascii_end();
+        let start = memchr::memrchr(b' ', text).map_or(0, |space| space + 1);
+        std::str::from_utf8(&text[start..]).ok().and_then(|time| time.parse().ok()).unwrap_or(i64::MAX)
+    }
+
     pub fn number(&self, line: usize) -> Option<u64> {
         self.numbers.get(line).copied()
     }

@@ -116,9 +116,7 @@ impl Connection {
         let middle = lines.start + lines.len() / 2;
         match text {
             Some(text) if self.counts_expired && text.contains(EXPIRED) => {
-                let expired = refused_of(&text, lines.len());
-                self.report.expire(expired);
-                self.report.accept(lines.len() - expired);
+                self.deliver_expired(batch, lines.clone(), refused_of(&text, lines.len()))?;
             }
             text if lines.len() == 1 => {
                 let reason = text.as_deref().unwrap_or("larger than the server takes");
@@ -129,11 +127,44 @@ impl Connection {
                 self.report.refuse(refused);
                 self.report.accept(lines.len() - refused);
             }
-            _ => {
-                self.deliver(batch, lines.start..middle)?;
-                self.deliver(batch, middle..lines.end)?;
-            }
+            _ => self.deliver_halves(batch, lines, middle)?,
         }
         Ok(())
     }
+
+    fn deliver_halves(&self, batch: &Batch, lines: Range<usize>, middle: usize) -> Result<(), Error> {
+        self.deliver(batch, lines.start..middle)?;
+        self.deliver(batch, middle..lines.end)
+    }
+
+    /// A server says how many lines it refused, why the first of them, and nothing of those that it could not read
+    /// beside them. Where all were refused for their age they are the oldest: the newest of these tells, when it comes
+    /// alone.
+    fn deliver_expired(&self, batch: &Batch, lines: Range<usize>, refused: usize) -> Result<(), Error> {
+        if lines.len() == 1 {
+            self.report.expire(1);
+            return Ok(());
+        }
+        let mut by_age: Vec<usize> = lines.clone().collect();
+        by_age.sort_by_key(|line| batch.time(*line));
+        let (oldest, others) = by_age.split_at(refused.min(by_age.len()));
+        let Some(&newest) = oldest.last() else { return Ok(()) };
+        let answer = self.server.write(&batch.target, batch.slice(newest..newest + 1))?;
+        if !matches!(answer, Written::Refused(text) if text.contains(EXPIRED)) {
+            let middle = lines.start + lines.len() / 2;
+            return self.deliver_halves(batch, lines, middle);
+        }
+        self.report.expire(oldest.len());
+        if others.is_empty() {
+            return Ok(());
+        }
+        let mut others = others.to_vec();
+        others.sort_unstable();
+        let others = batch.pick(others.into_iter());
+        self.deliver(&others, 0..others.lines())
+    }
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

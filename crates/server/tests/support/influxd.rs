@@ -76,6 +76,23 @@ impl Influxd {
         Client::new(&self.url())
     }
 
+    /// Waits until no shard writes its cache into a file, or is about to: what is deleted meanwhile may come back.
+    pub fn wait_for_rest(&self, cache_bytes: u32) {
+        let is_at_rest = || {
+            let answer = self.client().query("", "SHOW STATS FOR 'tsm1_cache'");
+            let shards = answer["results"][0]["series"].as_array().cloned().unwrap_or_default();
+            shards.iter().all(|shard| {
+                let columns = shard["columns"].as_array().expect("columns");
+                let value = |name| {
+                    let at = columns.iter().position(|column| column == name).expect("a column");
+                    shard["values"][0][at].as_u64().expect("a number")
+                };
+                value("diskBytes") == 0 && value("memBytes") <= u64::from(cache_bytes)
+            })
+        };
+        until("influxd is at rest", START_TIMEOUT, is_at_rest);
+    }
+
     pub const fn port(&self) -> u16 {
         self.port
     }
