@@ -4,12 +4,14 @@
 //! has as they are stay, others go there and come anew. So there is no list of what is done: a copy that was interrupted goes
 //! on where it was, and one that is made again copies what has changed since, deletes and overwritten values included.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take};
+use arrow::datatypes::Int32Type;
+use arrow::error::ArrowError;
 use hyperbytedb_domain::catalog::{Catalog, Table, TableId};
 use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort, QueryPort};
 use hyperbytedb_domain::scan::{DIGEST_BUCKETS, Digest, DigestBy, RowSelection};
@@ -231,6 +233,7 @@ impl EngineCopy<'_> {
     fn insert(&self, table: &Table, batches: &mut Vec<RecordBatch>) -> Result<u64, EngineError> {
         let Some(first) = batches.first() else { return Ok(0) };
         let batch = concat_batches(&first.schema(), batches.iter())
+            .and_then(one_dictionary_a_column)
             .map_err(|error| EngineError::failed("copying rows", error))?;
         batches.clear();
         let rows = batch.num_rows() as u64;
@@ -245,6 +248,32 @@ fn unlike_any_record() -> Sequence {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as Sequence
 }
 
+/// Rows put together have the dictionaries of all of them, with the same texts more than once, which engines refuse.
+fn one_dictionary_a_column(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema();
+    let columns = batch.columns().iter().map(|column| match column.as_dictionary_opt::<Int32Type>() {
+        Some(texts) => without_duplicates(texts),
+        None => Ok(column.clone()),
+    });
+    RecordBatch::try_new(schema, columns.collect::<Result<_, _>>()?)
+}
+
+fn without_duplicates(texts: &DictionaryArray<Int32Type>) -> Result<ArrayRef, ArrowError> {
+    let Some(values) = texts.values().as_string_opt::<i32>() else { return Ok(Arc::new(texts.clone())) };
+    let mut numbers: HashMap<&str, i32> = HashMap::new();
+    let mut first_places: Vec<u32> = Vec::new();
+    let mut places = Vec::with_capacity(values.len());
+    for (place, text) in (0u32..).zip(values) {
+        places.push(*numbers.entry(text.unwrap_or_default()).or_insert_with(|| {
+            first_places.push(place);
+            first_places.len() as i32 - 1
+        }));
+    }
+    let keys = texts.keys().unary(|key| places.get(key as usize).copied().unwrap_or_default());
+    let values = take(values, &UInt32Array::from(first_places), None)?;
+    Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values)?))
+}
+
 fn digests(
     side: &EngineSide,
     table: &Table,
@@ -254,4 +283,22 @@ fn digests(
 ) -> Result<BTreeMap<u64, Digest>, EngineError> {
     let digests = side.rows.digests(table, rows, merge_duplicates, by, &context())?;
     Ok(digests.into_iter().map(|digest| (digest.key, digest)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_in_a_dictionary_once() {
+        let texts = |some: &[&str]| -> RecordBatch {
+            let column: DictionaryArray<Int32Type> = some.iter().copied().collect();
+            RecordBatch::try_from_iter([("t0", Arc::new(column) as ArrayRef)]).unwrap()
+        };
+        let batches = [texts(&["a", "b", "a"]), texts(&["b", "c"])];
+        let batch = concat_batches(&batches[0].schema(), &batches).and_then(one_dictionary_a_column).unwrap();
+        let column = batch.column(0).as_dictionary::<Int32Type>();
+        assert_eq!(column.values().as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(column.keys().values(), &[0, 1, 0, 1, 2]);
+    }
 }

@@ -113,7 +113,7 @@ fn change(client: &Client, hours: i64) {
 
 fn table(nodes: &Nodes, database: &str) -> String {
     let statement =
-        format!("SELECT min(name) FROM system.tables WHERE database = '{database}' AND name LIKE 'm%_all'");
+        format!("SELECT min(name) FROM system.tables WHERE database = '{database}' AND name LIKE 'm%'");
     nodes.query(0, &statement).trim_end_matches("_all").to_owned()
 }
 
@@ -202,8 +202,9 @@ fn kill_in_the_middle(dir: &Path, nodes: &Nodes, arguments: &[&str], seen: usize
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let lines: Vec<String> = lines.take(seen).collect::<Result<_, _>>().unwrap();
     child.kill().unwrap();
-    let status = child.wait().unwrap();
-    assert!(lines.len() == seen && status.code().is_none(), "it ended by itself: {status}: {lines:?}");
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(lines.len() == seen && output.status.code().is_none(), "it ended by itself: {said}: {lines:?}");
 }
 
 #[test]
@@ -255,7 +256,8 @@ fn what_cannot_be_copied_is_said() {
     server.client().write("db", &points("m", 2, 10, 1));
     assert!(refused(dir, &nodes, &TO_EMBEDDED).contains("in the embedded engine already"));
     assert!(refused(dir, &nodes, &["--from", "chdb", "--to", "chdb"]).contains("the same engine"));
-    let elsewhere = start(tempfile::tempdir().unwrap().path(), &nodes, "chdb");
+    let other = tempfile::tempdir().unwrap();
+    let elsewhere = start(other.path(), &nodes, "chdb");
     let said = refused(dir, &nodes, &online(&TO_CLICKHOUSE, &elsewhere.url()));
     assert!(said.contains("does not run on"), "{said}");
     // Tables of others are left alone.
