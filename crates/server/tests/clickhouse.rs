@@ -191,3 +191,37 @@ fn a_data_folder_keeps_to_its_engine() {
     assert!(said.contains("embedded engine"), "{said}");
     drop(own);
 }
+
+/// The engine refuses to sort more rows at once than a query may; such scans are read in slices.
+#[test]
+fn scans_that_are_read_in_slices_answer_the_same() {
+    let nodes = Nodes::start(2, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let queries = [
+        "SELECT percentile(v, 40), percentile(w, 90) FROM m WHERE v > 0 GROUP BY zone",
+        "SELECT v, w FROM m ORDER BY time DESC",
+        "SELECT * FROM m GROUP BY host",
+        "SELECT mode(v), difference(w) FROM m WHERE w != 7.5 GROUP BY zone LIMIT 50",
+        "SELECT w FROM m WHERE v = 1 LIMIT 130 OFFSET 17",
+    ];
+    let mut answers = Vec::new();
+    for rows in ["0", "30", "150"] {
+        let mut settings = settings(&nodes);
+        settings.push(("QUERY__MAX_SORT_ROWS", rows.to_owned()));
+        let server = Server::start_in(folder.path(), &borrowed(&settings));
+        let client = server.client();
+        if answers.is_empty() {
+            client.query("", "CREATE DATABASE db");
+            client.write("db", &points(1));
+        }
+        let of_all = queries.map(|query| client.query_raw("db", query).body);
+        assert!(
+            of_all.iter().all(|answer| answer.contains("values") && !answer.contains("error")),
+            "{of_all:?}: {}",
+            server.log()
+        );
+        answers.push(of_all);
+        assert_eq!(answers.first(), answers.last(), "at most {rows} rows");
+        server.stop();
+    }
+}
