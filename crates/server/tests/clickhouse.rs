@@ -225,3 +225,30 @@ fn scans_that_are_read_in_slices_answer_the_same() {
         server.stop();
     }
 }
+
+/// Points that wait for a server are answered from memory or not at all: an answer without them would be wrong.
+#[test]
+fn points_that_wait_are_not_left_out() {
+    for (shards, replicas, away) in [(2, 2, 1), (2, 2, 0), (2, 1, 1)] {
+        let mut nodes = Nodes::start(shards, replicas);
+        let server = start(&nodes);
+        let client = server.client();
+        client.query("", "CREATE DATABASE db");
+        client.write("db", &points(1));
+        assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 400.0);
+        nodes.kill(away);
+        client.write("db", "n,host=a s=\"x\" 1\nn,host=b s=\"y\" 2\nn,host=c s=\"z\" 3");
+        client.write("db", "m,host=later v=1i 1");
+        for _ in 0..4 {
+            for (query, expected) in [
+                ("SELECT s FROM n", "[2,\"y\"],[3,\"z\"]"),
+                ("SELECT count(v) FROM m", "[0,401]"),
+                ("SELECT v FROM m WHERE host = 'later'", "[1,1]"),
+                ("SELECT s FROM n WHERE s =~ /x/ GROUP BY host", "[1,\"x\"]"),
+            ] {
+                let answer = client.query_raw("db", query).body;
+                assert!(answer.contains(expected) || answer.contains("unavailable"), "{query}: {answer}");
+            }
+        }
+    }
+}
