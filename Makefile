@@ -64,11 +64,15 @@ conformance-clickhouse: build setup-test ## Run the corpus, all cases and 5,000 
 	cargo build --release --locked -p hyperbytedb-clickhouse-node
 	$(WITH_CLICKHOUSE) scripts/conformance.py --server $(BIN)
 	$(WITH_CLICKHOUSE) cargo nextest run --release --locked --workspace --test cases
-	$(WITH_CLICKHOUSE) scripts/differential.py --server $(BIN) --seed $(SEED) --sets 25 --queries 200
+	$(MAKE) differential-clickhouse
 
-chaos-clickhouse: build ## Kill the server KILLS times (100) and the ClickHouse servers behind it every 3 seconds, under load
+differential-clickhouse: build setup-test ## Compare 5,000 generated queries with a real influxd, on two shards of one and of two ClickHouse servers each (5 minutes)
 	cargo build --release --locked -p hyperbytedb-clickhouse-node
-	KILL_EVERY_SECS=3 $(WITH_CLICKHOUSE) scripts/chaos.py --server $(BIN) --kills $(KILLS)
+	for replicas in 1 2; do $(CARGO_TARGET_DIR)/release/with-clickhouse 2 $$replicas scripts/differential.py --server $(BIN) --seed $(SEED) --sets 25 --queries 200 || exit 1; done
+
+chaos-clickhouse: build ## Kill the server KILLS times (100) and the ClickHouse servers behind it every 3 seconds, under load, on two shards of one and of two servers each
+	cargo build --release --locked -p hyperbytedb-clickhouse-node
+	for replicas in 1 2; do KILL_EVERY_SECS=3 $(CARGO_TARGET_DIR)/release/with-clickhouse 2 $$replicas scripts/chaos.py --server $(BIN) --kills $(KILLS) || exit 1; done
 
 conformance-update: build ## Run the corpus and add what newly passes to the checked-in list
 	scripts/conformance.py --server $(BIN) --update
@@ -99,7 +103,7 @@ bench-stream: build ## Measure memory and time of answers of 50M rows (10 minute
 bench-deletes: build ## Measure deletes, new measurements and the stop beside a real influxd (3 minutes)
 	scripts/bench-deletes.py --server $(BIN)
 
-bench-clickhouse: build ## Compare two shards of ClickHouse servers with the embedded engine: ingest and queries (2 minutes)
+bench-clickhouse: build ## Compare two shards of ClickHouse servers with the embedded engine: ingest and queries (8 minutes)
 	cargo build --release --locked -p hyperbytedb-clickhouse-node
 	scripts/bench-engine.py --server $(BIN) --save $(CARGO_TARGET_DIR)/bench-embedded.json
 	$(WITH_CLICKHOUSE) scripts/bench-engine.py --server $(BIN) --against $(CARGO_TARGET_DIR)/bench-embedded.json

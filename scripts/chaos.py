@@ -36,6 +36,7 @@ HOSTS = 6
 HISTORY = 40
 REQUEST_SECONDS = 60
 UNAVAILABLE = b"the engine is unavailable"
+LATE_SECONDS_MAX = 10
 
 # Small memtables, quick checkpoints and merges: kills hit all of them.
 SETTINGS = {
@@ -195,6 +196,7 @@ class Worker(threading.Thread):
         self.spaces = {name: Space(name, number) for name in (f"own{number}", "shared")}
         # Measurement -> its points if the unclear operation has happened.
         self.unclear = {}
+        self.is_late = False
         self.history = collections.deque(maxlen=HISTORY)
         self.pause = threading.Lock()
         self.stopped = threading.Event()
@@ -237,6 +239,7 @@ class Worker(threading.Thread):
         except Unclear as error:
             self.history.append(f"unclear: {error}")
             self.unclear = {space.measurement: after}
+            self.is_late = UNAVAILABLE.decode() in str(error)
         else:
             self.spaces[space.measurement] = after
 
@@ -297,13 +300,22 @@ class Worker(threading.Thread):
         """Everything, when nobody writes. Settles whether the unclear operation has happened."""
         client = Client(self.client.port)
         for name, space in list(self.spaces.items()):
-            if (after := self.unclear.get(name)) and not after.difference(self.rows(space, client)):
+            if (after := self.unclear.get(name)) and self.has_happened(after, client):
                 self.history.append("the unclear operation has happened")
                 space = self.spaces[name] = after
             self.check_rows(space, client)
             self.check_counts(space, client)
             self.check_series(space, client)
         self.unclear = {}
+
+    def has_happened(self, after, client):
+        """A removal that ended with the engine away is in the log: it is carried out when the engine is back."""
+        deadline = time.monotonic() + (LATE_SECONDS_MAX if self.is_late else 0)
+        while differs := after.difference(self.rows(after, client)):
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(0.1)
+        return not differs
 
     def check_counts(self, space, client):
         expected = collections.Counter(in_week(at) for (_, at), fields in space.points.items() if "v" in fields)

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod commands;
 pub mod continuous;
 pub mod disk_space;
+pub mod engine_copy;
 pub mod flush;
 pub mod ingestion;
 pub mod log;

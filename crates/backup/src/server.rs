@@ -71,7 +71,8 @@ impl Client {
         Err(Error::Refused { url, status, text })
     }
 
-    pub(crate) async fn create(&self, database: Option<&str>) -> Result<Snapshot, Error> {
+    /// Has a snapshot made, of one database or of all.
+    pub async fn create(&self, database: Option<&str>) -> Result<Snapshot, Error> {
         let (url, request) = self.request(Method::POST, "/api/v1/backup");
         let request = request.query(&database.map(|name| ("db", name)).into_iter().collect::<Vec<_>>());
         let (url, response) = self.send((url, request)).await?;
@@ -88,7 +89,8 @@ impl Client {
         Ok(response.bytes_stream().map_err(move |source| Error::Connection { url: url.clone(), source }))
     }
 
-    pub(crate) async fn remove(&self, id: &str) -> Result<(), Error> {
+    /// Removes a snapshot.
+    pub async fn remove(&self, id: &str) -> Result<(), Error> {
         self.send(self.request(Method::DELETE, &format!("/api/v1/backup/{id}"))).await.map(drop)
     }
 

@@ -94,6 +94,14 @@ impl Nodes {
         self.nodes[node].process.as_ref().map(Child::id)
     }
 
+    /// A server that has ended by itself: how, and what it said last.
+    pub fn ended(&mut self) -> Option<String> {
+        self.nodes.iter_mut().enumerate().find_map(|(number, node)| {
+            let status = node.process.as_mut()?.try_wait().expect("wait")?;
+            Some(format!("server {number} ended by itself, {status}: {}", log_tail(&node.folder)))
+        })
+    }
+
     /// kill -9, and wait until it is gone.
     pub fn kill(&mut self, node: usize) {
         if let Some(mut process) = self.nodes[node].process.take() {

@@ -23,5 +23,5 @@ pub mod select;
 pub mod statement;
 
 pub use expr::{Expr, Literal};
-pub use scan::{digests, distinct_series, scan_select};
+pub use scan::{digests, distinct_series, scan_select, stored_rows};
 pub use select::{Select, SettingValue, Settings, TableName};

@@ -67,6 +67,17 @@ pub fn digests(
     select
 }
 
+/// The rows of a selection with all columns of the table, in the order of [`schema::columns`], by series and time.
+pub fn stored_rows(table: &Table, from: TableName, rows: &RowSelection, merge_duplicates: bool) -> Select {
+    let columns = schema::columns(table).into_iter().map(|column| Expr::column(column.name)).collect();
+    let mut select = select_from(from, merge_duplicates, columns);
+    select.conditions = selected(table, rows);
+    select.order_by = [schema::series(), time()].map(|expr| OrderBy { expr, descending: false }).into();
+    // As they are stored: nothing is sorted as a whole.
+    select.settings.set("optimize_read_in_order", 1);
+    select
+}
+
 /// The conditions of a selection.
 pub(crate) fn selected(table: &Table, rows: &RowSelection) -> Vec<Expr> {
     let mut conditions = conditions(table, rows.shards.as_deref(), rows.time, rows.filter.as_ref());

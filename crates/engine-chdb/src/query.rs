@@ -1,12 +1,14 @@
 //! Reading.
 
 use hyperbytedb_clickhouse_sql::schema::table_name;
-use hyperbytedb_clickhouse_sql::{digests, distinct_series, scan_select};
+use hyperbytedb_clickhouse_sql::{digests, distinct_series, scan_select, stored_rows};
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
 use hyperbytedb_domain::scan::{Digest, DigestBy, RowSelection, Scan};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
-use hyperbytedb_engine_common::{NoRows, answers, is_small, output_types, selects_nothing, wants_nothing};
+use hyperbytedb_engine_common::{
+    NoRows, answers, is_small, output_types, selects_nothing, stored_types, wants_nothing,
+};
 
 use crate::engine::ChdbEngine;
 use crate::stream::{ScanStream, SelectStream};
@@ -59,6 +61,21 @@ impl QueryPort for ChdbEngine {
         let select = digests(table, table_name(table.id), rows, merge_duplicates, by);
         let batches = SelectStream::start(&self.query_pool, &self.killer, select, context)?.collect()?;
         answers::digests(&batches)
+    }
+
+    fn stored_rows(
+        &self,
+        table: &Table,
+        rows: &RowSelection,
+        merge_duplicates: bool,
+        context: &QueryContext,
+    ) -> Result<Box<dyn BatchStream>, EngineError> {
+        if selects_nothing(rows) || !self.complete_table(table, context)? {
+            return Ok(Box::new(NoRows));
+        }
+        let select = stored_rows(table, table_name(table.id), rows, merge_duplicates);
+        let select = SelectStream::start(&self.query_pool, &self.killer, select, context)?;
+        Ok(Box::new(ScanStream::new(select, stored_types(table))))
     }
 }
 

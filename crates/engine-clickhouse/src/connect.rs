@@ -173,6 +173,7 @@ impl ClickHouseEngine {
         }
         let mut marker = self.marker(host).map_err(failed)?;
         if marker.is_none() {
+            self.refuse_foreign_tables(host)?;
             let table = self.database.named(MARKER);
             let statement = Statement::CreateMarker { table, comment: own.clone() };
             self.execute_on(host, &statement).map_err(failed)?;
@@ -190,6 +191,21 @@ impl ClickHouseEngine {
                  it was made with and as many shards as then, or another clickhouse.database"
             ),
         ))
+    }
+
+    /// The marker is there before any table of ours.
+    fn refuse_foreign_tables(&self, host: HostId) -> Result<(), EngineError> {
+        let url = self.client.hosts.url(host);
+        let tables = self.texts(host, cluster::tables(&self.database));
+        let tables = tables.map_err(|failure| failure.into_engine_error(url, "looking at the database"))?;
+        // Two servers may make it at once.
+        let Some(table) = tables.iter().find(|name| *name != MARKER) else { return Ok(()) };
+        let database = Database::name(&self.database);
+        let text = format!(
+            "database {database} of {url} has a table that is none of HyperbyteDB's, {table}: choose another \
+             clickhouse.database"
+        );
+        Err(EngineError::failed("connecting", text))
     }
 
     fn marker(&self, host: HostId) -> Result<Option<String>, Failure> {

@@ -28,6 +28,9 @@ pub struct ClickHouseEngine {
     pub(crate) tables: KnownTables,
     /// Parts of an insert at work that have arrived, by table: a repetition leaves them out.
     pub(crate) arrived: Mutex<HashMap<TableId, HashSet<String>>>,
+    /// When this process deleted rows of a table last: what is inserted afterwards is another insert, although its rows may have
+    /// been stored before, by a server that was killed and now carries out its log again.
+    pub(crate) deleted: Mutex<HashMap<TableId, u128>>,
 }
 
 impl ClickHouseEngine {
@@ -39,6 +42,7 @@ impl ClickHouseEngine {
             connected: Mutex::default(),
             tables: KnownTables::default(),
             arrived: Mutex::default(),
+            deleted: Mutex::default(),
             options,
         };
         match engine.connected() {

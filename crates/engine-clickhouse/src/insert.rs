@@ -1,7 +1,7 @@
 //! Rows to their shards, once.
 //!
-//! Each part of a batch has a token, made of the log records that it comes from and of its content: a server that has seen
-//! the token stores nothing. So a part can be sent again after an answer that was lost, and one that is still on its way when
+//! Each part of a batch has a token, made of the log records that it comes from, of the table's last delete and of its content: a
+//! server that has seen the token stores nothing. So a part can be sent again after an answer that was lost, and one that is still on its way when
 //! it is sent again cannot come after what is inserted later.
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};

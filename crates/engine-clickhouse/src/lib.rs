@@ -17,6 +17,7 @@
 mod answer;
 mod client;
 mod connect;
+mod digests;
 mod engine;
 mod failure;
 mod hosts;

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use hyperbytedb_clickhouse_sql::{Select, TableName, distinct_series, scan_select};
+use hyperbytedb_clickhouse_sql::{Select, TableName, distinct_series, scan_select, stored_rows};
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
-use hyperbytedb_domain::scan::{RowSelection, Scan};
+use hyperbytedb_domain::scan::{Digest, DigestBy, RowSelection, Scan};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
-use hyperbytedb_engine_common::{NoRows, answers, is_small, output_types, selects_nothing, wants_nothing};
+use hyperbytedb_engine_common::{
+    NoRows, answers, is_small, output_types, selects_nothing, stored_types, wants_nothing,
+};
 
 use crate::engine::ClickHouseEngine;
 use crate::failure::Failure;
@@ -57,6 +59,41 @@ impl QueryPort for ClickHouseEngine {
             Err(failed) => self.without_table(table, failed, "reading").map(|()| Vec::new()),
         }
     }
+
+    fn digests(
+        &self,
+        table: &Table,
+        rows: &RowSelection,
+        merge_duplicates: bool,
+        by: &DigestBy,
+        context: &QueryContext,
+    ) -> Result<Vec<Digest>, EngineError> {
+        context.check()?;
+        if selects_nothing(rows) || !self.complete_table(table)? {
+            return Ok(Vec::new());
+        }
+        self.digests_of_shards(table, rows, merge_duplicates, by, context)
+    }
+
+    fn stored_rows(
+        &self,
+        table: &Table,
+        rows: &RowSelection,
+        merge_duplicates: bool,
+        context: &QueryContext,
+    ) -> Result<Box<dyn BatchStream>, EngineError> {
+        context.check()?;
+        if selects_nothing(rows) || !self.complete_table(table)? {
+            return Ok(Box::new(NoRows));
+        }
+        let (from, hosts) = self.source(table, rows.series.as_ref())?;
+        let mut select = stored_rows(table, from, rows, merge_duplicates);
+        self.see_confirmed(&mut select);
+        match SelectStream::start(&self.client, &hosts, select, context) {
+            Ok(select) => Ok(Box::new(ScanStream::new(select, stored_types(table)))),
+            Err(failed) => self.without_table(table, failed, "copying").map(|()| Box::new(NoRows) as _),
+        }
+    }
 }
 
 impl ClickHouseEngine {
@@ -83,11 +120,15 @@ impl ClickHouseEngine {
         if is_small(scan) {
             select.settings.set("allow_experimental_analyzer", 0);
         }
+        self.see_confirmed(&mut select);
+        select
+    }
+
+    /// What an insert with a quorum has stored is seen by whoever asks.
+    pub(crate) fn see_confirmed(&self, select: &mut Select) {
         if self.options.replicated {
-            // What an insert with a quorum has stored is seen by whoever asks.
             select.settings.set("select_sequential_consistency", 1);
         }
-        select
     }
 
     fn place(&self, hosts: &[HostId]) -> String {
@@ -96,7 +137,7 @@ impl ClickHouseEngine {
     }
 
     /// No rows, where the table was dropped since the scan was planned.
-    fn without_table(
+    pub(crate) fn without_table(
         &self,
         table: &Table,
         (host, failure): (HostId, Failure),

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
 use hyperbytedb_clickhouse_sql::schema::parse_table_name;
@@ -32,7 +33,8 @@ impl PointsSinkPort for ClickHouseEngine {
             return Ok(());
         }
         let (first, last) = records.into_inner();
-        let name = format!("{}-{}-{first}-{last}", self.options.origin, table.id.0);
+        let deleted = self.deleted.lock().get(&table.id).copied().unwrap_or_default();
+        let name = format!("{}-{}-{first}-{last}-{deleted}", self.options.origin, table.id.0);
         self.insert_parts(table.id, &batch, &name)
     }
 
@@ -52,6 +54,8 @@ impl PointsSinkPort for ClickHouseEngine {
             (false, true) => DeleteSync::Stored,
             (false, false) => DeleteSync::Done,
         };
+        // Also where it fails: some servers may have carried it out.
+        self.deleted.lock().insert(table.id, now_ns());
         let any_row = statement::any_row(table, name.clone(), rows);
         let delete = statement::delete(table, name, rows, sync);
         for hosts in self.writers()? {
@@ -166,6 +170,10 @@ impl ClickHouseEngine {
         };
         merge_parts(parts, attempt)
     }
+}
+
+fn now_ns() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
 }
 
 impl SnapshotPort for ClickHouseEngine {

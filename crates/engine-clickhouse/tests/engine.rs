@@ -120,6 +120,22 @@ fn rows_of(t: &Arc<Table>) -> Scan {
     rows(t, RowScan::default())
 }
 
+/// A server that was killed carries out a delete of its log again, and then stores again what was written after it.
+#[test]
+fn rows_that_come_again_behind_a_delete_are_stored() {
+    let nodes = Nodes::start(2, 1);
+    let t = measurement();
+    let all = RowSelection::of_time(TimeRange::ALL);
+    let mut engine = open(&nodes);
+    engine.ensure_table(&t).unwrap();
+    for _ in 0..3 {
+        engine.delete_rows(&t, &all, &QueryContext::unbounded()).unwrap();
+        engine.insert(&t, batch(&t, &points(100, 1)), 5..=9).unwrap();
+        assert_eq!(count(&engine, &t), i(100));
+        engine = open(&nodes);
+    }
+}
+
 #[test]
 fn all_servers_of_a_shard_have_its_rows() {
     let mut nodes = Nodes::start(2, 2);

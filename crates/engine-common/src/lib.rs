@@ -13,7 +13,7 @@ mod tables;
 pub use bounds::{STATEMENT_SETTINGS, bound, is_small, selects_nothing, wants_nothing};
 pub use exception::Exception;
 pub use merging::{Attempt, PartBlocks, merge_parts};
-pub use output::{OutputType, normalise, output_types};
+pub use output::{OutputType, normalise, output_types, stored_types};
 pub use tables::{ColumnCounts, KnownTables};
 
 use arrow::array::RecordBatch;

@@ -74,6 +74,14 @@ pub fn output_types(scan: &Scan) -> Vec<OutputType> {
     }
 }
 
+/// The columns of a table as it is stored: time, series and shard, then its tags and its fields.
+pub fn stored_types(table: &Table) -> Vec<OutputType> {
+    let own = [DataType::Int64, DataType::UInt64, DataType::UInt64].map(OutputType::Exactly);
+    let tags = std::iter::repeat_n(OutputType::Tag, table.tags.len());
+    let fields = (0..table.fields.len() as u32).map(|n| OutputType::Exactly(value_type(table, FieldId(n))));
+    own.into_iter().chain(tags).chain(fields).collect()
+}
+
 /// Converts the columns that are not of their type.
 pub fn normalise(batch: RecordBatch, types: &[OutputType]) -> Result<RecordBatch, EngineError> {
     if batch.num_columns() != types.len() {

@@ -565,7 +565,7 @@ fn locked(error: StorageError, dir: &Path) -> String {
     error.to_string()
 }
 
-fn storage_options(config: &Config) -> StorageOptions {
+pub fn storage_options(config: &Config) -> StorageOptions {
     StorageOptions {
         wal_dir: config.wal_dir(),
         meta_dir: config.meta_dir(),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyperbytedb_application::engine_copy::EngineSide;
 use hyperbytedb_domain::EngineError;
 use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort, SnapshotPort, SqlPort};
 use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions};
@@ -17,6 +18,8 @@ use crate::metrics::Report;
 
 /// In the data folder of a server whose points are in ClickHouse: who it is there.
 const INSTALLATION: &str = "clickhouse-installation";
+/// The same where the points are not there (yet, or any more), but are copied there, or were.
+const COPY: &str = "clickhouse-copy";
 
 /// The engine by its ports.
 pub struct Engine {
@@ -105,17 +108,78 @@ fn note_installation(data_dir: &Path, config: &Config) -> Result<(), String> {
     if config.meta_dir().join("CURRENT").exists() {
         let dir = data_dir.display();
         return Err(format!(
-            "the points of {dir} are in the embedded engine: set engine.kind = \"chdb\", or take another data folder"
+            "the points of {dir} are in the embedded engine: set engine.kind = \"chdb\", take another data folder, or \
+             move them (hyperbytedb engine copy)"
         ));
     }
+    make_up(data_dir, INSTALLATION).map_err(failed)
+}
+
+/// Writes who this server is in ClickHouse.
+fn make_up(data_dir: &Path, name: &str) -> std::io::Result<()> {
     let mut random = [0; 16];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).map_err(failed)?;
-    let mut file = tempfile::NamedTempFile::new_in(data_dir).map_err(failed)?;
-    writeln!(file, "{:032x}", u128::from_ne_bytes(random))
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(failed)?;
-    file.persist(&path).map_err(|error| failed(error.error))?;
-    File::open(data_dir).and_then(|dir| dir.sync_all()).map_err(failed)
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let mut file = tempfile::NamedTempFile::new_in(data_dir)?;
+    writeln!(file, "{:032x}", u128::from_ne_bytes(random))?;
+    file.as_file().sync_all()?;
+    file.persist(data_dir.join(name)).map_err(|error| error.error)?;
+    File::open(data_dir)?.sync_all()
+}
+
+/// Who a data folder's server is in ClickHouse, for a copy of its points from one engine to the other.
+pub struct Installation {
+    data_dir: PathBuf,
+    to_clickhouse: bool,
+    id: String,
+}
+
+impl Installation {
+    /// Refuses a folder whose points are not where they are to be copied from.
+    pub fn of_a_copy(data_dir: &Path, to_clickhouse: bool) -> Result<Self, String> {
+        let failed = |error: std::io::Error| format!("{}: {error}", data_dir.display());
+        let is_there = data_dir.join(INSTALLATION).try_exists().map_err(failed)?;
+        if is_there == to_clickhouse {
+            let (dir, place) =
+                (data_dir.display(), if is_there { "in ClickHouse" } else { "in the embedded engine" });
+            return Err(format!("the points of {dir} are {place} already"));
+        }
+        if to_clickhouse && !data_dir.join(COPY).try_exists().map_err(failed)? {
+            make_up(data_dir, COPY).map_err(failed)?;
+        }
+        let mut own = Self { data_dir: data_dir.to_owned(), to_clickhouse, id: String::new() };
+        own.id = fs::read_to_string(own.path()).map_err(failed)?.trim().to_owned();
+        Ok(own)
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The file that says so.
+    pub fn path(&self) -> PathBuf {
+        self.data_dir.join(if self.to_clickhouse { COPY } else { INSTALLATION })
+    }
+
+    /// From now on the points are in the other engine.
+    pub fn switch(&self) -> Result<(), String> {
+        let path = self.path();
+        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+        let other = self.data_dir.join(if self.to_clickhouse { INSTALLATION } else { COPY });
+        fs::rename(&path, other).map_err(failed)?;
+        File::open(&self.data_dir).and_then(|dir| dir.sync_all()).map_err(failed)
+    }
+}
+
+pub fn clickhouse_side(config: &Config, installation: &str) -> Result<EngineSide, EngineError> {
+    let engine = Arc::new(ClickHouseEngine::open(clickhouse_options(config, installation.to_owned()))?);
+    Ok(EngineSide { rows: engine.clone(), store: engine })
+}
+
+pub fn embedded_side(config: &Config, folder: &Path) -> Result<EngineSide, EngineError> {
+    let engine =
+        Arc::new(ChdbEngine::open(ChdbOptions { data_path: folder.to_owned(), ..chdb_options(config) })?);
+    engine.wait_until_open()?;
+    Ok(EngineSide { rows: engine.clone(), store: engine })
 }
 
 fn clickhouse_options(config: &Config, installation: String) -> ClickHouseOptions {

@@ -10,6 +10,7 @@ mod debug;
 mod diagnostics;
 mod disk;
 mod engine;
+mod engine_command;
 mod first_users;
 mod graphite;
 mod head_file;
@@ -84,6 +85,8 @@ enum Command {
     Cluster(cluster_command::ClusterArguments),
     /// Look into the data folder of a stopped server, or into a copy.
     Debug(debug::DebugArguments),
+    /// Move the points between the embedded engine and ClickHouse servers.
+    Engine(engine_command::EngineArguments),
     /// Restore a backup, as a new data folder or into a running server.
     Restore(restore::RestoreArguments),
     /// Commands that talk to a server, ours or InfluxDB's.
@@ -147,6 +150,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
             print!("{}", config::print_toml(&Config::load(config.as_deref())?));
         }
         Command::Cluster(arguments) => cluster_command::run(arguments)?,
+        Command::Engine(arguments) => engine_command::run(arguments)?,
         Command::Backup(arguments) => backup::run(arguments)?,
         Command::Restore(arguments) => restore::run(arguments)?,
         Command::Migration(command) => return Ok(command.run()),

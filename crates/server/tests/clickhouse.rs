@@ -191,3 +191,65 @@ fn a_data_folder_keeps_to_its_engine() {
     assert!(said.contains("embedded engine"), "{said}");
     drop(own);
 }
+
+/// The engine refuses to sort more rows at once than a query may; such scans are read in slices. One server: out of
+/// libchdb it sometimes aborts when such an error goes from one to another.
+#[test]
+fn scans_that_are_read_in_slices_answer_the_same() {
+    let nodes = Nodes::single();
+    let folder = tempfile::tempdir().unwrap();
+    let queries = [
+        "SELECT percentile(v, 40), percentile(w, 90) FROM m WHERE v > 0 GROUP BY zone",
+        "SELECT v, w FROM m ORDER BY time DESC",
+        "SELECT * FROM m GROUP BY host",
+        "SELECT mode(v), difference(w) FROM m WHERE w != 7.5 GROUP BY zone LIMIT 50",
+        "SELECT w FROM m WHERE v = 1 LIMIT 130 OFFSET 17",
+    ];
+    let mut answers = Vec::new();
+    for rows in ["0", "30", "150"] {
+        let mut settings = settings(&nodes);
+        settings.push(("QUERY__MAX_SORT_ROWS", rows.to_owned()));
+        let server = Server::start_in(folder.path(), &borrowed(&settings));
+        let client = server.client();
+        if answers.is_empty() {
+            client.query("", "CREATE DATABASE db");
+            client.write("db", &points(1));
+        }
+        let of_all = queries.map(|query| client.query_raw("db", query).body);
+        assert!(
+            of_all.iter().all(|answer| answer.contains("values") && !answer.contains("error")),
+            "{of_all:?}: {}",
+            server.log()
+        );
+        answers.push(of_all);
+        assert_eq!(answers.first(), answers.last(), "at most {rows} rows");
+        server.stop();
+    }
+}
+
+/// Points that wait for a server are answered from memory or not at all: an answer without them would be wrong.
+#[test]
+fn points_that_wait_are_not_left_out() {
+    for (shards, replicas, away) in [(2, 2, 1), (2, 2, 0), (2, 1, 1)] {
+        let mut nodes = Nodes::start(shards, replicas);
+        let server = start(&nodes);
+        let client = server.client();
+        client.query("", "CREATE DATABASE db");
+        client.write("db", &points(1));
+        assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 400.0);
+        nodes.kill(away);
+        client.write("db", "n,host=a s=\"x\" 1\nn,host=b s=\"y\" 2\nn,host=c s=\"z\" 3");
+        client.write("db", "m,host=later v=1i 1");
+        for _ in 0..4 {
+            for (query, expected) in [
+                ("SELECT s FROM n", "[2,\"y\"],[3,\"z\"]"),
+                ("SELECT count(v) FROM m", "[0,401]"),
+                ("SELECT v FROM m WHERE host = 'later'", "[1,1]"),
+                ("SELECT s FROM n WHERE s =~ /x/ GROUP BY host", "[1,\"x\"]"),
+            ] {
+                let answer = client.query_raw("db", query).body;
+                assert!(answer.contains(expected) || answer.contains("unavailable"), "{query}: {answer}");
+            }
+        }
+    }
+}

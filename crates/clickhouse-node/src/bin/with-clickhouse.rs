@@ -43,7 +43,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let (mut kills, mut last_kill) = (0, Instant::now());
+    let (mut kills, mut last_kill, mut has_failed) = (0, Instant::now(), false);
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
@@ -53,12 +53,19 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         }
+        if !has_failed && let Some(how) = nodes.ended() {
+            eprintln!("with-clickhouse: {how}");
+            has_failed = true;
+        }
         if kill_every.is_some_and(|seconds| last_kill.elapsed() > Duration::from_secs(seconds)) {
             nodes.restart(kills % nodes.len());
             kills += 1;
             last_kill = Instant::now();
         }
     };
+    if has_failed {
+        return ExitCode::FAILURE;
+    }
     let ended = ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
     if kills > 0 {
         // Who was killed counts its rows anew.

@@ -19,7 +19,9 @@ const LOCK: &str = "LOCK";
 /// The file that makes a folder of the engine a part.
 const PART_MARK: &str = "checksums.txt";
 /// Folders of the engine that hold nothing of the tables.
-const LEFT_OUT: [&str; 3] = ["shadow", "snapshots", "tmp"];
+const LEFT_OUT: [&str; 4] = ["shadow", "snapshots", "tmp", LINKS];
+/// Within the engine's folder: what `engine copy` reads of a running server.
+pub const LINKS: &str = "engine-copy";
 
 pub struct Folder {
     options: StorageOptions,
@@ -50,7 +52,7 @@ impl Folder {
                     format!("{} is not a folder of HyperbyteDB: it has no CURRENT", dir.display()).into()
                 );
             }
-            refuse_in_use(&dir.join(LOCK))?;
+            refuse_in_use(dir)?;
         }
         let beside = data_dir.canonicalize()?.parent().map_or(PathBuf::from("/"), Path::to_owned);
         Ok(Self { options, engine_dir: config.engine_dir(), work_dir: work_dir.unwrap_or(beside) })
@@ -70,22 +72,29 @@ impl Folder {
         let place = |e: io::Error| format!("a working copy in {}: {e} (--work-dir)", self.work_dir.display());
         let folder = tempfile::Builder::new().prefix(".hyperbytedb-debug-").tempdir_in(&self.work_dir);
         let folder = folder.map_err(place)?;
-        copy(&self.engine_dir, folder.path()).map_err(place)?;
+        copy_by_links(&self.engine_dir, folder.path()).map_err(place)?;
         Ok(EngineCopy { engine: ChdbEngine::open(ChdbOptions::new(folder.path()))?, _folder: folder })
     }
 }
 
-fn refuse_in_use(lock: &Path) -> Result<(), Box<dyn Error>> {
-    // Without the file, or the right to write it, nobody has the folder open from here.
-    let Ok(file) = File::options().read(true).write(true).open(lock) else { return Ok(()) };
-    match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(()),
-        Err(_) => Err(format!("{} is in use: stop the server, or give a copy", lock.display()).into()),
+fn refuse_in_use(dir: &Path) -> Result<(), Box<dyn Error>> {
+    match is_in_use(dir) {
+        false => Ok(()),
+        true => {
+            Err(format!("{} is in use: stop the server, or give a copy", dir.join(LOCK).display()).into())
+        }
     }
 }
 
+/// Whether somebody has this store open.
+pub fn is_in_use(dir: &Path) -> bool {
+    // Without the file, or the right to write it, nobody has the folder open from here.
+    let file = File::options().read(true).write(true).open(dir.join(LOCK));
+    file.is_ok_and(|file| fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).is_err())
+}
+
 /// Links the files of parts, which never change, and copies the others.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+pub fn copy_by_links(from: &Path, to: &Path) -> io::Result<()> {
     let is_part = from.join(PART_MARK).is_file();
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -98,7 +107,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
                 continue;
             }
             fs::create_dir(&target)?;
-            copy(&entry.path(), &target)?;
+            copy_by_links(&entry.path(), &target)?;
         } else if !is_part || fs::hard_link(entry.path(), &target).is_err() {
             fs::copy(entry.path(), &target)?;
         }

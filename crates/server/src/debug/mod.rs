@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use self::folder::Folder;
+pub use self::folder::{LINKS, copy_by_links, is_in_use};
 use crate::config::Config;
 
 #[derive(Debug, Args)]

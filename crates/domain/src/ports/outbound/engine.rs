@@ -44,6 +44,19 @@ pub trait QueryPort: Send + Sync {
         let place = format!("compare table {}", table.id.0);
         Err(EngineError::failed(place, "this engine cannot compare its rows with those of another node"))
     }
+
+    /// The rows of a selection as [`PointsSinkPort::insert`] takes them, by series and time, with all columns that the table
+    /// has. `merge_duplicates`: as in [`Scan`].
+    fn stored_rows(
+        &self,
+        table: &Table,
+        _rows: &RowSelection,
+        _merge_duplicates: bool,
+        _context: &QueryContext,
+    ) -> Result<Box<dyn BatchStream>, EngineError> {
+        let place = format!("copy table {}", table.id.0);
+        Err(EngineError::failed(place, "this engine cannot hand over its rows"))
+    }
 }
 
 /// A partition of an engine table.
