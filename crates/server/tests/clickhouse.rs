@@ -192,8 +192,8 @@ fn a_data_folder_keeps_to_its_engine() {
     drop(own);
 }
 
-/// The engine refuses to sort more rows at once than a query may; such scans are read in slices. One server: out of
-/// libchdb it sometimes aborts when such an error goes from one to another.
+/// The engine refuses to sort more rows at once than a query may; such scans are read in slices. One server: of two made
+/// out of libchdb one aborted in half of the runs, for a reason that is not known.
 #[test]
 fn scans_that_are_read_in_slices_answer_the_same() {
     let nodes = Nodes::single();
