@@ -61,17 +61,26 @@ fn a_seed_of_a_cluster_is_a_run() {
 
 /// The rounds, behind one that creates a database and one that makes its series and shard group known to all.
 fn holds(skews: [i64; 3], rounds: &[ClusterRound]) {
-    let create = Operation::CreateDatabase { database: "d0" };
-    let first = [of(0, create), of(0, write(0))].map(|round| ClusterRound { pause: 1000, ..round });
+    let first = [of(0, create()), of(0, write(0))].map(|round| ClusterRound { pause: 1000, ..round });
+    let rounds: Vec<_> = first.iter().chain(rounds).cloned().collect();
+    holds_from_the_start(skews, &rounds);
+}
+
+/// The rounds, right behind the cluster's foundation.
+fn holds_from_the_start(skews: [i64; 3], rounds: &[ClusterRound]) {
     for seed in 0..SCHEDULES {
         let mut random = Random::new(seed);
-        let rounds = first.iter().chain(rounds).cloned();
+        let rounds = rounds.iter().cloned();
         let rounds = rounds.map(|round| ClusterRound { schedule: random.number(), ..round }).collect();
         let history = ClusterHistory { seed, nodes: 3, skews: skews.to_vec(), rounds };
         if let Err(finding) = run(&history) {
             panic!("schedule {seed}, round {}: {}\n{history}", finding.round, finding.text);
         }
     }
+}
+
+fn create() -> Operation {
+    Operation::CreateDatabase { database: "d0" }
 }
 
 fn of(node: usize, operation: Operation) -> ClusterRound {
@@ -134,6 +143,14 @@ fn what_a_delete_overtakes_leaves_no_series() {
         ..ClusterRound::default()
     };
     holds([0; 3], &["b", "c", "d", "e", "f", "g"].map(round));
+}
+
+/// A node that had just heard of the others forgot a delete at once, and took what it had deleted when that came.
+#[test]
+fn a_delete_is_remembered_as_soon_as_there_are_others() {
+    let time = Some((START, START + 1));
+    let delete = Operation::Delete { database: "d0", measurement: Some("m0"), condition: None, time };
+    holds_from_the_start([0; 3], &[of(0, create()), of(1, write(1)), of(1, delete)]);
 }
 
 /// A power failure took the cursors of the other nodes, and the new ones began behind what had not been sent.

@@ -9,11 +9,11 @@
 //! each record is sent with the last agreed entry before it. What a delete, or the end of a shard group, has taken away wins
 //! against nothing any more, whatever its clock.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use hashbrown::HashMap;
 use hyperbytedb_domain::catalog::{DeleteScope, Table, TableId};
-use hyperbytedb_domain::cluster::NodeId;
+use hyperbytedb_domain::cluster::{Membership, NodeId};
 use hyperbytedb_domain::points::FieldColumn;
 use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, Predicate};
 use hyperbytedb_domain::wal::Sequence;
@@ -159,6 +159,12 @@ impl Conflicts {
         };
         state.peers = peers.map(peer).collect();
         state.forget();
+    }
+
+    /// The others of a membership. `received`: the clocks that are known of them.
+    pub fn follow(&self, membership: &Membership, own: NodeId, received: &BTreeMap<NodeId, u64>) {
+        let others = membership.nodes.keys().filter(|&&node| node != own);
+        self.set_peers(others.map(|&node| (node, received.get(&node).copied().unwrap_or(0))));
     }
 
     /// Notes how far another node is.

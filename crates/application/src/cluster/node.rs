@@ -175,7 +175,8 @@ impl ClusterNode {
     }
 
     fn remember(&self) -> Result<(), StorageError> {
-        self.replication.set_peers();
+        let membership = self.catalog.catalog().cluster.membership.clone();
+        self.conflicts.follow(&membership, self.id, &self.wal.received());
         let Some(settled) = self.conflicts.settled_clock() else { return Ok(()) };
         let catalog = self.catalog.catalog();
         let mut writes = LoggedWrites::new(None);

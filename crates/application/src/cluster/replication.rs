@@ -270,7 +270,6 @@ impl Replication {
     pub fn follow_membership(&self) -> BTreeSet<NodeId> {
         let nodes = self.membership().nodes.into_keys();
         let others: BTreeSet<NodeId> = nodes.filter(|&node| node != self.options.node).collect();
-        self.set_peers();
         if let Err(error) = self.keep_log() {
             tracing::error!(%error, "the cursor of conflicts could not be stored; it is tried again");
         }
@@ -285,14 +284,6 @@ impl Replication {
         let behind = self.conflicts.behind().map_or(applied, |behind| behind.min(applied));
         let is_too_much = self.wal.bytes_from(behind + 1)? > self.options.hints_max_bytes;
         self.flush.cursors().advance(peers::CONFLICTS, if is_too_much { applied } else { behind })
-    }
-
-    /// Says who the others are to what settles conflicts.
-    pub fn set_peers(&self) {
-        let received = self.wal.received();
-        let membership = self.membership();
-        let others = membership.nodes.keys().filter(|&&node| node != self.options.node);
-        self.conflicts.set_peers(others.map(|&node| (node, received.get(&node).copied().unwrap_or(0))));
     }
 
     /// The last agreed entry before a place in the log.

@@ -439,6 +439,11 @@ impl CommitWorker {
         self.clock.observe(clock);
         if let (Effect::Agreed(change, effects), Some(conflicts)) = (&effect, &self.ports.conflicts) {
             let behind = self.ports.flush.applied();
+            // What comes next may already meet something from a node that is new.
+            if let AgreedChange::Membership(_) | AgreedChange::Catalog(_) = change {
+                let received = self.ports.wal.received();
+                conflicts.follow(&catalog.cluster.membership, self.ports.origin, &received);
+            }
             if let AgreedChange::Command(Command::DeletePoints { scopes }) = change {
                 conflicts.note_delete(index, scopes, behind);
             }
