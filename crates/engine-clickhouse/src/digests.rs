@@ -13,9 +13,7 @@ use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
 use hyperbytedb_engine_common::answers;
 
 use crate::engine::ClickHouseEngine;
-use crate::failure::Failure;
 use crate::hosts::HostId;
-use crate::stream::SelectStream;
 
 /// More rows than there are.
 const UNLIKE_ANY: u64 = u64::MAX;
@@ -74,10 +72,8 @@ impl ClickHouseEngine {
         select: &Select,
         context: &QueryContext,
     ) -> Result<Vec<Digest>, EngineError> {
-        let failed = |failed: (HostId, Failure)| self.error(failed, "comparing");
-        let stream = SelectStream::start(&self.client, hosts, select.clone(), context).map_err(failed)?;
-        let host = stream.host();
-        answers::digests(&stream.collect().map_err(|failure| failed((host, failure)))?)
+        let answer = self.collect(hosts, select.clone(), context);
+        answers::digests(&answer.map_err(|failed| self.error(failed, "comparing"))?)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use hyperbytedb_clickhouse_sql::{Select, TableName, distinct_series, scan_select, stored_rows};
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
@@ -49,12 +50,7 @@ impl QueryPort for ClickHouseEngine {
         }
         let (from, hosts) = self.source(table, rows.series.as_ref())?;
         let select = distinct_series(table, from, rows);
-        let started = SelectStream::start(&self.client, &hosts, select, context);
-        let rows = started.and_then(|stream| {
-            let host = stream.host();
-            stream.collect().map_err(|failure| (host, failure))
-        });
-        match rows {
+        match self.collect(&hosts, select, context) {
             Ok(batches) => answers::series(&batches),
             Err(failed) => self.without_table(table, failed, "reading").map(|()| Vec::new()),
         }
@@ -129,6 +125,18 @@ impl ClickHouseEngine {
         if self.options.replicated {
             select.settings.set("select_sequential_consistency", 1);
         }
+    }
+
+    /// The whole answer of one of these servers, for statements with small results.
+    pub(crate) fn collect(
+        &self,
+        hosts: &[HostId],
+        select: Select,
+        context: &QueryContext,
+    ) -> Result<Vec<RecordBatch>, (HostId, Failure)> {
+        let stream = SelectStream::start(&self.client, hosts, select, context)?;
+        let host = stream.host();
+        stream.collect().map_err(|failure| (host, failure))
     }
 
     fn place(&self, hosts: &[HostId]) -> String {

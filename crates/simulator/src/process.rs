@@ -312,7 +312,7 @@ impl Process {
 
     /// Merges the partitions that hold duplicates, and those of ended shard groups.
     pub fn merge(&self) -> Result<(), EngineError> {
-        self.flush.merge_ended(|| true)?;
+        self.flush.merge_ended(Duration::ZERO, || true)?;
         self.flush.merge_settled(|_| true).into_iter().try_for_each(|(_, error)| Err(error))
     }
 

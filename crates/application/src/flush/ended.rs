@@ -67,8 +67,8 @@ impl FlushedPartitions {
             .collect()
     }
 
-    /// Forgets the rows of a merged partition, unless others have come.
-    fn merged(&self, key: (TableId, u64), before: Flushed) {
+    /// Forgets the rows of a partition that is merged or gone, unless others have come.
+    fn forget(&self, key: (TableId, u64), before: Flushed) {
         let mut partitions = self.partitions.lock();
         if partitions.get(&key) == Some(&before) {
             partitions.remove(&key);
@@ -84,17 +84,16 @@ impl FlushedPartitions {
 }
 
 impl FlushService {
-    pub(super) fn run_ended_merges(&self, stop: &Stop) {
+    pub(super) fn run_ended_merges(&self, quiet: Duration, stop: &Stop) {
         while stop.wait(LOOK_INTERVAL) {
-            if let Err(error) = self.merge_ended(|| !stop.is_set()) {
+            if let Err(error) = self.merge_ended(quiet, || !stop.is_set()) {
                 tracing::warn!(%error, "merging the partitions of a shard group whose time is over failed");
             }
         }
     }
 
     /// Merges the partitions of ended shard groups that are quiet.
-    pub fn merge_ended(&self, go_on: impl Fn() -> bool) -> Result<(), EngineError> {
-        let Some(quiet) = self.options.ended_quiet else { return Ok(()) };
+    pub fn merge_ended(&self, quiet: Duration, go_on: impl Fn() -> bool) -> Result<(), EngineError> {
         for (key @ (table, shard), flushed) in self.flushed_partitions.quiet(quiet) {
             if !go_on() {
                 break;
@@ -102,12 +101,15 @@ impl FlushService {
             // Whatever comes of it, it is not tried again without new rows.
             self.flushed_partitions.leave(key, flushed);
             let stored = self.ports.sink.partitions(Some(table))?;
-            if stored.iter().any(|partition| partition.shard == shard && is_worth_it(partition, flushed.rows))
-            {
+            let partition = stored.iter().find(|partition| partition.shard == shard);
+            if partition.is_some_and(|partition| !is_worth_it(partition, flushed.rows)) {
+                continue;
+            }
+            if partition.is_some() {
                 self.ports.sink.merge_partition(table, shard)?;
                 metrics::MERGED_PARTITIONS.increment(1);
-                self.flushed_partitions.merged(key, Flushed { left: true, ..flushed });
             }
+            self.flushed_partitions.forget(key, Flushed { left: true, ..flushed });
         }
         Ok(())
     }
@@ -125,7 +127,7 @@ mod tests {
     use crate::testing::{Node, WEEK};
 
     fn merge(node: &Node) {
-        node.flush.merge_ended(|| true).expect("a pass");
+        node.flush.merge_ended(Duration::ZERO, || true).expect("a pass");
     }
 
     /// Points of which the engine has each twice, the first at `start`.
@@ -174,7 +176,7 @@ mod tests {
         let node = Node::patient();
         write_twice(&node, 1, 2);
         node.faults.fail(Call::MergePartition, 1);
-        assert!(node.flush.merge_ended(|| true).is_err());
+        assert!(node.flush.merge_ended(Duration::ZERO, || true).is_err());
         merge(&node);
         assert_eq!(node.stored_rows(), 4);
         write_twice(&node, 1, 2);

@@ -177,8 +177,9 @@ impl FlushService {
         threads.spawn("checkpoint", move |stop| flush.run_checkpoints(stop))?;
         let flush = self.clone();
         threads.spawn("merge", move |stop| flush.run_merges(stop))?;
+        let Some(quiet) = self.options.ended_quiet else { return Ok(()) };
         let flush = self.clone();
-        threads.spawn("merge-ended", move |stop| flush.run_ended_merges(stop))
+        threads.spawn("merge-ended", move |stop| flush.run_ended_merges(quiet, stop))
     }
 
     /// Who drops tables whose last series is gone. Set once; those that were emptied before are named at once.
@@ -513,7 +514,9 @@ impl FlushService {
         metrics::FLUSH_INSERT.record_duration(inserting.elapsed());
         drop(marks);
         self.overlap.flushed(table.id, &rows);
-        self.flushed_partitions.note(table.id, &rows);
+        if self.options.ended_quiet.is_some() {
+            self.flushed_partitions.note(table.id, &rows);
+        }
         metrics::FLUSH_POINTS.increment(rows.times.len() as u64);
         metrics::FLUSH_RUNS.increment(1);
         metrics::FLUSH_DURATION.record_duration(started.elapsed());
