@@ -176,7 +176,8 @@ fn sum(metrics: &Metrics, name: &str, labels: &str) -> f64 {
             .strip_prefix(name)
             .is_some_and(|rest| (rest.is_empty() || rest.starts_with('{')) && rest.contains(labels))
     });
-    series.map(|(_, value)| value).sum()
+    // An empty `sum()` of floats is -0.
+    series.fold(0.0, |sum, (_, value)| sum + value)
 }
 
 fn increase(last: &Reading, now: &Reading, name: &str, labels: &str) -> f64 {
