@@ -97,8 +97,12 @@ impl ChdbOptions {
             .with("min_parts_to_merge_at_once", PARTS_PER_MERGE_MIN)
             .with("min_age_to_force_merge_seconds", QUIET_BEFORE_LAST_MERGE_SECS)
             .with("min_age_to_force_merge_on_partition_only", 1)
-            // A merge replaces parts that a sync made durable and removes them at once, so it must be durable itself.
+            // A merge replaces parts that a sync made durable, so it must be durable itself; then they can go.
             .with("min_rows_to_fsync_after_merge", 1)
+            .with("old_parts_lifetime", 0)
+            .with("cleanup_delay_period", CLEANUP_SECS)
+            .with("cleanup_delay_period_random_add", CLEANUP_SECS)
+            .with("max_cleanup_delay_period", CLEANUP_SECS_MAX)
             // Parts cut short by a power failure were never synced: they are set aside, and the WAL has their rows.
             .with("max_suspicious_broken_parts", BROKEN_PARTS_MAX)
             .with("max_suspicious_broken_parts_bytes", BROKEN_PARTS_BYTES_MAX)
@@ -115,6 +119,10 @@ const BROKEN_PARTS_BYTES_MAX: u64 = 1 << 40;
 
 const PARTS_PER_MERGE_MIN: u64 = 8;
 const QUIET_BEFORE_LAST_MERGE_SECS: u64 = 300;
+
+/// Between two looks for parts that a merge has replaced; longer for a table in which nothing is found.
+const CLEANUP_SECS: u64 = 3;
+const CLEANUP_SECS_MAX: u64 = 10;
 
 const MERGES_QUEUED_PER_THREAD: u32 = 32;
 

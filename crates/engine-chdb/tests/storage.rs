@@ -135,6 +135,23 @@ fn fields_are_merged_and_the_later_wins() {
 }
 
 #[test]
+fn merged_parts_are_removed_soon() {
+    let t = table(1, &[], &[("v", FieldType::Integer)]);
+    let fixture = open_with(&t);
+    for value in 0..3 {
+        fixture.insert(&t, &[row(value, &[], &[i(value)])]);
+    }
+    fixture.engine.merge_partition(t.id, shard_of(0)).unwrap();
+    let started = std::time::Instant::now();
+    let parts = || files(fixture.directory.path(), "", "columns.txt");
+    while parts().len() > 1 {
+        assert!(started.elapsed().as_secs() < 20, "{} parts", parts().len());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(fixture.all_rows(&t, false).len(), 3);
+}
+
+#[test]
 fn times_at_both_ends_and_partitions() {
     let t = table(1, &[], &[("v", FieldType::Integer)]);
     let fixture = open_with(&t);

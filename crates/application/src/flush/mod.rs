@@ -91,7 +91,7 @@ impl Default for FlushOptions {
             wal_size_bytes_max: 4 << 30,
             disk_space: DiskSpaceOptions::default(),
             merge_quiet: Duration::from_secs(30),
-            ended_quiet: None,
+            ended_quiet: Some(Duration::from_secs(5)),
             overlap_series_max: 1_000_000,
             head_bytes: 1 << 30,
             workers: 2,

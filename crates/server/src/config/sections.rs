@@ -319,7 +319,7 @@ section! {
         wal_size_bytes: u64 = FlushOptions::default().wal_size_bytes,
         /// Seconds that a partition with duplicates must be left alone before it is merged.
         merge_quiet_secs: u64 = FlushOptions::default().merge_quiet.as_secs(),
-        /// Seconds that the partition of a shard group whose time is over must be left alone before its parts become one; 0: only by the engine's own rules, minutes later. The engine keeps the old parts for some minutes more.
+        /// Seconds that the partition of a shard group whose time is over must be left alone before its parts become one; 0: only by the engine's own rules, minutes later.
         ended_quiet_secs: u64 = FlushOptions::default().ended_quiet.unwrap_or_default().as_secs(),
         /// Series of a table whose last flushed time is remembered, about 50 bytes each.
         overlap_series_max: usize = FlushOptions::default().overlap_series_max,
