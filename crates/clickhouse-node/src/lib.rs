@@ -90,6 +90,20 @@ impl Nodes {
         (0..self.nodes.len()).map(|node| self.url(node)).collect()
     }
 
+    /// Settings of a HyperbyteDB server that has these as its engine, as variables without their `HYPERBYTEDB__`.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        let mut settings = vec![
+            ("ENGINE__KIND", "clickhouse".to_owned()),
+            ("CLICKHOUSE__URLS", format!("{:?}", self.urls())),
+            ("CLICKHOUSE__USER", USER.to_owned()),
+            ("CLICKHOUSE__PASSWORD", PASSWORD.to_owned()),
+        ];
+        if self.len() > 1 {
+            settings.push(("CLICKHOUSE__CLUSTER", CLUSTER.to_owned()));
+        }
+        settings
+    }
+
     pub fn pid(&self, node: usize) -> Option<u32> {
         self.nodes[node].process.as_ref().map(Child::id)
     }
