@@ -103,6 +103,27 @@ fn points_wait_for_servers_that_are_away() {
     });
 }
 
+/// One server of a shard has carried out a delete, another was away: asked for what is left to do, the first says nothing.
+#[test]
+fn a_delete_reaches_the_servers_that_were_away() {
+    let mut nodes = Nodes::start(1, 2);
+    let server = start(&nodes);
+    let client = server.client();
+    client.query("", "CREATE DATABASE db");
+    client.write("db", &points(1));
+    assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 400.0);
+    let database = database(&server.data_dir);
+    let tables = format!("database = '{database}' AND engine LIKE '%MergeTree'");
+    let table = nodes.query(0, &format!("SELECT name FROM system.tables WHERE {tables}"));
+    nodes.kill(1);
+    let answer = client.query_raw("db", "DELETE FROM m WHERE host = 'h1'").body;
+    assert!(answer.contains("the engine is unavailable"), "{answer}");
+    nodes.restart(1);
+    let left = format!("SELECT count() FROM {database}.{table} SETTINGS apply_mutations_on_fly = 1");
+    until("both have carried it out", LIMIT, || (0..2).all(|node| nodes.query(node, &left) == "390"));
+    (0..4).for_each(|_| assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 390.0));
+}
+
 /// Kills of the servers and of the one in front, while points come.
 #[test]
 fn nothing_acknowledged_is_lost_or_stored_twice() {
