@@ -196,6 +196,43 @@ fn a_data_folder_keeps_to_its_engine() {
     drop(own);
 }
 
+/// Tables and series have numbers that each data folder gives by itself, so a database belongs to one.
+#[test]
+fn a_database_has_one_server_in_front() {
+    let mut nodes = Nodes::start(2, 1);
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let settings: Vec<(&str, String)> = settings(&nodes)
+        .into_iter()
+        .chain([("CLICKHOUSE__DATABASE", "hyperbyte_shared".to_owned())])
+        .collect();
+    let settings = borrowed(&settings);
+    // Two at once: one has it, the other does not start.
+    let [one, other] = [0, 1].map(|n| Server::spawn_in(folders[n].path(), &settings));
+    let is_ready = |server: &Server| server.try_get("/health/ready").is_ok_and(|answer| answer.status == 200);
+    until("one of them is ready", LIMIT, || is_ready(&one) || is_ready(&other));
+    let (first, refused) = if is_ready(&one) { (one, other) } else { (other, one) };
+    let said = refused.failure();
+    assert!(said.contains("belongs to installation"), "{said}");
+    let client = first.client();
+    client.query("", "CREATE DATABASE db");
+    client.write("db", &points(1));
+    assert_eq!(number(&client.rows("db", "SELECT sum(v) FROM m")), 400.0);
+    // One that could not ask at its start stores nothing when it can, and removes nothing that it does not know.
+    (0..nodes.len()).for_each(|node| nodes.kill(node));
+    let late = Server::start_in(folders[2].path(), &settings);
+    late.client().query("", "CREATE DATABASE db");
+    late.client().write("db", &points(7));
+    (0..nodes.len()).for_each(|node| nodes.restart(node));
+    until("the late one says why", LIMIT, || late.log().contains("belongs to installation"));
+    let answer = late.client().query_raw("db", "SELECT sum(v) FROM m").body;
+    assert!(answer.contains("error") && !answer.contains("values"), "{answer}");
+    late.client().query_raw("db", "DELETE FROM m");
+    until("the first goes on", LIMIT, || {
+        client.query_raw("db", "SELECT sum(v) FROM m").body.contains(",400]")
+    });
+    assert_eq!(nodes.rows("hyperbyte_shared").iter().sum::<u64>(), 400);
+}
+
 /// The engine refuses to sort more rows at once than a query may; such scans are read in slices. Over two shards the refusal
 /// of one ends what the other is doing, and neither may suffer from it.
 #[test]
