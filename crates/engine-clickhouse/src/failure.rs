@@ -5,6 +5,7 @@ use hyperbytedb_engine_common::Exception;
 
 /// ClickHouse's error codes that say something about a server, not about a statement.
 const ATTEMPT_TO_READ_AFTER_EOF: u32 = 32;
+const SYNTAX_ERROR: u32 = 62;
 const UNKNOWN_DATABASE: u32 = 81;
 const CANNOT_READ_FROM_SOCKET: u32 = 95;
 const CANNOT_WRITE_TO_SOCKET: u32 = 96;
@@ -121,6 +122,9 @@ impl Failure {
             }
             Some(NOT_ENOUGH_SPACE) => NO_SPACE,
             _ if exception.message().contains(NO_SPACE_OF_SYSTEM) => NO_SPACE,
+            Some(SYNTAX_ERROR) if exception.message().contains("Empty query") => {
+                "has stored nothing of a table's definition, as happens when its disk is full: see docs/clickhouse.md, Full disks"
+            }
             Some(TOO_MANY_PARTS) => {
                 "has too many parts that wait for a merge: give it time, or raise flush.interval_secs"
             }
@@ -167,6 +171,7 @@ mod tests {
             ("Code: 164. DB::Exception: secret", "readonly"),
             ("Code: 243. DB::Exception: secret", "disk"),
             ("Code: 75. DB::Exception: secret, errno: 28, strerror: No space left on device", "disk"),
+            ("Code: 62. DB::Exception: Empty query. secret", "disk is full"),
             ("Code: 242. DB::Exception: secret", "read-only"),
             ("Code: 774. DB::Exception: secret", "read-only"),
             ("Code: 252. DB::Exception: secret", "flush.interval_secs"),

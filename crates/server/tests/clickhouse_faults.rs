@@ -52,8 +52,8 @@ fn points_wait_for_room_on_the_disk() {
     nodes.restart(0);
     let server = start(&nodes);
     server.client().query("", "CREATE DATABASE db");
-    server.client().write("db", &points("m", 100));
-    assert!(counts(&server, "m", 100));
+    server.client().write("db", &(points("m", 100) + &points("new", 1)));
+    assert!(counts(&server, "m", 100) && counts(&server, "new", 1));
     disk.fill();
     waits(&server, "has no space left on its disk", || disk.empty());
     nodes.kill(0);
