@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -88,6 +88,11 @@ impl Nodes {
 
     pub fn urls(&self) -> Vec<String> {
         (0..self.nodes.len()).map(|node| self.url(node)).collect()
+    }
+
+    /// Where it speaks ClickHouse's native protocol, as servers do with each other.
+    pub fn native_address(&self, node: usize) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.nodes[node].tcp_port))
     }
 
     /// Settings of a HyperbyteDB server that has these as its engine, as variables without their `HYPERBYTEDB__`.
