@@ -100,8 +100,9 @@ class Server:
 class Client:
     """A keep-alive connection that is made anew after an error."""
 
-    def __init__(self, port):
-        self.port, self.connection = port, None
+    def __init__(self, port, is_patient=False):
+        """is_patient: nobody kills the server, so an answer that breaks off is one of which a ClickHouse server went."""
+        self.port, self.connection, self.is_patient = port, None, is_patient
 
     def request(self, path, body=None):
         try:
@@ -120,7 +121,13 @@ class Client:
         parameters = urllib.parse.urlencode({"db": "chaos", "q": statement, "epoch": "ns"})
         deadline = time.monotonic() + REQUEST_SECONDS
         while True:
-            status, answer = self.request("/query?" + parameters)
+            try:
+                status, answer = self.request("/query?" + parameters)
+            except Unclear:
+                if not self.is_patient or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+                continue
             if UNAVAILABLE not in answer:
                 break
             # A ClickHouse server is away: what reads is asked again, what changes may have happened.
@@ -206,6 +213,8 @@ class Worker(threading.Thread):
     def again(self):
         """A thread that goes on where this one has ended."""
         super().__init__(daemon=True)
+        # The old connection is one to the server that was killed: the first operation over it would be unclear, and the last.
+        self.client = Client(self.client.port)
         self.stopped.clear()
         self.start()
 
@@ -298,7 +307,7 @@ class Worker(threading.Thread):
 
     def check(self):
         """Everything, when nobody writes. Settles whether the unclear operation has happened."""
-        client = Client(self.client.port)
+        client = Client(self.client.port, is_patient=True)
         for name, space in list(self.spaces.items()):
             if (after := self.unclear.get(name)) and self.has_happened(after, client):
                 self.history.append("the unclear operation has happened")

@@ -7,6 +7,7 @@ A data set and its queries follow from the seed alone. A difference is minimised
 written to --out as a case file for tests/cases. Exit status 1 when there are differences.
 """
 import argparse
+import contextlib
 import http.client
 import itertools
 import json
@@ -26,7 +27,7 @@ MINIMISE_STEPS_MAX = 200
 # ------------------------------------------------------------------------------------------------ HTTP
 class Client:
     def __init__(self, url):
-        parsed = urllib.parse.urlparse(url)
+        self.url, parsed = url, urllib.parse.urlparse(url)
         self.connection = http.client.HTTPConnection(parsed.hostname, parsed.port, timeout=60)
 
     def request(self, path, params, body=b""):
@@ -46,14 +47,46 @@ class Client:
         return self.request("/query", {"db": db, "q": statement, "epoch": "ns"})
 
     def load(self, steps):
-        self.query("DROP DATABASE db0")
-        self.query("CREATE DATABASE db0")
+        """Returns the statements among the steps that are errors: some are, on any server."""
+        for statement in ("DROP DATABASE db0", "CREATE DATABASE db0"):
+            if answer := self.error(statement):
+                raise LoadFailed(f"{self.url}: {statement}: {answer}")
+        errors = {}
         for is_statement, run in itertools.groupby(steps, lambda step: step.startswith("! ")):
             if is_statement:
                 for step in run:
-                    self.query(step[2:])
-            else:
-                self.request("/write", {"db": "db0"}, "\n".join(run).encode())
+                    if answer := self.error(step[2:]):
+                        errors[step] = answer
+                continue
+            lines = list(run)
+            status, answer = self.request("/write", {"db": "db0"}, "\n".join(lines).encode())
+            if status != 204:
+                raise LoadFailed(f"{self.url}: writing {len(lines)} points, {lines[0]!r} first: {status} {answer}")
+        return errors
+
+    def error(self, statement):
+        """What the server says, where that is an error."""
+        status, answer = self.query(statement)
+        is_good = status == 200 and not any("error" in result for result in json.loads(answer)["results"])
+        return None if is_good else f"{status} {answer.strip()}"
+
+
+class LoadFailed(Exception):
+    """The servers do not hold the same: no answer of theirs means anything."""
+
+
+def load(clients, steps):
+    errors = [client.load(steps) for client in clients]
+    if errors[0].keys() != errors[1].keys():
+        raise LoadFailed(f"statements fail on one server only: {errors}")
+
+
+def expect_failures_to_show(clients):
+    """Or a server that refuses points would look like one that answers wrongly."""
+    for client in clients:
+        with contextlib.suppress(LoadFailed):
+            client.load(["m f=1 1", "this is no point"])
+            raise SystemExit(f"{client.url}: a load that failed went unnoticed")
 
 
 # ------------------------------------------------------------------------------------------------ comparison
@@ -154,6 +187,15 @@ def differs(statement, reference, ours):
     return a[1].strip(), b[1].strip()
 
 
+def shows(steps, statement, reference, ours):
+    """Whether these steps are enough for a difference in the answers."""
+    try:
+        load((reference, ours), steps)
+    except LoadFailed:
+        return False
+    return differs(statement, reference, ours)
+
+
 def minimise(statement, lines, reference, ours):
     """Fewer steps that still show the difference."""
     steps, size = 0, max(1, len(lines) // 2)
@@ -162,16 +204,13 @@ def minimise(statement, lines, reference, ours):
         while start < len(lines) and steps < MINIMISE_STEPS_MAX:
             fewer = lines[:start] + lines[start + size:]
             steps += 1
-            for client in (reference, ours):
-                client.load(fewer)
-            if fewer and differs(statement, reference, ours):
+            if fewer and shows(fewer, statement, reference, ours):
                 lines, shrunk = fewer, True
             else:
                 start += size
         if not shrunk or size > len(lines):
             size //= 2
-    for client in (reference, ours):
-        client.load(lines)
+    load((reference, ours), lines)
     return lines
 
 
@@ -188,11 +227,14 @@ def main():
     # The other index goes on listing tag values that have been deleted.
     with influxd("inmem") as reference_url, hyperbytedb(options.server) as our_url:
         reference, ours = Client(reference_url), Client(our_url)
+        expect_failures_to_show((reference, ours))
         for number in range(options.sets):
             rng = random.Random(f"{options.seed}/{number}")
             data = DataSet(rng)
-            for client in (reference, ours):
-                client.load(data.steps)
+            try:
+                load((reference, ours), data.steps)
+            except LoadFailed as failure:
+                raise SystemExit(f"seed {options.seed}/{number}: {failure}") from failure
             generator = QueryGenerator(rng, data)
             shapes = set()
             for _ in range(options.queries):
@@ -207,8 +249,7 @@ def main():
                 expected, actual = differs(statement, reference, ours) or difference
                 findings.append((f"seed {options.seed}/{number}", lines, statement, expected, actual))
                 print(f"difference ({len(lines)} points): {statement}\n  influxd {expected[:300]}\n  ours    {actual[:300]}", flush=True)
-                for client in (reference, ours):
-                    client.load(data.steps)
+                load((reference, ours), data.steps)
                 if len(findings) >= options.findings:
                     break
             if len(findings) >= options.findings:

@@ -14,7 +14,7 @@ use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 use hyperbytedb_domain::catalog::{Catalog, Table, TableId};
 use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort, QueryPort};
-use hyperbytedb_domain::scan::{DIGEST_BUCKETS, Digest, DigestBy, RowSelection};
+use hyperbytedb_domain::scan::{Digest, DigestBy, RowSelection};
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, TimeRange};
 
@@ -73,6 +73,9 @@ pub struct EngineCopy<'a> {
     /// Told of each step.
     pub report: &'a dyn Fn(&Step<'_>),
 }
+
+/// By their keys.
+type Digests = BTreeMap<u64, Digest>;
 
 fn context() -> QueryContext {
     QueryContext::unbounded()
@@ -145,7 +148,7 @@ impl EngineCopy<'_> {
                 return Ok(if attempt == 0 { Outcome::Same } else { Outcome::Copied });
             }
             if attempt < attempts {
-                let series = self.make_room(table, &rows, there.is_empty())?;
+                let series = self.make_room(table, &rows, &here, &there)?;
                 self.copy_rows(table, partition, &rows, series.as_deref(), tally)?;
             }
         }
@@ -156,17 +159,21 @@ impl EngineCopy<'_> {
         Ok(Outcome::Changed)
     }
 
-    /// Removes what is there and not as it is here. Returns the series that are to be copied; `None`: all.
+    /// Removes what is there and not as it is here. Returns the series that are to be copied; `None`: all. Asks for the
+    /// series of those buckets alone that differ.
     fn make_room(
         &self,
         table: &Table,
         rows: &RowSelection,
-        is_empty: bool,
+        buckets_here: &Digests,
+        buckets_there: &Digests,
     ) -> Result<Option<Vec<SeriesId>>, EngineError> {
-        if is_empty {
+        if buckets_there.is_empty() {
             return Ok(None);
         }
-        let by = DigestBy::Series((0..DIGEST_BUCKETS).collect());
+        let buckets = unlike(buckets_here, buckets_there);
+        let others_stay = buckets_there.keys().any(|bucket| !buckets.contains(bucket));
+        let by = DigestBy::Series(buckets);
         let here = digests(&self.from, table, rows, true, &by)?;
         let there = digests(&self.to, table, rows, false, &by)?;
         let differing: Vec<SeriesId> = there
@@ -174,7 +181,8 @@ impl EngineCopy<'_> {
             .filter(|(key, one)| here.get(*key) != Some(one))
             .map(|(key, _)| SeriesId(*key))
             .collect();
-        if differing.len() > REPLACED_SERIES_MAX || differing.len() == there.len() {
+        let some_stay = others_stay || differing.len() < there.len();
+        if differing.len() > REPLACED_SERIES_MAX || !some_stay {
             self.to.store.drop_partitions(table.id, rows.shards.as_deref().unwrap_or_default())?;
             return Ok(None);
         }
@@ -280,9 +288,15 @@ fn digests(
     rows: &RowSelection,
     merge_duplicates: bool,
     by: &DigestBy,
-) -> Result<BTreeMap<u64, Digest>, EngineError> {
+) -> Result<Digests, EngineError> {
     let digests = side.rows.digests(table, rows, merge_duplicates, by, &context())?;
     Ok(digests.into_iter().map(|digest| (digest.key, digest)).collect())
+}
+
+/// The keys of what only one has, or both and not the same.
+fn unlike(here: &Digests, there: &Digests) -> Vec<u64> {
+    let keys: BTreeSet<u64> = here.keys().chain(there.keys()).copied().collect();
+    keys.into_iter().filter(|key| here.get(key) != there.get(key)).collect()
 }
 
 #[cfg(test)]
@@ -300,5 +314,15 @@ mod tests {
         let column = batch.column(0).as_dictionary::<Int32Type>();
         assert_eq!(column.values().as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["a", "b", "c"]);
         assert_eq!(column.keys().values(), &[0, 1, 0, 1, 2]);
+    }
+
+    #[test]
+    fn what_one_lacks_or_has_otherwise_is_unlike() {
+        let digests = |some: &[(u64, u64)]| -> Digests {
+            some.iter().map(|(key, hash)| (*key, Digest { key: *key, rows: 1, hash: *hash })).collect()
+        };
+        let (here, there) = (digests(&[(1, 1), (2, 2), (3, 3)]), digests(&[(2, 2), (3, 4), (5, 5)]));
+        assert_eq!(unlike(&here, &there), [1, 3, 5]);
+        assert!(unlike(&here, &here).is_empty());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -88,6 +88,25 @@ impl Nodes {
 
     pub fn urls(&self) -> Vec<String> {
         (0..self.nodes.len()).map(|node| self.url(node)).collect()
+    }
+
+    /// Where it speaks ClickHouse's native protocol, as servers do with each other.
+    pub fn native_address(&self, node: usize) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.nodes[node].tcp_port))
+    }
+
+    /// Settings of a HyperbyteDB server that has these as its engine, as variables without their `HYPERBYTEDB__`.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        let mut settings = vec![
+            ("ENGINE__KIND", "clickhouse".to_owned()),
+            ("CLICKHOUSE__URLS", format!("{:?}", self.urls())),
+            ("CLICKHOUSE__USER", USER.to_owned()),
+            ("CLICKHOUSE__PASSWORD", PASSWORD.to_owned()),
+        ];
+        if self.len() > 1 {
+            settings.push(("CLICKHOUSE__CLUSTER", CLUSTER.to_owned()));
+        }
+        settings
     }
 
     pub fn pid(&self, node: usize) -> Option<u32> {

@@ -12,8 +12,9 @@ use hyperbytedb_clickhouse_sql::Select;
 use hyperbytedb_clickhouse_sql::schema::{Database, table_name};
 use hyperbytedb_clickhouse_sql::statement::{self, Statement, TableEngine};
 use hyperbytedb_domain::catalog::{Table, TableId};
+use hyperbytedb_domain::scan::RowSelection;
 use hyperbytedb_domain::{EngineError, QueryContext, settings};
-use hyperbytedb_engine_common::{ColumnCounts, Exception, KnownTables, answers};
+use hyperbytedb_engine_common::{ColumnCounts, Exception, KnownTables, answers, selects_nothing};
 
 use crate::dormant::DormantTables;
 use crate::killer::Killer;
@@ -167,6 +168,17 @@ impl ChdbEngine {
         self.tables.remember(table.id, counts);
         self.tables.remember(table.id, ColumnCounts::of(table));
         Ok(true)
+    }
+
+    /// Whether there can be rows of the selection; then the table has all its columns.
+    pub(crate) fn may_hold(
+        &self,
+        table: &Table,
+        rows: &RowSelection,
+        context: &QueryContext,
+    ) -> Result<bool, EngineError> {
+        context.check()?;
+        Ok(!selects_nothing(rows) && self.complete_table(table, context)?)
     }
 
     /// Makes the table as it should be.

@@ -6,9 +6,7 @@ use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
 use hyperbytedb_domain::scan::{Digest, DigestBy, RowSelection, Scan};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
-use hyperbytedb_engine_common::{
-    NoRows, answers, is_small, output_types, selects_nothing, stored_types, wants_nothing,
-};
+use hyperbytedb_engine_common::{NoRows, answers, is_small, output_types, stored_types, wants_nothing};
 
 use crate::engine::ChdbEngine;
 use crate::stream::{ScanStream, SelectStream};
@@ -39,7 +37,7 @@ impl QueryPort for ChdbEngine {
         rows: &RowSelection,
         context: &QueryContext,
     ) -> Result<Vec<SeriesId>, EngineError> {
-        if selects_nothing(rows) || !self.complete_table(table, context)? {
+        if !self.may_hold(table, rows, context)? {
             return Ok(Vec::new());
         }
         let select = distinct_series(table, table_name(table.id), rows);
@@ -55,7 +53,7 @@ impl QueryPort for ChdbEngine {
         by: &DigestBy,
         context: &QueryContext,
     ) -> Result<Vec<Digest>, EngineError> {
-        if selects_nothing(rows) || !self.complete_table(table, context)? {
+        if !self.may_hold(table, rows, context)? {
             return Ok(Vec::new());
         }
         let select = digests(table, table_name(table.id), rows, merge_duplicates, by);
@@ -70,7 +68,7 @@ impl QueryPort for ChdbEngine {
         merge_duplicates: bool,
         context: &QueryContext,
     ) -> Result<Box<dyn BatchStream>, EngineError> {
-        if selects_nothing(rows) || !self.complete_table(table, context)? {
+        if !self.may_hold(table, rows, context)? {
             return Ok(Box::new(NoRows));
         }
         let select = stored_rows(table, table_name(table.id), rows, merge_duplicates);

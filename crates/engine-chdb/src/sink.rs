@@ -12,7 +12,7 @@ use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort, UnfinishedDeletes
 use hyperbytedb_domain::scan::RowSelection;
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext};
-use hyperbytedb_engine_common::{Attempt, PartBlocks, answers, merge_parts, selects_nothing};
+use hyperbytedb_engine_common::{Attempt, PartBlocks, answers, merge_parts};
 
 use crate::engine::ChdbEngine;
 
@@ -41,8 +41,7 @@ impl PointsSinkPort for ChdbEngine {
         rows: &RowSelection,
         context: &QueryContext,
     ) -> Result<(), EngineError> {
-        context.check()?;
-        if selects_nothing(rows) || !self.complete_table(table, context)? {
+        if !self.may_hold(table, rows, context)? {
             return Ok(());
         }
         if self.rows(statement::any_row(table, table_name(table.id), rows), context)?.is_empty() {

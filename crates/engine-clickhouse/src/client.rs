@@ -43,8 +43,6 @@ const READ_SETTINGS: &[(&str, &str)] = &[
     ("connections_with_failover_max_tries", "1"),
     ("connect_timeout_with_failover_ms", "1000"),
     ("handshake_timeout_ms", "1000"),
-    // Another replica is asked when one fails, not when one is slow.
-    ("use_hedged_requests", "0"),
     // Groups of whole series are complete where they are stored.
     ("optimize_skip_unused_shards", "1"),
     ("optimize_distributed_group_by_sharding_key", "1"),

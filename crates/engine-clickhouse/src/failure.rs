@@ -5,6 +5,7 @@ use hyperbytedb_engine_common::Exception;
 
 /// ClickHouse's error codes that say something about a server, not about a statement.
 const ATTEMPT_TO_READ_AFTER_EOF: u32 = 32;
+const SYNTAX_ERROR: u32 = 62;
 const UNKNOWN_DATABASE: u32 = 81;
 const CANNOT_READ_FROM_SOCKET: u32 = 95;
 const CANNOT_WRITE_TO_SOCKET: u32 = 96;
@@ -27,6 +28,7 @@ const UNKNOWN_STATUS_OF_INSERT: u32 = 319;
 const ACCESS_DENIED: u32 = 497;
 const AUTHENTICATION_FAILED: u32 = 516;
 const CLUSTER_DOESNT_EXIST: u32 = 701;
+const TABLE_IS_PERMANENTLY_READ_ONLY: u32 = 774;
 /// 192 to 194: unknown user, wrong password, password missing.
 const UNKNOWN_USER: u32 = 192;
 
@@ -40,6 +42,10 @@ const BETWEEN_SERVERS: [u32; 7] = [
     NETWORK_ERROR,
     ALL_CONNECTION_TRIES_FAILED,
 ];
+
+const NO_SPACE: &str = "has no space left on its disk: make room there";
+/// What the system says of a full disk, within errors of any code.
+const NO_SPACE_OF_SYSTEM: &str = "No space left on device";
 
 pub(crate) enum Failure {
     /// The server was not reached, or broke off.
@@ -111,10 +117,14 @@ impl Failure {
                 "does not allow the user what it needs: see docs/clickhouse.md, Privileges"
             }
             Some(READONLY) => "lets the user only read: give it a profile without readonly",
-            Some(TABLE_IS_READ_ONLY) => {
+            Some(TABLE_IS_READ_ONLY | TABLE_IS_PERMANENTLY_READ_ONLY) => {
                 "has a table that is read-only, as replicas are without their Keeper: see to it there"
             }
-            Some(NOT_ENOUGH_SPACE) => "has no space left on its disk: make room there",
+            Some(NOT_ENOUGH_SPACE) => NO_SPACE,
+            _ if exception.message().contains(NO_SPACE_OF_SYSTEM) => NO_SPACE,
+            Some(SYNTAX_ERROR) if exception.message().contains("Empty query") => {
+                "has stored nothing of a table's definition, as happens when its disk is full: see docs/clickhouse.md, Full disks"
+            }
             Some(TOO_MANY_PARTS) => {
                 "has too many parts that wait for a merge: give it time, or raise flush.interval_secs"
             }
@@ -160,6 +170,13 @@ mod tests {
             ("Code: 497. DB::Exception: secret", "Privileges"),
             ("Code: 164. DB::Exception: secret", "readonly"),
             ("Code: 243. DB::Exception: secret", "disk"),
+            ("Code: 75. DB::Exception: secret, errno: 28, strerror: No space left on device", "disk"),
+            ("Code: 62. DB::Exception: Empty query. secret", "disk is full"),
+            ("Code: 242. DB::Exception: secret", "read-only"),
+            ("Code: 774. DB::Exception: secret", "read-only"),
+            ("Code: 252. DB::Exception: secret", "flush.interval_secs"),
+            ("Code: 202. DB::Exception: secret", "query.max_concurrent"),
+            ("Code: 285. DB::Exception: secret", "clickhouse.insert_quorum"),
             ("Code: 241. DB::Exception: secret (total) memory limit", "max_server_memory_usage"),
             ("Code: 279. DB::Exception: secret", "remote_servers"),
             ("Code: 32. DB::Exception: secret", "remote_servers"),

@@ -8,9 +8,7 @@ use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{BatchStream, QueryPort};
 use hyperbytedb_domain::scan::{Digest, DigestBy, RowSelection, Scan};
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId};
-use hyperbytedb_engine_common::{
-    NoRows, answers, is_small, output_types, selects_nothing, stored_types, wants_nothing,
-};
+use hyperbytedb_engine_common::{NoRows, answers, is_small, output_types, stored_types, wants_nothing};
 
 use crate::engine::ClickHouseEngine;
 use crate::failure::Failure;
@@ -44,8 +42,7 @@ impl QueryPort for ClickHouseEngine {
         rows: &RowSelection,
         context: &QueryContext,
     ) -> Result<Vec<SeriesId>, EngineError> {
-        context.check()?;
-        if selects_nothing(rows) || !self.complete_table(table)? {
+        if !self.may_hold(table, rows, context)? {
             return Ok(Vec::new());
         }
         let (from, hosts) = self.source(table, rows.series.as_ref())?;
@@ -64,8 +61,7 @@ impl QueryPort for ClickHouseEngine {
         by: &DigestBy,
         context: &QueryContext,
     ) -> Result<Vec<Digest>, EngineError> {
-        context.check()?;
-        if selects_nothing(rows) || !self.complete_table(table)? {
+        if !self.may_hold(table, rows, context)? {
             return Ok(Vec::new());
         }
         self.digests_of_shards(table, rows, merge_duplicates, by, context)
@@ -78,8 +74,7 @@ impl QueryPort for ClickHouseEngine {
         merge_duplicates: bool,
         context: &QueryContext,
     ) -> Result<Box<dyn BatchStream>, EngineError> {
-        context.check()?;
-        if selects_nothing(rows) || !self.complete_table(table)? {
+        if !self.may_hold(table, rows, context)? {
             return Ok(Box::new(NoRows));
         }
         let (from, hosts) = self.source(table, rows.series.as_ref())?;

@@ -13,7 +13,7 @@ use hyperbytedb_domain::ports::{PartitionInfo, PointsSinkPort, SnapshotPort, Unf
 use hyperbytedb_domain::scan::RowSelection;
 use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
-use hyperbytedb_engine_common::{Attempt, answers, merge_parts, selects_nothing};
+use hyperbytedb_engine_common::{Attempt, answers, merge_parts};
 
 use crate::engine::ClickHouseEngine;
 use crate::hosts::HostId;
@@ -44,8 +44,7 @@ impl PointsSinkPort for ClickHouseEngine {
         rows: &RowSelection,
         context: &QueryContext,
     ) -> Result<(), EngineError> {
-        context.check()?;
-        if selects_nothing(rows) || !self.complete_table(table)? {
+        if !self.may_hold(table, rows, context)? {
             return Ok(());
         }
         let name = self.database.table(table.id);

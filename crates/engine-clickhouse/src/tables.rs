@@ -5,9 +5,10 @@
 use arrow::array::RecordBatch;
 use hyperbytedb_clickhouse_sql::statement::{self, Statement, TableEngine};
 use hyperbytedb_clickhouse_sql::{TableName, cluster, schema};
-use hyperbytedb_domain::EngineError;
 use hyperbytedb_domain::catalog::{Table, TableId};
-use hyperbytedb_engine_common::{ColumnCounts, answers};
+use hyperbytedb_domain::scan::RowSelection;
+use hyperbytedb_domain::{EngineError, QueryContext};
+use hyperbytedb_engine_common::{ColumnCounts, answers, selects_nothing};
 
 use crate::engine::ClickHouseEngine;
 use crate::hosts::HostId;
@@ -26,6 +27,17 @@ impl ClickHouseEngine {
         self.tables.remember(table.id, counts);
         self.tables.remember(table.id, ColumnCounts::of(table));
         Ok(true)
+    }
+
+    /// Whether there can be rows of the selection; then the table has all its columns.
+    pub(crate) fn may_hold(
+        &self,
+        table: &Table,
+        rows: &RowSelection,
+        context: &QueryContext,
+    ) -> Result<bool, EngineError> {
+        context.check()?;
+        Ok(!selects_nothing(rows) && self.complete_table(table)?)
     }
 
     pub(crate) fn create_table(&self, table: &Table) -> Result<(), EngineError> {

@@ -5,9 +5,14 @@
 #[allow(dead_code)]
 mod rows;
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::ipc::writer::StreamWriter;
 use hyperbytedb_clickhouse_node::{CLUSTER, Nodes, PASSWORD, USER};
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};
@@ -253,4 +258,41 @@ fn what_is_wrong_is_said() {
     let urls = vec!["http://no-such-host.invalid:8123".to_owned()];
     let text = told(ClickHouseOptions { urls, cluster: String::new(), ..options(&nodes) });
     assert!(text.contains("no-such-host") && text.contains("clickhouse.urls"), "{text}");
+}
+
+/// Reads a request and answers with a body.
+fn answer(mut stream: TcpStream, body: &[u8]) -> std::io::Result<()> {
+    let mut request = BufReader::new(stream.try_clone()?);
+    let (mut line, mut length) = (String::new(), 0);
+    while request.read_line(&mut line)? > 2 {
+        if let Some(number) = line.to_lowercase().strip_prefix("content-length:") {
+            length = number.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    request.read_exact(&mut vec![0; length])?;
+    write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len())?;
+    stream.write_all(body)
+}
+
+/// A server that answers this text to all that it is asked.
+fn parrot(text: &str) -> String {
+    let column: ArrayRef = Arc::new(StringArray::from(vec![text]));
+    let batch = RecordBatch::try_from_iter([("text", column)]).unwrap();
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    let body = writer.into_inner().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || listener.incoming().try_for_each(|stream| answer(stream?, &body)));
+    url
+}
+
+#[test]
+fn a_server_that_is_too_old_is_refused() {
+    for (version, is_refused) in [("24.3.12.75", true), ("23.12.1.1", true), ("24.8.1.1", false)] {
+        let options = ClickHouseOptions { urls: vec![parrot(version)], ..ClickHouseOptions::default() };
+        let text = ClickHouseEngine::open(options).err().unwrap().to_string();
+        assert_eq!(text.contains(&format!("is {version}: it must be 24.8 or newer")), is_refused, "{text}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Reading the answers of internal statements.
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Int64Type, UInt64Type};
 use hyperbytedb_clickhouse_sql::schema::parse_table_name;
 use hyperbytedb_domain::ports::{PartitionInfo, UnfinishedDeletes};
@@ -11,9 +11,14 @@ fn unexpected(data_type: &DataType) -> EngineError {
     EngineError::failed("reading system tables", format!("unexpected type {data_type}"))
 }
 
+fn column_of(batch: &RecordBatch, column: usize) -> Result<&ArrayRef, EngineError> {
+    let missing = || EngineError::failed("reading system tables", format!("no column {column}"));
+    batch.columns().get(column).ok_or_else(missing)
+}
+
 /// The texts of a column.
 pub fn strings(batch: &RecordBatch, column: usize) -> Result<Vec<String>, EngineError> {
-    let array = batch.column(column);
+    let array = column_of(batch, column)?;
     let array = arrow::compute::cast(array, &DataType::Utf8).map_err(|_| unexpected(array.data_type()))?;
     let texts = array.as_string_opt::<i32>().ok_or_else(|| unexpected(array.data_type()))?;
     Ok(texts.iter().map(|t| t.unwrap_or_default().to_owned()).collect())
@@ -24,7 +29,7 @@ pub fn numbers<T: ArrowPrimitiveType>(
     batch: &RecordBatch,
     column: usize,
 ) -> Result<Vec<T::Native>, EngineError> {
-    let array = batch.column(column);
+    let array = column_of(batch, column)?;
     let numbers = array.as_primitive_opt::<T>().ok_or_else(|| unexpected(array.data_type()))?;
     Ok(numbers.values().to_vec())
 }

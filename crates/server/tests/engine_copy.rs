@@ -7,8 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use hyperbytedb_clickhouse_node::{CLUSTER, Nodes, PASSWORD, USER};
-use support::{Client, Server, database};
+use hyperbytedb_clickhouse_node::Nodes;
+use support::{Client, Server, borrowed, database, engine_answers};
 
 const HOUR: i64 = 3_600_000_000_000;
 const TO_CLICKHOUSE: [&str; 4] = ["--from", "chdb", "--to", "clickhouse"];
@@ -16,27 +16,14 @@ const TO_EMBEDDED: [&str; 4] = ["--from", "clickhouse", "--to", "chdb"];
 const QUERIES: [&str; 3] =
     ["SELECT * FROM /.*/", "SELECT count(*), sum(v), last(text) FROM /.*/ GROUP BY host", "SHOW SERIES"];
 
-/// Next to nothing is in memory, so that the engine answers.
 fn settings(nodes: &Nodes, kind: &str) -> Vec<(&'static str, String)> {
-    let mut settings = vec![
-        ("ENGINE__KIND", kind.to_owned()),
-        ("CLICKHOUSE__URLS", format!("{:?}", nodes.urls())),
-        ("CLICKHOUSE__USER", USER.to_owned()),
-        ("CLICKHOUSE__PASSWORD", PASSWORD.to_owned()),
-        ("FLUSH__HEAD_BYTES", "0".to_owned()),
-        ("FLUSH__INTERVAL_SECS", "1".to_owned()),
-        ("FLUSH__SMALL_INTERVAL_SECS", "1".to_owned()),
-    ];
-    if nodes.len() > 1 {
-        settings.push(("CLICKHOUSE__CLUSTER", CLUSTER.to_owned()));
-    }
+    let mut settings = engine_answers(nodes.settings());
+    settings.push(("ENGINE__KIND", kind.to_owned()));
     settings
 }
 
 fn start(dir: &Path, nodes: &Nodes, kind: &str) -> Server {
-    let settings = settings(nodes, kind);
-    let settings: Vec<(&str, &str)> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    Server::start_in(dir, &settings)
+    Server::start_in(dir, &borrowed(&settings(nodes, kind)))
 }
 
 fn spawn_copy(dir: &Path, nodes: &Nodes, arguments: &[&str]) -> Child {

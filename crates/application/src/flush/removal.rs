@@ -33,8 +33,13 @@ impl FlushService {
             shards: Some(part.iter().chain(&whole).map(|shard| shard.id).collect()),
             ..RowSelection::of_time(delete.scope.time)
         };
-        let hit = self.ports.engine.distinct_series(table, &selection, &context)?;
-        let has_rows = !hit.is_empty() && !part.is_empty();
+        // Whether an attempt that failed has left rows somewhere is for the engine to say: one of several copies may have lost
+        // them, and be the one that is asked.
+        let hit = match delete.again {
+            true => None,
+            false => Some(self.ports.engine.distinct_series(table, &selection, &context)?),
+        };
+        let has_rows = hit.as_ref().is_none_or(|hit| !hit.is_empty()) && !part.is_empty();
         if has_rows && self.unfinished_deletes(table.id)? >= UNFINISHED_DELETES_MAX {
             return Ok(Progress::Postponed);
         }
@@ -43,17 +48,16 @@ impl FlushService {
             self.drop_stored(table.id, &numbers)?;
         }
         if has_rows {
-            let named = (hit.len() <= NAMED_IN_DELETE_MAX).then(|| hit.as_slice().into());
+            let named = hit.as_ref().filter(|hit| hit.len() <= NAMED_IN_DELETE_MAX);
+            let named = named.map(|hit| hit.as_slice().into());
             let shards = Some(part.iter().map(|shard| shard.id).collect());
             let rows = RowSelection { series: named, shards, ..selection };
             self.ports.sink.delete_rows(table, &rows, &context)?;
         }
-        let gone = if delete.again {
-            self.unstored_series(table, &context)?
-        } else if delete.scope.time.is_all() {
-            hit
-        } else {
-            self.without_rows(table, hit, &context)?
+        let gone = match hit {
+            None => self.unstored_series(table, &context)?,
+            Some(hit) if delete.scope.time.is_all() => hit,
+            Some(hit) => self.without_rows(table, hit, &context)?,
         };
         self.unregister(work, table, delete.sequence, gone)?;
         Ok(Progress::Done)

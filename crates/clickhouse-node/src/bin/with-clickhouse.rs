@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hyperbytedb_clickhouse_node::{CLUSTER, Nodes, PASSWORD, USER};
+use hyperbytedb_clickhouse_node::Nodes;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,17 +24,12 @@ fn main() -> ExitCode {
     let kill_every = std::env::var("KILL_EVERY_SECS").ok().and_then(|seconds| seconds.parse().ok());
     let mut nodes = Nodes::start(shards, replicas);
     let mut command = Command::new(program);
-    command
-        .args(rest)
-        .env("HYPERBYTEDB__ENGINE__KIND", "clickhouse")
-        .env("HYPERBYTEDB__CLICKHOUSE__URLS", format!("{:?}", nodes.urls()))
-        .env("HYPERBYTEDB__CLICKHOUSE__USER", USER)
-        .env("HYPERBYTEDB__CLICKHOUSE__PASSWORD", PASSWORD);
+    command.args(rest);
+    for (key, value) in nodes.settings() {
+        command.env(format!("HYPERBYTEDB__{key}"), value);
+    }
     if std::env::var_os("HYPERBYTEDB__FLUSH__HEAD_BYTES").is_none() {
         command.env("HYPERBYTEDB__FLUSH__HEAD_BYTES", "0");
-    }
-    if nodes.len() > 1 {
-        command.env("HYPERBYTEDB__CLICKHOUSE__CLUSTER", CLUSTER);
     }
     let mut child = match command.spawn() {
         Ok(child) => child,

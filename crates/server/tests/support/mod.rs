@@ -25,6 +25,19 @@ pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Adds those with which next to nothing is in memory and nothing waits long for its flush: it is the engine that answers.
+pub fn engine_answers(mut settings: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
+    let seconds = ["FLUSH__INTERVAL_SECS", "FLUSH__SMALL_INTERVAL_SECS"].map(|key| (key, "1".to_owned()));
+    settings.push(("FLUSH__HEAD_BYTES", "0".to_owned()));
+    settings.extend(seconds);
+    settings
+}
+
+/// Settings as the functions here take them.
+pub fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    settings.iter().map(|(key, value)| (*key, value.as_str())).collect()
+}
+
 /// A running server. Dropping it kills it.
 pub struct Server {
     child: Child,
