@@ -52,6 +52,7 @@ use crate::graphite;
 use crate::head_file;
 use crate::metrics::{self, Collector};
 use crate::opentsdb;
+use crate::trace_parent;
 use crate::udp::{self, UdpListener};
 
 /// The exit status after a failure that the server cannot go on from.
@@ -452,6 +453,7 @@ impl Application {
             readiness: self.readiness.clone(),
             auth: self.auth.clone().map(|auth| auth as Arc<dyn AuthPort>),
             access_log: access_log(config)?,
+            follow_trace: trace_parent::follow(&config.tracing),
             metrics: self.metrics.clone(),
             options: http_options(config),
         })

@@ -22,6 +22,7 @@ mod opentsdb;
 mod proxy;
 mod restore;
 mod serve;
+mod trace_parent;
 mod traces;
 mod udp;
 
