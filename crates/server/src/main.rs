@@ -19,6 +19,7 @@ mod listeners;
 mod logging;
 mod metrics;
 mod opentsdb;
+mod options;
 mod proxy;
 mod restore;
 mod serve;
