@@ -125,10 +125,23 @@ pub fn parameters(text: &str) {
         let text = format!("SELECT v FROM m WHERE x {operator} $p");
         if let Ok(query) = parse_query_with_params(&text, &bound) {
             assert!(matches!(&query.statements[..], [Statement::Select(_)]), "{name}: {query}");
+            if !can_be_said(&value) {
+                continue;
+            }
             let printed = query.to_string();
             let again = parse_query(&printed).map(|query| query.to_string());
             assert_eq!(again.as_ref(), Ok(&printed), "{name}: {value:?}");
         }
+    }
+}
+
+/// InfluxDB's grammar has no text for these: there a NUL is the end, and a regular expression has one line and no backslash before its
+/// end.
+fn can_be_said(value: &Parameter) -> bool {
+    match value {
+        Parameter::String(text) | Parameter::Identifier(text) => !text.contains('\0'),
+        Parameter::Regex(source) => !source.contains(['\0', '\n']) && !source.ends_with('\\'),
+        _ => true,
     }
 }
 
