@@ -21,16 +21,16 @@ fn refused(client: &Client, answer: &Answer, text: &str, setting: &str) {
     assert_ne!(count, "0", "{setting}");
 }
 
-/// A query that goes on until what is returned is dropped: nobody reads on.
+/// A query that goes on until what is returned is dropped: nobody reads on, and no buffer takes 200 MB.
 fn endless(server: &Server) -> TcpStream {
     let client = server.client();
     client.query("", "CREATE DATABASE db");
-    let line = |i| format!("m text=\"row {i:>900}\" {i}\n");
-    (0..4).for_each(|part| {
-        client.write("db", &(part * 10_000..(part + 1) * 10_000).map(line).collect::<String>())
-    });
+    client.write("db", &(0..10_000).map(|i| format!("m text=\"row {i:>900}\" {i}\n")).collect::<String>());
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-    stream.write_all(b"GET /query?db=db&chunked=true&q=SELECT+text+FROM+m HTTP/1.0\r\n\r\n").unwrap();
+    let columns = ["text"; 24].join(",");
+    let request =
+        format!("GET /query?db=db&chunked=true&chunk_size=100&q=SELECT+{columns}+FROM+m HTTP/1.0\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
     stream.read_exact(&mut [0; 1000]).unwrap();
     stream
 }
