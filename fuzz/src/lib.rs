@@ -135,12 +135,12 @@ pub fn parameters(text: &str) {
     }
 }
 
-/// InfluxDB's grammar has no text for these: there a NUL is the end, and a regular expression has one line and no backslash before its
+/// InfluxDB's grammar has no text for these: there a NUL is the end, a carriage return that of a line, and a regular expression has one line and no backslash before its
 /// end.
 fn can_be_said(value: &Parameter) -> bool {
     match value {
-        Parameter::String(text) | Parameter::Identifier(text) => !text.contains('\0'),
-        Parameter::Regex(source) => !source.contains(['\0', '\n']) && !source.ends_with('\\'),
+        Parameter::String(text) | Parameter::Identifier(text) => !text.contains(['\0', '\r']),
+        Parameter::Regex(source) => !source.contains(['\0', '\n', '\r']) && !source.ends_with('\\'),
         _ => true,
     }
 }

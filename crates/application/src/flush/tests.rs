@@ -135,12 +135,15 @@ fn an_orderly_stop_flushes_what_it_can() {
 struct Waits {
     node: Node,
     now: Cell<Instant>,
+    /// Nobody should wait that long.
+    end: Instant,
 }
 
 impl Instead for Waits {
     fn wait(&self, _: Wait) {
         self.node.flush.work_off();
         self.now.set(self.now.get() + Duration::from_millis(100));
+        assert!(self.now.get() < self.end, "it waits for what nobody does");
     }
 
     fn now(&self) -> Instant {
@@ -162,7 +165,8 @@ fn writes_are_refused_while_the_engine_does_not_take_what_is_there() {
         node.write(&format!("m s=\"{}\" 1", "x".repeat(2_000)));
         node.faults.fail(Call::Insert, 1);
         let started = Instant::now();
-        waiting::replace_on_this_thread(Waits { node: node.clone(), now: Cell::new(started) });
+        let end = started + Duration::from_secs(60);
+        waiting::replace_on_this_thread(Waits { node: node.clone(), now: Cell::new(started), end });
         let refused = node.try_write("m s=\"y\" 2").expect_err("there is no room");
         assert!(matches!(&refused, WriteError::Overloaded { .. }), "{refused:?}");
         assert!(refused.to_string().contains(setting), "{refused}");
