@@ -8,12 +8,16 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
 use hyperbytedb_application::Parameter;
+use hyperbytedb_application::auth::tokens::user_name;
 use hyperbytedb_clickhouse_sql::raw::{RawSelect, RawStatement};
 use hyperbytedb_columnar::KnownSeries;
 use hyperbytedb_domain::Precision;
-use hyperbytedb_domain::ports::BodyFormat;
+use hyperbytedb_domain::ports::{BodyFormat, Credentials};
 use hyperbytedb_graphite::GraphiteParser;
 use hyperbytedb_http_api::untrusted;
 use hyperbytedb_influx_files::meta::Meta;
@@ -29,6 +33,7 @@ use hyperbytedb_timeseriesql::quote::{quote_ident, quote_string};
 use hyperbytedb_timeseriesql::reduce::{condition_expr, reduce};
 use hyperbytedb_timeseriesql::{BindValue, Params, parse_expr, parse_query, parse_query_with_params};
 use jiff::tz::TimeZone;
+use sha2::Sha256;
 use tempfile::NamedTempFile;
 
 /// Where a log record has its checksum, which covers everything but itself.
@@ -92,6 +97,54 @@ pub fn delete_predicate(text: &str) {
     assert_eq!(again, Some((measurement, tags)));
 }
 
+const SECRET: &str = "secret";
+const NOW: f64 = 1000.0;
+
+/// Whom a query and a header name is somebody or nobody; a token is taken only with its signature, whatever is signed.
+pub fn credentials(text: &str) {
+    let (query, rest) = text.split_once('\n').unwrap_or(("", text));
+    if let Credentials::Bearer(token) = untrusted::credentials(query, rest.as_bytes()) {
+        assert!(user_name(&token, SECRET, NOW).is_err(), "{token}");
+    }
+    let (header, claims) = rest.split_once('\n').unwrap_or((r#"{"alg":"HS256"}"#, rest));
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length");
+    let signature = mac.chain_update(&signed).finalize().into_bytes();
+    let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+    if let Ok(name) = user_name(&token, SECRET, NOW) {
+        assert!(!name.is_empty() && header.contains("HS256") && claims.contains("exp"), "{header} {claims}");
+        assert!(user_name(&token, "another", NOW).is_err());
+    }
+}
+
+/// A text is parameters or it is none; each is a value of one statement, which is read as the same again.
+pub fn parameters(text: &str) {
+    for (name, value) in untrusted::parameters(text).unwrap_or_default() {
+        let operator = if matches!(value, Parameter::Regex(_)) { "=~" } else { "=" };
+        let bound = Params::from([("p".to_owned(), bind(value.clone()))]);
+        let text = format!("SELECT v FROM m WHERE x {operator} $p");
+        if let Ok(query) = parse_query_with_params(&text, &bound) {
+            assert!(matches!(&query.statements[..], [Statement::Select(_)]), "{name}: {query}");
+            if !can_be_said(&value) {
+                continue;
+            }
+            let printed = query.to_string();
+            let again = parse_query(&printed).map(|query| query.to_string());
+            assert_eq!(again.as_ref(), Ok(&printed), "{name}: {value:?}");
+        }
+    }
+}
+
+/// InfluxDB's grammar has no text for these: there a NUL is the end, a carriage return that of a line, and a regular expression has one line and no backslash before its
+/// end.
+fn can_be_said(value: &Parameter) -> bool {
+    match value {
+        Parameter::String(text) | Parameter::Identifier(text) => !text.contains(['\0', '\r']),
+        Parameter::Regex(source) => !source.contains(['\0', '\n', '\r']) && !source.ends_with('\\'),
+        _ => true,
+    }
+}
+
 /// Bytes are a message of Prometheus or they are not, packed or to be packed. Of samples come no more points than they are, and of a
 /// query one SELECT, whatever names say.
 pub fn prometheus(bytes: &[u8]) {
@@ -122,6 +175,10 @@ fn bind(value: Parameter) -> BindValue {
         Parameter::String(text) => BindValue::String(text),
         Parameter::Identifier(name) => BindValue::Identifier(name),
         Parameter::Regex(source) => BindValue::Regex(source),
+        Parameter::Float(number) => BindValue::Number(number),
+        Parameter::Integer(number) => BindValue::Integer(number),
+        Parameter::Boolean(value) => BindValue::Boolean(value),
+        Parameter::Duration(text) => BindValue::Duration(text),
         other => BindValue::Error(format!("{other:?}")),
     }
 }
@@ -295,6 +352,34 @@ mod tests {
         try_around(text.as_bytes(), |bytes| {
             if let Ok(text) = std::str::from_utf8(bytes) {
                 delete_predicate(text);
+            }
+        });
+    }
+
+    #[test]
+    fn credentials_around_valid_ones() {
+        let token = r#"{"alg":"HS256","typ":"JWT"}
+{"username":"joe","exp":2000,"nbf":1,"iat":1.5}"#;
+        for text in [
+            format!("u=joe&p=s%26x&u=\n{token}").as_str(),
+            "\nBasic am9lOnM6Y3J0",
+            "u=a\nBearer e30.e30.AAAA",
+        ] {
+            try_around(text.as_bytes(), |bytes| {
+                if let Ok(text) = std::str::from_utf8(bytes) {
+                    credentials(text);
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn parameters_around_valid_ones() {
+        let text = r#"{"a":"x'\u00e9","b":-1.5,"c":7,"d":true,"e":{"identifier":"m\"n"},"f":{"regex":"a/b"},
+            "g":{"duration":"1h"},"h":{"duration":5},"i":null,"j":[1],"k":{"string":"\ud800"}} rest"#;
+        try_around(text.as_bytes(), |bytes| {
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                parameters(text);
             }
         });
     }

@@ -9,7 +9,8 @@ use arrow::ipc::writer::StreamWriter;
 use hyperbytedb_domain::Precision;
 use hyperbytedb_domain::catalog::TableId;
 use hyperbytedb_line_protocol::{parse, print_body};
-use rmp::encode::{write_array_len, write_f64, write_map_len, write_nil, write_sint, write_str};
+use rmp::encode::{write_array_len, write_bool, write_f64, write_map_len, write_nil, write_sint, write_str};
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -40,6 +41,37 @@ fn floats(values: &[Option<f64>]) -> ArrayRef {
 
 fn seconds(values: &[i64]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))
+}
+
+/// The value in MessagePack; maps have their keys in alphabetical order.
+fn message_pack(value: &Value) -> Bytes {
+    let mut body = Vec::new();
+    write_value(&mut body, value);
+    body.into()
+}
+
+/// Writing to memory does not fail.
+fn write_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Null => drop(write_nil(out)),
+        Value::Bool(value) => drop(write_bool(out, *value)),
+        Value::Number(number) => match number.as_i64() {
+            Some(integer) => drop(write_sint(out, integer)),
+            None => drop(write_f64(out, number.as_f64().expect("a float"))),
+        },
+        Value::String(text) => drop(write_str(out, text)),
+        Value::Array(values) => {
+            drop(write_array_len(out, values.len() as u32));
+            values.iter().for_each(|value| write_value(out, value));
+        }
+        Value::Object(values) => {
+            drop(write_map_len(out, values.len() as u32));
+            for (key, value) in values {
+                drop(write_str(out, key));
+                write_value(out, value);
+            }
+        }
+    }
 }
 
 /// As with nothing known before.
@@ -133,97 +165,33 @@ fn what_is_refused_is_what_its_line_is_refused_for() {
 #[test]
 fn tags_that_stay_the_same_are_those_of_each_row() {
     let values = [Some("a"), Some("a"), None, None, Some("ab"), Some("a"), Some("é"), Some("é"), Some("")];
-    let mut body = vec![];
-    let _ = write_map_len(&mut body, 3);
-    drop(write_str(&mut body, "measurement"));
-    drop(write_str(&mut body, "m"));
-    drop(write_str(&mut body, "tags"));
-    let _ = write_map_len(&mut body, 1);
-    drop(write_str(&mut body, "t"));
-    let _ = write_array_len(&mut body, values.len() as u32);
-    for value in values {
-        match value {
-            Some(value) => drop(write_str(&mut body, value)),
-            None => drop(write_nil(&mut body)),
-        }
-    }
-    drop(write_str(&mut body, "fields"));
-    let _ = write_map_len(&mut body, 1);
-    drop(write_str(&mut body, "v"));
-    let _ = write_array_len(&mut body, values.len() as u32);
-    (0..values.len()).for_each(|row| drop(write_f64(&mut body, row as f64)));
+    let rows: Vec<f64> = (0..values.len()).map(|row| row as f64).collect();
+    let body = message_pack(&json!({"measurement": "m", "tags": {"t": values}, "fields": {"v": rows}}));
     let line = |(row, value): (usize, &Option<&str>)| match value.filter(|value| !value.is_empty()) {
         Some(value) => format!("m,t={value} v={row}\n"),
         None => format!("m v={row}\n"),
     };
     let lines: String = values.iter().enumerate().map(line).collect();
-    same(BodyFormat::MessagePack, &body.into(), &lines);
+    same(BodyFormat::MessagePack, &body, &lines);
 }
 
 #[test]
 fn a_tag_called_time_drops_its_points() {
-    let mut body = vec![];
-    let _ = write_map_len(&mut body, 3);
-    drop(write_str(&mut body, "measurement"));
-    drop(write_str(&mut body, "m"));
-    drop(write_str(&mut body, "tags"));
-    let _ = write_map_len(&mut body, 1);
-    drop(write_str(&mut body, "time"));
-    let _ = write_array_len(&mut body, 2);
-    let _ = write_nil(&mut body);
-    drop(write_str(&mut body, "x"));
-    drop(write_str(&mut body, "fields"));
-    let _ = write_map_len(&mut body, 1);
-    drop(write_str(&mut body, "v"));
-    let _ = write_array_len(&mut body, 2);
-    let _ = write_f64(&mut body, 1.0);
-    let _ = write_f64(&mut body, 2.0);
-    same(BodyFormat::MessagePack, &body.into(), "m v=1\nm,time=x v=2");
+    let body = json!({"measurement": "m", "tags": {"time": [null, "x"]}, "fields": {"v": [1.0, 2.0]}});
+    same(BodyFormat::MessagePack, &message_pack(&body), "m v=1\nm,time=x v=2");
 }
 
 /// Two measurements; the second without times.
 fn packed() -> Bytes {
-    let mut body = Vec::new();
-    let out = &mut body;
-    let _ = write_array_len(out, 2);
-    let _ = write_map_len(out, 4);
-    for text in ["measurement", "m", "time"] {
-        drop(write_str(out, text));
-    }
-    let _ = write_array_len(out, 3);
-    for time in [1, 2, -3] {
-        let _ = write_sint(out, time);
-    }
-    drop(write_str(out, "tags"));
-    let _ = write_map_len(out, 2);
-    for text in ["dc", "x", "host"] {
-        drop(write_str(out, text));
-    }
-    let _ = write_array_len(out, 3);
-    drop(write_str(out, "a"));
-    let _ = write_nil(out);
-    drop(write_str(out, "a"));
-    drop(write_str(out, "fields"));
-    let _ = write_map_len(out, 2);
-    drop(write_str(out, "i"));
-    let _ = write_array_len(out, 3);
-    for value in [1, 2, 300] {
-        let _ = write_sint(out, value);
-    }
-    drop(write_str(out, "v"));
-    let _ = write_array_len(out, 3);
-    let _ = write_nil(out);
-    let _ = write_f64(out, 1.5);
-    let _ = write_sint(out, 2);
-    let _ = write_map_len(out, 2);
-    for text in ["measurement", "n", "fields"] {
-        drop(write_str(out, text));
-    }
-    let _ = write_map_len(out, 1);
-    drop(write_str(out, "s"));
-    let _ = write_array_len(out, 1);
-    drop(write_str(out, "text"));
-    body.into()
+    message_pack(&json!([
+        {
+            "measurement": "m",
+            "time": [1, 2, -3],
+            "tags": {"dc": "x", "host": ["a", null, "a"]},
+            "fields": {"i": [1, 2, 300], "v": [null, 1.5, 2]},
+        },
+        {"measurement": "n", "fields": {"s": ["text"]}},
+    ]))
 }
 
 #[test]
@@ -327,16 +295,7 @@ fn the_log_reads_a_whole_body_as_the_request_did() {
 
 /// Columns without a measurement.
 fn unnamed() -> Bytes {
-    let mut body = Vec::new();
-    let out = &mut body;
-    let _ = write_map_len(out, 1);
-    drop(write_str(out, "fields"));
-    let _ = write_map_len(out, 1);
-    drop(write_str(out, "v"));
-    let _ = write_array_len(out, 2);
-    let _ = write_f64(out, 1.5);
-    let _ = write_f64(out, 2.5);
-    body.into()
+    message_pack(&json!({"fields": {"v": [1.5, 2.5]}}))
 }
 
 #[test]

@@ -102,6 +102,7 @@ fn stream(bencher: Bencher, uri: &str) {
         readiness,
         auth: None,
         access_log: None,
+        follow_trace: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         options: HttpOptions::default(),
     });

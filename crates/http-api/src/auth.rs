@@ -85,7 +85,7 @@ pub fn named_user(headers: &HeaderMap, query: &Form) -> Option<String> {
 }
 
 /// As InfluxDB looks for them: parameters first, if both are there, then the header.
-fn credentials(headers: &HeaderMap, query: &Form) -> Credentials {
+pub fn credentials(headers: &HeaderMap, query: &Form) -> Credentials {
     let (user, password) = (query.text("u"), query.text("p"));
     if !user.is_empty() && !password.is_empty() {
         return Credentials::Password { user: user.to_owned(), password: password.to_owned() };

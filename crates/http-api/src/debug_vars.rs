@@ -44,6 +44,10 @@ fn add(modules: &mut Map<String, Value>, block: SeriesBlock) -> Result<(), ApiEr
     named.for_each(|value| key.extend([":", value]));
     for row in block.rows() {
         let values: Map<String, Value> = block.columns.iter().cloned().zip(row.iter().map(as_json)).collect();
+        if *block.name == *"runtime" {
+            // Go puts its memory there, and Telegraf has a measurement of it.
+            modules.insert("memstats".to_owned(), values.clone().into());
+        }
         modules.insert(key.clone(), json!({ "name": *block.name, "tags": tags, "values": values }));
     }
     Ok(())

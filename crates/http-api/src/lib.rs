@@ -42,6 +42,7 @@ mod tests;
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
+use axum::http::HeaderMap;
 use axum::routing::{MethodRouter, delete, get, post};
 use hyperbytedb_application::sql::SqlApi;
 use hyperbytedb_application::statement_summary::StatementSummary;
@@ -64,6 +65,9 @@ pub use rates::Peer;
 /// The version that InfluxDB's clients are told: the 1.x release whose behaviour this is, then our own.
 pub const VERSION: &str = concat!("1.8.10+hyperbytedb.", env!("CARGO_PKG_VERSION"));
 
+/// Makes a request's span part of the trace that its headers name, if they name one.
+pub type FollowTrace = fn(&tracing::Span, &HeaderMap);
+
 /// What the handlers work with.
 pub struct HttpState {
     pub ingestion: Arc<dyn IngestionPort>,
@@ -81,6 +85,8 @@ pub struct HttpState {
     pub auth: Option<Arc<dyn AuthPort>>,
     /// `None`: requests are not logged.
     pub access_log: Option<AccessLog>,
+    /// `None`: requests are not traced.
+    pub follow_trace: Option<FollowTrace>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     pub options: HttpOptions,

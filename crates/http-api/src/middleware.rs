@@ -34,7 +34,7 @@ const UUID_EPOCH_OFFSET: u64 = 0x01B2_1DD2_1381_4000;
 pub async fn common(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
     let id = request_id(request.headers());
     let logged_id = logged(&id);
-    let meter = Meter::start(state, &request, logged_id);
+    let meter = Meter::start(state.clone(), &request, logged_id);
     // What is logged while the request is worked on says which one it is.
     let span = tracing::info_span!(
         "request",
@@ -43,6 +43,9 @@ pub async fn common(State(state): State<AppState>, request: Request, next: Next)
         endpoint = meter.endpoint,
         status = tracing::field::Empty
     );
+    if let Some(follow) = state.http.follow_trace {
+        follow(&span, request.headers());
+    }
     let origin = request.headers().get(ORIGIN).cloned();
     let mut response = next.run(request).instrument(span.clone()).await;
     span.record("status", response.status().as_u16());

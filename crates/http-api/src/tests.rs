@@ -88,6 +88,7 @@ fn server_with(application: Application, options: HttpOptions) -> Server {
         readiness: readiness.clone(),
         auth: None,
         access_log: None,
+        follow_trace: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         options,
     };

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use hyperbytedb_application::Parameter;
+use hyperbytedb_domain::ports::Credentials;
 
 use crate::admission::BodyBudget;
+use crate::form::Form;
 use crate::options::HttpOptions;
-use crate::prometheus;
 use crate::v2;
+use crate::{auth, bind, prometheus};
 
 /// Bytes that the bodies may unpack to.
 const BUDGET_BYTES: usize = 16 << 20;
@@ -19,6 +23,18 @@ pub type Selection = (Option<String>, Vec<(String, String)>);
 pub fn delete_predicate(text: &str) -> Option<Selection> {
     let selection = v2::predicate::parse(text).ok()?;
     Some((selection.measurement, selection.tags))
+}
+
+/// Whom a URL's query and an `Authorization` header say that a request is from.
+pub fn credentials(query: &str, header: &[u8]) -> Credentials {
+    let value = HeaderValue::from_bytes(header).ok();
+    let headers = value.map(|value| (AUTHORIZATION, value)).into_iter().collect::<HeaderMap>();
+    auth::credentials(&headers, &Form::from_query(Some(query)))
+}
+
+/// What `params` binds.
+pub fn parameters(json: &str) -> Option<BTreeMap<String, Parameter>> {
+    bind::parameters(json).ok()
 }
 
 /// The lines of a remote write, how many samples it has, and how many of them no line can say.

@@ -26,6 +26,12 @@ pub struct BatchOptions {
     pub timeout: Duration,
 }
 
+impl BatchOptions {
+    pub const fn new(lines: usize, timeout_ms: u64) -> Self {
+        Self { lines, timeout: Duration::from_millis(timeout_ms) }
+    }
+}
+
 /// Lines that wait to be written.
 #[derive(Debug, Default)]
 pub struct Batch {

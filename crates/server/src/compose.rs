@@ -1,65 +1,53 @@
 //! The composition root: adapters into ports, ports into services.
 
+mod background;
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyperbytedb_application::auth::AuthService;
 use hyperbytedb_application::auth::first_users::FirstUsers;
-use hyperbytedb_application::auth::{AuthOptions, AuthService};
-use hyperbytedb_application::backup::{BackupOptions, BackupService, SnapshotPorts};
+use hyperbytedb_application::backup::{BackupService, SnapshotPorts};
 use hyperbytedb_application::cluster::Lease;
 use hyperbytedb_application::cluster::conflicts::Conflicts;
 use hyperbytedb_application::commands::CommandService;
-use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries};
-use hyperbytedb_application::disk_space::DiskSpaceOptions;
-use hyperbytedb_application::flush::{FlushOptions, FlushService};
+use hyperbytedb_application::continuous::ContinuousOptions;
+use hyperbytedb_application::flush::FlushService;
 use hyperbytedb_application::ingestion::IngestionService;
-use hyperbytedb_application::log::committer::{CommitOptions, CommitPorts, Committer};
+use hyperbytedb_application::log::committer::{CommitPorts, Committer};
 use hyperbytedb_application::log::replay::replay;
-use hyperbytedb_application::memtable::queue::SealLimits;
-use hyperbytedb_application::monitor::{Monitor, MonitorOptions};
+use hyperbytedb_application::monitor::MonitorOptions;
 use hyperbytedb_application::reader::TableReader;
-use hyperbytedb_application::retention::RetentionService;
 use hyperbytedb_application::sql::{SqlApi, SqlService};
-use hyperbytedb_application::statement_summary::{StatementSummary, StatementSummaryOptions};
+use hyperbytedb_application::statement_summary::StatementSummary;
+use hyperbytedb_application::statements::StatementService;
 use hyperbytedb_application::statements::running::RunningQueries;
-use hyperbytedb_application::statements::{QueryOptions, StatementService};
-use hyperbytedb_application::subscriptions::{SubscriberOptions, SubscriberService};
+use hyperbytedb_application::subscriptions::SubscriberOptions;
 use hyperbytedb_application::threads::Threads;
-use hyperbytedb_application::warm::Warmer;
-use hyperbytedb_application::windows::{QueryKey, WindowOptions, WindowService, WindowState};
+use hyperbytedb_application::windows::{QueryKey, WindowOptions, WindowState};
 use hyperbytedb_application::{Phase, QueryApi, Readiness};
 use hyperbytedb_domain::catalog::Catalog;
-use hyperbytedb_domain::pace::HeavySlots;
 use hyperbytedb_domain::ports::{AuthPort, Outbound, SqlPort};
-use hyperbytedb_domain::scan::SortBound;
-use hyperbytedb_domain::{Precision, StorageError, limits};
-use hyperbytedb_http_api::{AccessLog, AccessLogFormat, AccessLogOptions, HttpOptions, HttpState};
-use hyperbytedb_line_protocol::ParseOptions;
-use hyperbytedb_storage_rocksdb::{Storage, StorageOptions, WalSync};
-use hyperbytedb_subscriber::Courier;
+use hyperbytedb_domain::{StorageError, limits};
+use hyperbytedb_http_api::HttpState;
+use hyperbytedb_storage_rocksdb::Storage;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::batch::BatchWriter;
 use crate::cluster;
 use crate::config::{Config, GraphiteConfig, OpenTsdbConfig, UdpConfig};
 use crate::diagnostics;
 use crate::disk::DiskWatch;
 use crate::engine::{Engine, refuse_other_engine};
 use crate::first_users::first_users;
-use crate::graphite;
 use crate::head_file;
 use crate::metrics::{self, Collector};
-use crate::opentsdb;
-use crate::udp::{self, UdpListener};
+use crate::options;
+use crate::trace_parent;
 
 /// The exit status after a failure that the server cannot go on from.
 const FAILED: i32 = 70;
-
-/// How often slow queries are looked for.
-const SLOW_LOOK_MIN: Duration = Duration::from_millis(10);
-const SLOW_LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// All services of a server.
 pub struct Application {
@@ -106,7 +94,7 @@ impl Application {
         // Before the stores, which make a data folder one that is in use.
         refuse_other_engine(config)?;
         limits::register();
-        let storage = Storage::open(&storage_options(config)).map_err(|e| locked(e, &config.meta_dir()))?;
+        let storage = Storage::open(&options::storage(config)).map_err(|e| locked(e, &config.meta_dir()))?;
         let report_storage = storage.reporter();
         let engine = Engine::open(config)?;
         let snapshots = SnapshotPorts {
@@ -136,10 +124,10 @@ impl Application {
                 opening.fail(format!("the engine cannot be opened: {error}"));
             }
         })?;
-        let flush = Arc::new(FlushService::new(flush_options(config), ports.clone())?);
+        let flush = Arc::new(FlushService::new(options::flush(config), ports.clone())?);
         flush.start(&threads)?;
         let backups = Arc::new(BackupService::new(
-            backup_options(config),
+            options::backups(config),
             env!("CARGO_PKG_VERSION"),
             ports.catalog.clone(),
             flush.clone(),
@@ -156,7 +144,7 @@ impl Application {
             readiness: readiness.clone(),
             conflicts: conflicts.clone(),
         };
-        let committer = Committer::start(commit_options(config), commit_ports, &threads)?;
+        let committer = Committer::start(options::committer(config), commit_ports, &threads)?;
         let commands = Arc::new(CommandService::new(committer.clone()));
         let ingestion = Arc::new(IngestionService {
             catalog: ports.catalog.clone(),
@@ -164,12 +152,12 @@ impl Application {
             wal: ports.wal.clone(),
             flush: flush.clone(),
             committer: committer.clone(),
-            parse_limits: parse_limits(config),
+            parse_limits: options::parser(config),
             known_series: Default::default(),
             max_measurements_per_database: config.limits.max_measurements_per_database,
             replication: Default::default(),
         });
-        let windows = window_options(config).map(|options| {
+        let windows = options::views(config).map(|options| {
             let state = WindowState::load(
                 &options,
                 flush.clone(),
@@ -189,7 +177,7 @@ impl Application {
             // Nobody else sets it.
             let _ = ingestion.replication.set(node.replication.clone());
         }
-        let options = query_options(config);
+        let query_options = options::queries(config);
         let statements = Arc::new(StatementService {
             catalog: ports.catalog.clone(),
             series: ports.series.clone(),
@@ -198,19 +186,21 @@ impl Application {
             flush: flush.clone(),
             commands: commands.clone(),
             ingestion: ingestion.clone(),
-            summary: Arc::new(StatementSummary::new(summary_options(config))),
-            heavy: heavy_slots(config),
+            summary: Arc::new(StatementSummary::new(options::statement_summary(config))),
+            heavy: options::heavy_slots(config),
             running: Arc::new(
-                RunningQueries::new(options.max_concurrent).with_slow_threshold(slow_threshold(config)),
+                RunningQueries::new(query_options.max_concurrent)
+                    .with_slow_threshold(options::slow_threshold(config)),
             ),
             runs: Arc::default(),
             windows: windows.as_ref().map(|(_, state)| state.clone()),
             subscribers: Arc::default(),
             cluster: cluster.as_ref().map(|node| node.port.clone()).unwrap_or_default(),
-            options,
+            options: query_options,
             about: diagnostics::about(config),
         });
-        let auth = config.auth.enabled.then(|| AuthService::new(ports.catalog.clone(), auth_options(config)));
+        let auth =
+            config.auth.enabled.then(|| AuthService::new(ports.catalog.clone(), options::auth(config)));
         let retention_interval =
             config.retention.enabled.then(|| Duration::from_secs(config.retention.check_interval_secs));
         Ok(Self {
@@ -229,16 +219,16 @@ impl Application {
             retention_interval,
             auth: auth.transpose()?.map(Arc::new),
             first_users: first_users(&config.auth, |name| std::env::var(name).ok())?,
-            continuous: continuous_options(config),
+            continuous: options::continuous_queries(config),
             windows,
-            subscriber: subscriber_options(config),
+            subscriber: options::subscriptions(config),
             cluster,
             udp: config.udp.clone(),
             graphite: config.graphite.clone(),
             opentsdb: config.opentsdb.clone(),
             max_body_bytes: config.http.max_body_bytes,
-            monitor: monitor_options(config),
-            folders: own_folders(config),
+            monitor: options::monitor(config),
+            folders: options::own_folders(config),
         })
     }
 
@@ -270,117 +260,6 @@ impl Application {
         self.readiness.set(Phase::Ready);
         self.start_background().map_err(|error| StorageError::failed("start a thread", error))?;
         Ok(())
-    }
-
-    /// Starts what works on a server that is ready.
-    fn start_background(&self) -> std::io::Result<()> {
-        let options = self.subscriber.clone();
-        let subscriber = SubscriberService {
-            delivery: Arc::new(Courier::new(options.timeout)?),
-            options,
-            catalog: self.ports.catalog.clone(),
-            wal: self.ports.wal.clone(),
-            flush: self.flush.clone(),
-            counts: self.statements.subscribers.clone(),
-        };
-        self.threads.spawn("subscriptions", move |stop| subscriber.run(stop))?;
-        if let Some(threshold) = self.statements.running.slow_threshold() {
-            let running = self.statements.running.clone();
-            self.threads.spawn("slow-queries", move |stop| {
-                while stop.wait((threshold / 4).clamp(SLOW_LOOK_MIN, SLOW_LOOK_MAX)) {
-                    running.log_slow();
-                }
-            })?;
-        }
-        let disk = self.disk_watch();
-        self.threads.spawn("disk", move |stop| disk.run(stop))?;
-        if self.udp.enabled {
-            let UdpConfig { database, retention_policy, precision, bind_address, .. } = &self.udp;
-            let writer = self.batch_writer("UDP", database, retention_policy);
-            let listener = UdpListener {
-                socket: udp::bind(bind_address, "udp.bind_address")?,
-                options: self.udp.batches(),
-                writer: BatchWriter { precision: Precision::parse(precision), ..writer },
-            };
-            self.threads.spawn("udp", move |stop| listener.run(stop))?;
-        }
-        if self.graphite.enabled {
-            self.start_graphite()?;
-        }
-        if self.opentsdb.enabled {
-            self.start_opentsdb()?;
-        }
-        if let Some(options) = self.monitor.clone() {
-            let monitor = Monitor {
-                options,
-                catalog: self.ports.catalog.clone(),
-                commands: self.commands.clone(),
-                ingestion: self.ingestion.clone(),
-                statements: self.statements.clone(),
-            };
-            self.threads.spawn("monitor", move |stop| monitor.run(stop))?;
-        }
-        let backups = self.backups.clone();
-        self.threads.spawn("backups", move |stop| backups.run(stop))?;
-        if let Some(check_interval) = self.retention_interval {
-            let (catalog, commands) = (self.ports.catalog.clone(), self.commands.clone());
-            let retention = RetentionService { catalog, commands, check_interval, lease: self.lease() };
-            self.threads.spawn("retention", move |stop| retention.run(stop))?;
-        }
-        if let Some(options) = self.continuous.clone() {
-            let continuous = ContinuousQueries {
-                options,
-                catalog: self.ports.catalog.clone(),
-                queries: self.statements.clone(),
-                commands: self.commands.clone(),
-                runs: self.statements.runs.clone(),
-                lease: self.lease(),
-                board: Arc::default(),
-            };
-            Arc::new(continuous).start(&self.threads)?;
-        }
-        if let Some((options, state)) = &self.windows {
-            let windows = WindowService {
-                options: options.clone(),
-                state: state.clone(),
-                catalog: self.ports.catalog.clone(),
-                wal: self.ports.wal.clone(),
-                statements: self.statements.clone(),
-                queries: Default::default(),
-                lease: self.lease(),
-            };
-            Arc::new(windows).start(&self.threads)?;
-        }
-        let warmer = Warmer {
-            catalog: self.ports.catalog.clone(),
-            reader: self.statements.reader.clone(),
-            flush: self.flush.clone(),
-        };
-        self.threads.spawn("warm", move |stop| warmer.run(stop))
-    }
-
-    fn start_graphite(&self) -> std::io::Result<()> {
-        let config = &self.graphite;
-        let writer = self.batch_writer("Graphite", &config.database, &config.retention_policy);
-        graphite::start(config, writer, &self.threads)
-    }
-
-    fn start_opentsdb(&self) -> std::io::Result<()> {
-        let config = &self.opentsdb;
-        let writer = self.batch_writer("OpenTSDB", &config.database, &config.retention_policy);
-        opentsdb::start(config, self.max_body_bytes, writer, &self.threads)
-    }
-
-    fn batch_writer(&self, listener: &'static str, database: &str, retention_policy: &str) -> BatchWriter {
-        BatchWriter {
-            listener,
-            database: database.to_owned(),
-            retention_policy: retention_policy.to_owned(),
-            precision: Precision::Nanosecond,
-            catalog: self.ports.catalog.clone(),
-            commands: self.commands.clone(),
-            ingestion: self.ingestion.clone(),
-        }
     }
 
     /// Takes no more, flushes for a while and ends the threads. What is not flushed then is in the log.
@@ -451,109 +330,11 @@ impl Application {
             statement_summary: self.statements.summary.clone(),
             readiness: self.readiness.clone(),
             auth: self.auth.clone().map(|auth| auth as Arc<dyn AuthPort>),
-            access_log: access_log(config)?,
+            access_log: options::access_log(config)?,
+            follow_trace: trace_parent::follow(&config.tracing),
             metrics: self.metrics.clone(),
-            options: http_options(config),
+            options: options::http(config),
         })
-    }
-}
-
-fn monitor_options(config: &Config) -> Option<MonitorOptions> {
-    let monitor = &config.monitor;
-    if !monitor.store_enabled {
-        return None;
-    }
-    let mut tags = vec![("hostname".to_owned(), diagnostics::hostname())];
-    if config.cluster.enabled {
-        tags.push(("nodeID".to_owned(), config.cluster.node_id.to_string()));
-    }
-    Some(MonitorOptions {
-        database: monitor.store_database.clone(),
-        interval: Duration::from_secs(monitor.store_interval_secs),
-        tags,
-    })
-}
-
-fn slow_threshold(config: &Config) -> Option<Duration> {
-    let ms = config.query.slow_threshold_ms;
-    (ms > 0).then(|| Duration::from_millis(ms))
-}
-
-fn access_log(config: &Config) -> Result<Option<AccessLog>, String> {
-    let http = &config.http;
-    let format = match (http.access_log.as_str(), config.logging.format.as_str()) {
-        ("off", _) => return Ok(None),
-        ("json", _) | ("auto", "json") => AccessLogFormat::Json,
-        _ => AccessLogFormat::Combined,
-    };
-    let (path, exclude) = (http.access_log_path.clone(), http.access_log_exclude.clone());
-    AccessLog::open(AccessLogOptions { format, path, exclude })
-        .map(Some)
-        .map_err(|error| format!("http.access_log_path {:?} cannot be opened: {error}", http.access_log_path))
-}
-
-/// Where this process writes.
-fn own_folders(config: &Config) -> Vec<PathBuf> {
-    let embedded = (!config.engine.is_clickhouse()).then(|| config.engine_dir());
-    [config.wal_dir(), config.meta_dir()].into_iter().chain(embedded).collect()
-}
-
-fn heavy_slots(config: &Config) -> Option<Arc<HeavySlots>> {
-    let slots = config.query.max_heavy;
-    (slots > 0).then(|| HeavySlots::new(slots, Duration::from_millis(config.query.heavy_after_ms)))
-}
-
-fn summary_options(config: &Config) -> StatementSummaryOptions {
-    let summary = &config.statement_summary;
-    StatementSummaryOptions { enabled: summary.enabled, max_entries: summary.max_entries }
-}
-
-fn auth_options(config: &Config) -> AuthOptions {
-    AuthOptions {
-        shared_secret: config.auth.shared_secret.reveal().to_owned(),
-        cache_ttl: Duration::from_secs(config.auth.cache_ttl_secs),
-        cache_entries: config.auth.cache_entries,
-    }
-}
-
-fn continuous_options(config: &Config) -> Option<ContinuousOptions> {
-    let continuous = &config.continuous_queries;
-    continuous.enabled.then(|| ContinuousOptions {
-        run_interval: Duration::from_secs(continuous.run_interval_secs),
-        workers: continuous.workers,
-        log: continuous.log,
-    })
-}
-
-fn window_options(config: &Config) -> Option<WindowOptions> {
-    let views = &config.views;
-    views.enabled.then(|| WindowOptions {
-        interval: Duration::from_millis(views.interval_ms),
-        workers: views.workers,
-        max_windows_per_run: views.max_windows_per_run,
-        max_points_per_run: views.max_points_per_run,
-        max_log_bytes: views.max_log_bytes,
-        ..WindowOptions::default()
-    })
-}
-
-fn backup_options(config: &Config) -> BackupOptions {
-    BackupOptions {
-        max_snapshots: config.backup.max_snapshots,
-        expiry: Duration::from_secs(config.backup.expiry_secs),
-        ..BackupOptions::in_dir(config.snapshots_dir())
-    }
-}
-
-fn subscriber_options(config: &Config) -> SubscriberOptions {
-    let subscriber = &config.subscriber;
-    SubscriberOptions {
-        enabled: subscriber.enabled,
-        max_backlog_bytes: subscriber.max_backlog_bytes,
-        max_backlog_age: Duration::from_secs(subscriber.max_backlog_age_secs),
-        timeout: Duration::from_secs(subscriber.timeout_secs),
-        max_destinations: subscriber.max_destinations,
-        origin: config.cluster.enabled.then_some(config.cluster.node_id),
     }
 }
 
@@ -563,119 +344,4 @@ fn locked(error: StorageError, dir: &Path) -> String {
         return format!("{error}\nis another hyperbytedb running on {}?", dir.display());
     }
     error.to_string()
-}
-
-pub fn storage_options(config: &Config) -> StorageOptions {
-    StorageOptions {
-        wal_dir: config.wal_dir(),
-        meta_dir: config.meta_dir(),
-        wal_sync: match config.wal.sync.as_str() {
-            "interval" => WalSync::Interval(Duration::from_millis(config.wal.sync_interval_ms)),
-            "off" => WalSync::Off,
-            _ => WalSync::Always,
-        },
-        wal_write_buffer_bytes: config.storage.wal_write_buffer_bytes,
-        meta_write_buffer_bytes: config.storage.meta_write_buffer_bytes,
-        meta_cache_bytes: config.storage.meta_cache_bytes,
-        series_cache_entries: config.storage.series_cache_entries,
-        max_series_per_database: config.limits.max_series_per_database,
-        max_values_per_tag: config.limits.max_values_per_tag,
-        max_open_files: config.storage.max_open_files,
-    }
-}
-
-fn flush_options(config: &Config) -> FlushOptions {
-    let flush = &config.flush;
-    FlushOptions {
-        limits: SealLimits {
-            rows: flush.max_rows,
-            bytes: flush.max_bytes,
-            age: Duration::from_secs(flush.interval_secs),
-            small_rows: flush.small_rows,
-            small_age: Duration::from_secs(flush.small_interval_secs.max(flush.interval_secs)),
-        },
-        memory_limit_bytes: flush.memory_limit_bytes,
-        checkpoint_interval: Duration::from_secs(flush.checkpoint_interval_secs),
-        checkpoint_bytes: flush.checkpoint_bytes,
-        wal_size_bytes: flush.wal_size_bytes,
-        wal_size_bytes_max: config.wal.max_bytes,
-        disk_space: DiskSpaceOptions {
-            warn_free_bytes: config.storage.warn_free_bytes,
-            min_free_bytes: config.storage.min_free_bytes,
-        },
-        merge_quiet: Duration::from_secs(flush.merge_quiet_secs),
-        ended_quiet: (flush.ended_quiet_secs > 0).then(|| Duration::from_secs(flush.ended_quiet_secs)),
-        overlap_series_max: flush.overlap_series_max,
-        head_bytes: flush.head_bytes,
-        workers: flush.workers,
-        stop_timeout: Duration::from_secs(flush.stop_timeout_secs),
-        ..FlushOptions::default()
-    }
-}
-
-fn commit_options(config: &Config) -> CommitOptions {
-    CommitOptions {
-        queue_length: config.wal.queue_length,
-        group_records_max: config.wal.group_writes_max,
-        group_bytes_max: config.wal.group_bytes_max,
-        ..CommitOptions::default()
-    }
-}
-
-fn parse_limits(config: &Config) -> ParseOptions {
-    ParseOptions {
-        max_points: config.write.max_points,
-        max_line_bytes: config.write.max_line_bytes,
-        max_tags: config.write.max_tags,
-        max_fields: config.write.max_fields,
-        max_absent_values: config.write.max_absent_values,
-        uint_support: config.write.uint_support,
-        ..ParseOptions::new(Precision::Nanosecond, 0)
-    }
-}
-
-fn query_options(config: &Config) -> QueryOptions {
-    let query = &config.query;
-    QueryOptions {
-        max_concurrent: query.max_concurrent,
-        timeout: (query.timeout_secs > 0).then(|| Duration::from_secs(query.timeout_secs)),
-        max_memory_bytes: query.max_memory_bytes,
-        max_rows_read: query.max_rows_read,
-        // ClickHouse knows its servers.
-        max_threads: if config.engine.is_clickhouse() { 0 } else { config.chdb.max_query_threads },
-        max_select_buckets: query.max_select_buckets,
-        max_select_points: query.max_select_points,
-        max_select_series: query.max_select_series,
-        max_buffered_points: query.max_buffered_points,
-        sort_bound: SortBound { rows: query.max_sort_rows, bytes: query.max_sort_bytes },
-    }
-}
-
-fn http_options(config: &Config) -> HttpOptions {
-    let http = &config.http;
-    HttpOptions {
-        max_body_bytes: http.max_body_bytes,
-        max_inflated_body_bytes: http.max_inflated_body_bytes,
-        max_inflight_body_bytes: http.max_inflight_body_bytes,
-        body_timeout: Duration::from_secs(http.body_timeout_secs),
-        hashing_threads: config.auth.hashing_threads,
-        max_queued_logins: config.auth.max_queued_logins,
-        ping_auth: config.auth.ping_auth_enabled,
-        metrics_auth: config.auth.metrics_auth_enabled,
-        requests_per_second_by_address: config.limits.requests_per_second_by_address,
-        requests_per_second_by_user: config.limits.requests_per_second_by_user,
-        request_burst_secs: config.limits.request_burst_secs,
-        max_concurrent_writes: http.max_concurrent_writes,
-        max_queued_writes: http.max_queued_writes,
-        max_concurrent_queries: http.max_concurrent_queries,
-        max_queued_queries: http.max_queued_queries,
-        max_concurrent_sql: config.sql.max_concurrent,
-        max_queued_sql: config.sql.max_queued,
-        max_sql_result_bytes: config.sql.max_result_bytes,
-        queue_timeout: Duration::from_secs(http.queue_timeout_secs),
-        replay_timeout: Duration::from_secs(http.replay_timeout_secs),
-        max_chunk_rows: http.max_chunk_rows,
-        max_row_limit: http.max_row_limit,
-        max_buffered_answer_bytes: http.max_buffered_answer_bytes,
-    }
 }

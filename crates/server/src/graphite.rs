@@ -10,7 +10,7 @@ use hyperbytedb_graphite::{GraphiteParser, LineError};
 use hyperbytedb_metrics as metrics;
 use hyperbytedb_metrics::stats::GRAPHITE;
 
-use crate::batch::BatchWriter;
+use crate::batch::{BatchOptions, BatchWriter};
 use crate::config::GraphiteConfig;
 use crate::line_listener::{self, LineListener, Lines};
 use crate::udp::{self, Datagrams};
@@ -18,7 +18,12 @@ use crate::udp::{self, Datagrams};
 /// Opens the port and listens.
 pub fn start(config: &GraphiteConfig, writer: BatchWriter, threads: &Threads) -> std::io::Result<()> {
     let lines = GraphiteLines(config.parser().map_err(std::io::Error::other)?);
-    let listener = LineListener::new(lines, config.batches(), writer, config.max_connections);
+    let listener = LineListener::new(
+        lines,
+        BatchOptions::new(config.batch_size, config.batch_timeout_ms),
+        writer,
+        config.max_connections,
+    );
     let (address, setting) = (&config.bind_address, settings::GRAPHITE_BIND_ADDRESS);
     if config.protocol == "udp" {
         let socket = udp::bind(address, setting)?;

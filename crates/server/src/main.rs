@@ -19,9 +19,11 @@ mod listeners;
 mod logging;
 mod metrics;
 mod opentsdb;
+mod options;
 mod proxy;
 mod restore;
 mod serve;
+mod trace_parent;
 mod traces;
 mod udp;
 

@@ -21,7 +21,7 @@ use hyperbytedb_metrics as metrics;
 use hyperbytedb_metrics::stats::OPENTSDB;
 use hyperbytedb_opentsdb::{LineError, Printed, Said, print_json, read_line};
 
-use crate::batch::{Batch, BatchWriter};
+use crate::batch::{Batch, BatchOptions, BatchWriter};
 use crate::config::OpenTsdbConfig;
 use crate::line_listener::{self, LOOK_INTERVAL, LineListener, Lines, is_nothing_yet};
 
@@ -38,7 +38,13 @@ pub fn start(
 ) -> std::io::Result<()> {
     let socket = line_listener::bind(&config.bind_address, settings::OPENTSDB_BIND_ADDRESS)?;
     let lines = OpenTsdbLines { max_body_bytes };
-    LineListener::new(lines, config.batches(), writer, config.max_connections).start(socket, threads)
+    LineListener::new(
+        lines,
+        BatchOptions::new(config.batch_size, config.batch_timeout_ms),
+        writer,
+        config.max_connections,
+    )
+    .start(socket, threads)
 }
 
 struct OpenTsdbLines {

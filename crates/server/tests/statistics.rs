@@ -119,6 +119,7 @@ fn modules_are_influxdbs() {
         assert!(keys.contains(key), "{key}: {keys:?}");
     }
     assert!(keys.contains("subscriber:d:autogen:s:udp://127.0.0.1:9"), "{keys:?}");
+    telegraf_reads(vars.as_object().unwrap());
     assert_eq!(vars["httpd:".to_owned() + &server.url()["http://".len()..]]["values"]["pointsWrittenOK"], 3);
 
     if !Influxd::is_installed() {
@@ -138,6 +139,21 @@ fn modules_are_influxdbs() {
     let nothing =
         |client: &Client| client.query_raw("", "SHOW STATS FOR 'nope'; SHOW DIAGNOSTICS FOR 'nope'").body;
     assert_eq!(nothing(&client), nothing(&influxd.client()));
+}
+
+/// As `inputs.influxdb` does: memory is a measurement, every other key a point, which is left out where it is none.
+fn telegraf_reads(vars: &serde_json::Map<String, Value>) {
+    let memory = &vars["memstats"];
+    assert!(memory["Sys"].as_u64() > Some(0) && memory["HeapAlloc"].is_u64(), "{memory}");
+    for (key, point) in vars.iter().filter(|(key, _)| *key != "memstats") {
+        let tags = point["tags"].as_object().unwrap_or_else(|| panic!("{key}: {point}"));
+        let values = point["values"].as_object().unwrap_or_else(|| panic!("{key}: {point}"));
+        assert!(!values.is_empty() && tags.values().all(Value::is_string), "{key}: {point}");
+        assert!(
+            point["name"].as_str().is_some_and(|name| key.starts_with(name) && !name.is_empty()),
+            "{key}: {point}"
+        );
+    }
 }
 
 /// Theirs, in their order; ours behind them.

@@ -128,3 +128,54 @@ fn a_share_of_none_is_not_traced() {
     assert_eq!(server.stop(), Some(0));
     assert_eq!(receiver.try_iter().count(), 0);
 }
+
+/// The spans that a server with this share of traced requests sends for a query with these headers.
+fn sent(ratio: &str, headers: &[(&str, &str)]) -> Vec<Span> {
+    let (url, receiver) = collector();
+    let server = Server::start_with(&[("TRACING__OTLP_ENDPOINT", &url), ("TRACING__SAMPLE_RATIO", ratio)]);
+    let request = ureq::get(format!("{}/query?q=SHOW%20DATABASES", server.url()));
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    assert_eq!(request.call().unwrap().status(), 200);
+    assert_eq!(server.stop(), Some(0));
+    let messages: Vec<_> = receiver.try_iter().collect();
+    let is_of_query = |span: &&Span| attributes(span).get("endpoint").is_some_and(|at| at.contains("/query"));
+    let all = spans(&messages);
+    let query: Vec<_> = all.iter().copied().filter(is_of_query).collect();
+    all.iter()
+        .filter(|span| query.iter().any(|q| q.trace_id == span.trace_id))
+        .map(|s| (*s).clone())
+        .collect()
+}
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CALLER: &str = "00f067aa0ba902b7";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn requests_go_on_with_the_trace_of_their_caller() {
+    // A share of none: the caller has decided.
+    let sampled = format!("00-{TRACE}-{CALLER}-01");
+    let spans = sent("0", &[("traceparent", &sampled), ("tracestate", "vendor=x")]);
+    assert!(spans.len() > 1, "the stages too: {spans:?}");
+    assert!(
+        spans.iter().all(|span| hex(&span.trace_id) == TRACE && span.trace_state == "vendor=x"),
+        "{spans:?}"
+    );
+    let query = spans.iter().find(|span| span.name == "GET /query").expect("the query's span");
+    assert_eq!(hex(&query.parent_span_id), CALLER);
+
+    let unsampled = format!("00-{TRACE}-{CALLER}-00");
+    assert_eq!(sent("1", &[("traceparent", &unsampled)]), []);
+}
+
+#[test]
+fn a_caller_that_names_no_trace_begins_none_of_its_own() {
+    let too_long = format!("00-{TRACE}-{CALLER}-01-x");
+    let spans = sent("1", &[("traceparent", &too_long), ("tracestate", "vendor=x")]);
+    let query = spans.iter().find(|span| span.name == "GET /query").expect("the query's span");
+    assert_ne!(hex(&query.trace_id), TRACE);
+    assert!(query.parent_span_id.is_empty() && query.trace_state.is_empty(), "{query:?}");
+}

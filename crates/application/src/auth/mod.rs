@@ -4,7 +4,7 @@ pub mod access;
 pub mod first_users;
 pub(crate) mod passwords;
 pub mod privileges;
-mod tokens;
+pub mod tokens;
 mod verifications;
 
 use hyperbytedb_metrics as metrics;

@@ -1,7 +1,13 @@
 use hyperbytedb_memory_ports::Call;
 
+use std::cell::Cell;
+
+use hyperbytedb_domain::ports::WriteError;
+use hyperbytedb_domain::settings;
+
 use super::*;
-use crate::testing::{Node, NodeOptions, WEEK};
+use crate::testing::{NEVER, Node, NodeOptions, WEEK};
+use crate::waiting::{self, Instead, Wait};
 
 fn flush(node: &Node, measurement: &str) -> Result<(), EngineError> {
     let table = node.table(measurement).expect("a table").id;
@@ -123,4 +129,51 @@ fn an_orderly_stop_flushes_what_it_can() {
     assert_eq!(node.stored_rows(), 1, "the other one stays in the log");
     node.flush.checkpoint().expect("a checkpoint");
     assert_eq!(node.restart().query("SELECT count(v) FROM m, n"), ["0 1", "0 1"]);
+}
+
+/// A clock that goes on whenever somebody waits; meanwhile the flush does what it can.
+struct Waits {
+    node: Node,
+    now: Cell<Instant>,
+    /// Nobody should wait that long.
+    end: Instant,
+}
+
+impl Instead for Waits {
+    fn wait(&self, _: Wait) {
+        self.node.flush.work_off();
+        self.now.set(self.now.get() + Duration::from_millis(100));
+        assert!(self.now.get() < self.end, "it waits for what nobody does");
+    }
+
+    fn now(&self) -> Instant {
+        self.now.get()
+    }
+}
+
+#[test]
+fn writes_are_refused_while_the_engine_does_not_take_what_is_there() {
+    for setting in [settings::FLUSH_MEMORY_LIMIT_BYTES, settings::WAL_MAX_BYTES] {
+        let mut options = NodeOptions::default();
+        options.flush.retry_pause = NEVER;
+        if setting == settings::WAL_MAX_BYTES {
+            options.flush.wal_size_bytes_max = 1_000;
+        } else {
+            options.flush.memory_limit_bytes = 1;
+        }
+        let node = Node::with(options);
+        node.write(&format!("m s=\"{}\" 1", "x".repeat(2_000)));
+        node.faults.fail(Call::Insert, 1);
+        let started = Instant::now();
+        let end = started + Duration::from_secs(60);
+        waiting::replace_on_this_thread(Waits { node: node.clone(), now: Cell::new(started), end });
+        let refused = node.try_write("m s=\"y\" 2").expect_err("there is no room");
+        assert!(matches!(&refused, WriteError::Overloaded { .. }), "{refused:?}");
+        assert!(refused.to_string().contains(setting), "{refused}");
+        assert!(waiting::now() - started >= Duration::from_secs(5), "it waits for the flush");
+        assert_eq!(node.stored_rows(), 0);
+        flush(&node, "m").expect("a flush");
+        node.flush.checkpoint().expect("a checkpoint");
+        assert!(node.flush.has_room() && node.flush.log_has_room());
+    }
 }

@@ -213,7 +213,7 @@ impl Translation {
             }
             Timeout(ours) => {
                 let millis = millis(value).ok_or_else(|| failed("this is no duration"))?;
-                self.set(ours, Value::Integer((millis + SECOND - 1) / SECOND));
+                self.set(ours, Value::Integer(millis.saturating_add(SECOND - 1) / SECOND));
             }
             Address { host, port } => {
                 let (address, number) = address(value).ok_or_else(|| failed("this is no address"))?;
@@ -443,6 +443,28 @@ sync_interval_ms = 100
     #[test]
     fn every_key_is_said_or_named() {
         assert_eq!(from_influxdb(THEIRS).unwrap_or_else(|error| error), OURS);
+    }
+
+    /// What the file becomes with one byte replaced or a line left out is a configuration or an error.
+    #[test]
+    fn around_a_valid_file_nothing_panics() {
+        let endless = "9999999999999999999999h";
+        for (key, value) in [("query-timeout", endless), ("write-timeout", endless), ("query-timeout", "-1s")]
+        {
+            let _ = from_influxdb(&format!("[coordinator]\n{key} = \"{value}\""));
+        }
+        let mut taken = 0;
+        for place in 0..THEIRS.len() {
+            for byte in [0, b'"', b'[', b'.', b'=', b'9', b'\n', b'{'] {
+                let mut changed = THEIRS.as_bytes().to_vec();
+                changed[place] = byte;
+                let text = String::from_utf8(changed).expect("ASCII");
+                if let Ok(ours) = from_influxdb(&text) {
+                    taken += usize::from(Config::from_toml(&ours).is_ok());
+                }
+            }
+        }
+        assert!(taken > 100, "{taken}");
     }
 
     #[test]

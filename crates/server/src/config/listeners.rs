@@ -1,12 +1,9 @@
 //! The settings of listeners whose senders nobody answers.
 
-use std::time::Duration;
-
 use hyperbytedb_graphite::{GraphiteParser, TemplateError};
 use serde::{Deserialize, Serialize};
 
 use super::sections::{KeyDoc, section};
-use crate::batch::BatchOptions;
 
 section! {
     /// Line protocol over UDP. Senders are not asked who they are, and nobody learns of what is refused but the log.
@@ -76,24 +73,8 @@ section! {
     }
 }
 
-impl OpenTsdbConfig {
-    pub fn batches(&self) -> BatchOptions {
-        BatchOptions { lines: self.batch_size, timeout: Duration::from_millis(self.batch_timeout_ms) }
-    }
-}
-
 impl GraphiteConfig {
-    pub fn batches(&self) -> BatchOptions {
-        BatchOptions { lines: self.batch_size, timeout: Duration::from_millis(self.batch_timeout_ms) }
-    }
-
     pub fn parser(&self) -> Result<GraphiteParser, TemplateError> {
         GraphiteParser::new(&self.templates, &self.tags, &self.separator)
-    }
-}
-
-impl UdpConfig {
-    pub fn batches(&self) -> BatchOptions {
-        BatchOptions { lines: self.batch_size, timeout: Duration::from_millis(self.batch_timeout_ms) }
     }
 }

@@ -1,7 +1,7 @@
 //! The configuration: defaults, then a TOML file, then the environment: `INFLUXDB_HTTP_AUTH_ENABLED`, as InfluxDB's container
 //! image knows it, and `HYPERBYTEDB__SECTION__KEY`. Unknown keys are errors wherever they come from.
 //!
-//! Each section is declared once (`sections.rs`, `listeners.rs`): its keys, types, defaults and texts. The printed configuration and the
+//! Each section is declared once (`serving.rs`, `storing.rs`, `listeners.rs`, `sections.rs`): its keys, types, defaults and texts. The printed configuration and the
 //! reference in `docs/configuration.md` are made from that.
 
 mod from_influxdb;
@@ -10,6 +10,8 @@ mod machine;
 mod print;
 mod secret;
 mod sections;
+mod serving;
+mod storing;
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +26,8 @@ pub use listeners::*;
 pub use print::{print_limits, print_markdown, print_toml};
 pub use secret::Secret;
 pub use sections::*;
+pub use serving::*;
+pub use storing::*;
 
 const ENVIRONMENT_PREFIX: &str = "HYPERBYTEDB__";
 const INFLUXDB_AUTH_ENABLED: &str = "INFLUXDB_HTTP_AUTH_ENABLED";

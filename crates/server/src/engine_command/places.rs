@@ -14,10 +14,10 @@ use hyperbytedb_storage_rocksdb::{Storage, StorageOptions};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::backup::runtime;
-use crate::compose::storage_options;
 use crate::config::Config;
 use crate::debug::{LINKS, copy_by_links, is_in_use};
 use crate::engine::{self, Installation};
+use crate::options;
 
 /// A data folder, and which way its points go.
 pub struct Places<'a> {
@@ -66,7 +66,7 @@ impl<'a> Places<'a> {
         let links = engine_dir.join(LINKS);
         // Of a copy that was killed.
         remove(&links)?;
-        let options = storage_options(self.config);
+        let options = options::storage(self.config);
         let (embedded, catalog, guard) = match (self.is_in_use, self.to_clickhouse) {
             (false, _) => {
                 let stores = Storage::open(&options)?;
