@@ -14,7 +14,7 @@ use std::sync::Arc;
 use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::wal::Sequence;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::peers;
 use crate::flush::FlushService;
@@ -47,6 +47,17 @@ impl Losses {
 
     fn noted(&self, name: &str) -> Option<u64> {
         self.flush.cursors().position(name)
+    }
+
+    /// Notes something that a power failure must not take back.
+    fn note(
+        &self,
+        state: MutexGuard<'_, State>,
+        changes: &[(String, Option<u64>)],
+    ) -> Result<(), StorageError> {
+        self.flush.cursors().set(changes)?;
+        drop(state);
+        self.flush.cursors().sync()
     }
 
     /// Notes what a node that answers for the first time had of this one's records.
@@ -100,7 +111,7 @@ impl Losses {
         );
         let mut state = self.state.lock();
         state.signs += 1;
-        self.flush.cursors().set_durably(&[(OWN.to_owned(), Some(1))])
+        self.note(state, &[(OWN.to_owned(), Some(1))])
     }
 
     /// A node has a record of this one that this one does not have. The others lack it, except those that have said that they
@@ -117,16 +128,17 @@ impl Losses {
             return Ok(());
         }
         state.signs += 1;
-        let others = others.into_iter();
+        let mut others = others.into_iter();
         if clock < greatest {
-            return self.miss(others.filter(|(other, _)| *other == node));
+            let missed: Vec<_> = others.find(|(other, _)| *other == node).map(missed).into_iter().collect();
+            return self.note(state, &missed);
         }
         tracing::error!(
             node,
             clock,
             "this node's disk is older than what it has sent: it takes what it has lost from the others"
         );
-        let has_it = |other: NodeId| other == node || state.heard.get(&other) == Some(&clock);
+        let has_it = |other| other == node || state.heard.get(&other) == Some(&clock);
         let lacking = others.filter(|(other, _)| !has_it(*other)).map(missed);
         let mut changes: Vec<(String, Option<u64>)> = lacking.collect();
         changes.push((OWN.to_owned(), Some(1)));
@@ -135,7 +147,7 @@ impl Losses {
             // It lacked what others have; now it has all of that.
             changes.push((peers::missed(node), None));
         }
-        self.flush.cursors().set_durably(&changes)
+        self.note(state, &changes)
     }
 
     /// Whether a node that has so much of this one's records lacks some that this one has lost.
@@ -146,7 +158,7 @@ impl Losses {
     /// Notes nodes that have missed records, and how much of this node's log they have.
     pub fn miss(&self, nodes: impl IntoIterator<Item = (NodeId, Sequence)>) -> Result<(), StorageError> {
         let changes: Vec<(String, Option<u64>)> = nodes.into_iter().map(missed).collect();
-        self.flush.cursors().set_durably(&changes)
+        self.note(self.state.lock(), &changes)
     }
 
     pub fn has_missed(&self, node: NodeId) -> bool {

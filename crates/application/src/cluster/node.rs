@@ -155,9 +155,11 @@ impl ClusterNode {
 
     /// What was a copy of another member begins a life of its own: what that member had taken has come from there.
     pub fn become_another(&self, source: NodeId) -> Result<(), StorageError> {
-        // Where an older version wrote the log it does not say how far the member was: no further than the log.
-        if !self.wal.received().contains_key(&source) {
-            self.wal.note_received(source, self.wal.last_clock())?;
+        // An older version did not note it.
+        if !self.wal.received().contains_key(&source)
+            && let Some(clock) = self.last_logged(source)?
+        {
+            self.wal.note_received(source, clock)?;
         }
         self.replication.losses.become_another()?;
         let membership = self.catalog.catalog().cluster.membership.clone();
@@ -166,6 +168,18 @@ impl ClusterNode {
             self.flush.cursors().advance(&peers::cursor(*node), self.flush.applied())?;
         }
         Ok(())
+    }
+
+    /// The clock of the last record of a node that the log holds.
+    fn last_logged(&self, node: NodeId) -> Result<Option<u64>, StorageError> {
+        let (mut next, mut clock) = (self.wal.first_sequence(), None);
+        loop {
+            let records = self.wal.read_stored(next, READ_BYTES)?;
+            let Some(last) = records.last() else { return Ok(clock) };
+            next = last.sequence + 1;
+            let of_node = records.iter().rfind(|record| record.is_write && record.origin == node);
+            clock = of_node.map(|record| record.clock).or(clock);
+        }
     }
 
     /// Before it takes part: what the others may lack is kept for them, and what may still meet something from them is

@@ -117,9 +117,8 @@ impl Cursors {
         Ok(())
     }
 
-    /// As [`set`](Self::set), and a power failure does not take it back.
-    pub fn set_durably(&self, changes: &[(String, Option<u64>)]) -> Result<(), StorageError> {
-        self.set(changes)?;
+    /// A power failure does not take back what was stored before.
+    pub fn sync(&self) -> Result<(), StorageError> {
         self.local_state.sync()
     }
 
