@@ -127,6 +127,24 @@ impl Client {
         postcard::from_bytes(&answer).map_err(|error| bad(format!("the answer cannot be read: {error}")))
     }
 
+    /// As [`call`](Self::call), of a node that may be of a version that answers nothing.
+    pub async fn tell<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        address: &str,
+        path: &str,
+        question: &Q,
+        timeout: Duration,
+    ) -> Result<Option<A>, CallError> {
+        let bad = |reason: String| CallError::NoAnswer { address: address.to_owned(), reason };
+        let body = postcard::to_stdvec(question).map_err(|error| bad(error.to_string()))?;
+        let answer = self.exchange(address, path, body, timeout).await?;
+        if answer.is_empty() {
+            return Ok(None);
+        }
+        let read = postcard::from_bytes(&answer);
+        read.map(Some).map_err(|error| bad(format!("the answer cannot be read: {error}")))
+    }
+
     /// As [`call`](Self::call), in a form that other versions of the server understand.
     pub async fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,

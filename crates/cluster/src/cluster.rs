@@ -318,6 +318,8 @@ impl Inner {
             applied_index: self.node.catalog().cluster.applied_index(),
             lags: self.node.lags(),
             repair: self.repair.progress(),
+            needs_repair: self.node.needs_repair(),
+            is_proven: self.node.is_proven(),
         }
     }
 
@@ -592,7 +594,7 @@ impl Inner {
             };
             let state = match status {
                 None => "down",
-                Some(_) if lags().any(|lag| lag.needs_repair) => "repair",
+                Some(status) if status.needs_repair || lags().any(|lag| lag.needs_repair) => "repair",
                 Some(status) if status.is_draining => "draining",
                 Some(status) if !status.is_ready => "catching_up",
                 Some(_) => "ready",
@@ -662,10 +664,10 @@ impl ConsensusPort for Cluster {
 }
 
 impl PeerPort for Cluster {
-    fn send(&self, to: &NodeAddress, batch: &PeerBatch) -> Result<(), PeerError> {
-        let sent = self.block_on(self.inner.client.call(&to.address, RECORDS, batch, RECORDS_TIMEOUT));
+    fn send(&self, to: &NodeAddress, batch: &PeerBatch) -> Result<Option<u64>, PeerError> {
+        let sent = self.block_on(self.inner.client.tell(&to.address, RECORDS, batch, RECORDS_TIMEOUT));
         match sent {
-            Some(Ok(())) => Ok(()),
+            Some(Ok(had)) => Ok(had),
             Some(Err(error @ CallError::Refused { .. })) => Err(PeerError::Refused(error.to_string())),
             Some(Err(error)) => Err(PeerError::Unreachable(error.to_string())),
             None => Err(PeerError::Unreachable("the server is stopping".to_owned())),

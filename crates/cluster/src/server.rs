@@ -211,13 +211,17 @@ async fn propose(State(state): State<AppState>, body: Bytes) -> Response<Body> {
     respond(handle().await)
 }
 
+/// A node of an older version does not say what was confirmed.
+fn read_batch(body: &Bytes) -> Result<PeerBatch, Refusal> {
+    compact(body).or_else(|_| compact(&[body, &[0][..]].concat().into()))
+}
+
 async fn records(State(state): State<AppState>, body: Bytes) -> Response<Body> {
     let handle = async || {
-        let batch: PeerBatch = compact(&body)?;
+        let batch = read_batch(&body)?;
         let node = state.node.clone();
         let received = blocking(move || node.receive(&batch)).await?;
-        received.map_err(receive_error)?;
-        compacted(&())
+        compacted(&received.map_err(receive_error)?)
     };
     respond(handle().await)
 }
@@ -345,6 +349,16 @@ fn stream(mut file: File) -> Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_of_an_older_version_are_read() {
+        let batch = PeerBatch { origin: 2, records: Vec::new(), clock: 300, agreed_index: 4, after: 200 };
+        let bytes = postcard::to_stdvec(&batch).expect("a form");
+        assert_eq!(read_batch(&bytes.into()), Ok(batch.clone()));
+        let older = postcard::to_stdvec(&(2_u64, Vec::<()>::new(), 300_u64, 4_u64)).expect("a form");
+        assert_eq!(read_batch(&older.into()), Ok(PeerBatch { after: 0, ..batch }));
+        assert!(read_batch(&Bytes::from_static(&[2])).is_err());
+    }
 
     #[test]
     fn neighbouring_versions_understand_each_other() {

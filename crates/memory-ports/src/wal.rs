@@ -109,12 +109,13 @@ impl WalPort for MemoryWal {
                 let first = log.last + 1;
                 for record in records {
                     let clock = record.record.clock;
-                    if record.is_foreign {
-                        let received = log.received.entry(record.record.origin).or_default();
-                        *received = clock.max(*received);
-                    } else {
-                        assert!(clock > log.clock, "the clock goes back: {clock} after {}", log.clock);
-                    }
+                    assert!(
+                        record.is_foreign || clock > log.clock,
+                        "the clock goes back: {clock} after {}",
+                        log.clock
+                    );
+                    let received = log.received.entry(record.record.origin).or_default();
+                    *received = clock.max(*received);
                     if let Some(witness) = self.disk.witness.get() {
                         witness(&record.record);
                     }

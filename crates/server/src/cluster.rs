@@ -338,6 +338,9 @@ impl Node {
         if let Some(peer) = peers.iter().find(|peer| peer.applied_index > own) {
             return Some(format!("node {} knows more of the schema", peer.id));
         }
+        if let Some(peer) = peers.iter().find(|peer| !self.replication.losses.has_heard(peer.id)) {
+            return Some(format!("node {} has not said what it has of this node's records", peer.id));
+        }
         let lag = |peer: &hyperbytedb_domain::ports::NodeStatus| {
             let lag = peer.lags.iter().find(|lag| lag.node == id)?;
             (lag.lag_bytes > CAUGHT_UP_BYTES)

@@ -3,15 +3,17 @@
 //! [`agreement`] hands commands to the nodes' common order; what comes back becomes a record of this node's log ([`node`]).
 //! [`replication`] reads the log behind a cursor for each other node ([`peers`]) and sends what this node took from its
 //! clients; what another node sends is taken by [`node`], in the order of its clocks, without what loses
-//! against something that is here ([`conflicts`]). Nothing received is sent on. What a node has lost it gets back by comparing
-//! itself with the others ([`repair`]).
+//! against something that is here ([`conflicts`]). Nothing received is sent on. What a node has lost is noticed ([`losses`]), and
+//! comes back when it compares itself with the others ([`repair`]).
 
 pub mod agreement;
 pub mod conflicts;
+pub mod losses;
 pub mod node;
 pub mod peers;
 pub mod repair;
 pub mod replication;
+mod sender;
 
 use std::sync::{Arc, OnceLock};
 

@@ -155,13 +155,31 @@ impl ClusterNode {
 
     /// What was a copy of another member begins a life of its own: what that member had taken has come from there.
     pub fn become_another(&self, source: NodeId) -> Result<(), StorageError> {
-        self.wal.note_received(source, self.wal.last_clock())?;
+        // An older version did not note it.
+        if !self.wal.received().contains_key(&source)
+            && let Some(clock) = self.last_logged(source)?
+        {
+            self.wal.note_received(source, clock)?;
+        }
+        self.replication.losses.become_another()?;
         let membership = self.catalog.catalog().cluster.membership.clone();
         // Nothing of this log has begun here.
         for node in membership.nodes.keys().filter(|node| **node != self.id) {
             self.flush.cursors().advance(&peers::cursor(*node), self.flush.applied())?;
         }
         Ok(())
+    }
+
+    /// The clock of the last record of a node that the log holds.
+    fn last_logged(&self, node: NodeId) -> Result<Option<u64>, StorageError> {
+        let (mut next, mut clock) = (self.wal.first_sequence(), None);
+        loop {
+            let records = self.wal.read_stored(next, READ_BYTES)?;
+            let Some(last) = records.last() else { return Ok(clock) };
+            next = last.sequence + 1;
+            let of_node = records.iter().rfind(|record| record.is_write && record.origin == node);
+            clock = of_node.map(|record| record.clock).or(clock);
+        }
     }
 
     /// Before it takes part: what the others may lack is kept for them, and what may still meet something from them is
@@ -238,12 +256,21 @@ impl ClusterNodePort for ClusterNode {
         Ok(())
     }
 
-    fn receive(&self, batch: &PeerBatch) -> Result<(), ReceiveError> {
+    fn receive(&self, batch: &PeerBatch) -> Result<u64, ReceiveError> {
         if !self.is_open.load(Ordering::Acquire) {
             return Err(ReceiveError::NotNow(format!("node {} is not ready yet", self.id)));
         }
         if !self.catalog().cluster.membership.nodes.contains_key(&batch.origin) {
             return Err(ReceiveError::NotNow(format!("node {} is not of this cluster", batch.origin)));
+        }
+        let had = self.wal.received().get(&batch.origin).copied().unwrap_or(0);
+        let losses = &self.replication.losses;
+        if had < batch.after {
+            losses.lost_of(batch.origin, had, batch.after)?;
+        }
+        losses.tell(batch.origin);
+        if had < batch.after {
+            return Ok(had);
         }
         self.wait_for("the schema of the records has not come yet", || {
             self.catalog().cluster.applied_index() >= batch.agreed_index
@@ -267,7 +294,7 @@ impl ClusterNodePort for ClusterNode {
                 Err(error) => return Err(ReceiveError::NotNow(error.to_string())),
                 Ok(()) => {
                     self.conflicts.advance(batch.origin, batch.clock, batch.agreed_index);
-                    return Ok(());
+                    return Ok(had);
                 }
             }
         }
@@ -276,6 +303,14 @@ impl ClusterNodePort for ClusterNode {
 
     fn lags(&self) -> Vec<PeerLag> {
         self.replication.lags()
+    }
+
+    fn needs_repair(&self) -> bool {
+        self.replication.losses.has_lost()
+    }
+
+    fn is_proven(&self) -> bool {
+        self.replication.is_proven()
     }
 
     fn is_ready(&self) -> bool {

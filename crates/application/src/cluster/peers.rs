@@ -9,11 +9,23 @@ use crate::log::cursors::Cursors;
 /// The origin of what all nodes have agreed on: no node has this number.
 pub const CLUSTER: NodeId = 0;
 const PREFIX: &str = "peer/";
+pub const CONFIRMED: &str = "note/confirmed/";
+pub const MISSED: &str = "note/missed/";
 /// The cursor of what may still meet something from another node: after a start that is read from the log.
 pub const CONFLICTS: &str = "conflicts";
 
 pub fn cursor(node: NodeId) -> String {
     format!("{PREFIX}{node}")
+}
+
+/// The note of the last clock of this node's records that a node has confirmed.
+pub fn confirmed(node: NodeId) -> String {
+    format!("{CONFIRMED}{node}")
+}
+
+/// The note of a node that has missed records of this one: it had all up to there when that was seen.
+pub fn missed(node: NodeId) -> String {
+    format!("{MISSED}{node}")
 }
 
 /// The least of the other nodes' cursors.
@@ -31,8 +43,13 @@ pub fn follow(
     for name in others(membership, own).map(cursor).filter(|name| cursors.position(name).is_none()) {
         cursors.advance(&name, begin)?;
     }
-    let wanted: Vec<String> = others(membership, own).map(cursor).collect();
-    cursors.retain(PREFIX, Sequence::MAX, |name| wanted.iter().any(|wanted| wanted == name)).map(drop)
+    for (prefix, name_of) in
+        [(PREFIX, cursor as fn(NodeId) -> String), (CONFIRMED, confirmed), (MISSED, missed)]
+    {
+        let wanted: Vec<String> = others(membership, own).map(name_of).collect();
+        cursors.retain(prefix, Sequence::MAX, |name| wanted.iter().any(|wanted| wanted == name))?;
+    }
+    Ok(())
 }
 
 fn others(membership: &Membership, own: NodeId) -> impl Iterator<Item = NodeId> {

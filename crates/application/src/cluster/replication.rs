@@ -10,17 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hyperbytedb_domain::clock::millis_of;
-use hyperbytedb_domain::cluster::{Consistency, Membership, NodeAddress, NodeId};
-use hyperbytedb_domain::ports::{
-    CatalogPort, PeerBatch, PeerError, PeerLag, PeerPort, PeerRecord, StoredRecord, WalPort,
-};
+use hyperbytedb_domain::cluster::{Consistency, Membership, NodeId};
+use hyperbytedb_domain::ports::{CatalogPort, PeerLag, PeerPort, StoredRecord, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry};
 use hyperbytedb_domain::{HybridClock, StorageError};
 use hyperbytedb_metrics as metrics;
 use parking_lot::{Condvar, Mutex};
 
 use super::conflicts::Conflicts;
+use super::losses::Losses;
 use super::peers;
+use super::sender::Sender;
 use crate::flush::FlushService;
 use crate::threads::Stop;
 use crate::waiting;
@@ -29,16 +29,14 @@ use crate::waiting;
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How often the membership is looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
-/// How often a node that has sent everything says how far its clock is.
-const CLOCK_INTERVAL: Duration = Duration::from_millis(200);
 /// Bytes of log looked through at a time.
-const READ_BYTES: usize = 8 << 20;
+pub(super) const READ_BYTES: usize = 8 << 20;
 /// The pause before records are sent again: doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// A node that is back should not wait for what it lacks.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How often the oldest waiting record is looked at.
-const AGE_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const AGE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a drain looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
@@ -79,18 +77,19 @@ impl Default for ReplicationOptions {
 struct Peer {
     position: Sequence,
     error: Option<String>,
-    /// It has missed records up to there, and takes what it lacks by comparing.
-    missed: Option<Sequence>,
 }
 
 /// Sends, and knows who has what.
 pub struct Replication {
-    options: ReplicationOptions,
-    wal: Arc<dyn WalPort>,
+    pub losses: Losses,
+    pub(super) options: ReplicationOptions,
+    pub(super) wal: Arc<dyn WalPort>,
     catalog: Arc<dyn CatalogPort>,
-    flush: Arc<FlushService>,
-    clock: Arc<HybridClock>,
+    pub(super) flush: Arc<FlushService>,
+    pub(super) clock: Arc<HybridClock>,
     conflicts: Arc<Conflicts>,
+    /// No record that an earlier process of this node made has a greater clock.
+    pub(super) first_clock: u64,
     /// By node.
     peers: Mutex<BTreeMap<NodeId, Peer>>,
     /// A peer's position has moved.
@@ -111,6 +110,8 @@ impl Replication {
         conflicts: Arc<Conflicts>,
     ) -> Self {
         Self {
+            losses: Losses::new(flush.clone()),
+            first_clock: wal.last_clock(),
             options,
             wal,
             catalog,
@@ -175,13 +176,13 @@ impl Replication {
             lag_bytes: self.wal.bytes_from(peer.position + 1).unwrap_or(0),
             lag_secs: self.oldest_age(peer.position + 1, applied).unwrap_or_default().as_secs(),
             error: peer.error,
-            needs_repair: peer.missed.is_some(),
+            needs_repair: self.losses.has_missed(node),
         };
         peers.into_iter().map(lag).collect()
     }
 
     /// How old the first record from a place on is; `None` where there is none.
-    fn oldest_age(&self, from: Sequence, applied: Sequence) -> Option<Duration> {
+    pub(super) fn oldest_age(&self, from: Sequence, applied: Sequence) -> Option<Duration> {
         if from > applied {
             return None;
         }
@@ -222,15 +223,20 @@ impl Replication {
         }
     }
 
-    /// A node has taken what it lacked of the records up to there.
-    pub fn repaired(&self, node: NodeId, position: Sequence) {
-        let mut peers = self.peers.lock();
-        if let Some(peer) =
-            peers.get_mut(&node).filter(|peer| peer.missed.is_some_and(|missed| missed <= position))
-        {
-            peer.missed = None;
-            tracing::info!(node, "a node has what it missed");
-        }
+    /// The other nodes.
+    fn others(&self) -> impl Iterator<Item = NodeId> {
+        self.membership().nodes.into_keys().filter(|&node| node != self.options.node)
+    }
+
+    /// Whether this node knows what it has lost.
+    pub fn is_proven(&self) -> bool {
+        self.losses.is_proven(self.others())
+    }
+
+    /// A node has a record of this one that is not here.
+    pub(super) fn lost_own(&self, node: NodeId, clock: u64) -> Result<(), StorageError> {
+        let position = |node| self.peers.lock().get(&node).map_or(0, |peer| peer.position);
+        self.losses.lost_own(node, clock, self.others().map(|node| (node, position(node))))
     }
 
     pub fn is_draining(&self) -> bool {
@@ -268,8 +274,7 @@ impl Replication {
 
     /// Looks who the other nodes are; each needs a sender.
     pub fn follow_membership(&self) -> BTreeSet<NodeId> {
-        let nodes = self.membership().nodes.into_keys();
-        let others: BTreeSet<NodeId> = nodes.filter(|&node| node != self.options.node).collect();
+        let others: BTreeSet<NodeId> = self.others().collect();
         if let Err(error) = self.keep_log() {
             tracing::error!(%error, "the cursor of conflicts could not be stored; it is tried again");
         }
@@ -287,7 +292,7 @@ impl Replication {
     }
 
     /// The last agreed entry before a place in the log.
-    fn agreed_before(&self, mut next: Sequence) -> Result<u64, StorageError> {
+    pub(super) fn agreed_before(&self, mut next: Sequence) -> Result<u64, StorageError> {
         // Read first: an entry that comes meanwhile is found in the log.
         let applied = self.catalog.catalog().cluster.applied_index();
         loop {
@@ -302,7 +307,7 @@ impl Replication {
         }
     }
 
-    fn agreed_index(&self, record: &StoredRecord) -> Result<Option<u64>, StorageError> {
+    pub(super) fn agreed_index(&self, record: &StoredRecord) -> Result<Option<u64>, StorageError> {
         match self.wal.decode(&record.bytes)?.0.entry {
             WalEntry::Agreed(entry) => Ok(Some(entry.position.index)),
             WalEntry::Write(_) | WalEntry::Command(_) => Ok(None),
@@ -314,7 +319,7 @@ impl Replication {
         let Some(position) = self.flush.cursors().position(&peers::cursor(node)) else { return };
         // A power failure may have cut the log short of the cursor.
         let position = position.min(self.wal.last_sequence());
-        self.peers.lock().entry(node).or_default().position = position;
+        self.note_position(node, position);
         let agreed_index = match self.agreed_before(position + 1) {
             Ok(index) => index,
             Err(error) => {
@@ -322,8 +327,7 @@ impl Replication {
                 return;
             }
         };
-        let now = waiting::now();
-        let mut sender = Sender { replication: self, node, position, agreed_index, looked: now, told: now };
+        let mut sender = Sender::new(self, node, position, agreed_index);
         let mut pause = FIRST_PAUSE;
         while !stop.is_set() {
             let news = *self.news.lock();
@@ -338,7 +342,7 @@ impl Replication {
                     }
                 }
                 Err(error) => {
-                    sender.note(Some(error));
+                    self.note_error(node, Some(error));
                     if !stop.wait(pause) {
                         return;
                     }
@@ -347,139 +351,25 @@ impl Replication {
             }
         }
     }
-}
 
-struct Sender<'a> {
-    replication: &'a Replication,
-    node: NodeId,
-    /// The last record that the node has.
-    position: Sequence,
-    /// The last agreed entry up to there.
-    agreed_index: u64,
-    /// When the node was last told this node's clock.
-    told: Instant,
-    /// When the age of what waits was last looked at.
-    looked: Instant,
-}
-
-impl Sender<'_> {
-    /// Sends some records; false when there are none.
-    fn step(&mut self, port: &dyn PeerPort, address: &NodeAddress) -> Result<bool, String> {
-        let Replication { wal, flush, options, .. } = self.replication;
-        // Where nothing is being committed, all that has a smaller clock is in the log.
-        let (clock, applied) = {
-            let _applying = flush.epochs().lock();
-            (self.replication.clock.next(), flush.applied())
-        };
-        if self.position >= applied {
-            if waiting::now() - self.told >= CLOCK_INTERVAL {
-                self.send(port, address, Vec::new(), clock, self.agreed_index)?;
-            }
-            return Ok(false);
-        }
-        let read = |error: StorageError| error.to_string();
-        self.give_up_backlog().map_err(read)?;
-        if wal.first_sequence() > self.position + 1 {
-            self.mark_for_repair("the log does not reach back to what it lacks").map_err(read)?;
-            return Ok(true);
-        }
-        let (mut last, mut last_clock, mut agreed_index) = (self.position, 0, self.agreed_index);
-        let mut records = Vec::new();
-        for record in wal.read_stored(self.position + 1, options.batch_bytes).map_err(read)? {
-            if record.sequence > applied {
-                break;
-            }
-            last = record.sequence;
-            if !record.is_write {
-                agreed_index = self.replication.agreed_index(&record).map_err(read)?.unwrap_or(agreed_index);
-            } else if record.origin == options.node {
-                last_clock = record.clock;
-                records.push(PeerRecord { agreed_index, bytes: record.bytes.into() });
-            }
-        }
-        if !records.is_empty() {
-            let clock = if last == applied { clock } else { last_clock };
-            self.send(port, address, records, clock, agreed_index)?;
-        }
-        self.agreed_index = agreed_index;
-        self.move_to(last).map_err(read)?;
-        Ok(true)
+    /// How much of the log a node has.
+    pub(super) fn note_position(&self, node: NodeId, position: Sequence) {
+        self.peers.lock().entry(node).or_default().position = position;
+        self.moved.notify_all();
     }
 
-    fn send(
-        &mut self,
-        port: &dyn PeerPort,
-        address: &NodeAddress,
-        records: Vec<PeerRecord>,
-        clock: u64,
-        agreed_index: u64,
-    ) -> Result<(), String> {
-        let count = records.len() as u64;
-        let batch = PeerBatch { origin: self.replication.options.node, records, clock, agreed_index };
-        let (node, started) = (self.node.to_string(), Instant::now());
-        port.send(address, &batch).map_err(|error| {
-            metrics::REPLICATION_ERRORS.with([&node]).increment(1);
-            match error {
-                PeerError::Unreachable(error) | PeerError::Refused(error) => error,
-            }
-        })?;
-        metrics::REPLICATION_DURATION.with([&node]).record(started.elapsed());
-        metrics::REPLICATION_WRITES.with([&node]).increment(count);
-        self.told = waiting::now();
-        self.note(None);
-        Ok(())
-    }
-
-    fn move_to(&mut self, sequence: Sequence) -> Result<(), StorageError> {
-        self.replication.flush.cursors().advance(&peers::cursor(self.node), sequence)?;
-        self.position = sequence;
-        self.replication.peers.lock().entry(self.node).or_default().position = sequence;
-        self.replication.moved.notify_all();
-        Ok(())
-    }
-
-    fn note(&self, error: Option<String>) {
-        let mut peers = self.replication.peers.lock();
-        let peer = peers.entry(self.node).or_default();
+    /// Why a node takes no records; `None`: it does.
+    pub(super) fn note_error(&self, node: NodeId, error: Option<String>) {
+        let mut peers = self.peers.lock();
+        let peer = peers.entry(node).or_default();
         if peer.error != error {
             match &error {
-                Some(error) => tracing::warn!(node = self.node, error, "a node does not take records"),
-                None => tracing::info!(node = self.node, "a node takes records again"),
+                Some(error) => tracing::warn!(node, error, "a node does not take records"),
+                None => tracing::info!(node, "a node takes records again"),
             }
             peer.error = error;
         }
         let active = peers.values().filter(|peer| peer.error.is_none()).count();
         metrics::CLUSTER_PEERS_ACTIVE.set(active as f64);
-    }
-
-    /// Lets the log go when too much of it waits for this node.
-    fn give_up_backlog(&mut self) -> Result<(), StorageError> {
-        let Replication { wal, options, .. } = self.replication;
-        if waiting::now() - self.looked < AGE_INTERVAL {
-            return Ok(());
-        }
-        self.looked = waiting::now();
-        let bytes = wal.bytes_from(self.position + 1)?;
-        if bytes > options.hints_max_bytes {
-            return self.mark_for_repair("more waits for it than cluster.hints_max_bytes");
-        }
-        let age = self.replication.oldest_age(self.position + 1, wal.last_sequence());
-        if age.is_some_and(|age| age > options.hints_max_age) {
-            return self.mark_for_repair("it has been away for longer than cluster.hints_max_age_secs");
-        }
-        Ok(())
-    }
-
-    fn mark_for_repair(&mut self, reason: &str) -> Result<(), StorageError> {
-        let node = self.node;
-        tracing::error!(
-            node,
-            reason,
-            "a node has missed points: it takes them by comparing what is stored when it is back"
-        );
-        let applied = self.replication.flush.applied();
-        self.replication.peers.lock().entry(node).or_default().missed = Some(applied);
-        self.agreed_index = self.replication.agreed_before(applied + 1)?;
-        self.move_to(applied)
     }
 }

@@ -107,11 +107,11 @@ fn what_nobody_can_meet_is_not_remembered() {
 #[test]
 fn records_have_one_form() {
     let record = PeerRecord { agreed_index: 3, bytes: b"x".as_slice().into() };
-    let batch = PeerBatch { origin: 2, records: vec![record], clock: 300, agreed_index: 4 };
+    let batch = PeerBatch { origin: 2, records: vec![record], clock: 300, agreed_index: 4, after: 200 };
     let bytes = serde_json::to_string(&batch).expect("a form");
     assert_eq!(
         bytes,
-        r#"{"origin":2,"records":[{"agreed_index":3,"bytes":[120]}],"clock":300,"agreed_index":4}"#
+        r#"{"origin":2,"records":[{"agreed_index":3,"bytes":[120]}],"clock":300,"agreed_index":4,"after":200}"#
     );
     // A clock that was told is never given again.
     let clock = Arc::new(HybridClock::default());

@@ -260,7 +260,8 @@ impl FlushService {
         if self.ports.catalog.catalog().current(table).is_none() {
             return;
         }
-        let unregister = Unregister { table: table.clone(), series, sequence: self.applied() };
+        let (sequence, is_unlogged) = (self.applied(), true);
+        let unregister = Unregister { table: table.clone(), series, sequence, is_unlogged };
         self.remove(table, Item::Unregister(Arc::new(unregister)));
     }
 

@@ -2,6 +2,7 @@
 
 use hyperbytedb_metrics as metrics;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use hashbrown::HashSet;
 use hyperbytedb_domain::catalog::{ShardGroup, Table, TableId};
@@ -10,7 +11,7 @@ use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, SeriesId, StorageError, TimeRange};
 
 use super::{FlushService, Progress};
-use crate::memtable::queue::{Delete, DropPartitions, Unregister, Work};
+use crate::memtable::queue::{Delete, DropPartitions, Item, Unregister, Work};
 
 /// Series that are named in a statement of the engine; more are selected by the condition.
 const NAMED_SERIES_MAX: usize = 10_000;
@@ -107,14 +108,30 @@ impl FlushService {
     pub(super) fn carry_out_unregister(
         &self,
         work: &Work,
-        Unregister { table, series, sequence }: &Unregister,
+        Unregister { table, series, sequence, is_unlogged }: &Unregister,
     ) -> Result<(), EngineError> {
         if self.ports.catalog.catalog().current(table).is_some() {
             let gone = self.without_rows(table, series.clone(), &QueryContext::unbounded())?;
             self.unregister(work, table, *sequence, gone)?;
         }
+        if !is_unlogged {
+            return Ok(());
+        }
         let settled = self.ports.series.settle(table.id, series);
         settled.map_err(|error| EngineError::failed("settle series", error))
+    }
+
+    /// Takes series out of the index that have no points: where the engine had lost these, nothing said that a removal took the
+    /// last of them.
+    pub fn unregister_unstored(&self, table: &Arc<Table>, context: &QueryContext) -> Result<(), EngineError> {
+        self.flush_tables(&[table.id], context)?;
+        let sequence = self.applied();
+        let series = self.unstored_series(table, context)?;
+        if series.is_empty() || self.ports.catalog.catalog().current(table).is_none() {
+            return Ok(());
+        }
+        let unregister = Unregister { table: table.clone(), series, sequence, is_unlogged: false };
+        self.remove(table, Item::Unregister(Arc::new(unregister))).wait(context)
     }
 
     pub(super) fn carry_out_drop_table(&self, table: &Table) -> Result<(), EngineError> {

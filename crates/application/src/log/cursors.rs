@@ -15,6 +15,8 @@ pub const WINDOWS: &str = "windows";
 const FLUSH: &str = "flush";
 /// With a table's number behind it: a table that is further than all together. These hold nothing back.
 const FLUSH_TABLE: &str = "flush/";
+/// What begins so is kept beside the cursors, and holds nothing back.
+pub const NOTE: &str = "note/";
 
 /// The last log record each consumer is done with, in memory and through to the node's state.
 pub struct Cursors {
@@ -102,6 +104,24 @@ impl Cursors {
         }
     }
 
+    /// Sets cursors (`Some`), also back, and removes them (`None`), all or none.
+    pub fn set(&self, changes: &[(String, Option<u64>)]) -> Result<(), StorageError> {
+        let mut positions = self.positions.lock();
+        self.local_state.store_cursors(changes)?;
+        for (name, position) in changes {
+            match position {
+                Some(position) => positions.insert(name.clone(), *position),
+                None => positions.remove(name),
+            };
+        }
+        Ok(())
+    }
+
+    /// A power failure does not take back what was stored before.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        self.local_state.sync()
+    }
+
     /// Removes the cursors whose names begin so and are not wanted any more, as of a record. False when some are further
     /// than it: they may have been made since.
     pub fn retain(
@@ -144,8 +164,8 @@ impl Cursors {
     /// The first record that some consumer still needs.
     pub fn oldest_needed(&self) -> Sequence {
         let positions = self.positions.lock();
-        let consumers = positions.iter().filter(|(name, _)| !name.starts_with(FLUSH_TABLE));
-        let others = consumers.map(|(_, &sequence)| sequence).min();
+        let holds = |name: &str| !name.starts_with(FLUSH_TABLE) && !name.starts_with(NOTE);
+        let others = positions.iter().filter(|(name, _)| holds(name)).map(|(_, &sequence)| sequence).min();
         others.map_or(0, |least| least.min(positions.get(FLUSH).copied().unwrap_or(0)) + 1)
     }
 }
@@ -209,6 +229,20 @@ mod tests {
         let cursors = load(&disk);
         store(&cursors, 10, &[]);
         assert_eq!((cursors.flushed(), cursors.oldest_needed()), (10, 5));
+    }
+
+    #[test]
+    fn notes_hold_nothing_back_and_cursors_can_be_set_back() {
+        let disk = Disk::default();
+        let cursors = load(&disk);
+        store(&cursors, 10, &[]);
+        let note = format!("{NOTE}x");
+        let changes = [("peer/7".to_owned(), Some(9)), (note.clone(), Some(1))];
+        cursors.set(&changes).expect("a store");
+        cursors.set(&[("peer/7".to_owned(), Some(4))]).expect("a store");
+        for cursors in [cursors, load(&disk)] {
+            assert_eq!((cursors.position(&note), cursors.oldest_needed()), (Some(1), 5));
+        }
     }
 
     #[test]

@@ -34,12 +34,14 @@ pub enum Item {
     Unregister(Arc<Unregister>),
 }
 
-/// Takes series out of the index that were registered for a write that was not logged, if they have no points.
+/// Takes series out of the index that may have no points, if so.
 #[derive(Debug, Clone)]
 pub struct Unregister {
     pub table: Arc<Table>,
     pub series: Vec<SeriesId>,
     pub sequence: Sequence,
+    /// They were registered for a write that was not logged.
+    pub is_unlogged: bool,
 }
 
 /// A drop of the partitions of some shard groups.

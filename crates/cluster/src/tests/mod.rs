@@ -38,12 +38,20 @@ impl ClusterNodePort for CatalogNode {
         Ok(())
     }
 
-    fn receive(&self, _: &PeerBatch) -> Result<(), ReceiveError> {
+    fn receive(&self, _: &PeerBatch) -> Result<u64, ReceiveError> {
         Err(ReceiveError::NotNow("never".to_owned()))
     }
 
     fn lags(&self) -> Vec<PeerLag> {
         self.lags.lock().clone()
+    }
+
+    fn needs_repair(&self) -> bool {
+        false
+    }
+
+    fn is_proven(&self) -> bool {
+        true
     }
 
     fn is_ready(&self) -> bool {

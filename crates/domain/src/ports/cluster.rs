@@ -19,6 +19,12 @@ pub struct NodeStatus {
     pub lags: Vec<PeerLag>,
     #[serde(default)]
     pub repair: RepairProgress,
+    /// It has lost what its disk once held, and takes it by comparing.
+    #[serde(default)]
+    pub needs_repair: bool,
+    /// It knows what it has lost. One that does not has no say in what stays of values that differ.
+    #[serde(default)]
+    pub is_proven: bool,
 }
 
 /// A node of the cluster, as `/cluster/nodes` and SHOW SERVERS print it.

@@ -36,11 +36,19 @@ pub trait ClusterNodePort: Send + Sync {
     /// Carries out what was agreed on: durable when it returns. Once more does nothing.
     fn agreed(&self, entry: AgreedEntry, clock: u64, proposer: Option<Proposer>) -> Result<(), StorageError>;
 
-    /// Takes records of another node: durable when it returns. Those that are here already are passed over.
-    fn receive(&self, batch: &PeerBatch) -> Result<(), ReceiveError>;
+    /// Takes records of another node: durable when it returns. Those that are here already are passed over. Returns the
+    /// greatest clock of that node's records that were here before. Where that is less than what the sender says was confirmed,
+    /// this node has lost something, and nothing is taken.
+    fn receive(&self, batch: &PeerBatch) -> Result<u64, ReceiveError>;
 
     /// How far the others are behind this node's log.
     fn lags(&self) -> Vec<PeerLag>;
+
+    /// It has lost what its disk once held, and takes it by comparing.
+    fn needs_repair(&self) -> bool;
+
+    /// It has heard from all others since its start what they have of it and it of them: it knows what it has lost.
+    fn is_proven(&self) -> bool;
 
     /// Whether the node can be asked and written to.
     fn is_ready(&self) -> bool;

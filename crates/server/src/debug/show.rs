@@ -76,7 +76,11 @@ pub fn cursors(stores: &Storage) -> Result<(), Box<dyn Error>> {
     println!("log: {} to {last}", stores.wal.first_sequence());
     println!("catalogue: {}", stores.catalog.applied());
     for (name, position) in stores.local_state.cursors()? {
-        println!("{name}: {position} ({} behind)", last.saturating_sub(position));
+        if name.starts_with("note/") {
+            println!("{name}: {position}");
+        } else {
+            println!("{name}: {position} ({} behind)", last.saturating_sub(position));
+        }
     }
     for dirty in stores.local_state.dirty_partitions()? {
         println!("may hold duplicates: table {}, shard {}", dirty.table.0, dirty.shard.id);

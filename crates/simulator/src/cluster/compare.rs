@@ -84,6 +84,8 @@ impl RepairPeersPort for Others<'_> {
             id: node.node.id,
             is_ready: true,
             lags: node.node.lags(),
+            needs_repair: node.node.needs_repair(),
+            is_proven: node.node.is_proven(),
             ..NodeStatus::default()
         };
         others.map(|node| (address(node.node.id), status(node))).collect()

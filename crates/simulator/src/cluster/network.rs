@@ -180,7 +180,7 @@ pub struct Peers {
     pub host: Host,
 }
 
-type Answer = Arc<Mutex<Option<Result<(), String>>>>;
+type Answer = Arc<Mutex<Option<Result<u64, String>>>>;
 
 impl Peers {
     /// A message on its way, handed over by a thread of the other node.
@@ -201,7 +201,7 @@ impl Peers {
 }
 
 impl PeerPort for Peers {
-    fn send(&self, to: &NodeAddress, batch: &PeerBatch) -> Result<(), PeerError> {
+    fn send(&self, to: &NodeAddress, batch: &PeerBatch) -> Result<Option<u64>, PeerError> {
         let network = &self.network;
         let unreachable = |why: &str| Err(PeerError::Unreachable(why.to_owned()));
         let Ok(node) = to.address.parse::<NodeId>() else { return unreachable("no such address") };
@@ -223,7 +223,7 @@ impl PeerPort for Peers {
         network.scheduler.wait_for(ANSWER_TIME, || answer.lock().is_some());
         let answer = answer.lock().take();
         match answer {
-            Some(Ok(())) => Ok(()),
+            Some(Ok(had)) => Ok(Some(had)),
             Some(Err(error)) => Err(PeerError::Refused(error)),
             None => unreachable("no answer"),
         }

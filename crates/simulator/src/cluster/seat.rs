@@ -25,6 +25,8 @@ use crate::scheduler::Host;
 
 const CONFLICT_ROWS: usize = 100_000;
 const WRITE_TIME: Duration = Duration::from_secs(3);
+/// How long a start waits for other nodes.
+const HEAR_TIME: Duration = Duration::from_secs(5);
 const AGREEMENT_TIME: Duration = Duration::from_secs(3);
 const FOLLOW_TIME: Duration = Duration::from_millis(200);
 /// Small, so that much goes in several batches.
@@ -105,6 +107,13 @@ impl Seat {
         node.is_open.store(true, Ordering::Release);
         self.agreement.network.attach(process.host.clone(), node.clone());
         self.start_threads(process, node);
+        // As a server does: nothing is written before those that can be reached have said what they have.
+        let network = &self.agreement.network;
+        network.scheduler.wait_for(HEAR_TIME, || {
+            let membership = self.agreement.membership();
+            let mut others = membership.nodes.keys().filter(|&&other| other != self.id);
+            others.all(|&other| node.replication.losses.has_heard(other) || !network.can_talk(self.id, other))
+        });
         process.watch_emptied()
     }
 

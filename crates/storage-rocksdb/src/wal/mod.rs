@@ -61,8 +61,8 @@ struct Floor {
     clock: u64,
 }
 
-/// What came from other nodes. Their clocks are not in order with this node's, so the log's last record does not say
-/// the greatest.
+/// What came from each node, this one counted. Clocks of others are not in order with this node's, so the log's last record
+/// does not say the greatest.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Received {
     /// By origin.
@@ -220,32 +220,25 @@ impl WalPort for RocksWal {
         let mut next = *head;
         let bytes: usize = records.iter().map(|record| record.entry.0.len() + RECORD_OVERHEAD_BYTES).sum();
         let mut batch = WriteBatch::with_capacity_bytes(bytes);
-        let mut received: Option<Received> = None;
+        let mut received = self.received.lock().clone();
         for record in records {
             next.clock = next.clock.max(record.clock);
-            if record.is_foreign {
-                let received = received.get_or_insert_with(|| self.received.lock().clone());
-                let clock = received.clocks.entry(record.origin).or_default();
-                *clock = record.clock.max(*clock);
-                received.greatest = next.clock;
-            }
+            let clock = received.clocks.entry(record.origin).or_default();
+            *clock = record.clock.max(*clock);
+            received.greatest = next.clock;
             let mut value = seal(record).map_err(|error| StorageError::failed("append", error))?;
             value.extend_from_slice(&next.position.to_be_bytes());
             batch.put(next.sequence.to_be_bytes(), &value);
             next.sequence += 1;
             next.position += value.len() as u64;
         }
-        if let Some(received) = &received {
-            batch.put_cf(self.db.family(STATE)?, RECEIVED_KEY, stored::encode(received)?);
-        }
+        batch.put_cf(self.db.family(STATE)?, RECEIVED_KEY, stored::encode(&received)?);
         metrics::WAL_APPENDED_BYTES.increment(next.position - head.position);
         let started = std::time::Instant::now();
         self.db.write(batch, if durable { Durability::Disk } else { self.durability }, "append")?;
         metrics::WAL_APPEND.record_duration(started.elapsed());
         *head = next;
-        if let Some(received) = received {
-            *self.received.lock() = received;
-        }
+        *self.received.lock() = received;
         self.end_position.store(next.position, Ordering::Release);
         self.clock.store(next.clock, Ordering::Release);
         self.last.store(next.sequence - 1, Ordering::Release);

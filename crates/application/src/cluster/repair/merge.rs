@@ -91,9 +91,9 @@ impl Field {
 
     fn wanted(&self, settles: bool) -> Option<&FieldValue> {
         let most = self.votes.iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| order(&a.0, &b.0)));
-        let (value, votes) = most?;
+        let (value, _) = most?;
         match &self.own {
-            Some(own) if !settles || *votes == 0 || order(own, value).is_eq() => None,
+            Some(own) if !settles || order(own, value).is_eq() => None,
             _ => Some(value),
         }
     }

@@ -102,8 +102,8 @@ struct Run<'a> {
     port: &'a dyn RepairPeersPort,
     stop: &'a Stop,
     peers: Vec<Peer>,
-    /// This node has missed records: the others know better.
-    is_behind: bool,
+    /// This node has missed and lost nothing, and knows that; else the others know better.
+    counts: bool,
     /// Values that differ can be settled: all nodes take part, or this one is known to be wrong.
     settles: bool,
     /// Partitions that are being written are left alone.
@@ -113,7 +113,7 @@ struct Run<'a> {
 /// Another node that takes part.
 struct Peer {
     address: NodeAddress,
-    /// It has missed nothing.
+    /// It has missed and lost nothing, and knows that.
     is_sound: bool,
 }
 
@@ -140,14 +140,15 @@ impl RepairService {
             let is_wanted = *self.state.is_wanted.lock();
             let missed = self.missed(&peers);
             let is_due = next.is_some_and(|next| Instant::now() >= next);
-            if !(is_wanted || is_due || !missed.is_empty()) || peers.is_empty() {
+            let is_behind = !missed.is_empty() || self.replication.losses.has_lost();
+            if !(is_wanted || is_due || is_behind) || peers.is_empty() {
                 continue;
             }
             *self.state.is_wanted.lock() = false;
-            let ended = self.run_once(port, stop, peers, &missed, !is_wanted && missed.is_empty());
+            let ended = self.run_once(port, stop, peers, &missed, !is_wanted && !is_behind);
             if let Err(error) = ended {
                 tracing::warn!(%error, "comparing with the other nodes ended early; it is tried again");
-                *self.state.is_wanted.lock() |= is_wanted || !missed.is_empty();
+                *self.state.is_wanted.lock() |= is_wanted || is_behind;
                 not_before = Instant::now() + RETRY_INTERVAL;
             } else {
                 next = self.interval.map(|interval| Instant::now() + interval);
@@ -181,17 +182,21 @@ impl RepairService {
     ) -> Result<(), RepairError> {
         let own_lags = self.replication.lags();
         let lags = || peers.iter().flat_map(|(_, status)| &status.lags).chain(&own_lags);
-        let is_sound = |id: NodeId| !lags().any(|lag| lag.node == id && lag.needs_repair);
+        let has_all = |id: NodeId| !lags().any(|lag| lag.node == id && lag.needs_repair);
+        let is_sound = |status: &NodeStatus| status.is_proven && !status.needs_repair && has_all(status.id);
         let peer = |(address, status): &(NodeAddress, NodeStatus)| Peer {
             address: address.clone(),
-            is_sound: is_sound(status.id),
+            is_sound: is_sound(status),
         };
         let others: Vec<Peer> = peers.iter().map(peer).collect();
         let sound = others.iter().filter(|peer| peer.is_sound).count();
         let members = self.catalog.catalog().cluster.membership.nodes.len();
-        let is_behind = !missed.is_empty();
-        let settles = if is_behind { sound > 0 } else { sound + 1 == members };
-        let run = Run { service: self, port, stop, peers: others, is_behind, settles, only_quiet };
+        let losses = &self.replication.losses;
+        let signs = losses.signs();
+        let is_behind = !missed.is_empty() || losses.has_lost();
+        let counts = !is_behind && self.replication.is_proven();
+        let settles = if is_behind { sound > 0 } else { counts && sound + 1 == members };
+        let run = Run { service: self, port, stop, peers: others, counts, settles, only_quiet };
         *self.state.progress.lock() =
             RepairProgress { is_running: true, error: None, repaired_rows: 0, ..self.progress() };
         let ended = run.compare();
@@ -212,8 +217,10 @@ impl RepairService {
             port.tell_repaired(address, *position)?;
         }
         if is_behind && !settles {
-            return Err(RepairError::Other("no other node has missed nothing".to_owned()));
+            let text = "no other node is known to have missed and lost nothing";
+            return Err(RepairError::Other(text.to_owned()));
         }
+        losses.recovered(signs)?;
         Ok(())
     }
 
@@ -274,7 +281,9 @@ impl RepairPort for RepairService {
     }
 
     fn repaired(&self, node: NodeId, position: Sequence) {
-        self.replication.repaired(node, position);
+        if let Err(error) = self.replication.losses.repaired(node, position) {
+            tracing::warn!(%error, node, "that a node has what it missed could not be stored");
+        }
     }
 
     fn start(&self) {
@@ -303,6 +312,10 @@ impl Run<'_> {
             self.compare_partition(partition)?;
         }
         note(partitions.len());
+        for table in catalog.tables() {
+            self.check()?;
+            self.service.flush.unregister_unstored(table, &background())?;
+        }
         Ok(())
     }
 
@@ -409,7 +422,7 @@ impl Run<'_> {
         }
         let Some(current) = catalog.table_by_id(table) else { return Ok(None) };
         let mut merge = Merge::new(current, until.unwrap_or(i64::MAX));
-        merge.add(&own.lines, Source::Own, !self.is_behind);
+        merge.add(&own.lines, Source::Own, self.counts);
         for (peer, page) in self.peers.iter().zip(&pages) {
             merge.add(&page.lines, Source::Peer, peer.is_sound);
         }

@@ -38,6 +38,8 @@ pub struct PeerBatch {
     pub clock: u64,
     /// What comes behind these records has seen this agreed entry.
     pub agreed_index: u64,
+    /// The clock of the last record before these that the receiver has confirmed; 0: none is known.
+    pub after: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +63,9 @@ pub enum PeerError {
 
 /// Sending records.
 pub trait PeerPort: Send + Sync {
-    /// Returns when the other node has the records on its disk.
-    fn send(&self, to: &NodeAddress, batch: &PeerBatch) -> Result<(), PeerError>;
+    /// Returns when the other node has the records on its disk: the greatest clock of this node's records that it had before,
+    /// as [`ClusterNodePort::receive`](crate::ports::ClusterNodePort::receive) says; `None`: it is of a version that does not say.
+    fn send(&self, to: &NodeAddress, batch: &PeerBatch) -> Result<Option<u64>, PeerError>;
 }
 
 /// How far a peer is behind the log of this node.

@@ -56,7 +56,7 @@ pub trait WalPort: Send + Sync {
     /// Reads a record in the stored form of another node, and what to append of it.
     fn decode(&self, bytes: &[u8]) -> Result<(WalRecord, EncodedEntry), StorageError>;
 
-    /// The greatest clock of the records that came from each other node. Survives truncation.
+    /// The greatest clock of the records of each node, this one counted. Survives truncation.
     fn received(&self) -> BTreeMap<NodeId, u64>;
 
     /// Notes that everything of a node up to this clock is here.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hyperbytedb_application::cluster::conflicts::Stamp;
 use hyperbytedb_domain::cluster::NodeId;
+use hyperbytedb_domain::ports::ClusterNodePort;
 use hyperbytedb_memory_ports::Disk;
 use parking_lot::Mutex;
 
@@ -16,6 +17,9 @@ use super::{Cluster, Member};
 use crate::cluster::compare::{Comparing, compare_all};
 use crate::cluster::model::{Taken, watch};
 use crate::run::retried;
+
+/// How long nodes may take to hear from all others.
+const PROVEN_TIME: Duration = Duration::from_secs(20);
 
 /// What a disk was like before.
 pub struct Kept {
@@ -100,13 +104,39 @@ impl Cluster {
         Ok(())
     }
 
+    /// Until each node knows what it has lost.
+    fn wait_until_proven(&self) -> Result<(), String> {
+        let is_proven = |member: &Member| {
+            let process = member.process.as_ref();
+            process.and_then(|process| process.node.as_ref()).is_some_and(|node| node.is_proven())
+        };
+        let are_proven = || self.members.values().all(is_proven);
+        self.scheduler.wait_for(PROVEN_TIME, are_proven);
+        self.look_for_finding()?;
+        if are_proven() { Ok(()) } else { Err("some node has not heard from all others".to_owned()) }
+    }
+
+    /// No node says that it, or another one, has lost or missed anything.
+    fn no_losses(&self) -> Result<(), String> {
+        let nodes = self.members.values().filter_map(|member| member.process.as_ref()?.node.clone());
+        for node in nodes {
+            let missed = node.lags().into_iter().find(|lag| lag.needs_repair).map(|lag| lag.node);
+            if let Some(lacking) = node.needs_repair().then_some(node.id).or(missed) {
+                return Err(format!("node {} says that node {lacking} has lost something", node.id));
+            }
+        }
+        Ok(())
+    }
+
     /// All nodes take what they lack. From then on each has what any has.
     pub(super) fn compare_if_damaged(&mut self) -> Result<(), String> {
-        let Some(damaged) = self.damaged.take() else { return Ok(()) };
+        let Some(damaged) = self.damaged.take() else { return self.no_losses() };
+        self.wait_until_proven()?;
         let processes = self.members.values().filter_map(|member| member.process.as_ref());
         let nodes: Vec<Comparing> = processes.filter_map(Comparing::new).collect();
         compare_all(&nodes)?;
         self.look_for_finding()?;
+        self.no_losses()?;
         let all: BTreeSet<Stamp> =
             self.members.values().flat_map(|member| member.taken.lock().records.clone()).collect();
         self.members.values().for_each(|member| member.taken.lock().compared.clone_from(&all));

@@ -1,0 +1,148 @@
+//! A node that sends to one that answers as a test says.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hyperbytedb_domain::HybridClock;
+use hyperbytedb_domain::cluster::NodeAddress;
+use hyperbytedb_domain::ports::{PeerBatch, PeerError, PeerPort};
+use parking_lot::Mutex;
+
+use super::Sender;
+use crate::cluster::conflicts::Conflicts;
+use crate::cluster::peers;
+use crate::cluster::replication::{Replication, ReplicationOptions};
+use crate::testing::Node;
+
+const OTHER: u64 = 2;
+
+/// What was sent, and what is answered.
+#[derive(Default)]
+struct Receiver {
+    batches: Mutex<Vec<PeerBatch>>,
+    /// Before the records that come next.
+    had: Mutex<VecDeque<u64>>,
+}
+
+impl Receiver {
+    fn answer(&self, had: u64) {
+        self.had.lock().push_back(had);
+    }
+
+    /// How many records each batch had, and behind which clock.
+    fn sent(&self) -> Vec<(usize, u64)> {
+        std::mem::take(&mut *self.batches.lock())
+            .iter()
+            .map(|batch| (batch.records.len(), batch.after))
+            .collect()
+    }
+}
+
+impl PeerPort for Receiver {
+    fn send(&self, _: &NodeAddress, batch: &PeerBatch) -> Result<Option<u64>, PeerError> {
+        self.batches.lock().push(batch.clone());
+        let had = self.had.lock().pop_front();
+        had.map(Some).ok_or_else(|| PeerError::Unreachable("no answer".to_owned()))
+    }
+}
+
+fn replication(node: &Node) -> Replication {
+    let (wal, catalog) = (node.ports.wal.clone(), node.ports.catalog.clone());
+    let clock = Arc::new(HybridClock::seeded(wal.last_clock()));
+    let conflicts = Arc::new(Conflicts::new(100));
+    Replication::new(ReplicationOptions::default(), wal, catalog, node.flush.clone(), clock, conflicts)
+}
+
+fn clocks(node: &Node) -> Vec<u64> {
+    let records = node.ports.wal.read_stored(1, usize::MAX).expect("a log");
+    records.iter().filter(|record| record.is_write).map(|record| record.clock).collect()
+}
+
+/// A node with two records that the other one has confirmed.
+fn confirmed(receiver: &Receiver) -> (Node, Vec<u64>) {
+    let node = Node::new();
+    node.write("m v=1 1");
+    node.write("m v=2 2");
+    let (clocks, sending) = (clocks(&node), replication(&node));
+    let mut sender = Sender::new(&sending, OTHER, 0, 0);
+    for _ in 0..2 {
+        receiver.answer(0);
+        sender.step(receiver, &NodeAddress::default()).expect("an answer");
+    }
+    assert_eq!(receiver.sent(), [(0, 0), (2, 0)], "what the other one has is asked first");
+    (node, clocks)
+}
+
+fn resumed<'a>(node: &Node, sending: &'a Replication) -> Sender<'a> {
+    let position = node.flush.cursors().position(&peers::cursor(OTHER)).expect("a cursor");
+    Sender::new(sending, OTHER, position, 0)
+}
+
+#[test]
+fn a_node_that_has_lost_records_gets_them_again() {
+    let receiver = Receiver::default();
+    let (node, clocks) = confirmed(&receiver);
+    let sending = replication(&node);
+    let mut sender = resumed(&node, &sending);
+    for had in [clocks[0], clocks[0]] {
+        receiver.answer(had);
+        sender.step(&receiver, &NodeAddress::default()).expect("an answer");
+    }
+    assert_eq!(receiver.sent(), [(0, clocks[1]), (1, clocks[0])]);
+    assert!(!sending.losses.has_lost(), "this one has lost nothing");
+}
+
+#[test]
+fn a_node_that_others_have_records_of_knows_that_its_disk_is_old() {
+    let receiver = Receiver::default();
+    let (node, clocks) = confirmed(&receiver);
+    let sending = replication(&node);
+    let later = clocks[1] + (1 << 30);
+    for (had, has_lost) in [(clocks[1], false), (later, true)] {
+        receiver.answer(had);
+        resumed(&node, &sending).step(&receiver, &NodeAddress::default()).ok();
+        if !has_lost {
+            assert!(!sending.losses.has_lost() && sending.losses.has_heard(OTHER));
+            node.write("m v=3 3");
+        }
+    }
+    assert!(sending.losses.has_lost());
+    assert!(sending.clock.next() > later, "no clock comes twice");
+    let again = replication(&node.restart());
+    assert!(again.losses.has_lost() && again.losses.is_short(later - 1), "also after a start");
+    assert!(!again.is_proven() || again.losses.is_proven([]), "it is alone");
+    again.losses.recovered(again.losses.signs() + 1).expect("a store");
+    assert!(again.losses.has_lost(), "something was noticed meanwhile");
+    again.losses.recovered(again.losses.signs()).expect("a store");
+    assert!(!again.losses.has_lost());
+}
+
+#[test]
+fn records_whose_confirmation_was_lost_are_no_loss() {
+    let receiver = Receiver::default();
+    let (node, clocks) = confirmed(&receiver);
+    node.write("m v=3 3");
+    let last = self::clocks(&node)[2];
+    let sending = replication(&node);
+    receiver.answer(last);
+    resumed(&node, &sending).step(&receiver, &NodeAddress::default()).expect("an answer");
+    assert_eq!(receiver.sent(), [(0, clocks[1])]);
+    assert!(!sending.losses.has_lost());
+    assert_eq!(node.flush.cursors().position(&peers::confirmed(OTHER)), Some(last));
+}
+
+#[test]
+fn nodes_that_lack_what_was_lost_are_no_witnesses() {
+    let node = Node::new();
+    let losses = replication(&node).losses;
+    losses.hear(3, 50);
+    losses.hear(4, 40);
+    losses.lost_own(2, 50, [(2, 7), (3, 7), (4, 7)]).expect("a store");
+    let missed = |nodes: [u64; 3]| nodes.map(|node| losses.has_missed(node));
+    assert_eq!(missed([2, 3, 4]), [false, false, true], "node 3 has it as well");
+    losses.lost_own(4, 60, [(2, 7), (3, 7), (4, 7)]).expect("a store");
+    assert_eq!(missed([2, 3, 4]), [true, true, false], "node 4 got all of it in the end");
+    losses.repaired(2, 6).expect("a store");
+    losses.repaired(3, 7).expect("a store");
+    assert_eq!(missed([2, 3, 4]), [true, false, false], "what it had when it was noticed");
+}
