@@ -121,10 +121,8 @@ impl Client {
         question: &Q,
         timeout: Duration,
     ) -> Result<A, CallError> {
-        let bad = |reason: String| CallError::NoAnswer { address: address.to_owned(), reason };
-        let body = postcard::to_stdvec(question).map_err(|error| bad(error.to_string()))?;
-        let answer = self.exchange(address, path, body, timeout).await?;
-        postcard::from_bytes(&answer).map_err(|error| bad(format!("the answer cannot be read: {error}")))
+        let answer = self.exchange_compact(address, path, question, timeout).await?;
+        read_compact(address, &answer)
     }
 
     /// As [`call`](Self::call), of a node that may be of a version that answers nothing.
@@ -135,14 +133,22 @@ impl Client {
         question: &Q,
         timeout: Duration,
     ) -> Result<Option<A>, CallError> {
-        let bad = |reason: String| CallError::NoAnswer { address: address.to_owned(), reason };
-        let body = postcard::to_stdvec(question).map_err(|error| bad(error.to_string()))?;
-        let answer = self.exchange(address, path, body, timeout).await?;
+        let answer = self.exchange_compact(address, path, question, timeout).await?;
         if answer.is_empty() {
             return Ok(None);
         }
-        let read = postcard::from_bytes(&answer);
-        read.map(Some).map_err(|error| bad(format!("the answer cannot be read: {error}")))
+        read_compact(address, &answer).map(Some)
+    }
+
+    async fn exchange_compact<Q: Serialize>(
+        &self,
+        address: &str,
+        path: &str,
+        question: &Q,
+        timeout: Duration,
+    ) -> Result<Bytes, CallError> {
+        let body = postcard::to_stdvec(question).map_err(|error| no_answer(address, error.to_string()))?;
+        self.exchange(address, path, body, timeout).await
     }
 
     /// As [`call`](Self::call), in a form that other versions of the server understand.
@@ -153,7 +159,7 @@ impl Client {
         question: &Q,
         timeout: Duration,
     ) -> Result<A, CallError> {
-        let bad = |reason: String| CallError::NoAnswer { address: address.to_owned(), reason };
+        let bad = |reason: String| no_answer(address, reason);
         let body = serde_json::to_vec(question).map_err(|error| bad(error.to_string()))?;
         let answer = self.exchange(address, path, body, timeout).await?;
         serde_json::from_slice(&answer).map_err(|error| bad(format!("the answer cannot be read: {error}")))
@@ -166,13 +172,22 @@ impl Client {
         body: Vec<u8>,
         timeout: Duration,
     ) -> Result<Bytes, CallError> {
-        let bad = |reason: String| CallError::NoAnswer { address: address.to_owned(), reason };
+        let bad = |reason: String| no_answer(address, reason);
         let response = self.send(Method::POST, address, path, body.into(), Some(timeout)).await?;
         if response.content_length().is_some_and(|length| length > ANSWER_BYTES_MAX as u64) {
             return Err(bad("the answer is too large".to_owned()));
         }
         response.bytes().await.map_err(|error| bad(root_cause(&error)))
     }
+}
+
+fn no_answer(address: &str, reason: String) -> CallError {
+    CallError::NoAnswer { address: address.to_owned(), reason }
+}
+
+fn read_compact<A: DeserializeOwned>(address: &str, answer: &[u8]) -> Result<A, CallError> {
+    postcard::from_bytes(answer)
+        .map_err(|error| no_answer(address, format!("the answer cannot be read: {error}")))
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {
