@@ -50,6 +50,7 @@ test-package: build ## Install, upgrade and remove the Debian package in a bare 
 
 lint: setup ## Check format and lints
 	cargo fmt --all --check
+	@scripts/same-features.sh
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 
 unit: setup-test ## Run all tests of this repository

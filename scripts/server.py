@@ -11,10 +11,16 @@ import urllib.request
 START_SECONDS_MAX = 60
 
 
+# Bound and never listening: nobody gets such a port by chance while its server is down.
+RESERVED = []
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    RESERVED.append(reserved)
+    return reserved.getsockname()[1]
 
 
 def cpu_seconds(pid):

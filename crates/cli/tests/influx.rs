@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use hyperbytedb_free_port::free_port;
 
 const CASES: &str = include_str!("cases/influx.txt");
 const OURS: &str = env!("CARGO_BIN_EXE_hyperbytedb-cli");
@@ -22,10 +23,6 @@ impl Drop for Influxd {
         drop(self.process.kill());
         drop(self.process.wait());
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Influxd {

@@ -5,11 +5,12 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hyperbytedb_free_port::free_port;
 use tempfile::TempDir;
 
 pub const USER: &str = "hyperbyte";
@@ -42,7 +43,7 @@ impl Nodes {
     /// A cluster of so many shards, each of so many servers: those of the first shard come first.
     pub fn start(shards: usize, replicas: usize) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let ports = free_ports(2 * shards * replicas);
+        let ports: Vec<u16> = (0..2 * shards * replicas).map(|_| free_port()).collect();
         let nodes = ports.chunks(2).enumerate().map(|(i, ports)| Node {
             folder: folder.path().join(i.to_string()),
             http_port: ports[0],
@@ -208,13 +209,6 @@ fn program() -> PathBuf {
         .map(|folder| folder.join("clickhouse-node"))
         .find(|program| program.exists())
         .expect("clickhouse-node is built with the workspace")
-}
-
-/// All held until the last is known, so that they differ.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    listeners.iter().map(|listener| listener.local_addr().expect("an address").port()).collect()
 }
 
 fn log_tail(folder: &Path) -> String {

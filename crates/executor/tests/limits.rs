@@ -93,7 +93,7 @@ fn operators_that_work_long_between_two_batches_see_the_deadline() {
         bounds.deadline = Some(started + Duration::from_millis(200));
         let error = within(statement, usize::MAX, &bounds).expect_err(statement);
         assert_eq!(error, "query-timeout limit exceeded", "{statement}");
-        assert!(started.elapsed() < Duration::from_secs(3), "{statement}: {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(10), "{statement}: {:?}", started.elapsed());
     }
 }
 

@@ -265,14 +265,19 @@ impl Application {
     /// Takes no more, flushes for a while and ends the threads. What is not flushed then is in the log.
     pub fn stop(&self) -> Result<(), Box<dyn Error>> {
         self.flush.flush_for_stop();
+        self.end_threads();
+        self.flush.checkpoint()?;
+        head_file::save(&self.flush, &self.head_file);
+        Ok(())
+    }
+
+    /// Takes no more and ends the threads.
+    pub fn end_threads(&self) {
         if let Some(node) = &self.cluster {
             node.stop();
         }
         self.committer.close();
         self.threads.stop();
-        self.flush.checkpoint()?;
-        head_file::save(&self.flush, &self.head_file);
-        Ok(())
     }
 
     fn disk_watch(&self) -> DiskWatch {

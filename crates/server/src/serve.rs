@@ -23,7 +23,10 @@ pub fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     application.readiness.set(Phase::Stopping);
     // Requests that were cut off must not hold up the final flush.
     runtime.shutdown_timeout(Duration::from_secs(5));
-    served?;
+    if let Err(error) = served {
+        application.end_threads();
+        return Err(error);
+    }
     application.stop()?;
     tracing::info!("stopped");
     Ok(())

@@ -304,7 +304,7 @@ fn backups_are_kept_in_s3() {
     write_numbered(&client, 0, 3_000);
     let store = tempfile::tempdir().unwrap();
     fs::create_dir(store.path().join("bucket")).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).unwrap().port();
+    let port = support::free_port();
     let address = format!("127.0.0.1:{port}");
     let serve = ["serve", "s3", "--auth-key", "key,secret", "--addr", &address, text(store.path())];
     let child = Command::new(rclone).args(serve).stderr(std::process::Stdio::null()).spawn().unwrap();

@@ -333,6 +333,21 @@ fn a_node_that_cannot_store_what_is_agreed_on_ends_and_says_why() {
 }
 
 #[test]
+fn a_node_whose_address_is_taken_ends_and_says_so() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = [
+        ("CLUSTER__ENABLED", "true"),
+        ("CLUSTER__NODE_ID", "1"),
+        ("CLUSTER__BIND_ADDRESS", &address),
+        ("CLUSTER__SECRET", "between nodes"),
+    ];
+    let said = Server::spawn_in(dir.path(), &settings).failure();
+    assert!(said.contains(&format!("cannot listen on {address} (cluster.bind_address)")), "{said}");
+}
+
+#[test]
 fn nobody_without_the_secret_is_heard() {
     let mut nodes = Nodes::none(tempfile::tempdir().expect("a folder"), &[]);
     nodes.add();

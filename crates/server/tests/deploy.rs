@@ -17,7 +17,7 @@ fn text(path: &str) -> String {
 }
 
 fn yaml(path: &str) -> Value {
-    serde_saphyr::from_str(&text(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    serde_yaml_ng::from_str(&text(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 fn strings(list: &Value) -> Vec<&str> {

@@ -168,3 +168,26 @@ fn what_was_not_sent_before_a_power_failure_is_sent_later() {
         );
     }
 }
+
+/// Two nodes of three have a value that was answered at quorum; then an old disk comes back to one of them. Of those that compare
+/// themselves two lack it, and it stays.
+fn holds_when_an_old_disk_comes_back(writer: usize, restored: usize) {
+    let happens = |event| ClusterRound { event: Some(event), pause: 1000, ..ClusterRound::default() };
+    let overwritten = ClusterRound {
+        event: Some(Event::Isolate(2)),
+        operations: vec![(writer, write(1), Consistency::Quorum)],
+        ..ClusterRound::default()
+    };
+    let kept = happens(Event::KeepDisk(restored));
+    holds([0; 3], &[kept, overwritten, happens(Event::RestoreDisk), happens(Event::Heal)]);
+}
+
+#[test]
+fn what_the_writer_of_a_value_has_lost_stays() {
+    holds_when_an_old_disk_comes_back(0, 0);
+}
+
+#[test]
+fn what_a_receiver_of_a_value_has_lost_stays() {
+    holds_when_an_old_disk_comes_back(0, 1);
+}

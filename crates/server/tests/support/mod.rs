@@ -6,11 +6,11 @@ pub mod cluster;
 pub mod influxd;
 pub mod tmpfs;
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use hyperbytedb_free_port::free_port;
 use tempfile::TempDir;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -64,10 +64,6 @@ impl Answer {
 pub fn database(dir: &Path) -> String {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     format!("hyperbyte_{}", name.trim_start_matches('.'))
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
 impl Server {
