@@ -4,6 +4,10 @@
 fn main() {
     println!("cargo:rerun-if-env-changed=CHDB_LIB_DIR");
     println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib");
+    if std::env::var_os("CARGO_CFG_TARGET_OS").is_some_and(|system| system == "linux") {
+        // libchdb calls ours (crates/engine-chdb/src/writes.rs).
+        println!("cargo:rustc-link-arg=-Wl,--export-dynamic-symbol=write");
+    }
     // RocksDB's debug information alone would make it half a gigabyte; names of functions stay.
     println!("cargo:rustc-link-arg-bins=-Wl,--strip-debug");
     if let Some(directory) = std::env::var_os("CHDB_LIB_DIR")

@@ -17,9 +17,14 @@ use parking_lot::Mutex;
 
 use crate::definition;
 
+/// How the engine names parts that it could not read when it opened their table.
+const BROKEN: &str = "broken-on-start";
+
 pub(crate) struct DormantTables {
     /// Where the engine keeps the definitions of tables.
     definitions: PathBuf,
+    /// Where it keeps a link to each table's parts.
+    places: PathBuf,
     tables: Mutex<HashSet<TableId>>,
 }
 
@@ -27,11 +32,11 @@ impl DormantTables {
     /// Marks all tables of a data path that no engine has open. `settings`: of tables.
     pub(crate) fn mark(data_path: &Path, settings: &Settings) -> io::Result<Self> {
         let definitions = data_path.join("metadata").join(DATABASE);
-        let tables = Mutex::default();
-        let dormant = Self { definitions, tables };
+        let places = data_path.join("data").join(DATABASE);
+        let dormant = Self { definitions, places, tables: Mutex::default() };
         let mut tables = dormant.defined()?;
         for table in tables.clone() {
-            if dormant.mend_if_empty(table, data_path, settings)? {
+            if dormant.mend_if_empty(table, settings)? {
                 tables.remove(&table);
             }
         }
@@ -44,12 +49,12 @@ impl DormantTables {
 
     /// A full disk leaves the definition empty of a table that is made or changed then, and the engine does not start with it.
     /// One with rows is written anew, one without is removed: true.
-    fn mend_if_empty(&self, table: TableId, data_path: &Path, settings: &Settings) -> io::Result<bool> {
+    fn mend_if_empty(&self, table: TableId, settings: &Settings) -> io::Result<bool> {
         let file = self.file(table, "sql");
         if fs::metadata(&file)?.len() > 0 {
             return Ok(false);
         }
-        let place = data_path.join("data").join(DATABASE).join(table_name(table).table);
+        let place = self.place(table);
         if definition::has_parts(&place)? {
             definition::rebuild(&file, &place, settings.clone()).map_err(|error| {
                 let text =
@@ -88,6 +93,17 @@ impl DormantTables {
         Ok(tables)
     }
 
+    fn place(&self, table: TableId) -> PathBuf {
+        self.places.join(table_name(table).table)
+    }
+
+    /// The parts of a table that the engine has put aside because they are broken: what they hold is not read any more.
+    pub(crate) fn broken_parts(&self, table: TableId) -> Vec<String> {
+        let entries = fs::read_dir(self.place(table).join("detached")).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| name.starts_with(BROKEN)).collect()
+    }
+
     fn file(&self, table: TableId, extension: &str) -> PathBuf {
         self.definitions.join(format!("{}.{extension}", table_name(table).table))
     }
@@ -122,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn empty_definitions_of_tables_without_rows_go() -> io::Result<()> {
+    fn empty_definitions_of_tables_without_rows_go_and_broken_parts_are_seen() -> io::Result<()> {
         let dir = tempfile::tempdir()?;
         let definitions = dir.path().join("metadata").join(DATABASE);
         fs::create_dir_all(&definitions)?;
@@ -133,6 +149,11 @@ mod tests {
         assert_eq!(dormant.all(), [TableId(1)]);
         assert!(!definitions.join("m2.sql").exists());
         fs::write(definitions.join("m3.sql"), "")?;
+        assert_eq!(dormant.broken_parts(TableId(1)), Vec::<String>::new());
+        for name in ["m1/detached/broken-on-start_1_1_1_0", "m1/detached/1_2_2_0"] {
+            fs::create_dir_all(dir.path().join("data").join(DATABASE).join(name))?;
+        }
+        assert_eq!(dormant.broken_parts(TableId(1)), ["broken-on-start_1_1_1_0"]);
         let part = dir.path().join("data").join(DATABASE).join("m3/1_1_1_0");
         fs::create_dir_all(&part)?;
         fs::write(part.join("columns.txt"), "x")?;

@@ -24,6 +24,7 @@ use crate::snapshot::clear_shadow;
 use crate::spill::SpillArea;
 use crate::stream::SelectStream;
 use crate::worker::Task;
+use crate::writes;
 
 /// An open engine. Closed when dropped; running scans are waited for.
 pub struct ChdbEngine {
@@ -48,6 +49,7 @@ impl ChdbEngine {
             .to_str()
             .ok_or_else(|| EngineError::failed("opening the data path", "the path is not valid UTF-8"))?;
         clear_shadow(&data_path).map_err(failed)?;
+        writes::watch(&data_path).map_err(failed)?;
         let dormant = DormantTables::mark(&data_path, &options.table_settings()).map_err(failed)?;
         let arguments: Arc<[String]> = options.arguments(path).into();
 
@@ -131,6 +133,15 @@ impl ChdbEngine {
             Err(exception) => return Err(exception.into_engine_error("opening a table")),
             // To ask the engine takes longer than to open the table.
             Ok(()) => columns.into_iter().for_each(|counts| self.tables.remember(id, counts)),
+        }
+        let broken = self.dormant.broken_parts(id);
+        if !broken.is_empty() {
+            tracing::error!(
+                table = id.0,
+                parts = ?broken,
+                "parts of a table cannot be read and are put aside (chdb/data/hyperbyte/…/detached): a backup may have \
+                 their points, and other nodes of a cluster have (cluster repair)"
+            );
         }
         self.dormant.remove(id);
         Ok(())

@@ -14,6 +14,7 @@
 //! - Which columns exist is remembered here, and asked of the engine once a table.
 //! - Statements of operators run on connections of their own, in the engine's read-only mode, and nothing of them outlives
 //!   their call.
+//! - A write that fails never goes unnoticed, though chDB itself does not look.
 //! - Inserted parts reach the disk for certain only at [`PointsSinkPort::sync`].
 
 mod definition;
@@ -32,9 +33,11 @@ mod spill;
 mod sql;
 mod stream;
 mod worker;
+mod writes;
 
 pub use engine::ChdbEngine;
 pub use options::ChdbOptions;
+pub use writes::{wait_for_space_no_more, writes_that_wait};
 
 #[cfg(doc)]
 use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};

@@ -49,9 +49,8 @@ mod tests {
                 .collect();
             drop(listeners);
         }
-        let others: Vec<TcpListener> = (0..500)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("another port"))
-            .collect();
+        let others: Vec<TcpListener> =
+            (0..500).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("another port")).collect();
         let is_reserved = |listener: &TcpListener| {
             listener.local_addr().is_ok_and(|address| reserved.contains(&address.port()))
         };

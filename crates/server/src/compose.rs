@@ -273,6 +273,7 @@ impl Application {
 
     /// Takes no more and ends the threads.
     pub fn end_threads(&self) {
+        hyperbytedb_engine_chdb::wait_for_space_no_more();
         if let Some(node) = &self.cluster {
             node.stop();
         }

@@ -195,7 +195,10 @@ fn wrong_logins_keep_nobody_waiting_who_is_known() {
     });
     // On a busy machine one or the other may be late.
     taken.sort();
-    assert!(taken[80] < Duration::from_secs(1) && new_login < Duration::from_secs(10), "{taken:?} {new_login:?}");
+    assert!(
+        taken[80] < Duration::from_secs(1) && new_login < Duration::from_secs(10),
+        "{taken:?} {new_login:?}"
+    );
 }
 
 #[test]
