@@ -18,14 +18,18 @@ const MEMBERS_MAX: usize = 6;
 
 impl Cluster {
     pub(super) fn lose_disk(&mut self, node: usize) -> Result<(), String> {
-        let Some(id) = self.nth(node).filter(|_| self.lost.len() < self.may_lose && self.damaged.is_none())
-        else {
-            return Ok(());
-        };
+        let may_go =
+            self.lost.len() < self.may_lose && self.damaged.is_none() && self.is_majority_without_one();
+        let Some(id) = self.nth(node).filter(|_| may_go) else { return Ok(()) };
         self.end(id, false)?;
         self.members.remove(&id);
         self.lost.insert(id);
         Ok(())
+    }
+
+    /// Whether those that are left can still agree when one more goes: of the others some may be lost, and not removed.
+    fn is_majority_without_one(&self) -> bool {
+        2 * (self.members.len() - 1) > self.agreement.membership().nodes.len()
     }
 
     /// Whether all members run and hear each other; only then somebody can join or leave.
