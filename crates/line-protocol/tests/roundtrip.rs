@@ -119,6 +119,20 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     vec(proptest::sample::select(fragments), 0..24).prop_map(|parts| parts.concat())
 }
 
+/// Quotes that no backslash stands before.
+fn quotes(body: &[u8]) -> usize {
+    let mut bytes = body.iter();
+    let mut count = 0;
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'"' => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
@@ -162,7 +176,7 @@ proptest! {
         let accepted = body_without(&body, &once.lines, &[]);
         prop_assume!(!accepted.ends_with(b"\\"));
         // An open quote would take in the second body's first lines.
-        prop_assume!(accepted.iter().filter(|byte| **byte == b'"').count().is_multiple_of(2));
+        prop_assume!(quotes(&accepted).is_multiple_of(2));
         let twice = parse(&[&accepted[..], b"\n", &accepted[..]].concat(), &options());
         prop_assert_eq!(&twice.errors, &[]);
         let (found, expected) = (printed(&twice), printed(&once).repeat(2));
