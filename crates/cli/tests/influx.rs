@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hyperbytedb_free_port::free_port;
+use hyperbytedb_test_support::free_port;
 
 const CASES: &str = include_str!("cases/influx.txt");
 const OURS: &str = env!("CARGO_BIN_EXE_hyperbytedb-cli");

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hyperbytedb_free_port::free_port;
+use hyperbytedb_test_support::free_port;
 use tempfile::TempDir;
 
 pub const USER: &str = "hyperbyte";

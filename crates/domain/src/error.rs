@@ -4,6 +4,9 @@ use thiserror::Error;
 
 use crate::settings;
 
+/// The exit status of a server that ends because it cannot go on: `EX_SOFTWARE` of sysexits.h.
+pub const EXIT_FAILED: i32 = 70;
+
 /// What an engine reports. Clients may read all but [`EngineError::Failed`], which is about the engine's inside.
 #[derive(Debug, Clone, Error)]
 pub enum EngineError {

@@ -139,8 +139,9 @@ impl ChdbEngine {
             tracing::error!(
                 table = id.0,
                 parts = ?broken,
-                "parts of a table cannot be read and are put aside (chdb/data/hyperbyte/…/detached): a backup may have \
-                 their points, and other nodes of a cluster have (cluster repair)"
+                "parts of a table cannot be read and are put aside (chdb/data/hyperbyte/…/detached). After a power failure \
+                 nothing is missing: the log has the points of what was not yet synced. Otherwise their points are in \
+                 backups, and on the other nodes of a cluster (cluster repair)"
             );
         }
         self.dormant.remove(id);

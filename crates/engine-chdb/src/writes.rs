@@ -8,10 +8,6 @@
 use std::io;
 use std::path::Path;
 
-/// The exit status of a process whose engine could not write.
-#[cfg(target_os = "linux")]
-const FAILED: i32 = 70;
-
 /// Watches writes below a folder. `Err`: the program was linked in a way that leaves the engine its own `write`.
 #[cfg(target_os = "linux")]
 pub(crate) fn watch(data_path: &Path) -> io::Result<()> {
@@ -47,9 +43,8 @@ mod watched {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::time::Duration;
 
+    use hyperbytedb_domain::error::EXIT_FAILED;
     use parking_lot::RwLock;
-
-    use super::FAILED;
 
     const PAUSE: Duration = Duration::from_millis(100);
 
@@ -117,7 +112,7 @@ mod watched {
         // SAFETY: the text is as long as that; the process ends here.
         unsafe {
             libc::syscall(libc::SYS_write, libc::STDERR_FILENO, text.as_ptr(), text.len());
-            libc::_exit(FAILED)
+            libc::_exit(EXIT_FAILED)
         }
     }
 

@@ -3,8 +3,6 @@
 
 mod common;
 
-use std::fs::{File, remove_file};
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -20,25 +18,11 @@ use hyperbytedb_domain::scan::AggregateFunction::Count;
 use hyperbytedb_domain::scan::AggregateScan;
 use hyperbytedb_domain::{FieldType, QueryContext};
 use hyperbytedb_engine_chdb::{ChdbEngine, ChdbOptions, writes_that_wait};
+use hyperbytedb_test_support::Tmpfs;
 
 const PARTS: i64 = 4;
 const ROWS: i64 = 400_000;
 const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Mounted<'a>(&'a Path);
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
-}
-
-/// `None` where this process may not mount.
-fn mount(folder: &Path) -> Option<Mounted<'_>> {
-    let mut mount = Command::new("mount");
-    mount.args(["-t", "tmpfs", "-o", "size=48m", "tmpfs"]).arg(folder);
-    mount.status().is_ok_and(|status| status.success()).then_some(Mounted(folder))
-}
 
 fn part(number: i64) -> RecordBatch {
     let times = (0..ROWS).map(|row| (row * PARTS + number) * 1_000_000_000);
@@ -56,26 +40,22 @@ fn count(engine: &ChdbEngine, table: &Arc<Table>) -> FieldValue {
     run(engine, &aggregates(table, output), &QueryContext::unbounded()).unwrap()[0][1].clone()
 }
 
-/// Leaves no byte, as soon as a merge has begun to write.
-fn fill(ballast: &Path, store: &Path, started: Instant) {
+/// Returns as soon as a merge has begun to write.
+fn wait_for_merge(store: &Path, started: Instant) {
     let is_merging = || Command::new("find").arg(store).args(["-name", "tmp_merge_*"]).output().unwrap();
     while is_merging().stdout.is_empty() {
         assert!(started.elapsed() < PATIENCE, "nothing is merged");
-    }
-    let mut file = File::create(ballast).unwrap();
-    for size in [1 << 20, 4096] {
-        while file.write_all(&vec![0; size]).is_ok() {}
     }
 }
 
 #[test]
 fn a_merge_waits_for_space() {
     let directory = tempfile::tempdir().unwrap();
-    let Some(_mounted) = mount(directory.path()) else {
+    let Some(disk) = Tmpfs::mount(directory.path()) else {
         return eprintln!("SKIPPED: a small file system cannot be mounted (root can)");
     };
     let table = table(1, &[], &[("v", FieldType::Float)]);
-    let (data, ballast) = (directory.path().join("chdb"), directory.path().join("ballast"));
+    let data = directory.path().join("chdb");
     let engine = ChdbEngine::open(ChdbOptions::new(data.clone())).unwrap();
     engine.ensure_table(&table).unwrap();
     for number in 0..PARTS {
@@ -84,13 +64,14 @@ fn a_merge_waits_for_space() {
     let started = Instant::now();
     thread::scope(|scope| {
         let merging = scope.spawn(|| engine.merge_partition(table.id, shard_of(0)));
-        fill(&ballast, &data.join("store"), started);
+        wait_for_merge(&data.join("store"), started);
+        disk.fill();
         while writes_that_wait() == 0 {
             assert!(started.elapsed() < PATIENCE, "no write waits");
             assert!(!merging.is_finished(), "merged: {:?}", count(&engine, &table));
         }
         assert_eq!(count(&engine, &table), i(PARTS * ROWS), "queries go on");
-        remove_file(&ballast).unwrap();
+        disk.empty();
         merging.join().unwrap().unwrap();
     });
     assert_eq!(writes_that_wait(), 0);

@@ -29,6 +29,7 @@ use hyperbytedb_application::threads::Threads;
 use hyperbytedb_application::windows::{QueryKey, WindowOptions, WindowState};
 use hyperbytedb_application::{Phase, QueryApi, Readiness};
 use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::error::EXIT_FAILED;
 use hyperbytedb_domain::ports::{AuthPort, Outbound, SqlPort};
 use hyperbytedb_domain::{StorageError, limits};
 use hyperbytedb_http_api::HttpState;
@@ -45,9 +46,6 @@ use crate::head_file;
 use crate::metrics::{self, Collector};
 use crate::options;
 use crate::trace_parent;
-
-/// The exit status after a failure that the server cannot go on from.
-const FAILED: i32 = 70;
 
 /// All services of a server.
 pub struct Application {
@@ -113,7 +111,7 @@ impl Application {
         let readiness = Arc::new(Readiness::default());
         // The log has everything that was acknowledged: a start anew is the way out.
         // The engine's threads run on: it must not be taken down under them, as an exit in order would.
-        readiness.on_failure(|_| signal_hook::low_level::exit(FAILED));
+        readiness.on_failure(|_| signal_hook::low_level::exit(EXIT_FAILED));
         let threads = Threads::new(readiness.clone());
         let reports = vec![Box::new(report_storage), engine.reporter()];
         let collector = Collector { handle: metrics.clone(), started, readiness: readiness.clone(), reports };

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use hyperbytedb_clickhouse_node::Nodes;
-use support::tmpfs::Tmpfs;
+use hyperbytedb_test_support::Tmpfs;
 use support::{Server, borrowed, database, engine_answers, until};
 
 const LIMIT: Duration = Duration::from_secs(30);

@@ -2,8 +2,8 @@
 
 mod support;
 
+use hyperbytedb_test_support::Tmpfs;
 use support::cluster::{DB, Nodes, PATIENCE, write};
-use support::tmpfs::Tmpfs;
 use support::{Server, signal, until};
 
 #[test]

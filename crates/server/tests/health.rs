@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::tmpfs::Tmpfs;
+use hyperbytedb_test_support::Tmpfs;
 use support::{Client, Server, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -4,13 +4,12 @@
 pub mod backups;
 pub mod cluster;
 pub mod influxd;
-pub mod tmpfs;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub use hyperbytedb_free_port::free_port;
+pub use hyperbytedb_test_support::free_port;
 use tempfile::TempDir;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);

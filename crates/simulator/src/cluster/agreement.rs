@@ -4,6 +4,7 @@
 //! talk to a leader. And it fails as Raft does: nobody leads for a while, a proposal is lost, or its answer, or it is decided
 //! only by the next leader.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,13 +50,20 @@ struct State {
 pub struct Agreement {
     pub network: Arc<Network>,
     state: Mutex<State>,
+    /// What the proposals of a task delete.
+    scopes: Mutex<HashMap<usize, Scope>>,
 }
 
-thread_local!(static SCOPE: std::cell::RefCell<Option<Scope>> = const { std::cell::RefCell::new(None) });
+/// While it lives, proposals of a task delete something.
+pub struct Scoped {
+    agreement: Arc<Agreement>,
+    task: usize,
+}
 
-/// From now on this thread's proposals delete this.
-pub fn set_scope(scope: Option<Scope>) {
-    SCOPE.set(scope);
+impl Drop for Scoped {
+    fn drop(&mut self) {
+        self.agreement.scopes.lock().remove(&self.task);
+    }
 }
 
 impl Agreement {
@@ -69,7 +77,7 @@ impl Agreement {
             leaderless: Duration::ZERO,
             undecided: Vec::new(),
         };
-        let agreement = Self { network, state: Mutex::new(state) };
+        let agreement = Self { network, state: Mutex::new(state), scopes: Mutex::default() };
         agreement.state.lock().change_membership(|membership| {
             for &node in nodes {
                 membership.nodes.insert(node, address(node));
@@ -77,6 +85,13 @@ impl Agreement {
             membership.voters = vec![nodes.iter().copied().collect()];
         });
         agreement
+    }
+
+    /// Has the calling task's proposals delete this.
+    pub fn delete_in(self: &Arc<Self>, scope: Option<Scope>) -> Option<Scoped> {
+        let task = self.network.scheduler.current();
+        self.scopes.lock().insert(task, scope?);
+        Some(Scoped { agreement: self.clone(), task })
     }
 
     pub fn length(&self) -> u64 {
@@ -234,7 +249,7 @@ impl ConsensusPort for Proposing {
     fn propose(&self, mut proposal: Proposal) -> Result<(), ProposalError> {
         let Self { agreement, node } = self;
         let network = &agreement.network;
-        let scope = SCOPE.with_borrow(Clone::clone);
+        let scope = agreement.scopes.lock().get(&network.scheduler.current()).cloned();
         let until = network.scheduler.elapsed() + PROPOSE_TIME;
         let unknown = |why: &str| Err(ProposalError::Unknown(why.to_owned()));
         loop {

@@ -17,7 +17,7 @@ use hyperbytedb_memory_ports::{Disk, Random};
 use parking_lot::Mutex;
 
 use self::damage::{Damaged, Kept};
-use super::agreement::{Agreement, set_scope};
+use super::agreement::Agreement;
 use super::history::{ClusterHistory, ClusterRound, Event};
 use super::model::{Scope, Taken, Writes, expected, watch};
 use super::network::{Network, Weather};
@@ -220,8 +220,9 @@ impl Cluster {
             self.writes.lock().send(body.clone(), points.clone());
         }
         let (asked, operation, answered) = (process.clone(), operation.clone(), answer.clone());
+        let agreement = self.agreement.clone();
         let run = move || {
-            set_scope(scope_of(&operation));
+            let _scoped = agreement.delete_in(scope_of(&operation));
             let outcome = if let Operation::Write { database, policy, .. } = &operation {
                 let written = asked.write(database, policy, body, Some(level));
                 written.map_or_else(|error| Outcome::Unknown(error.to_string()), |()| Outcome::Done)

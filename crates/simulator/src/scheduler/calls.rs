@@ -61,7 +61,7 @@ impl Scheduler {
             state.pass_time();
         }
         if state.calls > CALLS_MAX {
-            self.find(&mut state, "the round never ends".to_owned());
+            state.find("the round never ends".to_owned());
             drop(state);
             resume_unwind(Box::new(Ended));
         }
@@ -77,7 +77,7 @@ impl Scheduler {
         let crash = of_host.crash.filter(|crash| of_host.calls >= u64::from(crash.calls));
         if let Some(crash) = crash.filter(|_| task != DRIVER) {
             if !crash.after {
-                self.end_host(&mut state, host);
+                state.hosts[host].ended = true;
                 drop(state);
                 resume_unwind(Box::new(Ended));
             }
@@ -123,7 +123,7 @@ impl Scheduler {
         let host = state.tasks[task].host;
         state.progress(host);
         if state.hosts[host].crash_pending && task != DRIVER {
-            self.end_host(&mut state, host);
+            state.hosts[host].ended = true;
             drop(state);
             resume_unwind(Box::new(Ended));
         }

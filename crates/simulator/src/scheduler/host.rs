@@ -38,7 +38,7 @@ impl Host {
         let (scheduler, number) = (Arc::downgrade(&self.scheduler), self.number);
         move || {
             if let Some(scheduler) = scheduler.upgrade() {
-                scheduler.end_host(&mut scheduler.state.lock(), number);
+                scheduler.state.lock().hosts[number].ended = true;
                 resume_unwind(Box::new(Ended));
             }
         }
@@ -58,10 +58,10 @@ impl Host {
         self.scheduler.state.lock().hosts[self.number].ended
     }
 
-    /// Ends the process now, and waits for its threads.
+    /// Ends the process now, with its threads.
     pub fn end(&self) {
-        self.scheduler.end_host(&mut self.scheduler.state.lock(), self.number);
-        self.scheduler.join(|host| host == self.number);
+        self.scheduler.state.lock().hosts[self.number].ended = true;
+        self.scheduler.end_tasks();
     }
 
     /// Has the process end in the round that begins.
@@ -79,7 +79,6 @@ impl Host {
 /// What a task does where it would wait.
 pub(super) struct Turn {
     pub(super) scheduler: Weak<Scheduler>,
-    pub(super) task: usize,
     pub(super) began: Instant,
 }
 
@@ -88,8 +87,8 @@ impl Instead for Turn {
         if let Some(scheduler) = self.scheduler.upgrade() {
             let offset = |until: Instant| until.saturating_duration_since(self.began);
             match wait {
-                Wait::ForOthers(until) => scheduler.wait(self.task, until.map(offset), false),
-                Wait::Until(until) => scheduler.wait(self.task, Some(offset(until)), true),
+                Wait::ForOthers(until) => scheduler.wait(scheduler.current(), until.map(offset), false),
+                Wait::Until(until) => scheduler.wait(scheduler.current(), Some(offset(until)), true),
             }
         }
     }

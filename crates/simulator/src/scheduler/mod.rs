@@ -1,27 +1,30 @@
 //! One thread at a time.
 //!
-//! Each thread of a simulated process is a task. A task runs until it makes a call of a port or would wait for another
-//! one; then a seeded choice decides who goes on, and what becomes of the call. So a seed is a run, whatever the machine.
+//! Each thread of a simulated process is a task, and all tasks are coroutines of one thread. A task runs until it makes a call
+//! of a port or would wait for another one; then a seeded choice decides who goes on, and what becomes of the call. So a seed
+//! is a run, whatever the machine.
 //!
 //! Several processes can share a scheduler: each is a [`Host`], which ends alone. Then time is simulated as well: it passes a
 //! little with each call, and where nobody can go on, up to the moment that somebody waits for.
 
 mod calls;
+mod coroutines;
 mod host;
 mod state;
+mod watch;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hyperbytedb_application::waiting;
 use hyperbytedb_domain::CancelToken;
 use hyperbytedb_memory_ports::Random;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 
 pub use self::calls::{Crash, Faults, PRINT_CALLS};
+use self::coroutines::Coroutines;
 pub use self::host::Host;
 use self::host::Turn;
 use self::state::{HostState, State, Status, Task};
@@ -29,8 +32,6 @@ use crate::history::Passing;
 
 /// The task that started the scheduler; it is not one of the process's threads.
 const DRIVER: usize = 0;
-/// A task that has the turn so long, and makes no call, waits for what the scheduler does not see.
-const STUCK: Duration = Duration::from_secs(60);
 /// Where time is simulated: how long an idle task sleeps, and what a round may take at most.
 const IDLE_TIME: Duration = Duration::from_secs(1);
 const ROUND_TIME_MAX: Duration = Duration::from_secs(600);
@@ -49,8 +50,7 @@ struct Ended;
 /// Decides which task goes on.
 pub struct Scheduler {
     state: Mutex<State>,
-    /// With the processes they are of.
-    handles: Mutex<Vec<(usize, JoinHandle<()>)>>,
+    coroutines: Coroutines,
     began: Instant,
 }
 
@@ -72,7 +72,6 @@ impl Scheduler {
             client: None,
             call: None,
             seen: 0,
-            turn: Arc::default(),
             slow: false,
             host: 0,
             wakes: None,
@@ -96,16 +95,15 @@ impl Scheduler {
                 clock: None,
                 passing: None,
             }),
-            handles: Mutex::default(),
+            coroutines: Coroutines::default(),
             began: Instant::now(),
         });
-        scheduler.replace_waiting(DRIVER);
+        waiting::replace_on_this_thread(Turn {
+            scheduler: Arc::downgrade(&scheduler),
+            began: scheduler.began,
+        });
+        watch::watch(&scheduler);
         scheduler
-    }
-
-    fn replace_waiting(self: &Arc<Self>, task: usize) {
-        let turn = Turn { scheduler: Arc::downgrade(self), task, began: self.began };
-        waiting::replace_on_this_thread(turn);
     }
 
     /// A process without threads yet.
@@ -122,7 +120,6 @@ impl Scheduler {
         client: Option<CancelToken>,
         run: impl FnOnce() + Send + 'static,
     ) {
-        let turn = Arc::new(Condvar::new());
         let id = {
             let mut state = self.state.lock();
             let task = Task {
@@ -131,7 +128,6 @@ impl Scheduler {
                 client,
                 call: None,
                 seen: 0,
-                turn: turn.clone(),
                 slow: state.random.chance(1, 4),
                 host,
                 wakes: None,
@@ -151,24 +147,13 @@ impl Scheduler {
             }
         };
         let scheduler = self.clone();
-        let run = move || {
-            scheduler.replace_waiting(id);
+        self.coroutines.add(id, move || {
             let ended = catch_unwind(AssertUnwindSafe(|| {
-                let mut state = scheduler.state.lock();
-                scheduler.wait_for_turn(&mut state, id);
-                drop(state);
+                scheduler.leave_if_ended(&mut scheduler.state.lock(), id);
                 run();
             }));
             scheduler.end_task(id, ended);
-        };
-        match std::thread::Builder::new().name(name.to_owned()).spawn(run) {
-            Ok(handle) => {
-                let mut handles = self.handles.lock();
-                handles.retain(|(_, handle)| !handle.is_finished());
-                handles.push((host, handle));
-            }
-            Err(error) => panic!("no thread: {error}"),
-        }
+        });
     }
 
     fn end_task(&self, id: usize, ended: Result<(), Box<dyn Any + Send>>) {
@@ -182,19 +167,10 @@ impl Scheduler {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
             let name = state.tasks[id].name;
-            self.find(&mut state, format!("{name} panicked: {}", text.unwrap_or_default()));
-        }
-        // Of a process that ends, the last thread lets the others go on.
-        let is_others_turn = state.current != id
-            && !(state.hosts[host].ended
-                && state.current != DRIVER
-                && state.tasks[state.current].host == host);
-        let is_ending = state.hosts[host].ended && state.is_running(host);
-        if state.finding.is_none() && !is_others_turn && !is_ending {
-            let next = self.next(&mut state);
-            self.hand_over(&mut state, next);
+            state.find(format!("{name} panicked: {}", text.unwrap_or_default()));
         }
     }
+
     /// Begins a round: clients that are spawned next run with these faults. `busy`: calls pass the turn on.
     pub fn begin(&self, seed: u64, faults: Faults, busy: bool) {
         let mut state = self.state.lock();
@@ -241,24 +217,23 @@ impl Scheduler {
 
     /// Notes what must not happen and did. Everything ends.
     pub fn report(&self, finding: String) {
-        self.find(&mut self.state.lock(), finding);
+        self.state.lock().find(finding);
     }
 
-    /// Ends all processes now, and waits for their threads.
+    /// Ends all processes now, with all tasks.
     pub fn end(&self) {
-        let mut state = self.state.lock();
-        for host in 0..state.hosts.len() {
-            self.end_host(&mut state, host);
-        }
-        drop(state);
-        self.join(|_| true);
+        self.state.lock().hosts.iter_mut().for_each(|host| host.ended = true);
+        self.end_tasks();
     }
 
-    fn join(&self, is_wanted: impl Fn(usize) -> bool) {
-        let wanted: Vec<_> = self.handles.lock().extract_if(.., |(host, _)| is_wanted(*host)).collect();
-        for (_, handle) in wanted {
-            // Its panic was noted.
-            let _ = handle.join();
+    /// Of processes that have ended.
+    fn end_tasks(&self) {
+        loop {
+            let ending = self.state.lock().ending();
+            match ending {
+                Some(task) => self.coroutines.resume(task),
+                None => return,
+            }
         }
     }
 
@@ -303,20 +278,6 @@ impl Scheduler {
         self.state.lock().trace
     }
 
-    fn find(&self, state: &mut State, finding: String) {
-        state.finding.get_or_insert(finding);
-        for task in &state.tasks {
-            task.turn.notify_all();
-        }
-    }
-
-    fn end_host(&self, state: &mut State, host: usize) {
-        state.hosts[host].ended = true;
-        for task in state.tasks.iter().filter(|task| task.host == host) {
-            task.turn.notify_all();
-        }
-    }
-
     /// Where a thread would wait.
     fn wait(&self, id: usize, wakes: Option<Duration>, sleeps: bool) {
         let mut state = self.state.lock();
@@ -339,29 +300,30 @@ impl Scheduler {
     fn pass_turn(&self, state: &mut MutexGuard<'_, State>, task: usize) {
         let next = self.next(state);
         if next != task {
-            self.hand_over(state, next);
-            self.wait_for_turn(state, task);
+            state.current = next;
+            MutexGuard::unlocked(state, || match task {
+                DRIVER => self.run_others(),
+                _ => coroutines::suspend(),
+            });
         }
         self.leave_if_ended(state, task);
     }
 
-    fn hand_over(&self, state: &mut State, next: usize) {
-        state.current = next;
-        state.tasks[next].turn.notify_all();
-    }
-
-    fn wait_for_turn(&self, state: &mut MutexGuard<'_, State>, task: usize) {
-        let turn = state.tasks[task].turn.clone();
-        while state.current != task && !state.has_ended(task) {
-            let (calls, current) = (state.calls, state.current);
-            let is_late = turn.wait_for(state, STUCK).timed_out();
-            if is_late && task == DRIVER && (state.calls, state.current) == (calls, current) {
-                // Its threads cannot be ended, so the simulator cannot go on.
-                let name = state.tasks[current].name;
-                panic!("{name} waits for a lock that is held while a call is made");
+    /// Of the driver: the others go on, until it is its turn or there is a finding.
+    fn run_others(&self) {
+        loop {
+            self.end_tasks();
+            let mut state = self.state.lock();
+            if state.finding.is_none() && state.tasks[state.current].status == Status::Done {
+                state.current = self.next(&mut state);
             }
+            if state.finding.is_some() || state.current == DRIVER {
+                return;
+            }
+            let current = state.current;
+            drop(state);
+            self.coroutines.resume(current);
         }
-        self.leave_if_ended(state, task);
     }
 
     /// Who goes on.
@@ -376,7 +338,7 @@ impl Scheduler {
                 return next;
             }
             if let Some(reason) = state.unblock() {
-                self.find(state, reason);
+                state.find(reason);
                 return DRIVER;
             }
         }
@@ -388,7 +350,7 @@ impl Scheduler {
         }
     }
 
-    fn current(&self) -> usize {
+    pub fn current(&self) -> usize {
         self.state.lock().current
     }
 }

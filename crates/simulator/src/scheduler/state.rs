@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use hyperbytedb_domain::CancelToken;
 use hyperbytedb_memory_ports::Random;
-use parking_lot::Condvar;
 
 use super::calls::{Crash, Faults};
 use super::{DRIVER, WRITER};
@@ -33,7 +32,6 @@ pub(super) struct Task {
     pub(super) call: Option<CancelToken>,
     /// What it waits for cannot have happened before this much progress.
     pub(super) seen: u64,
-    pub(super) turn: Arc<Condvar>,
     /// It seldom goes on while others can.
     pub(super) slow: bool,
     /// The process it is of.
@@ -71,7 +69,7 @@ pub(super) struct State {
     pub(super) busy: bool,
     pub(super) calls: u64,
     pub(super) sweeps: u32,
-    /// What must not happen and did: everything ends.
+    /// What must not happen and did.
     pub(super) finding: Option<String>,
     /// A hash of all decisions, to compare two runs.
     pub(super) trace: u64,
@@ -83,6 +81,7 @@ pub(super) struct State {
     pub(super) clock: Option<i64>,
     pub(super) passing: Option<Passing>,
 }
+
 impl State {
     pub(super) fn progress(&mut self, host: usize) {
         self.hosts[host].progress += 1;
@@ -109,8 +108,15 @@ impl State {
         self.finding.is_some() || (task != DRIVER && self.hosts[self.tasks[task].host].ended)
     }
 
-    pub(super) fn is_running(&self, host: usize) -> bool {
-        self.tasks.iter().skip(1).any(|task| task.host == host && task.status != Status::Done)
+    /// A task of a process that has ended.
+    pub(super) fn ending(&self) -> Option<usize> {
+        let is_ending = |task: &Task| task.status != Status::Done && self.hosts[task.host].ended;
+        self.tasks.iter().skip(1).position(is_ending).map(|position| position + 1)
+    }
+
+    /// What must not happen and did: everything ends.
+    pub(super) fn find(&mut self, finding: String) {
+        self.finding.get_or_insert(finding);
     }
 
     pub(super) fn is_able(&self, id: usize) -> bool {

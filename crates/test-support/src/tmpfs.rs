@@ -1,10 +1,10 @@
-//! A disk that can be full.
+//! A small file system in memory, to be filled.
 
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-/// A small file system.
+/// Mounted on a folder until it is dropped.
 pub struct Tmpfs<'a>(&'a Path);
 
 impl<'a> Tmpfs<'a> {
@@ -19,9 +19,12 @@ impl<'a> Tmpfs<'a> {
     /// Leaves no byte.
     pub fn fill(&self) {
         let mut file = std::fs::File::create(self.0.join("ballast")).expect("a file");
-        while file.write_all(&[0; 4096]).is_ok() {}
+        for size in [1 << 20, 4096] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
     }
 
+    /// Gives back what `fill` took.
     pub fn empty(&self) {
         std::fs::remove_file(self.0.join("ballast")).expect("the file");
     }
