@@ -18,6 +18,7 @@ use crate::failure::Failure;
 const TAIL_BYTES: usize = 16 << 10;
 
 const EXCEPTION_MARK: &str = "__exception__";
+const CODE: &str = "Code: ";
 
 #[derive(Default)]
 pub(crate) struct Batches {
@@ -75,10 +76,17 @@ impl Batches {
         let text = String::from_utf8_lossy(&tail);
         let said = match text.find(EXCEPTION_MARK) {
             Some(at) => &text[at + EXCEPTION_MARK.len()..],
-            None => &text[text.rfind("Code: ")?..],
+            None => &text[exception_without_mark(&text)?..],
         };
         Some(Exception::new(said)).filter(|exception| exception.code().is_some())
     }
+}
+
+/// Where a server that writes no mark says what went wrong. The text may be of the answer's own values, so no less will do.
+fn exception_without_mark(text: &str) -> Option<usize> {
+    let at = text.rfind(CODE)?;
+    let digits = text[at + CODE.len()..].trim_start_matches(|c: char| c.is_ascii_digit());
+    digits.starts_with(". DB::Exception: ").then_some(at)
 }
 
 #[cfg(test)]
@@ -120,6 +128,18 @@ mod tests {
             assert!(matches!(read(&bytes, chunk), Ok(3)), "chunks of {chunk}");
         }
         assert!(matches!(read(&stream(0), 10), Ok(0)));
+    }
+
+    #[test]
+    fn what_values_say_is_no_exception() {
+        let mut broken = stream(3);
+        broken.truncate(broken.len() - 100);
+        broken.extend_from_slice(b" Code: 394 of 395 ");
+        assert!(matches!(read(&broken, 64), Err(Failure::Unreachable(_))));
+        broken.extend_from_slice(b"Code: 394. DB::Exception: Query was cancelled.");
+        assert!(
+            matches!(read(&broken, 64), Err(Failure::Exception(exception)) if exception.code() == Some(394))
+        );
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::options::ClickHouseOptions;
 /// How often a waiting call looks whether it is still wanted.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 const WORKER_THREADS: usize = 2;
+/// How long a question that any server answers at once may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Less than servers keep a connection that nobody uses.
@@ -43,6 +45,15 @@ const READ_SETTINGS: &[(&str, &str)] = &[
     ("connections_with_failover_max_tries", "1"),
     ("connect_timeout_with_failover_ms", "1000"),
     ("handshake_timeout_ms", "1000"),
+    // Whatever the user's profile says: a bound that is reached is an error, not a shorter answer.
+    ("timeout_overflow_mode", "throw"),
+    ("read_overflow_mode", "throw"),
+    ("read_overflow_mode_leaf", "throw"),
+    ("sort_overflow_mode", "throw"),
+    ("group_by_overflow_mode", "throw"),
+    ("distinct_overflow_mode", "throw"),
+    ("set_overflow_mode", "throw"),
+    ("result_overflow_mode", "throw"),
     // Groups of whole series are complete where they are stored.
     ("optimize_skip_unused_shards", "1"),
     ("optimize_distributed_group_by_sharding_key", "1"),
@@ -199,15 +210,33 @@ impl Client {
 
     /// Runs a statement to its end.
     pub(crate) async fn run(&self, host: HostId, request: &Request) -> Result<Bytes, Failure> {
+        self.run_within(self.request_timeout, "clickhouse.request_timeout_secs", host, request).await
+    }
+
+    /// Runs a statement that any server answers at once.
+    pub(crate) async fn probe(&self, host: HostId, request: &Request) -> Result<Bytes, Failure> {
+        self.run_within(
+            PROBE_TIMEOUT.min(self.request_timeout),
+            "a server that answers takes no time",
+            host,
+            request,
+        )
+        .await
+    }
+
+    async fn run_within(
+        &self,
+        timeout: Duration,
+        bound: &str,
+        host: HostId,
+        request: &Request,
+    ) -> Result<Bytes, Failure> {
         let run = async { Ok(self.send(host, request).await?.bytes().await?) };
-        match tokio::time::timeout(self.request_timeout, run).await {
+        match tokio::time::timeout(timeout, run).await {
             Ok(outcome) => outcome,
             Err(_) => {
                 self.hosts.set_down(host);
-                let seconds = self.request_timeout.as_secs();
-                Err(Failure::Unreachable(format!(
-                    "no answer in {seconds} s (clickhouse.request_timeout_secs)"
-                )))
+                Err(Failure::Unreachable(format!("no answer in {} s ({bound})", timeout.as_secs())))
             }
         }
     }

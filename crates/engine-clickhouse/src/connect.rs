@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{UInt8Type, UInt32Type};
 use hyperbytedb_clickhouse_sql::cluster;
 use hyperbytedb_clickhouse_sql::schema::Database;
@@ -19,6 +20,8 @@ use crate::options::ClickHouseOptions;
 const VERSION_MIN: Version = Version(24, 8);
 /// From this one on scans leave out rows of deletes that are still to be carried out.
 const DELETES_ON_THE_FLY: Version = Version(25, 6);
+/// From this one on no query may ask for the old analyzer.
+const NEW_ANALYZER_ONLY: Version = Version(26, 9);
 /// A table without rows, whose comment tells whose database this is.
 const MARKER: &str = "installation";
 
@@ -36,7 +39,10 @@ impl Version {
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) layout: Layout,
+    /// Whether all of them have answered.
+    pub(crate) is_whole: bool,
     pub(crate) deletes_on_the_fly: bool,
+    pub(crate) has_old_analyzer: bool,
     /// Settings of tables that all of them know.
     pub(crate) table_settings: Settings,
 }
@@ -80,18 +86,20 @@ impl ClickHouseEngine {
         let mut table_settings = table_settings(options);
         table_settings.retain(|name| known.iter().all(|greeting| greeting.known_settings.contains(name)));
         let deletes_on_the_fly = known.iter().all(|greeting| greeting.version >= DELETES_ON_THE_FLY);
+        let has_old_analyzer = known.iter().all(|greeting| greeting.version < NEW_ANALYZER_ONLY);
         for (host, greeting) in greetings.iter().enumerate() {
             if greeting.is_some() {
                 self.claim(host, &layout)?;
             }
         }
         tracing::info!(servers = known.len(), shards = layout.shards.len(), "connected to ClickHouse");
-        Ok(Connected { layout, deletes_on_the_fly, table_settings })
+        let is_whole = known.len() == greetings.len();
+        Ok(Connected { layout, is_whole, deletes_on_the_fly, has_old_analyzer, table_settings })
     }
 
     fn greet(&self, host: HostId) -> Result<Greeting, Failure> {
         let url = self.client.hosts.url(host);
-        let text = self.texts(host, cluster::version())?.concat();
+        let text = first_column(&self.probe(host, cluster::version())?)?.concat();
         let version = Version::parse(&text)
             .ok_or_else(|| EngineError::failed("connecting", format!("odd version {text:?} of {url}")))?;
         if version < VERSION_MIN {
@@ -220,12 +228,16 @@ impl ClickHouseEngine {
 
     /// The first column of a small answer.
     pub(crate) fn texts(&self, host: HostId, select: Select) -> Result<Vec<String>, Failure> {
-        let mut texts = Vec::new();
-        for batch in self.ask(host, select)? {
-            texts.extend(strings(&batch, 0)?);
-        }
-        Ok(texts)
+        Ok(first_column(&self.ask(host, select)?)?)
     }
+}
+
+fn first_column(answer: &[RecordBatch]) -> Result<Vec<String>, EngineError> {
+    let mut texts = Vec::new();
+    for batch in answer {
+        texts.extend(strings(batch, 0)?);
+    }
+    Ok(texts)
 }
 
 /// `hosts`: the shard of each of our servers, by the cluster's number.

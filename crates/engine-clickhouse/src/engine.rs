@@ -1,33 +1,48 @@
 //! The servers as one engine.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use hyperbytedb_clickhouse_sql::Select;
 use hyperbytedb_clickhouse_sql::schema::Database;
 use hyperbytedb_clickhouse_sql::statement::Statement;
 use hyperbytedb_domain::catalog::TableId;
 use hyperbytedb_domain::{EngineError, QueryContext};
 use hyperbytedb_engine_common::KnownTables;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::answer::Batches;
 use crate::client::{Client, Request};
 use crate::connect::Connected;
 use crate::failure::Failure;
 use crate::hosts::HostId;
+use crate::insert::Attempted;
 use crate::options::ClickHouseOptions;
+
+/// How long those that have not answered are left alone.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Which servers of a shard that are not replicas of each other must answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    All,
+    ThoseThatAnswer,
+}
 
 pub struct ClickHouseEngine {
     pub(crate) client: Arc<Client>,
     pub(crate) options: ClickHouseOptions,
     pub(crate) database: Database,
-    /// `None`: they have not all answered yet.
-    connected: Mutex<Option<Arc<Connected>>>,
+    /// `None`: not enough of them have answered yet.
+    connected: RwLock<Option<Arc<Connected>>>,
+    /// Held while they are asked. When those that have not answered may be asked again.
+    connecting: Mutex<Instant>,
     pub(crate) tables: KnownTables,
-    /// Parts of an insert at work that have arrived, by table: a repetition leaves them out.
-    pub(crate) arrived: Mutex<HashMap<TableId, HashSet<String>>>,
+    /// Of the insert at work, by table: what has become of its parts, by token and servers.
+    pub(crate) attempts: Mutex<HashMap<TableId, HashMap<String, Attempted>>>,
     /// When this process deleted rows of a table last: what is inserted afterwards is another insert, although its rows may have
     /// been stored before, by a server that was killed and now carries out its log again.
     pub(crate) deleted: Mutex<HashMap<TableId, u128>>,
@@ -39,9 +54,10 @@ impl ClickHouseEngine {
         let engine = Self {
             client: Arc::new(Client::new(&options)?),
             database: Database::new(options.database.as_str()),
-            connected: Mutex::default(),
+            connected: RwLock::default(),
+            connecting: Mutex::new(Instant::now()),
             tables: KnownTables::default(),
-            arrived: Mutex::default(),
+            attempts: Mutex::default(),
             deleted: Mutex::default(),
             options,
         };
@@ -54,15 +70,39 @@ impl ClickHouseEngine {
         Ok(engine)
     }
 
-    /// What the servers are, which is found out when all that is needed for it has been said.
+    /// What the servers are, which is found out when all that is needed for it has been said. Those that have not answered so far
+    /// are asked now and then.
     pub(crate) fn connected(&self) -> Result<Arc<Connected>, EngineError> {
-        let mut connected = self.connected.lock();
-        if let Some(known) = &*connected {
-            return Ok(known.clone());
+        let known = self.connected.read().clone();
+        match known {
+            Some(known) if known.is_whole => Ok(known),
+            Some(known) => match self.connecting.try_lock() {
+                Some(connecting) if Instant::now() >= *connecting => Ok(self.look_again(connecting, known)),
+                _ => Ok(known),
+            },
+            None => {
+                let _connecting = self.connecting.lock();
+                if let Some(known) = self.connected.read().clone() {
+                    return Ok(known);
+                }
+                let found = Arc::new(self.connect()?);
+                *self.connected.write() = Some(found.clone());
+                Ok(found)
+            }
         }
-        let found = Arc::new(self.connect()?);
-        *connected = Some(found.clone());
-        Ok(found)
+    }
+
+    fn look_again(&self, mut connecting: MutexGuard<'_, Instant>, known: Arc<Connected>) -> Arc<Connected> {
+        let found = match self.connect() {
+            Ok(found) => Arc::new(found),
+            Err(error) => {
+                tracing::error!("{error}");
+                known
+            }
+        };
+        *self.connected.write() = Some(found.clone());
+        *connecting = Instant::now() + LOOK_AGAIN;
+        found
     }
 
     /// Runs a statement on one server.
@@ -99,28 +139,53 @@ impl ClickHouseEngine {
     /// The whole answer of a small internal question.
     pub(crate) fn ask(&self, host: HostId, select: Select) -> Result<Vec<RecordBatch>, Failure> {
         let request = Request::read(select.to_string());
-        let answer = self.client.wait(&QueryContext::unbounded(), self.client.run(host, &request))?;
-        let mut batches = Batches::default();
-        batches.push(answer);
-        let mut rows = Vec::new();
-        while let Some(batch) = batches.next()? {
-            rows.push(batch);
-        }
-        batches.finish()?;
-        Ok(rows)
+        rows(self.client.wait(&QueryContext::unbounded(), self.client.run(host, &request))?)
     }
 
-    /// What each shard answers, those without the table left out.
-    pub(crate) fn ask_shards(&self, select: &Select, purpose: &str) -> Result<Vec<RecordBatch>, EngineError> {
-        let mut rows = Vec::new();
-        for shard in &self.connected()?.layout.shards {
-            match self.on_one(shard, |host| self.ask(host, select.clone())) {
-                Ok(batches) => rows.extend(batches),
-                Err((_, failure)) if failure.is_unknown_table() => {}
-                Err(failed) => return Err(self.error(failed, purpose)),
+    /// The answer of a question that any server answers at once.
+    pub(crate) fn probe(&self, host: HostId, select: Select) -> Result<Vec<RecordBatch>, Failure> {
+        let request = Request::read(select.to_string());
+        rows(self.client.wait(&QueryContext::unbounded(), self.client.probe(host, &request))?)
+    }
+
+    /// What the servers answer, by shard; those without the table are left out. Replicas answer for each other, other servers of a
+    /// shard may differ after an insert that not all of them have got, so each is asked.
+    pub(crate) fn ask_shards(
+        &self,
+        select: &Select,
+        asked: Asked,
+        purpose: &str,
+    ) -> Result<Vec<Vec<RecordBatch>>, EngineError> {
+        let connected = self.connected()?;
+        connected.layout.shards.iter().map(|shard| self.ask_shard(shard, select, asked, purpose)).collect()
+    }
+
+    fn ask_shard(
+        &self,
+        shard: &[HostId],
+        select: &Select,
+        asked: Asked,
+        purpose: &str,
+    ) -> Result<Vec<RecordBatch>, EngineError> {
+        let (mut rows, mut has_answered, mut away) = (Vec::new(), false, None);
+        for host in self.client.hosts.in_turn(shard) {
+            match self.ask(host, select.clone()) {
+                Ok(batches) => {
+                    rows.extend(batches);
+                    has_answered = true;
+                }
+                Err(failure) if failure.is_unknown_table() => has_answered = true,
+                Err(failure) if failure.is_unreachable() => away = Some((host, failure)),
+                Err(failure) => return Err(self.error((host, failure), purpose)),
+            }
+            if has_answered && self.options.replicated {
+                return Ok(rows);
             }
         }
-        Ok(rows)
+        match away {
+            Some(failed) if asked == Asked::All || !has_answered => Err(self.error(failed, purpose)),
+            _ => Ok(rows),
+        }
     }
 
     /// The servers that must carry out a change of rows: of each list one.
@@ -140,7 +205,7 @@ impl ClickHouseEngine {
     pub(crate) fn error(&self, (host, failure): (HostId, Failure), purpose: &str) -> EngineError {
         if failure.is_between_servers() {
             let probe = |host: &HostId| {
-                let answer = self.ask(*host, hyperbytedb_clickhouse_sql::cluster::version());
+                let answer = self.probe(*host, hyperbytedb_clickhouse_sql::cluster::version());
                 answer.err().filter(Failure::is_unreachable).map(|failure| (*host, failure))
             };
             if let Some((away, failure)) = self.client.hosts.all().find_map(|host| probe(&host)) {
@@ -153,7 +218,7 @@ impl ClickHouseEngine {
     /// A server as operators know it.
     fn describe(&self, host: HostId) -> String {
         let url = self.client.hosts.url(host);
-        let connected = self.connected.lock().clone();
+        let connected = self.connected.read().clone();
         let shard = connected
             .as_ref()
             .and_then(|connected| connected.layout.shards.iter().position(|shard| shard.contains(&host)));
@@ -162,4 +227,16 @@ impl ClickHouseEngine {
             _ => url.to_owned(),
         }
     }
+}
+
+/// The batches of a whole answer.
+fn rows(answer: Bytes) -> Result<Vec<RecordBatch>, Failure> {
+    let mut batches = Batches::default();
+    batches.push(answer);
+    let mut rows = Vec::new();
+    while let Some(batch) = batches.next()? {
+        rows.push(batch);
+    }
+    batches.finish()?;
+    Ok(rows)
 }

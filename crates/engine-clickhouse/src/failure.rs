@@ -25,6 +25,8 @@ const ALL_CONNECTION_TRIES_FAILED: u32 = 279;
 const TOO_FEW_LIVE_REPLICAS: u32 = 285;
 const UNSATISFIED_QUORUM: u32 = 286;
 const UNKNOWN_STATUS_OF_INSERT: u32 = 319;
+const UNFINISHED: u32 = 341;
+const SETTING_CONSTRAINT_VIOLATION: u32 = 452;
 const ACCESS_DENIED: u32 = 497;
 const AUTHENTICATION_FAILED: u32 = 516;
 const CLUSTER_DOESNT_EXIST: u32 = 701;
@@ -145,7 +147,13 @@ impl Failure {
                 "does not know the cluster: set clickhouse.cluster as in its remote_servers"
             }
             Some(UNKNOWN_DATABASE) => "does not have the database any more: see clickhouse.database",
-            Some(UNKNOWN_SETTING) => "is too old: it must be 24.8 or newer",
+            Some(UNKNOWN_SETTING) => {
+                "does not know a setting: it must be 24.8 or newer, and no newer than this server knows (docs/clickhouse.md)"
+            }
+            Some(SETTING_CONSTRAINT_VIOLATION) => {
+                "does not let the user change a setting: see docs/clickhouse.md, Privileges"
+            }
+            Some(UNFINISHED) => "waits for replicas that are away: bring them back",
             _ => return exception.into_engine_error(purpose),
         };
         tracing::warn!(host, purpose, "ClickHouse: {}", exception.message());
@@ -183,6 +191,8 @@ mod tests {
             ("Code: 236. DB::Exception: secret", "is stopping"),
             ("Code: 701. DB::Exception: secret", "clickhouse.cluster"),
             ("Code: 115. DB::Exception: secret", "24.8"),
+            ("Code: 341. DB::Exception: secret", "replicas"),
+            ("Code: 452. DB::Exception: secret", "Privileges"),
         ] {
             let text = text(exception);
             assert!(text.contains(expected) && text.contains("http://h:8123"), "{text}");

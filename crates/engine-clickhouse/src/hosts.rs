@@ -46,6 +46,11 @@ impl Hosts {
         *self.hosts[host].down_until.lock() = Some(Instant::now() + DOWN_FOR);
     }
 
+    /// Whether it did not answer when it was asked last.
+    pub(crate) fn is_suspect(&self, host: HostId) -> bool {
+        self.hosts[host].down_until.lock().is_some()
+    }
+
     /// In the order in which they are to be asked: by turns, those that did not answer last.
     pub(crate) fn in_turn(&self, of: &[HostId]) -> Vec<HostId> {
         let mut hosts = of.to_vec();

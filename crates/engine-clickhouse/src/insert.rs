@@ -3,6 +3,8 @@
 //! Each part of a batch has a token, made of the log records that it comes from, of the table's last delete and of its content: a
 //! server that has seen the token stores nothing. So a part can be sent again after an answer that was lost, and one that is still on its way when
 //! it is sent again cannot come after what is inserted later.
+//!
+//! A server that says that it has failed may have noted the token already, and is done with it: the next attempt has another one.
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
@@ -10,6 +12,7 @@ use arrow::datatypes::UInt64Type;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 use futures_util::future::join_all;
+use hyperbytedb_clickhouse_sql::cluster;
 use hyperbytedb_clickhouse_sql::statement::Statement;
 use hyperbytedb_domain::catalog::TableId;
 use hyperbytedb_domain::columns::SERIES_COLUMN;
@@ -32,6 +35,14 @@ struct Part {
     shard: usize,
     token: String,
     body: Bytes,
+}
+
+/// What has become of a part that is to be sent to some servers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Attempted {
+    Arrived,
+    /// So many times.
+    Failed(u32),
 }
 
 impl ClickHouseEngine {
@@ -65,7 +76,7 @@ impl ClickHouseEngine {
             self.tables.forget(table);
         }
         sent.map_err(|failed| self.error(failed, "insert"))?;
-        self.arrived.lock().remove(&table);
+        self.attempts.lock().remove(&table);
         Ok(())
     }
 
@@ -77,34 +88,57 @@ impl ClickHouseEngine {
         statement: &str,
     ) -> Result<(), (HostId, Failure)> {
         let place = format!("{} {hosts:?}", part.token);
-        if self.arrived.lock().get(&table).is_some_and(|arrived| arrived.contains(&place)) {
-            return Ok(());
+        let before = self.attempts.lock().get(&table).and_then(|places| places.get(&place).copied());
+        let failures = match before {
+            Some(Attempted::Arrived) => return Ok(()),
+            Some(Attempted::Failed(times)) => times,
+            None => 0,
+        };
+        let request = self.insert_request(statement, part, failures);
+        let mut outcome = Err((0, Failure::Unreachable("there is no server to ask".to_owned())));
+        for host in self.client.hosts.in_turn(&hosts) {
+            outcome = self.send_part(host, &request).await.map_err(|failure| (host, failure));
+            if !matches!(&outcome, Err((_, failure)) if failure.is_unreachable()) {
+                break;
+            }
         }
-        let mut request = Request { parameters: Vec::new(), body: part.body.clone() }
+        let attempted = match &outcome {
+            Ok(()) => Some(Attempted::Arrived),
+            Err((_, Failure::Exception(_))) => Some(Attempted::Failed(failures + 1)),
+            Err(_) => None,
+        };
+        if let Some(attempted) = attempted {
+            self.attempts.lock().entry(table).or_default().insert(place, attempted);
+        }
+        outcome
+    }
+
+    fn insert_request(&self, statement: &str, part: &Part, failures: u32) -> Request {
+        let token = match failures {
+            0 => part.token.clone(),
+            times => format!("{}-{times}", part.token),
+        };
+        let request = Request { parameters: Vec::new(), body: part.body.clone() }
             .with("query", statement)
             .with("insert_deduplicate", "1")
-            .with("insert_deduplication_token", part.token.clone())
+            .with("insert_deduplication_token", token)
             .with("async_insert", "0")
             .with("max_insert_threads", "1")
             .with("max_insert_block_size", BLOCK_ROWS)
             .with("min_insert_block_size_rows", BLOCK_ROWS)
             .with("min_insert_block_size_bytes", BLOCK_BYTES);
-        if self.options.replicated {
-            request = request
-                .with("insert_quorum", self.options.insert_quorum.clone())
-                .with("insert_quorum_parallel", "0");
+        if !self.options.replicated {
+            return request;
         }
-        let mut outcome = Err((0, Failure::Unreachable("there is no server to ask".to_owned())));
-        for host in self.client.hosts.in_turn(&hosts) {
-            outcome = self.client.run(host, &request).await.map(drop).map_err(|failure| (host, failure));
-            if !matches!(&outcome, Err((_, failure)) if failure.is_unreachable()) {
-                break;
-            }
+        request.with("insert_quorum", self.options.insert_quorum.clone()).with("insert_quorum_parallel", "0")
+    }
+
+    /// A server that did not answer last time is asked something small first: it would hold up the flush of other tables.
+    async fn send_part(&self, host: HostId, request: &Request) -> Result<(), Failure> {
+        if self.client.hosts.is_suspect(host) {
+            self.client.probe(host, &Request::read(cluster::version().to_string())).await?;
         }
-        if outcome.is_ok() {
-            self.arrived.lock().entry(table).or_default().insert(place);
-        }
-        outcome
+        self.client.run(host, request).await.map(drop)
     }
 }
 

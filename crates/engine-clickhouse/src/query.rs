@@ -108,7 +108,7 @@ impl ClickHouseEngine {
 
     fn select(&self, scan: &Scan, from: TableName) -> Select {
         let mut select = scan_select(scan, from);
-        if is_small(scan) {
+        if is_small(scan) && self.connected().is_ok_and(|connected| connected.has_old_analyzer) {
             select.settings.set("allow_experimental_analyzer", 0);
         }
         self.see_confirmed(&mut select);

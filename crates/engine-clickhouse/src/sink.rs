@@ -1,5 +1,7 @@
 //! Writing, deleting and looking after what is stored.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,7 +17,7 @@ use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
 use hyperbytedb_engine_common::{Attempt, answers, merge_parts};
 
-use crate::engine::ClickHouseEngine;
+use crate::engine::{Asked, ClickHouseEngine};
 use crate::hosts::HostId;
 
 impl PointsSinkPort for ClickHouseEngine {
@@ -76,13 +78,14 @@ impl PointsSinkPort for ClickHouseEngine {
     fn unfinished_deletes(&self, table: Option<TableId>) -> Result<Vec<UnfinishedDeletes>, EngineError> {
         let select = statement::unfinished_deletes(&self.database, table);
         let mut unfinished: Vec<UnfinishedDeletes> = Vec::new();
-        for on_shard in answers::unfinished_deletes(&self.ask_shards(&select, "looking for deletes")?)? {
-            match unfinished.iter_mut().find(|known| known.table == on_shard.table) {
+        let answers = self.ask_shards(&select, Asked::ThoseThatAnswer, "looking for deletes")?;
+        for on_server in answers::unfinished_deletes(&answers.concat())? {
+            match unfinished.iter_mut().find(|known| known.table == on_server.table) {
                 Some(known) => {
-                    known.deletes = known.deletes.max(on_shard.deletes);
-                    known.parts += on_shard.parts;
+                    known.deletes = known.deletes.max(on_server.deletes);
+                    known.parts += on_server.parts;
                 }
-                None => unfinished.push(on_shard),
+                None => unfinished.push(on_server),
             }
         }
         Ok(unfinished)
@@ -109,28 +112,29 @@ impl PointsSinkPort for ClickHouseEngine {
 
     fn partitions(&self, table: Option<TableId>) -> Result<Vec<PartitionInfo>, EngineError> {
         let select = statement::partitions(&self.database, table);
-        let mut partitions: Vec<PartitionInfo> = Vec::new();
-        // Sorted, so those of one partition follow each other.
-        for on_shard in answers::partitions(&self.ask_shards(&select, "listing partitions")?)? {
-            match partitions.last_mut() {
-                Some(last) if (last.table, last.shard) == (on_shard.table, on_shard.shard) => {
-                    last.rows += on_shard.rows;
-                    last.bytes += on_shard.bytes;
-                }
-                _ => partitions.push(on_shard),
+        let mut partitions = BTreeMap::new();
+        for shard in self.ask_shards(&select, Asked::ThoseThatAnswer, "listing partitions")? {
+            for ((table, partition), of_shard) in largest(answers::partitions(&shard)?) {
+                let all: &mut PartitionInfo = partitions.entry((table, partition)).or_insert(PartitionInfo {
+                    table,
+                    shard: partition,
+                    rows: 0,
+                    bytes: 0,
+                });
+                all.rows += of_shard.rows;
+                all.bytes += of_shard.bytes;
             }
         }
-        Ok(partitions)
+        Ok(partitions.into_values().collect())
     }
 
+    /// Of all servers, since a flush that would repeat rows of any of them must know.
     fn max_times(&self, table: TableId) -> Result<Vec<(u64, i64)>, EngineError> {
         let select = statement::max_times(self.database.table(table));
-        let mut max_times = answers::max_times(&self.ask_shards(&select, "reading times")?)?;
-        // The last of each partition is its greatest.
-        max_times.reverse();
-        max_times.dedup_by_key(|(partition, _)| *partition);
-        max_times.reverse();
-        Ok(max_times)
+        let answers = self.ask_shards(&select, Asked::All, "reading times")?;
+        // In the order of their times, so that the last of each partition is its greatest.
+        let max_times: BTreeMap<u64, i64> = answers::max_times(&answers.concat())?.into_iter().collect();
+        Ok(max_times.into_iter().collect())
     }
 
     fn merge_partition(&self, table: TableId, shard: u64) -> Result<(), EngineError> {
@@ -139,7 +143,8 @@ impl PointsSinkPort for ClickHouseEngine {
 
     fn existing_tables(&self) -> Result<Vec<TableId>, EngineError> {
         let mut tables = Vec::new();
-        for batch in self.ask_shards(&cluster::tables(&self.database), "listing the tables")? {
+        let select = cluster::tables(&self.database);
+        for batch in self.ask_shards(&select, Asked::ThoseThatAnswer, "listing the tables")?.concat() {
             tables.extend(answers::strings(&batch, 0)?.iter().filter_map(|name| parse_table_name(name)));
         }
         tables.sort_unstable();
@@ -160,8 +165,12 @@ impl ClickHouseEngine {
             let select = statement::part_blocks(&self.database, table, shard);
             answers::part_blocks(&self.on_one(hosts, |host| self.ask(host, select.clone())).map_err(failed)?)
         };
-        let settings =
+        let mut settings =
             Settings::default().with("optimize_throw_if_noop", 1).with("optimize_skip_merged_partitions", 1);
+        if self.options.replicated {
+            // A query may ask any of them afterwards, and not fold what is there twice.
+            settings.set("alter_sync", 2);
+        }
         let statement = Statement::Optimize { table: self.database.table(table), shard, settings };
         let attempt = || match self.execute_on_one(hosts, &statement) {
             Err((_, failure)) if failure.is_merge_refused() => Ok(Attempt::Refused),
@@ -169,6 +178,19 @@ impl ClickHouseEngine {
         };
         merge_parts(parts, attempt)
     }
+}
+
+/// The servers of a shard have the same rows, or are about to: a partition is what the one says that has most.
+fn largest(of_servers: Vec<PartitionInfo>) -> BTreeMap<(TableId, u64), PartitionInfo> {
+    let mut largest: BTreeMap<(TableId, u64), PartitionInfo> = BTreeMap::new();
+    for info in of_servers {
+        match largest.entry((info.table, info.shard)) {
+            Entry::Occupied(known) if known.get().rows >= info.rows => {}
+            Entry::Occupied(mut known) => drop(known.insert(info)),
+            Entry::Vacant(place) => drop(place.insert(info)),
+        }
+    }
+    largest
 }
 
 fn now_ns() -> u128 {

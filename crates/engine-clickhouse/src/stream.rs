@@ -56,6 +56,10 @@ impl SelectStream {
                     if matches!(failure, Failure::Engine(_)) {
                         client.kill(host, query_id);
                     }
+                    if matches!(failure, Failure::Engine(EngineError::Timeout)) {
+                        // It may hang: the next query asks another one first.
+                        client.hosts.set_down(host);
+                    }
                     outcome = Err((host, failure));
                     if !is_unreachable {
                         break;

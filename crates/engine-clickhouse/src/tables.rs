@@ -13,14 +13,31 @@ use hyperbytedb_engine_common::{ColumnCounts, answers, selects_nothing};
 use crate::engine::ClickHouseEngine;
 use crate::hosts::HostId;
 
+/// Where a table is.
+enum Stored {
+    /// Or it has no rows yet: they come only after all servers have it.
+    Nowhere,
+    /// Nothing is lost, but some servers lack it.
+    Partly,
+    /// With the columns that all have.
+    Everywhere(ColumnCounts),
+}
+
 impl ClickHouseEngine {
     /// Whether the table exists everywhere, with all its columns; missing columns are added to an existing one.
     pub(crate) fn complete_table(&self, table: &Table) -> Result<bool, EngineError> {
-        let known = match self.tables.get(table.id) {
-            Some(counts) => Some(counts),
-            None => self.stored_columns(table.id)?,
+        let stored = match self.tables.get(table.id) {
+            Some(counts) => Stored::Everywhere(counts),
+            None => self.stored(table.id)?,
         };
-        let Some(counts) = known else { return Ok(false) };
+        let counts = match stored {
+            Stored::Everywhere(counts) => counts,
+            Stored::Nowhere => return Ok(false),
+            Stored::Partly => {
+                self.create_table(table)?;
+                return Ok(true);
+            }
+        };
         if !counts.covers(table) {
             self.add_columns(table, counts)?;
         }
@@ -85,7 +102,7 @@ impl ClickHouseEngine {
 
     pub(crate) fn drop_everywhere(&self, table: TableId) -> Result<(), EngineError> {
         self.tables.forget(table);
-        self.arrived.lock().remove(&table);
+        self.attempts.lock().remove(&table);
         for table in self.names_of(table).into_iter().rev() {
             self.everywhere(&Statement::DropTable { table }, "dropping a table")?;
         }
@@ -113,22 +130,59 @@ impl ClickHouseEngine {
         })
     }
 
-    /// What the servers say: the columns that all have; `None` when one of them has no such table, since rows come only
-    /// after all have it.
-    fn stored_columns(&self, id: TableId) -> Result<Option<ColumnCounts>, EngineError> {
-        self.connected()?;
-        let names = self.names_of(id);
+    /// What the servers say. An error when one of them has lost a table whose rows others have: without its own the answers would
+    /// be wrong, and an empty one in its place would hide that for good.
+    fn stored(&self, id: TableId) -> Result<Stored, EngineError> {
+        let connected = self.connected()?;
+        let (own, names) = (self.database.table(id), self.names_of(id));
         let mut common: Option<ColumnCounts> = None;
+        let (mut with, mut without, mut is_complete) = (Vec::new(), Vec::new(), true);
         for host in self.client.hosts.all() {
             let answer = self
                 .ask(host, cluster::measurement_columns(&self.database, id))
                 .map_err(|failure| self.error((host, failure), "looking for a table"))?;
             for name in &names {
-                let Some(counts) = columns_of(&answer, name)? else { return Ok(None) };
-                common = Some(common.map_or(counts, |common| common.common(counts)));
+                match columns_of(&answer, name)? {
+                    Some(counts) => common = Some(common.map_or(counts, |common| common.common(counts))),
+                    None => is_complete = false,
+                }
+            }
+            let has_own = columns_of(&answer, &own)?.is_some();
+            if has_own { with.push(host) } else { without.push(host) }
+        }
+        if is_complete {
+            return Ok(common.map_or(Stored::Nowhere, Stored::Everywhere));
+        }
+        if !self.has_rows(&with, id)? {
+            return Ok(Stored::Nowhere);
+        }
+        // A replica that is new gets its rows from another one.
+        let is_lost = |host: &HostId| {
+            let shard = connected.layout.shards.iter().find(|shard| shard.contains(host));
+            let has_replica = shard.is_some_and(|shard| shard.iter().any(|other| with.contains(other)));
+            !(self.options.replicated && has_replica)
+        };
+        match without.iter().copied().find(is_lost) {
+            Some(host) => Err(EngineError::Unavailable(format!(
+                "ClickHouse at {} has lost the table {}, of which other servers have rows: see docs/clickhouse.md, Lost tables",
+                self.client.hosts.url(host),
+                own.table
+            ))),
+            None => Ok(Stored::Partly),
+        }
+    }
+
+    /// Whether one of these servers has rows of the table.
+    fn has_rows(&self, hosts: &[HostId], id: TableId) -> Result<bool, EngineError> {
+        for &host in hosts {
+            let answer = self
+                .ask(host, statement::partitions(&self.database, Some(id)))
+                .map_err(|failure| self.error((host, failure), "looking for rows"))?;
+            if !answers::partitions(&answer)?.is_empty() {
+                return Ok(true);
             }
         }
-        Ok(common)
+        Ok(false)
     }
 
     /// The servers that answer scans of all series.

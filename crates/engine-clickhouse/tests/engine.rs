@@ -141,6 +141,54 @@ fn rows_that_come_again_behind_a_delete_are_stored() {
     }
 }
 
+/// Without its own rows its answers would be wrong, and an empty table in the lost one's place would hide that.
+#[test]
+fn a_server_that_has_lost_a_table_is_named() {
+    let nodes = Nodes::start(2, 1);
+    let engine = open(&nodes);
+    let t = measurement();
+    engine.ensure_table(&t).unwrap();
+    engine.insert(&t, batch(&t, &points(100, 1)), 1..=1).unwrap();
+    nodes.query(1, "DROP TABLE hyperbyte.m7_all SYNC");
+    let again = open(&nodes);
+    assert_eq!(count(&again, &t), i(100), "what stands for all rows is made anew");
+    nodes.query(1, "DROP TABLE hyperbyte.m7 SYNC");
+    let is_named = |result: Result<(), EngineError>| {
+        let error = result.unwrap_err();
+        let is_lost = |text: &String| text.contains("has lost the table m7") && text.contains(&nodes.url(1));
+        assert!(matches!(&error, EngineError::Unavailable(text) if is_lost(text)), "{error}");
+    };
+    for engine in [&engine, &open(&nodes)] {
+        is_named(read_all(engine, &rows_of(&t), &QueryContext::unbounded()));
+        is_named(engine.ensure_table(&t));
+        let all = RowSelection::of_time(TimeRange::ALL);
+        is_named(engine.delete_rows(&t, &all, &QueryContext::unbounded()));
+        is_named(engine.distinct_series(&t, &all, &QueryContext::unbounded()).map(drop));
+    }
+    assert_eq!(nodes.query(0, "SELECT count() > 0 FROM hyperbyte.m7").trim(), "1");
+    assert_eq!(nodes.query(1, "EXISTS TABLE hyperbyte.m7").trim(), "0");
+}
+
+/// The first of two servers has rows of an insert that the second has not got.
+#[test]
+fn what_one_server_of_a_shard_has_is_known() {
+    let mut nodes = Nodes::start(1, 2);
+    let engine = open(&nodes);
+    let t = measurement();
+    engine.ensure_table(&t).unwrap();
+    engine.insert(&t, batch(&t, &points(10, 1)), 1..=1).unwrap();
+    nodes.kill(1);
+    let later = batch(&t, &[row(500, &["h1"], &[i(1), s("x")])]);
+    assert!(engine.insert(&t, later, 2..=2).is_err());
+    assert!(engine.max_times(t.id).is_err(), "the second may have later ones");
+    nodes.restart(1);
+    for _ in 0..4 {
+        assert_eq!(engine.max_times(t.id).unwrap().last().unwrap().1, 500);
+        let rows: u64 = engine.partitions(Some(t.id)).unwrap().iter().map(|partition| partition.rows).sum();
+        assert_eq!(rows, 11);
+    }
+}
+
 #[test]
 fn all_servers_of_a_shard_have_its_rows() {
     let mut nodes = Nodes::start(2, 2);

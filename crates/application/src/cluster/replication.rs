@@ -5,6 +5,7 @@
 //! of `hints_max_bytes` and `hints_max_age` it waits no longer, and the node takes what it missed by comparing (`repair`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -76,7 +77,15 @@ impl Default for ReplicationOptions {
 #[derive(Debug, Clone, Default)]
 struct Peer {
     position: Sequence,
+    /// What was passed over since the start, up to the position.
+    missed: Range<Sequence>,
     error: Option<String>,
+}
+
+impl Peer {
+    fn has(&self, sequence: Sequence) -> bool {
+        self.position >= sequence && !self.missed.contains(&sequence)
+    }
 }
 
 /// Sends, and knows who has what.
@@ -148,7 +157,7 @@ impl Replication {
         let until = waiting::now() + self.options.write_timeout;
         let mut peers = self.peers.lock();
         loop {
-            let having = 1 + peers.values().filter(|peer| peer.position >= sequence).count();
+            let having = 1 + peers.values().filter(|peer| peer.has(sequence)).count();
             if having >= needed {
                 return Ok(());
             }
@@ -350,6 +359,14 @@ impl Replication {
                 }
             }
         }
+    }
+
+    /// Nobody sends these to the node any more: its position moves past them, and it does not have them.
+    pub(super) fn pass_over(&self, node: NodeId, missed: Range<Sequence>) {
+        let mut peers = self.peers.lock();
+        let known = &mut peers.entry(node).or_default().missed;
+        let start = if known.is_empty() { missed.start } else { known.start.min(missed.start) };
+        *known = start..missed.end;
     }
 
     /// How much of the log a node has.

@@ -233,6 +233,8 @@ impl<'a> Sender<'a> {
         let applied = self.replication.flush.applied();
         self.replication.losses.miss([(node, applied)])?;
         self.agreed_index = self.replication.agreed_before(applied + 1)?;
+        // Before its position moves past them: a write that waits for it is not confirmed by that.
+        self.replication.pass_over(node, self.position + 1..applied + 1);
         // What it has taken without its answer coming here is in the log no more.
         self.set(applied, None)
     }

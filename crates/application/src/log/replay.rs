@@ -234,8 +234,14 @@ fn remove_left_overs(flush: &FlushService, ports: &Outbound) -> Result<(), LogEr
     gone.extend(flush.dirty().tables());
     for table in gone.into_iter().filter(|table| !known.contains_key(table)) {
         tracing::info!(table = table.0, "dropping a table that the catalogue does not know");
-        ports.sink.drop_table(table)?;
-        flush.forget_table(table)?;
+        match ports.sink.drop_table(table) {
+            // At the next start: what is known of it says that it is still to be dropped.
+            Err(EngineError::Unavailable(text)) => tracing::warn!("{text}"),
+            dropped => {
+                dropped?;
+                flush.forget_table(table)?;
+            }
+        }
     }
     Ok(())
 }

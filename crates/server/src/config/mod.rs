@@ -227,9 +227,10 @@ impl Config {
             }
         }
         let quorum = &clickhouse.insert_quorum;
-        if quorum != "auto" && !quorum.parse::<u32>().is_ok_and(|servers| servers > 0) {
+        // To ClickHouse, 1 means that there is no quorum: a query could ask a server that has not got the rows yet.
+        if quorum != "auto" && !quorum.parse::<u32>().is_ok_and(|servers| servers > 1) {
             return refuse(format!(
-                "clickhouse.insert_quorum is {quorum:?}: it must be auto or a number from 1"
+                "clickhouse.insert_quorum is {quorum:?}: it must be auto or a number from 2"
             ));
         }
         if clickhouse.database.is_empty()
@@ -401,6 +402,7 @@ mod tests {
             ("[clickhouse]\nurls = [\"http://u:p@h:8123\"]", "without a user"),
             ("[clickhouse]\nurls = [\"h:8123\"]", "clickhouse.urls"),
             ("[clickhouse]\ninsert_quorum = \"most\"", "clickhouse.insert_quorum"),
+            ("[clickhouse]\ninsert_quorum = \"1\"", "clickhouse.insert_quorum"),
             ("[clickhouse]\npassword = \"[REDACTED]\"", "clickhouse.password"),
             ("[tls]\nkey = \"x\"", "tls.certificate"),
             ("[tls]\nmin_version = \"tls1.1\"", "tls.min_version"),

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyperbytedb_domain::HybridClock;
-use hyperbytedb_domain::cluster::NodeAddress;
+use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::cluster::{Consistency, NodeAddress};
 use hyperbytedb_domain::ports::{PeerBatch, PeerError, PeerPort};
 use parking_lot::Mutex;
 
@@ -47,10 +49,14 @@ impl PeerPort for Receiver {
 }
 
 fn replication(node: &Node) -> Replication {
+    replication_with(node, ReplicationOptions::default())
+}
+
+fn replication_with(node: &Node, options: ReplicationOptions) -> Replication {
     let (wal, catalog) = (node.ports.wal.clone(), node.ports.catalog.clone());
     let clock = Arc::new(HybridClock::seeded(wal.last_clock()));
     let conflicts = Arc::new(Conflicts::new(100));
-    Replication::new(ReplicationOptions::default(), wal, catalog, node.flush.clone(), clock, conflicts)
+    Replication::new(options, wal, catalog, node.flush.clone(), clock, conflicts)
 }
 
 fn clocks(node: &Node) -> Vec<u64> {
@@ -145,4 +151,30 @@ fn nodes_that_lack_what_was_lost_are_no_witnesses() {
     losses.repaired(2, 6).expect("a store");
     losses.repaired(3, 7).expect("a store");
     assert_eq!(missed([2, 3, 4]), [true, false, false], "what it had when it was noticed");
+}
+
+#[test]
+fn a_write_that_a_node_was_given_up_for_is_not_confirmed_by_it() {
+    let node = Node::new();
+    node.write("m v=1 1");
+    let mut catalog = Catalog::clone(&node.ports.catalog.catalog());
+    catalog.cluster.membership.nodes = [1, OTHER].map(|id| (id, NodeAddress::default())).into();
+    node.ports.catalog.publish(catalog, node.ports.catalog.applied()).expect("a store");
+    let options = ReplicationOptions { write_timeout: Duration::from_millis(5), ..Default::default() };
+    let sending = replication_with(&node, options);
+    let is_confirmed = |sequence| sending.confirm(sequence, Some(Consistency::All)).is_ok();
+    let missed = node.flush.applied();
+    let mut sender = Sender::new(&sending, OTHER, 0, 0);
+    assert!(!is_confirmed(missed));
+    sender.mark_for_repair("a test").expect("a store");
+    assert!(!is_confirmed(missed), "it does not have it");
+    node.write("m v=2 2");
+    let later = node.flush.applied();
+    assert!(!is_confirmed(later));
+    let receiver = Receiver::default();
+    for _ in 0..2 {
+        receiver.answer(0);
+        sender.step(&receiver, &NodeAddress::default()).expect("an answer");
+    }
+    assert!(is_confirmed(later) && !is_confirmed(missed));
 }
