@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The side-by-side benchmark of ../shared/bench for the built server and its peers, one after the other: load, queries and
-# start; a dashboard beside a writer; 2,000 measurements; 1,000,000 series and a start after kill -9. Half an hour.
+# start; a dashboard beside a writer; 2,000 measurements; 1,000,000 series and a start after kill -9. Ten minutes.
 # PEERS chooses among influxd, influxd-tsi, vm (default: influxd; vm takes the load alone).
 set -euo pipefail
 server=$(readlink -f "$1")
