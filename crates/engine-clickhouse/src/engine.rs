@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use hyperbytedb_clickhouse_sql::Select;
 use hyperbytedb_clickhouse_sql::schema::Database;
 use hyperbytedb_clickhouse_sql::statement::Statement;
+use hyperbytedb_clickhouse_sql::{Select, cluster};
 use hyperbytedb_domain::catalog::TableId;
 use hyperbytedb_domain::{EngineError, QueryContext};
 use hyperbytedb_engine_common::KnownTables;
@@ -201,11 +201,15 @@ impl ClickHouseEngine {
         !self.options.cluster.is_empty()
     }
 
+    pub(crate) fn all_answer(&self) -> bool {
+        self.client.hosts.all().all(|host| self.probe(host, cluster::version()).is_ok())
+    }
+
     /// Says which server is in the way.
     pub(crate) fn error(&self, (host, failure): (HostId, Failure), purpose: &str) -> EngineError {
         if failure.is_between_servers() {
             let probe = |host: &HostId| {
-                let answer = self.probe(*host, hyperbytedb_clickhouse_sql::cluster::version());
+                let answer = self.probe(*host, cluster::version());
                 answer.err().filter(Failure::is_unreachable).map(|failure| (*host, failure))
             };
             if let Some((away, failure)) = self.client.hosts.all().find_map(|host| probe(&host)) {

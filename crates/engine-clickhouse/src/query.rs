@@ -146,7 +146,8 @@ impl ClickHouseEngine {
         (host, failure): (HostId, Failure),
         purpose: &str,
     ) -> Result<(), EngineError> {
-        if failure.is_unknown_table() {
+        // The server that lacks it is, to the one that asks it for its rows, like one that does not answer.
+        if failure.is_unknown_table() || (failure.is_between_servers() && self.all_answer()) {
             self.tables.forget(table.id);
             if !self.complete_table(table)? {
                 return Ok(());

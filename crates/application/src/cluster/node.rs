@@ -260,6 +260,11 @@ impl ClusterNodePort for ClusterNode {
         if !self.is_open.load(Ordering::Acquire) {
             return Err(ReceiveError::NotNow(format!("node {} is not ready yet", self.id)));
         }
+        if batch.origin == self.id {
+            let text =
+                format!("node {} gets its own records: see cluster.advertise_address of the others", self.id);
+            return Err(ReceiveError::Bad(text));
+        }
         if !self.catalog().cluster.membership.nodes.contains_key(&batch.origin) {
             return Err(ReceiveError::NotNow(format!("node {} is not of this cluster", batch.origin)));
         }

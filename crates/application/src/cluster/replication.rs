@@ -211,17 +211,26 @@ impl Replication {
         }
     }
 
-    /// Takes no writes any more, and returns when the others have everything.
+    /// Takes no writes any more, and returns when the others have everything; takes them again when that fails.
     pub fn drain(&self, timeout: Duration) -> Result<(), String> {
         self.is_draining.store(true, Ordering::Release);
         let until = waiting::now() + timeout;
+        // Twice, for writes that had been let in and not been logged. What comes from the others goes on coming.
+        let drained = (0..2).try_for_each(|_| self.wait_for_others(self.flush.applied(), until));
+        if drained.is_err() {
+            self.is_draining.store(false, Ordering::Release);
+        }
+        drained
+    }
+
+    /// Returns when the others have what this node had when it was asked.
+    fn wait_for_others(&self, applied: Sequence, until: Instant) -> Result<(), String> {
         loop {
-            let behind: Vec<String> = self
-                .lags()
-                .iter()
-                .filter(|lag| lag.lag_records > 0)
-                .map(|lag| format!("node {} lacks {} records", lag.node, lag.lag_records))
-                .collect();
+            let behind = |lag: &PeerLag| {
+                let lacks = applied.saturating_sub(lag.position);
+                (lacks > 0).then(|| format!("node {} lacks {lacks} records", lag.node))
+            };
+            let behind: Vec<String> = self.lags().iter().filter_map(behind).collect();
             if behind.is_empty() {
                 return Ok(());
             }

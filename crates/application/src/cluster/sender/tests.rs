@@ -178,3 +178,22 @@ fn a_write_that_a_node_was_given_up_for_is_not_confirmed_by_it() {
     }
     assert!(is_confirmed(later) && !is_confirmed(missed));
 }
+
+#[test]
+fn a_node_that_cannot_be_drained_takes_writes_again() {
+    let node = Node::new();
+    node.write("m v=1 1");
+    let sending = replication(&node);
+    let mut sender = Sender::new(&sending, OTHER, 0, 0);
+    sending.note_position(OTHER, 0);
+    let error = sending.drain(Duration::from_millis(5)).expect_err("the other one has nothing");
+    assert!(error.contains("node 2 lacks"), "{error}");
+    assert!(!sending.is_draining());
+    let receiver = Receiver::default();
+    for _ in 0..2 {
+        receiver.answer(0);
+        sender.step(&receiver, &NodeAddress::default()).expect("an answer");
+    }
+    sending.drain(Duration::from_millis(5)).expect("it has everything");
+    assert!(sending.is_draining());
+}

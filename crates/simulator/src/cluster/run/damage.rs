@@ -20,6 +20,9 @@ use crate::run::retried;
 
 /// How long nodes may take to hear from all others.
 const PROVEN_TIME: Duration = Duration::from_secs(20);
+const COMPARISONS_MAX: usize = 5;
+/// Time for the senders to get to where they were when the loss was noticed.
+const BETWEEN_COMPARISONS: Duration = Duration::from_secs(2);
 
 /// What a disk was like before.
 pub struct Kept {
@@ -134,8 +137,15 @@ impl Cluster {
         self.wait_until_proven()?;
         let processes = self.members.values().filter_map(|member| member.process.as_ref());
         let nodes: Vec<Comparing> = processes.filter_map(Comparing::new).collect();
-        compare_all(&nodes)?;
-        self.look_for_finding()?;
+        // As the nodes do it by themselves: as long as one says that something is missing.
+        for _ in 0..COMPARISONS_MAX {
+            compare_all(&nodes)?;
+            self.look_for_finding()?;
+            if self.no_losses().is_ok() {
+                break;
+            }
+            self.scheduler.sleep(BETWEEN_COMPARISONS);
+        }
         self.no_losses()?;
         let all: BTreeSet<Stamp> =
             self.members.values().flat_map(|member| member.taken.lock().records.clone()).collect();
