@@ -201,20 +201,21 @@ impl ClickHouseEngine {
         !self.options.cluster.is_empty()
     }
 
-    pub(crate) fn all_answer(&self) -> bool {
-        self.client.hosts.all().all(|host| self.probe(host, cluster::version()).is_ok())
+    /// A server that does not answer, if there is one.
+    pub(crate) fn away(&self) -> Option<(HostId, Failure)> {
+        let probe = |host| {
+            let answer = self.probe(host, cluster::version());
+            answer.err().filter(Failure::is_unreachable).map(|failure| (host, failure))
+        };
+        self.client.hosts.all().find_map(probe)
     }
 
     /// Says which server is in the way.
     pub(crate) fn error(&self, (host, failure): (HostId, Failure), purpose: &str) -> EngineError {
-        if failure.is_between_servers() {
-            let probe = |host: &HostId| {
-                let answer = self.probe(*host, cluster::version());
-                answer.err().filter(Failure::is_unreachable).map(|failure| (*host, failure))
-            };
-            if let Some((away, failure)) = self.client.hosts.all().find_map(|host| probe(&host)) {
-                return failure.into_engine_error(&self.describe(away), purpose);
-            }
+        if failure.is_between_servers()
+            && let Some((away, failure)) = self.away()
+        {
+            return failure.into_engine_error(&self.describe(away), purpose);
         }
         failure.into_engine_error(self.client.hosts.url(host), purpose)
     }

@@ -147,7 +147,7 @@ impl ClickHouseEngine {
         purpose: &str,
     ) -> Result<(), EngineError> {
         // The server that lacks it is, to the one that asks it for its rows, like one that does not answer.
-        if failure.is_unknown_table() || (failure.is_between_servers() && self.all_answer()) {
+        if failure.is_unknown_table() || (failure.is_between_servers() && self.away().is_none()) {
             self.tables.forget(table.id);
             if !self.complete_table(table)? {
                 return Ok(());
