@@ -39,8 +39,8 @@ impl Version {
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) layout: Layout,
-    /// Whether all of them have answered.
-    pub(crate) is_whole: bool,
+    /// Those that have not answered yet.
+    pub(crate) away: Vec<HostId>,
     pub(crate) deletes_on_the_fly: bool,
     pub(crate) has_old_analyzer: bool,
     /// Settings of tables that all of them know.
@@ -93,8 +93,8 @@ impl ClickHouseEngine {
             }
         }
         tracing::info!(servers = known.len(), shards = layout.shards.len(), "connected to ClickHouse");
-        let is_whole = known.len() == greetings.len();
-        Ok(Connected { layout, is_whole, deletes_on_the_fly, has_old_analyzer, table_settings })
+        let away = self.client.hosts.all().filter(|&host| greetings[host].is_none()).collect();
+        Ok(Connected { layout, away, deletes_on_the_fly, has_old_analyzer, table_settings })
     }
 
     fn greet(&self, host: HostId) -> Result<Greeting, Failure> {

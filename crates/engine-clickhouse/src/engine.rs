@@ -75,7 +75,7 @@ impl ClickHouseEngine {
     pub(crate) fn connected(&self) -> Result<Arc<Connected>, EngineError> {
         let known = self.connected.read().clone();
         match known {
-            Some(known) if known.is_whole => Ok(known),
+            Some(known) if known.away.is_empty() => Ok(known),
             Some(known) => match self.connecting.try_lock() {
                 Some(connecting) if Instant::now() >= *connecting => Ok(self.look_again(connecting, known)),
                 _ => Ok(known),
@@ -92,13 +92,20 @@ impl ClickHouseEngine {
         }
     }
 
+    /// Asks all anew when one of those that were away answers.
     fn look_again(&self, mut connecting: MutexGuard<'_, Instant>, known: Arc<Connected>) -> Arc<Connected> {
-        let found = match self.connect() {
-            Ok(found) => Arc::new(found),
-            Err(error) => {
+        let answers = |&host: &HostId| {
+            let failure = self.probe(host, cluster::version()).err();
+            failure.is_none_or(|failure| !failure.is_unreachable())
+        };
+        let is_back = known.away.iter().any(answers);
+        let found = match is_back.then(|| self.connect()) {
+            Some(Ok(found)) => Arc::new(found),
+            Some(Err(error)) => {
                 tracing::error!("{error}");
                 known
             }
+            None => known,
         };
         *self.connected.write() = Some(found.clone());
         *connecting = Instant::now() + LOOK_AGAIN;
