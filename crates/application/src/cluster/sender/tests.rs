@@ -188,12 +188,12 @@ fn a_node_that_cannot_be_drained_takes_writes_again() {
     sending.note_position(OTHER, 0);
     let error = sending.drain(Duration::from_millis(5)).expect_err("the other one has nothing");
     assert!(error.contains("node 2 lacks"), "{error}");
-    assert!(!sending.is_draining());
+    assert!(!sending.gate.is_draining());
     let receiver = Receiver::default();
     for _ in 0..2 {
         receiver.answer(0);
         sender.step(&receiver, &NodeAddress::default()).expect("an answer");
     }
     sending.drain(Duration::from_millis(5)).expect("it has everything");
-    assert!(sending.is_draining());
+    assert!(sending.gate.is_draining());
 }
