@@ -4,10 +4,14 @@
 //! told what was agreed on, and what came, through `ClusterNodePort`. Raft's log is behind `ConsensusLogPort`; its state
 //! machine is the catalogue, which the application keeps.
 
+mod access;
 mod client;
 mod cluster;
+mod health;
 mod joining;
 mod log_store;
+mod member;
+mod membership;
 mod network;
 mod server;
 mod signature;
@@ -17,6 +21,7 @@ mod tests;
 mod tls;
 mod types;
 
+pub use access::{PROTOCOL, PROTOCOL_LEAST};
 pub use cluster::{Cluster, ClusterOptions};
 pub use joining::{Copied, DataFolders, Joining, copy_member};
 pub use signature::{SIGNATURE_AGE_MAX, Secret};

@@ -1,15 +1,34 @@
 mod links;
 mod nodes;
+mod requests;
 mod store;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::cluster::{AgreedEntry, NodeId};
 use hyperbytedb_domain::ports::{ClusterNodePort, PeerBatch, PeerLag, Proposer, ReceiveError};
+use hyperbytedb_storage_rocksdb::RocksConsensusLog;
 use parking_lot::Mutex;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(5);
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Returns when a store is closed. A process that ends while RocksDB still works for one may abort.
+fn until_closed(log: &Weak<RocksConsensusLog>) {
+    until("the store is closed", || log.strong_count() == 0);
+}
 
 /// A node that has a catalogue and nothing else.
 #[derive(Default)]
@@ -17,6 +36,9 @@ struct CatalogNode {
     catalog: Mutex<Arc<Catalog>>,
     /// What it says of the others.
     lags: Mutex<Vec<PeerLag>>,
+    is_removed: AtomicBool,
+    /// How often it was drained to be taken out.
+    drained: AtomicUsize,
 }
 
 impl ClusterNodePort for CatalogNode {
@@ -59,11 +81,24 @@ impl ClusterNodePort for CatalogNode {
     }
 
     fn drain(&self, _: Duration) -> Result<(), ReceiveError> {
+        self.drained.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn drain_for_stop(&self, _: Duration) -> Result<Option<String>, ReceiveError> {
+        Ok(None)
     }
 
     fn is_draining(&self) -> bool {
         false
+    }
+
+    fn removed(&self) {
+        self.is_removed.store(true, Ordering::Release);
+    }
+
+    fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Acquire)
     }
 
     fn fail(&self, reason: String) {
