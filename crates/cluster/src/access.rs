@@ -129,11 +129,13 @@ impl Access {
         let body = if is_older {
             self.check_older(signed, signature, body).await?
         } else {
-            self.check_signed(signed, signature, is_change)?;
+            self.verify(&signed.parts(), signature)?;
             let body = read(body).await?;
             if digest(&body) != signed.digest {
                 return Err(unauthorized("the body is another one than was signed"));
             }
+            // Behind the body: a connection whose request was not read is closed, and this one may be sent anew.
+            self.check_recipient(signed, is_change)?;
             body
         };
         if is_change && !self.seen.is_new(signature, signed_ms) {
@@ -149,8 +151,7 @@ impl Access {
         Err(unauthorized("wrong signature: is cluster.secret the same on all nodes?"))
     }
 
-    fn check_signed(&self, signed: Signed<'_>, signature: &str, is_change: bool) -> Result<(), Refusal> {
-        self.verify(&signed.parts(), signature)?;
+    fn check_recipient(&self, signed: Signed<'_>, is_change: bool) -> Result<(), Refusal> {
         // Whoever joins knows an address and no number.
         let is_for_anybody = signed.recipient == "0" && signed.path == JOIN;
         if signed.recipient != self.node && !is_for_anybody {

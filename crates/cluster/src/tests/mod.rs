@@ -4,14 +4,13 @@ mod requests;
 mod store;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::cluster::{AgreedEntry, NodeId};
 use hyperbytedb_domain::ports::{ClusterNodePort, PeerBatch, PeerLag, Proposer, ReceiveError};
-use hyperbytedb_storage_rocksdb::RocksConsensusLog;
 use parking_lot::Mutex;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,11 +22,6 @@ fn until(what: &str, holds: impl Fn() -> bool) {
         assert!(Instant::now() < until, "{what}");
         std::thread::sleep(POLL);
     }
-}
-
-/// Returns when a store is closed. A process that ends while RocksDB still works for one may abort.
-fn until_closed(log: &Weak<RocksConsensusLog>) {
-    until("the store is closed", || log.strong_count() == 0);
 }
 
 /// A node that has a catalogue and nothing else.

@@ -18,7 +18,7 @@ use hyperbytedb_storage_rocksdb::RocksConsensusLog;
 use tempfile::TempDir;
 
 use super::links::Links;
-use super::{CatalogNode, PATIENCE, POLL, until, until_closed};
+use super::{CatalogNode, PATIENCE, POLL, until};
 use crate::access::PROTOCOL;
 use crate::client::{Client, To};
 use crate::cluster::{Cluster, ClusterOptions};
@@ -80,7 +80,8 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.cluster.stop();
         if !std::thread::panicking() {
-            until_closed(&self.log);
+            // A process that ends while RocksDB still works may abort.
+            assert_eq!(self.log.strong_count(), 0, "the store is open");
         }
     }
 }
