@@ -15,9 +15,8 @@ use hyperbytedb_domain::cluster::NodeId;
 use rustls::crypto::ring;
 use tokio::sync::Semaphore;
 
-use crate::server::{
-    COPY, DRAIN, ELECT, JOIN, PROMOTE, PROPOSE, REMOVE, REPAIRED, REQUEST_BYTES_MAX, Refusal,
-};
+use crate::client::MESSAGE_BYTES_MAX;
+use crate::server::{COPY, DRAIN, ELECT, JOIN, PROMOTE, PROPOSE, REMOVE, REPAIRED, Refusal};
 use crate::signature::{SIGNATURE_AGE_MAX, Secret, Seen, digest, is_recent};
 
 /// The newest form of messages that a node of this version understands, and the oldest. Two nodes speak the newest that both
@@ -57,8 +56,19 @@ pub struct Signed<'a> {
 impl<'a> Signed<'a> {
     pub fn parts(&self) -> [&'a [u8]; 10] {
         let [newest, least] = self.protocols;
-        ["2", self.method, self.path, self.node, self.recipient, self.start, self.time, newest, least, self.digest]
-            .map(str::as_bytes)
+        [
+            "2",
+            self.method,
+            self.path,
+            self.node,
+            self.recipient,
+            self.start,
+            self.time,
+            newest,
+            least,
+            self.digest,
+        ]
+        .map(str::as_bytes)
     }
 
     /// In the form of protocol 1.
@@ -161,17 +171,14 @@ impl Access {
             )));
         }
         if is_change && signed.start != self.start {
-            return Err(unauthorized("this request is for another process of this node: it may have been taken"));
+            return Err(unauthorized(
+                "this request is for another process of this node: it may have been taken",
+            ));
         }
         Ok(())
     }
 
-    async fn check_older(
-        &self,
-        signed: Signed<'_>,
-        signature: &str,
-        body: Body,
-    ) -> Result<Bytes, Refusal> {
+    async fn check_older(&self, signed: Signed<'_>, signature: &str, body: Body) -> Result<Bytes, Refusal> {
         let _permit = self.unproven_bodies.acquire().await;
         let body = read(body).await?;
         self.verify(&signed.older_parts(&body), signature)?;
@@ -192,9 +199,9 @@ impl Access {
 }
 
 async fn read(body: Body) -> Result<Bytes, Refusal> {
-    let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, REQUEST_BYTES_MAX)).await;
+    let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MESSAGE_BYTES_MAX)).await;
     let read = read.map_err(|_| (StatusCode::REQUEST_TIMEOUT, "the body does not come".to_owned()))?;
-    read.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, format!("more than {REQUEST_BYTES_MAX} bytes")))
+    read.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, format!("more than {MESSAGE_BYTES_MAX} bytes")))
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Refusal> {

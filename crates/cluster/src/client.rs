@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyperbytedb_domain::cluster::NodeId;
 use parking_lot::Mutex;
 use reqwest::{Method, Response, StatusCode};
@@ -21,8 +21,8 @@ use crate::tls::Tls;
 
 /// Marks what comes from a node, and is not to be sent on.
 pub const REPLICATED_HEADER: &str = "x-hyperbytedb-replicated";
-/// Bytes of an answer that is read as a whole.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a request or an answer that is read as a whole. It has room for a record of the log with the largest body.
+pub const MESSAGE_BYTES_MAX: usize = 128 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often one request is signed anew for what its answer says of the node.
 const ATTEMPTS_MAX: u32 = 3;
@@ -254,11 +254,15 @@ impl Client {
         timeout: Duration,
     ) -> Result<Bytes, CallError> {
         let bad = |reason: String| no_answer(to.address, reason);
-        let response = self.send(Method::POST, to, path, body.into(), Some(timeout)).await?;
-        if response.content_length().is_some_and(|length| length > ANSWER_BYTES_MAX as u64) {
-            return Err(bad("the answer is too large".to_owned()));
+        let mut response = self.send(Method::POST, to, path, body.into(), Some(timeout)).await?;
+        let mut answer = BytesMut::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| bad(root_cause(&error)))? {
+            if answer.len() + piece.len() > MESSAGE_BYTES_MAX {
+                return Err(bad(format!("the answer has more than {MESSAGE_BYTES_MAX} bytes")));
+            }
+            answer.extend_from_slice(&piece);
         }
-        response.bytes().await.map_err(|error| bad(root_cause(&error)))
+        Ok(answer.freeze())
     }
 }
 

@@ -147,7 +147,8 @@ impl Cluster {
         path: &str,
         query: &Q,
     ) -> Result<A, PeerError> {
-        let answer = self.block_on(self.inner.client.call(self.inner.to(address), path, query, COMPARE_TIMEOUT));
+        let answer =
+            self.block_on(self.inner.client.call(self.inner.to(address), path, query, COMPARE_TIMEOUT));
         match answer {
             Some(answer) => answer.map_err(|error| PeerError::Refused(error.to_string())),
             None => Err(PeerError::Unreachable("the server is stopping".to_owned())),
@@ -186,7 +187,7 @@ impl ConsensusPort for Cluster {
         self.block_on(self.inner.propose(proposal)).unwrap_or_else(stopped)
     }
 
-    fn is_leader(&self) -> bool {
+    fn holds_lease(&self) -> bool {
         self.inner.holds_lease()
     }
 }
@@ -221,7 +222,8 @@ impl ClusterPort for Cluster {
     }
 
     fn drain(&self, node: NodeId) -> Result<Option<String>, String> {
-        self.block_on(self.inner.drain(node, false)).unwrap_or_else(|| Err("the server is stopping".to_owned()))
+        self.block_on(self.inner.drain(node, false))
+            .unwrap_or_else(|| Err("the server is stopping".to_owned()))
     }
 
     fn unready(&self) -> Option<Unready> {

@@ -17,7 +17,7 @@ pub const REMOVED: &str = "removed: this node was taken out of the cluster, its 
 #[derive(Default)]
 pub struct Heard {
     /// What the nodes said when they were asked last.
-    statuses: Vec<NodeStatus>,
+    pub statuses: Vec<NodeStatus>,
     /// When a majority answered last, and when some node led; `None`: not since the start.
     majority: Option<Instant>,
     leader: Option<Instant>,
@@ -26,9 +26,11 @@ pub struct Heard {
 impl Inner {
     /// Keeps what the nodes say of each other. Never ends.
     pub async fn watch(&self) {
+        let mut unfit_since = None;
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
             self.look().await;
+            self.hand_over_if_unfit(&mut unfit_since).await;
         }
     }
 

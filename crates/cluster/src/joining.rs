@@ -146,8 +146,7 @@ async fn copy_file(
     let place = place(folders, &file.name)?;
     create_parent(&place)?;
     let name = Bytes::from(file.name.clone());
-    let answer =
-        client.send(Method::GET, from, path, name, None).await.map_err(|error| error.to_string())?;
+    let answer = client.send(Method::GET, from, path, name, None).await.map_err(|error| error.to_string())?;
     let mut pieces = answer.bytes_stream();
     let mut target = File::create(&place).map_err(|error| at(&place, error))?;
     let mut size = 0;

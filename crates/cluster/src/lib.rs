@@ -9,6 +9,7 @@ mod client;
 mod cluster;
 mod health;
 mod joining;
+mod lease;
 mod log_store;
 mod member;
 mod membership;
@@ -22,6 +23,7 @@ mod tls;
 mod types;
 
 pub use access::{PROTOCOL, PROTOCOL_LEAST};
+pub use client::MESSAGE_BYTES_MAX;
 pub use cluster::{Cluster, ClusterOptions};
 pub use joining::{Copied, DataFolders, Joining, copy_member};
 pub use signature::{SIGNATURE_AGE_MAX, Secret};

@@ -33,8 +33,6 @@ use crate::types::Raft;
 const HEARTBEAT_MS: u64 = 200;
 const ELECTION_MIN_MS: u64 = 1000;
 const ELECTION_MAX_MS: u64 = 2000;
-/// A leader that has not heard from a majority for as long may be none any more.
-const LEASE: Duration = Duration::from_millis(800);
 /// Entries between snapshots of the catalogue, and those kept behind one: a node that is further behind gets the catalogue
 /// as a whole.
 const SNAPSHOT_ENTRIES: u64 = 10_000;
@@ -54,7 +52,7 @@ pub struct Inner {
     pub client: Client,
     raft: OnceLock<Raft>,
     /// When a majority last answered this node as its leader.
-    majority_heard: Mutex<Option<Instant>>,
+    pub majority_heard: Mutex<Option<Instant>>,
     pub heard: Mutex<Heard>,
 }
 
@@ -218,12 +216,6 @@ impl Inner {
 
     pub fn is_leader(&self) -> bool {
         self.leader() == Some(self.options.node)
-    }
-
-    /// Leads, and a majority has said so a moment ago.
-    pub fn holds_lease(&self) -> bool {
-        // By the time that has passed: a process that was frozen does not know yet that it leads no more.
-        self.majority_heard.lock().is_some_and(|heard| heard.elapsed() < LEASE)
     }
 
     /// The leader and its address, as this node knows them.

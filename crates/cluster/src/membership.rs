@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::To;
 use crate::member::{CALL_TIMEOUT, Inner, LEADER_POLL, STATUS_TIMEOUT};
-use crate::server::{DRAIN, ELECT, JOIN, PROMOTE, REMOVE};
+use crate::server::{DRAIN, JOIN, PROMOTE, REMOVE};
 
 /// How long all nodes may take to hear of a new one.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -65,7 +65,9 @@ impl Inner {
     /// Lets a node in that will copy everything from this one. All others must know of it first: they keep what it will
     /// lack from here on.
     pub async fn join(&self, request: JoinRequest) -> Result<JoinAnswer, String> {
-        if let Some(answer) = self.forward(JOIN, &request, CHANGE_PATIENCE + JOIN_PATIENCE + STATUS_TIMEOUT).await {
+        if let Some(answer) =
+            self.forward(JOIN, &request, CHANGE_PATIENCE + JOIN_PATIENCE + STATUS_TIMEOUT).await
+        {
             return answer;
         }
         let JoinRequest { node, address } = request;
@@ -147,9 +149,9 @@ impl Inner {
         } else {
             ChangeMembers::RemoveNodes(BTreeSet::from([node]))
         };
-        self.change(change, false).await.map_err(|error| {
-            format!("{error}. Node {node} takes no writes until it is started again")
-        })?;
+        self.change(change, false)
+            .await
+            .map_err(|error| format!("{error}. Node {node} takes no writes until it is started again"))?;
         tracing::info!(node, "a node is removed");
         Ok(())
     }
@@ -170,8 +172,12 @@ impl Inner {
             let address = self.nodes().get(&node).map(|address| address.address.clone());
             let address = address.ok_or_else(|| format!("node {node} is not of this cluster"))?;
             let request = DrainRequest { node, is_leaving: Some(is_leaving) };
-            let asked =
-                self.client.ask(To { node, address: &address }, DRAIN, &request, DRAIN_PATIENCE + CALL_TIMEOUT);
+            let asked = self.client.ask(
+                To { node, address: &address },
+                DRAIN,
+                &request,
+                DRAIN_PATIENCE + CALL_TIMEOUT,
+            );
             return asked.await.map_err(|error| error.to_string());
         }
         let draining = self.node.clone();
@@ -185,30 +191,10 @@ impl Inner {
         let drained = drained.await.map_err(|error| error.to_string())?;
         let note = drained.map_err(|error| error.to_string())?;
         if self.is_leader() {
-            self.hand_over().await;
+            self.hand_over(|_| true).await;
         }
         tracing::info!(node, note, "this node is drained and can be stopped");
         Ok(note)
-    }
-
-    /// Has some other voter lead.
-    async fn hand_over(&self) {
-        let membership = self.membership();
-        let others =
-            membership.nodes.iter().filter(|(id, _)| **id != self.options.node && membership.is_voter(**id));
-        for (id, node) in others {
-            let to = To { node: *id, address: &node.address };
-            if self.client.ask::<_, ()>(to, ELECT, &(), STATUS_TIMEOUT).await.is_err() {
-                continue;
-            }
-            let until = Instant::now() + STATUS_TIMEOUT;
-            while Instant::now() < until {
-                if !self.is_leader() {
-                    return;
-                }
-                tokio::time::sleep(LEADER_POLL).await;
-            }
-        }
     }
 }
 
@@ -223,11 +209,7 @@ pub fn is_majority(of: &BTreeSet<NodeId>, answering: &BTreeSet<NodeId>) -> bool 
 }
 
 /// A change is agreed on by a majority of those who vote now and one of those who will.
-fn check_removal(
-    membership: &Membership,
-    node: NodeId,
-    answering: &BTreeSet<NodeId>,
-) -> Result<(), String> {
+fn check_removal(membership: &Membership, node: NodeId, answering: &BTreeSet<NodeId>) -> Result<(), String> {
     let Some(last) = membership.voters.last() else { return Ok(()) };
     let left: BTreeSet<NodeId> = last.iter().copied().filter(|voter| *voter != node).collect();
     if left.is_empty() {

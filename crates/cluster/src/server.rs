@@ -24,8 +24,6 @@ use crate::member::Inner;
 use crate::membership::{DrainRequest, JoinRequest, NodeRequest};
 use crate::network;
 
-/// Bytes of one request.
-pub const REQUEST_BYTES_MAX: usize = 64 << 20;
 /// Bytes read from a file at a time, and pieces read ahead of the other node.
 const PIECE_BYTES: usize = 256 << 10;
 const PIECES_AHEAD: usize = 2;

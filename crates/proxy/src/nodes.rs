@@ -113,8 +113,11 @@ impl Nodes {
             if !["http", "https"].contains(&parsed.scheme()) || parsed.path() != "/" {
                 return Err(format!("proxy.nodes: {url:?}: it must be as http://host:8086"));
             }
-            let node =
-                Arc::new(Node { url, health: watch::Sender::new(Health::Down), requests: AtomicUsize::new(0) });
+            let node = Arc::new(Node {
+                url,
+                health: watch::Sender::new(Health::Down),
+                requests: AtomicUsize::new(0),
+            });
             let (interval, timeout) = (options.health_interval, options.health_timeout);
             tokio::spawn(ask_again(node.clone(), client.clone(), interval, timeout, changes.clone()));
             nodes.push(node);
@@ -136,9 +139,8 @@ impl Nodes {
         let best = self.best();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let (head, tail) = self.nodes.split_at(first % self.nodes.len().max(1));
-        let is_left = |node: &&Arc<Node>| {
-            node.health() == best && !tried.iter().any(|other| Arc::ptr_eq(node, other))
-        };
+        let is_left =
+            |node: &&Arc<Node>| node.health() == best && !tried.iter().any(|other| Arc::ptr_eq(node, other));
         let left = tail.iter().chain(head).filter(is_left);
         left.min_by_key(|node| node.requests()).filter(|_| best > Health::Down).cloned()
     }

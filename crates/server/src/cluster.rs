@@ -317,7 +317,8 @@ impl Node {
                 },
                 Some(reason) => reason,
             };
-            if self.node.readiness.phase() == hyperbytedb_application::Phase::Stopping || cluster.is_removed() {
+            if self.node.readiness.phase() == hyperbytedb_application::Phase::Stopping || cluster.is_removed()
+            {
                 return Ok(());
             }
             let is_member = self.ports.catalog.catalog().cluster.membership.is_voter(id);

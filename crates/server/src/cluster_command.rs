@@ -73,7 +73,10 @@ pub fn run(arguments: ClusterArguments) -> Result<(), Box<dyn Error>> {
             ClusterCommand::Drain { id } => {
                 let answer = ask(&server, Method::POST, &format!("/cluster/membership/drain/{id}")).await?;
                 let note = serde_json::from_str::<Drained>(&answer)?.message;
-                println!("node {id} is drained and can be stopped{}", note.map(|n| format!(" ({n})")).unwrap_or_default());
+                println!(
+                    "node {id} is drained and can be stopped{}",
+                    note.map(|n| format!(" ({n})")).unwrap_or_default()
+                );
             }
         }
         Ok(())

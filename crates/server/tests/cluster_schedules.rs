@@ -51,7 +51,11 @@ fn one_node_runs_for_all_and_the_next_goes_on() {
     let old: String = (1..=20).map(|day| format!("old v=1 {}\n", start - day * DAY)).collect();
     let client = nodes.node(2).client();
     let answer = client
-        .post("/write", &[("db", DB), ("rp", "days"), ("precision", "s"), ("consistency", "all")], old.as_bytes())
+        .post(
+            "/write",
+            &[("db", DB), ("rp", "days"), ("precision", "s"), ("consistency", "all")],
+            old.as_bytes(),
+        )
         .expect("an answer");
     assert_eq!(answer.status, 204, "{}", answer.body);
     nodes.change(

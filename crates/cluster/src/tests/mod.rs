@@ -3,8 +3,8 @@ mod nodes;
 mod requests;
 mod store;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::StorageError;

@@ -128,7 +128,7 @@ fn three(links: &Arc<Links>) -> Vec<Member> {
 fn three_speaking(links: &Arc<Links>, protocols: [u32; 3]) -> Vec<Member> {
     let members: Vec<Member> =
         (1..).zip(protocols).map(|(id, protocol)| start_speaking(links, id, protocol)).collect();
-    until("node 1 leads", || members[0].cluster.is_leader());
+    until("node 1 leads", || members[0].cluster.holds_lease());
     let client = Client::new(9, secret(), None, PROTOCOL).expect("a client");
     for (id, member) in (2..).zip(&members[1..]) {
         let address = NodeAddress { address: member.address.clone(), ..NodeAddress::default() };
@@ -143,7 +143,7 @@ fn three_speaking(links: &Arc<Links>, protocols: [u32; 3]) -> Vec<Member> {
 }
 
 fn holders(members: &[Member]) -> Vec<usize> {
-    (0..members.len()).filter(|&member| members[member].cluster.is_leader()).collect()
+    (0..members.len()).filter(|&member| members[member].cluster.holds_lease()).collect()
 }
 
 #[test]

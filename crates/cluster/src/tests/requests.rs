@@ -94,7 +94,7 @@ impl Request {
 /// A node that leads, and the name of its process.
 fn leader() -> (Member, String) {
     let member = start(&Arc::<Links>::default(), 1);
-    until("it leads", || member.cluster.is_leader());
+    until("it leads", || member.cluster.holds_lease());
     let (status, start, _) = Request::new(STATUS, "", "null").send(&member);
     assert_eq!((status, start.len()), (StatusCode::OK, 32));
     (member, start)
@@ -121,7 +121,8 @@ fn only_what_was_signed_for_this_node_a_moment_ago_is_heard() {
         let request = Request::new(path, &start, CHANGE);
         Request { recipient: "3", ..request.clone() }.is_refused(&member, "for node 3 came to node 1");
         Request { recipient: "0", ..request.clone() }.is_refused(&member, "for node 0 came to node 1");
-        Request { body: r#"{"node":8}"#, ..request.clone() }.is_refused(&member, "another one than was signed");
+        Request { body: r#"{"node":8}"#, ..request.clone() }
+            .is_refused(&member, "another one than was signed");
         let age = SIGNATURE_AGE_MAX.as_millis() as u64 + 1000;
         for signed_ms in [request.signed_ms - age, request.signed_ms + age] {
             Request { signed_ms, ..request.clone() }.is_refused(&member, "clocks");
@@ -131,7 +132,8 @@ fn only_what_was_signed_for_this_node_a_moment_ago_is_heard() {
     let older = Request { protocol: 1, ..Request::new(REMOVE, "", CHANGE) };
     assert_eq!(older.send(&member).0, StatusCode::BAD_REQUEST);
     older.is_refused(&member, "this request was sent before");
-    let changed = Request { body: r#"{"node":8}"#, ..Request { protocol: 1, ..Request::new(REMOVE, "", CHANGE) } };
+    let changed =
+        Request { body: r#"{"node":8}"#, ..Request { protocol: 1, ..Request::new(REMOVE, "", CHANGE) } };
     changed.is_refused(&member, "wrong signature");
 }
 

@@ -1,6 +1,6 @@
 //! What the settings of a cluster must be.
 
-use hyperbytedb_cluster::{PROTOCOL, PROTOCOL_LEAST};
+use hyperbytedb_cluster::{MESSAGE_BYTES_MAX, PROTOCOL, PROTOCOL_LEAST};
 use hyperbytedb_domain::cluster::Consistency;
 
 use super::{ClusterConfig, ConfigError};
@@ -11,7 +11,8 @@ impl ClusterConfig {
         if self.advertise_address.is_empty() { &self.bind_address } else { &self.advertise_address }
     }
 
-    pub fn validate(&self, wal_max_bytes: u64) -> Result<(), ConfigError> {
+    /// `body_bytes_max`: of what clients send.
+    pub fn validate(&self, wal_max_bytes: u64, body_bytes_max: usize) -> Result<(), ConfigError> {
         let refuse = |text: String| Err(ConfigError::Invalid(text));
         if !self.enabled {
             return Ok(());
@@ -55,6 +56,11 @@ impl ClusterConfig {
         }
         if self.hints_max_bytes > wal_max_bytes / 2 {
             return refuse("cluster.hints_max_bytes must be at most half of wal.max_bytes".to_owned());
+        }
+        if body_bytes_max.saturating_add(self.batch_bytes) > MESSAGE_BYTES_MAX {
+            return refuse(format!(
+                "http.max_body_bytes and http.max_inflated_body_bytes, each with cluster.batch_bytes, must be at most {MESSAGE_BYTES_MAX}: a node could not send the others what it has taken"
+            ));
         }
         Ok(())
     }

@@ -127,7 +127,8 @@ impl Config {
             return refuse(format!("sql.enabled is {:?}: {text}", self.sql.enabled));
         }
         self.validate_auth()?;
-        self.cluster.validate(self.wal.max_bytes)?;
+        let body_bytes_max = self.http.max_body_bytes.max(self.http.max_inflated_body_bytes);
+        self.cluster.validate(self.wal.max_bytes, body_bytes_max)?;
         self.validate_listeners()?;
         self.validate_engine()?;
         if self.continuous_queries.run_interval_secs == 0 || self.continuous_queries.workers == 0 {

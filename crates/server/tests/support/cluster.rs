@@ -40,7 +40,14 @@ impl Nodes {
     /// None yet.
     pub fn none(dir: TempDir, settings: &[(&'static str, &str)]) -> Self {
         let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-        Self { dir, ports: Vec::new(), http_ports: Vec::new(), servers: Vec::new(), settings, own_settings: HashMap::new() }
+        Self {
+            dir,
+            ports: Vec::new(),
+            http_ports: Vec::new(),
+            servers: Vec::new(),
+            settings,
+            own_settings: HashMap::new(),
+        }
     }
 
     /// A new node, which joins.
@@ -71,7 +78,9 @@ impl Nodes {
 
     /// What a node says of itself at `/health/ready`.
     pub fn readiness(&self, id: usize) -> (u16, String) {
-        self.node(id).try_get("/health/ready").map_or((0, String::new()), |answer| (answer.status, answer.body))
+        self.node(id)
+            .try_get("/health/ready")
+            .map_or((0, String::new()), |answer| (answer.status, answer.body))
     }
 
     /// Asks a node to change who is in the cluster.
