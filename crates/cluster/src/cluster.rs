@@ -127,6 +127,11 @@ impl Cluster {
         statuses
     }
 
+    /// Some node leads, and has answered a moment ago.
+    pub fn hears_leader(&self) -> bool {
+        self.inner.hears_leader()
+    }
+
     /// The others have taken this node out.
     pub fn is_removed(&self) -> bool {
         self.inner.node.is_removed()

@@ -11,6 +11,8 @@ use crate::membership::{answering, is_majority};
 
 /// Between two times that a node asks the others how they are.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// What was heard no longer ago is so.
+const RECENT: Duration = Duration::from_secs(3);
 pub const REMOVED: &str = "removed: this node was taken out of the cluster, its writes would get to nobody: stop it; for its machine to be a node again, empty its data folder and let it join with a new number (cluster.node_id)";
 
 /// What this node has heard.
@@ -18,7 +20,7 @@ pub const REMOVED: &str = "removed: this node was taken out of the cluster, its 
 pub struct Heard {
     /// What the nodes said when they were asked last.
     pub statuses: Vec<NodeStatus>,
-    /// When a majority answered last, and when some node led; `None`: not since the start.
+    /// When a majority answered last, and when the node that leads did; `None`: not since the start.
     majority: Option<Instant>,
     leader: Option<Instant>,
 }
@@ -43,16 +45,24 @@ impl Inner {
         metrics::CLUSTER_NODES.set(membership.nodes.len() as f64);
         metrics::CLUSTER_NODES_UP.set(heard.len() as f64);
         self.look_for_removal(&heard);
-        let now = Instant::now();
+        let has_majority = membership.voters.iter().all(|voters| is_majority(voters, &answering));
+        // Behind a start Raft names the one that led before.
+        let is_there =
+            |leader| answering.contains(&leader) && (leader != self.options.node || has_majority);
         let mut known = self.heard.lock();
-        if membership.voters.iter().all(|voters| is_majority(voters, &answering)) {
-            known.majority = Some(now);
+        if has_majority {
+            known.majority = Some(Instant::now());
         }
-        if leader.is_some() {
-            known.leader = Some(now);
+        if leader.is_some_and(is_there) {
+            known.leader = Some(Instant::now());
         }
         known.statuses.clone_from(&heard);
         heard
+    }
+
+    /// Some node leads, and has answered a moment ago.
+    pub fn hears_leader(&self) -> bool {
+        self.heard.lock().leader.is_some_and(|heard| heard.elapsed() < RECENT)
     }
 
     /// A node that is away while it is taken out is told by nobody: who knows more of the schema and does not list it shows it.
@@ -104,7 +114,7 @@ impl Inner {
         let is_too_long_ago = |last: Option<Instant>| last.is_none_or(|last| last.elapsed() > limit);
         let lacks = if is_too_long_ago(heard.majority) {
             "alone: this node hears from too few others for a majority (cluster.max_staleness_secs)"
-        } else if is_too_long_ago(heard.leader) && self.leader().is_none() {
+        } else if is_too_long_ago(heard.leader) {
             "no node leads (cluster.max_staleness_secs)"
         } else {
             return None;

@@ -324,7 +324,7 @@ impl Node {
             let is_member = self.ports.catalog.catalog().cluster.membership.is_voter(id);
             let waited = started.elapsed();
             let is_alone = peers.is_empty() && waited > PEERS_PATIENCE;
-            let is_without_leader = cluster.leader().is_none() && waited > LEADER_PATIENCE;
+            let is_without_leader = !cluster.hears_leader() && waited > LEADER_PATIENCE;
             if is_member && (is_alone || (is_without_leader && self.unheard(&peers).is_none())) {
                 tracing::warn!(reason, "too few other nodes answer: this one serves what it has");
                 return Ok(());
@@ -339,7 +339,7 @@ impl Node {
 
     /// What this node still waits for.
     fn lacks(&self, cluster: &Cluster, peers: &[NodeStatus], id: u64) -> Option<String> {
-        if cluster.leader().is_none() {
+        if !cluster.hears_leader() {
             return Some("no node leads".to_owned());
         }
         let own = self.ports.catalog.catalog().cluster.applied_index();
