@@ -47,8 +47,7 @@ impl Inner {
         self.look_for_removal(&heard);
         let has_majority = membership.voters.iter().all(|voters| is_majority(voters, &answering));
         // Behind a start Raft names the one that led before.
-        let is_there =
-            |leader| answering.contains(&leader) && (leader != self.options.node || has_majority);
+        let is_there = |leader| answering.contains(&leader) && (leader != self.options.node || has_majority);
         let mut known = self.heard.lock();
         if has_majority {
             known.majority = Some(Instant::now());

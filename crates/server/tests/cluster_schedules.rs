@@ -99,7 +99,9 @@ fn one_node_runs_for_all_and_the_next_goes_on() {
     let direct = rows(&nodes, others[1], "SELECT sum(v) AS s FROM long_ago GROUP BY time(1m) fill(none)");
     assert_eq!(direct.len(), 10);
     for &id in &others {
-        until(&format!("node {id} has the view right"), LIMIT, || rows(&nodes, id, "SELECT s FROM u") == direct);
+        until(&format!("node {id} has the view right"), LIMIT, || {
+            rows(&nodes, id, "SELECT s FROM u") == direct
+        });
     }
     // A shorter policy drops its shards on all nodes.
     nodes.change(others[1], "ALTER RETENTION POLICY days ON db DURATION 5d");

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::clock::millis_of;
 use hyperbytedb_domain::cluster::{Consistency, Membership, NodeId};
@@ -196,7 +196,7 @@ impl Replication {
             return None;
         }
         let oldest = self.wal.read_stored(from, 1).ok()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = Duration::from_nanos(waiting::now_ns().unsigned_abs());
         // What was taken by comparing is of no time, and sent to nobody.
         let dated = oldest.first().filter(|record| record.clock > 0)?;
         Some(now.saturating_sub(Duration::from_millis(millis_of(dated.clock))))
@@ -271,8 +271,16 @@ impl Replication {
         // Read first: what is noted meanwhile is behind it.
         let applied = self.flush.applied();
         let behind = self.conflicts.behind().map_or(applied, |behind| behind.min(applied));
-        let is_too_much = self.wal.bytes_from(behind + 1)? > self.options.hints_max_bytes;
-        self.flush.cursors().advance(peers::CONFLICTS, if is_too_much { applied } else { behind })
+        if !self.conflicts.is_whole() {
+            self.losses.doubt()?;
+        }
+        let cursors = self.flush.cursors();
+        let kept = behind.max(cursors.position(peers::CONFLICTS).unwrap_or(0));
+        if self.wal.bytes_from(kept + 1)? <= self.options.hints_max_bytes {
+            return cursors.advance(peers::CONFLICTS, kept);
+        }
+        self.losses.forget(self.clock.next())?;
+        cursors.advance(peers::CONFLICTS, applied)
     }
 
     /// The last agreed entry before a place in the log.

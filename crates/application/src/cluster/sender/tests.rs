@@ -246,7 +246,10 @@ fn a_drain_for_a_stop_needs_a_majority_and_all_that_can_be_reached() {
     sending.note_position(2, node.flush.applied());
     let note = drain().expect("two of three have it").unwrap_or_default();
     assert!(note.contains("node 3 lacks 1 records: away now"), "{note}");
-    assert!(sending.drain(Duration::from_millis(5)).is_err(), "for one that does not come back that is too few");
+    assert!(
+        sending.drain(Duration::from_millis(5)).is_err(),
+        "for one that does not come back that is too few"
+    );
     sending.note_away(3, false);
     assert!(drain().is_err(), "it can be reached");
     sending.note_position(3, node.flush.applied());
