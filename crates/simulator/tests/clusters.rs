@@ -72,7 +72,7 @@ fn holds_from_the_start(skews: [i64; 3], rounds: &[ClusterRound]) {
         let mut random = Random::new(seed);
         let rounds = rounds.iter().cloned();
         let rounds = rounds.map(|round| ClusterRound { schedule: random.number(), ..round }).collect();
-        let history = ClusterHistory { seed, nodes: 3, skews: skews.to_vec(), rounds };
+        let history = ClusterHistory { seed, nodes: 3, skews: skews.to_vec(), rounds, ..ClusterHistory::default() };
         if let Err(finding) = run(&history) {
             panic!("schedule {seed}, round {}: {}\n{history}", finding.round, finding.text);
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::clock::millis_of;
 use hyperbytedb_domain::cluster::{Consistency, Membership, NodeId};
@@ -196,7 +196,7 @@ impl Replication {
             return None;
         }
         let oldest = self.wal.read_stored(from, 1).ok()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = Duration::from_nanos(waiting::now_ns().unsigned_abs());
         // What was taken by comparing is of no time, and sent to nobody.
         let dated = oldest.first().filter(|record| record.clock > 0)?;
         Some(now.saturating_sub(Duration::from_millis(millis_of(dated.clock))))

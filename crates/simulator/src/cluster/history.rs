@@ -1,6 +1,7 @@
 //! What happens in a cluster: rounds of operations on its nodes, with what fails meanwhile. Made from a seed, and printed.
 
 use std::fmt;
+use std::time::Duration;
 
 use hyperbytedb_domain::cluster::Consistency;
 use hyperbytedb_memory_ports::Random;
@@ -10,13 +11,35 @@ use crate::history::{Generator, Operation, Style};
 use crate::scheduler::{Crash, Faults};
 
 /// A run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ClusterHistory {
     pub seed: u64,
     pub nodes: u64,
     /// How far each node's clock is from the time, in milliseconds.
     pub skews: Vec<i64>,
+    pub hints: Hints,
+    pub comparing: Option<Comparing>,
     pub rounds: Vec<ClusterRound>,
+}
+
+/// How much of a log waits for a node that is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hints {
+    pub max_bytes: u64,
+    pub max_age: Duration,
+}
+
+impl Default for Hints {
+    /// All of it.
+    fn default() -> Self {
+        Self { max_bytes: u64::MAX, max_age: Duration::MAX }
+    }
+}
+
+/// Nodes compare themselves by themselves, as servers do: when they know that they lack something, and at this interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Comparing {
+    pub interval: Option<Duration>,
 }
 
 /// Operations at the same time. Nodes are counted among those that there are, modulo their number.
@@ -66,8 +89,9 @@ pub enum Event {
     RestoreDisk,
 }
 
-/// From this seed on disks are damaged, of some: those before have their findings.
+/// From these seeds on disks are damaged, and nodes compare themselves meanwhile, of some: those before have their findings.
 const FIRST_DAMAGED: u64 = 2_000;
+const FIRST_COMPARING: u64 = 4_000;
 
 /// The history of a seed.
 pub fn generate(seed: u64) -> ClusterHistory {
@@ -99,7 +123,36 @@ pub fn generate(seed: u64) -> ClusterHistory {
     if seed >= FIRST_DAMAGED {
         damage(&mut Random::new(seed ^ 0xDA3A), &mut rounds, skew);
     }
-    ClusterHistory { seed, nodes, skews, rounds }
+    let mut history = ClusterHistory { seed, nodes, skews, rounds, ..ClusterHistory::default() };
+    if seed >= FIRST_COMPARING {
+        compare(&mut Random::new(seed ^ 0xC0A4), &mut history);
+    }
+    history
+}
+
+/// Nodes compare themselves while all else goes on; most wait for others only for a while, and some that are away are.
+fn compare(random: &mut Random, history: &mut ClusterHistory) {
+    if random.chance(1, 6) {
+        return;
+    }
+    let intervals = [None, Some(2), Some(5), Some(20)];
+    let interval = random.pick(&intervals).map(Duration::from_secs);
+    history.comparing = Some(Comparing { interval });
+    if random.chance(1, 4) {
+        return;
+    }
+    let ages = [Duration::MAX, Duration::MAX, Duration::from_secs(2), Duration::from_secs(10)];
+    history.hints =
+        Hints { max_bytes: *random.pick(&[1, 200, 1000, 1000, u64::MAX]), max_age: *random.pick(&ages) };
+    let (length, away) = (history.rounds.len(), *random.pick(&[0, 25, 60]));
+    for round in &mut history.rounds[1..length] {
+        if random.chance(1, 2) {
+            round.pause = *random.pick(&[300, 1500, 4000, 12_000]);
+        }
+        if round.event.is_none() && random.chance(away, 100) {
+            round.event = Some(if random.chance(2, 3) { Event::Isolate(random.below(8)) } else { Event::Heal });
+        }
+    }
 }
 
 /// A disk loses something, or, where clocks are right, an old one comes back: what one wrote whose clock was ahead is later than
@@ -201,6 +254,12 @@ fn event(random: &mut Random, often: &Often) -> Event {
 impl fmt::Display for ClusterHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} nodes, clocks off by {:?} ms", self.nodes, self.skews)?;
+        if self.hints != Hints::default() {
+            writeln!(f, "{:?}", self.hints)?;
+        }
+        if let Some(comparing) = self.comparing {
+            writeln!(f, "{comparing:?}")?;
+        }
         for (number, round) in self.rounds.iter().enumerate() {
             write!(f, "round {number}")?;
             if round.faults != Faults::default() {

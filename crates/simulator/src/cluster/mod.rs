@@ -6,9 +6,11 @@
 
 pub mod agreement;
 mod compare;
+mod content;
 pub mod history;
 pub mod model;
 pub mod network;
+mod promises;
 pub mod run;
 pub mod seat;
 mod shrink;

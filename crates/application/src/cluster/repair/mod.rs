@@ -9,7 +9,7 @@ mod merge;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyperbytedb_domain::catalog::{Catalog, ShardGroup, Table, TableId};
 use hyperbytedb_domain::cluster::{NodeAddress, NodeId};
@@ -130,16 +130,16 @@ fn background() -> QueryContext {
 impl RepairService {
     /// Compares when it is asked for, when this node has missed records, and from time to time.
     pub fn run(&self, port: &dyn RepairPeersPort, stop: &Stop) {
-        let mut next = self.interval.map(|interval| Instant::now() + interval);
-        let mut not_before = Instant::now();
+        let mut next = self.interval.map(|interval| waiting::now() + interval);
+        let mut not_before = waiting::now();
         while stop.wait(LOOK_INTERVAL) {
-            if Instant::now() < not_before {
+            if waiting::now() < not_before {
                 continue;
             }
             let peers = port.peers();
             let is_wanted = *self.state.is_wanted.lock();
             let missed = self.missed(&peers);
-            let is_due = next.is_some_and(|next| Instant::now() >= next);
+            let is_due = next.is_some_and(|next| waiting::now() >= next);
             let is_behind = !missed.is_empty() || self.replication.losses.has_lost();
             if !(is_wanted || is_due || is_behind) || peers.is_empty() {
                 continue;
@@ -149,9 +149,9 @@ impl RepairService {
             if let Err(error) = ended {
                 tracing::warn!(%error, "comparing with the other nodes ended early; it is tried again");
                 *self.state.is_wanted.lock() |= is_wanted || is_behind;
-                not_before = Instant::now() + RETRY_INTERVAL;
+                not_before = waiting::now() + RETRY_INTERVAL;
             } else {
-                next = self.interval.map(|interval| Instant::now() + interval);
+                next = self.interval.map(|interval| waiting::now() + interval);
             }
         }
     }

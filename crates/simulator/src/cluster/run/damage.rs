@@ -14,8 +14,10 @@ use hyperbytedb_memory_ports::Disk;
 use parking_lot::Mutex;
 
 use super::{Cluster, Member};
-use crate::cluster::compare::{Comparing, compare_all};
+use crate::cluster::compare::compare_all;
+use crate::cluster::history::Hints;
 use crate::cluster::model::{Taken, watch};
+use crate::cluster::network::Attached;
 use crate::run::retried;
 
 /// How long nodes may take to hear from all others.
@@ -39,6 +41,10 @@ pub struct Damaged {
 }
 
 impl Damaged {
+    pub fn has_forgotten(&self, stamp: &Stamp) -> bool {
+        self.forgotten.contains(stamp)
+    }
+
     /// Whether a node need not have a record: its log says so no more, or nobody can send it.
     pub fn excuses(&self, node: NodeId, stamp: &Stamp) -> bool {
         self.forgotten.contains(stamp) && (node == self.node || stamp.origin == self.node)
@@ -78,8 +84,11 @@ impl Cluster {
     pub(super) fn lose_part(&mut self, node: usize) -> Result<(), String> {
         let Some(node) = self.nth(node).filter(|_| self.may_be_damaged()) else { return Ok(()) };
         self.end(node, false)?;
-        let Some(member) = self.members.get(&node) else { return Ok(()) };
+        let Some(member) = self.members.get_mut(&node) else { return Ok(()) };
         if member.disk.engine.lose_part(&mut self.random) {
+            member.is_torn = self.comparing.is_some();
+            // Those that know that they lack something have no say.
+            self.may_be_outvoted |= self.hints != Hints::default();
             self.damaged = Some(Damaged { node, forgotten: BTreeSet::new() });
         }
         Ok(())
@@ -120,7 +129,7 @@ impl Cluster {
     }
 
     /// No node says that it, or another one, has lost or missed anything.
-    fn no_losses(&self) -> Result<(), String> {
+    pub(super) fn no_losses(&self) -> Result<(), String> {
         let nodes = self.members.values().filter_map(|member| member.process.as_ref()?.node.clone());
         for node in nodes {
             let missed = node.lags().into_iter().find(|lag| lag.needs_repair).map(|lag| lag.node);
@@ -135,8 +144,8 @@ impl Cluster {
     pub(super) fn compare_if_damaged(&mut self) -> Result<(), String> {
         let Some(damaged) = self.damaged.take() else { return self.no_losses() };
         self.wait_until_proven()?;
-        let processes = self.members.values().filter_map(|member| member.process.as_ref());
-        let nodes: Vec<Comparing> = processes.filter_map(Comparing::new).collect();
+        let nodes: Vec<Attached> =
+            self.members.keys().filter_map(|&node| self.network.attached(node)).collect();
         // As the nodes do it by themselves: as long as one says that something is missing.
         for _ in 0..COMPARISONS_MAX {
             compare_all(&nodes)?;

@@ -1,0 +1,114 @@
+//! What a log comes to: its records carried out one after the other.
+//!
+//! A value that loses is not logged, so of a node's own log the last value stays, also of those taken by comparing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use hyperbytedb_domain::Tags;
+use hyperbytedb_domain::catalog::{Catalog, TableId};
+use hyperbytedb_domain::wal::WriteEntry;
+
+use super::agreement::Agreed;
+use crate::model::{Place, Points};
+
+/// A line of a body.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub measurement: String,
+    pub tags: Tags,
+    pub time: i64,
+    /// Values as line protocol has them.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// What a write put where.
+#[derive(Debug)]
+pub struct Content {
+    pub tables: HashMap<String, TableId>,
+    pub shards: Vec<u64>,
+    pub rows: Vec<Row>,
+}
+
+/// What a log has taken, in its order.
+#[derive(Debug, Clone)]
+pub enum Logged {
+    Write(Arc<Content>),
+    Agreed(u64),
+}
+
+impl Content {
+    pub fn of(write: &WriteEntry) -> Result<Self, String> {
+        let body = String::from_utf8_lossy(&write.body);
+        let lines = body.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        let rows = lines.map(|line| Row::parse(line).ok_or_else(|| format!("what is logged is no point: {line}")));
+        Ok(Self {
+            tables: write.tables.iter().map(|table| (table.measurement.to_string(), table.table)).collect(),
+            shards: write.shards.clone(),
+            rows: rows.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Where a row is, if it still can be somewhere: its table and shard group may be gone.
+    pub fn place_of(&self, row: &Row, catalog: &Catalog) -> Option<(TableId, Place)> {
+        let table = self.tables.get(&row.measurement)?;
+        Some((*table, place_of(*table, row.time, &self.shards, catalog)?))
+    }
+}
+
+impl Row {
+    /// None of the names and values has a space, a comma or an escape.
+    fn parse(line: &str) -> Option<Self> {
+        let mut parts = line.split(' ');
+        let (series, fields, time) = (parts.next()?, parts.next()?, parts.next()?.parse().ok()?);
+        let pair = |text: &str| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let (measurement, tags) = series.split_once(',').unwrap_or((series, ""));
+        let tags = tags.split(',').filter(|tag| !tag.is_empty()).map(pair).collect::<Option<_>>()?;
+        let fields = fields.split(',').map(pair).collect::<Option<_>>()?;
+        Some(Self { measurement: measurement.to_owned(), tags: Tags::new(tags), time, fields })
+    }
+}
+
+/// The place of a table's row in one of these shard groups.
+fn place_of(table: TableId, time: i64, shards: &[u64], catalog: &Catalog) -> Option<Place> {
+    let table = catalog.table_by_id(table)?;
+    let mut groups = catalog.policy_of(table)?.shard_groups.values();
+    groups.find(|group| group.contains(time) && shards.contains(&group.id))?;
+    Some((table.database.to_string(), table.retention_policy.to_string(), table.measurement.to_string()))
+}
+
+/// A value, with what was logged with it.
+type Value = (String, Arc<Content>);
+
+/// The points that a log leaves, which has been carried out up to this catalogue.
+pub fn left_by(log: &[Logged], agreed: &[Agreed], catalog: &Catalog) -> BTreeMap<Place, Points> {
+    let mut rows: BTreeMap<(TableId, Tags, i64), BTreeMap<String, Value>> = BTreeMap::new();
+    for logged in log {
+        match logged {
+            Logged::Write(content) => {
+                for row in &content.rows {
+                    let Some(table) = content.tables.get(&row.measurement) else { continue };
+                    let values = rows.entry((*table, row.tags.clone(), row.time)).or_default();
+                    let fields = row.fields.iter();
+                    values.extend(fields.map(|(name, value)| (name.clone(), (value.clone(), content.clone()))));
+                }
+            }
+            Logged::Agreed(index) => {
+                let entry = agreed.get((*index as usize).saturating_sub(1));
+                if let Some(scope) = entry.and_then(|agreed| agreed.deletes.as_ref()) {
+                    rows.retain(|(table, tags, time), _| !scope.covers(*table, tags, *time));
+                }
+            }
+        }
+    }
+    let mut places: BTreeMap<Place, Points> = BTreeMap::new();
+    for ((table, tags, time), values) in rows {
+        for (name, (value, content)) in values {
+            if let Some(place) = place_of(table, time, &content.shards, catalog) {
+                let points = places.entry(place).or_default();
+                points.entry((tags.clone(), time)).or_default().insert(name, value);
+            }
+        }
+    }
+    places
+}
