@@ -111,7 +111,8 @@ impl RepairPeersPort for Asking {
     fn peers(&self) -> Vec<(NodeAddress, NodeStatus)> {
         let nodes = self.node.catalog().cluster.membership.nodes.clone();
         let others = nodes.into_iter().filter(|(id, _)| *id != self.node.id);
-        let status = |(_, address)| Some((address.clone(), self.ask(&address, |asked| status(&asked.node)).ok()?));
+        let status =
+            |(_, address)| Some((address.clone(), self.ask(&address, |asked| status(&asked.node)).ok()?));
         others.filter_map(status).collect()
     }
 

@@ -41,7 +41,8 @@ impl Content {
     pub fn of(write: &WriteEntry) -> Result<Self, String> {
         let body = String::from_utf8_lossy(&write.body);
         let lines = body.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-        let rows = lines.map(|line| Row::parse(line).ok_or_else(|| format!("what is logged is no point: {line}")));
+        let rows =
+            lines.map(|line| Row::parse(line).ok_or_else(|| format!("what is logged is no point: {line}")));
         Ok(Self {
             tables: write.tables.iter().map(|table| (table.measurement.to_string(), table.table)).collect(),
             shards: write.shards.clone(),
@@ -49,10 +50,10 @@ impl Content {
         })
     }
 
-    /// Where a row is, if it still can be somewhere: its table and shard group may be gone.
-    pub fn place_of(&self, row: &Row, catalog: &Catalog) -> Option<(TableId, Place)> {
+    /// Where a row is, if it still can be somewhere.
+    pub fn place_of(&self, row: &Row, seen: &Seen<'_>) -> Option<(TableId, Place)> {
         let table = self.tables.get(&row.measurement)?;
-        Some((*table, place_of(*table, row.time, &self.shards, catalog)?))
+        Some((*table, seen.place_of(*table, row.time, &self.shards)?))
     }
 }
 
@@ -69,19 +70,31 @@ impl Row {
     }
 }
 
-/// The place of a table's row in one of these shard groups.
-fn place_of(table: TableId, time: i64, shards: &[u64], catalog: &Catalog) -> Option<Place> {
-    let table = catalog.table_by_id(table)?;
-    let mut groups = catalog.policy_of(table)?.shard_groups.values();
-    groups.find(|group| group.contains(time) && shards.contains(&group.id))?;
-    Some((table.database.to_string(), table.retention_policy.to_string(), table.measurement.to_string()))
+/// What a node that is looked at has carried out, and its time of day.
+pub struct Seen<'a> {
+    pub agreed: &'a [Agreed],
+    pub catalog: &'a Catalog,
+    pub now: i64,
+}
+
+impl Seen<'_> {
+    /// The place of a table's row in one of these shard groups; table and shard group may be gone, and the row past its policy.
+    fn place_of(&self, table: TableId, time: i64, shards: &[u64]) -> Option<Place> {
+        let table = self.catalog.table_by_id(table)?;
+        let policy = self.catalog.policy_of(table)?;
+        let mut groups = policy.shard_groups.values();
+        groups.find(|group| group.contains(time) && shards.contains(&group.id))?;
+        let place =
+            (table.database.to_string(), table.retention_policy.to_string(), table.measurement.to_string());
+        (time >= policy.visible_from(self.now)).then_some(place)
+    }
 }
 
 /// A value, with what was logged with it.
 type Value = (String, Arc<Content>);
 
-/// The points that a log leaves, which has been carried out up to this catalogue.
-pub fn left_by(log: &[Logged], agreed: &[Agreed], catalog: &Catalog) -> BTreeMap<Place, Points> {
+/// The points that a log leaves.
+pub fn left_by(log: &[Logged], seen: &Seen<'_>) -> BTreeMap<Place, Points> {
     let mut rows: BTreeMap<(TableId, Tags, i64), BTreeMap<String, Value>> = BTreeMap::new();
     for logged in log {
         match logged {
@@ -90,11 +103,12 @@ pub fn left_by(log: &[Logged], agreed: &[Agreed], catalog: &Catalog) -> BTreeMap
                     let Some(table) = content.tables.get(&row.measurement) else { continue };
                     let values = rows.entry((*table, row.tags.clone(), row.time)).or_default();
                     let fields = row.fields.iter();
-                    values.extend(fields.map(|(name, value)| (name.clone(), (value.clone(), content.clone()))));
+                    values
+                        .extend(fields.map(|(name, value)| (name.clone(), (value.clone(), content.clone()))));
                 }
             }
             Logged::Agreed(index) => {
-                let entry = agreed.get((*index as usize).saturating_sub(1));
+                let entry = seen.agreed.get((*index as usize).saturating_sub(1));
                 if let Some(scope) = entry.and_then(|agreed| agreed.deletes.as_ref()) {
                     rows.retain(|(table, tags, time), _| !scope.covers(*table, tags, *time));
                 }
@@ -104,7 +118,7 @@ pub fn left_by(log: &[Logged], agreed: &[Agreed], catalog: &Catalog) -> BTreeMap
     let mut places: BTreeMap<Place, Points> = BTreeMap::new();
     for ((table, tags, time), values) in rows {
         for (name, (value, content)) in values {
-            if let Some(place) = place_of(table, time, &content.shards, catalog) {
+            if let Some(place) = seen.place_of(table, time, &content.shards) {
                 let points = places.entry(place).or_default();
                 points.entry((tags.clone(), time)).or_default().insert(name, value);
             }

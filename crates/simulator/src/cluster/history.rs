@@ -7,7 +7,7 @@ use hyperbytedb_domain::cluster::Consistency;
 use hyperbytedb_memory_ports::Random;
 
 use super::network::Weather;
-use crate::history::{Generator, Operation, Style};
+use crate::history::{Generator, HOUR, Operation, Style};
 use crate::scheduler::{Crash, Faults};
 
 /// A run.
@@ -19,6 +19,7 @@ pub struct ClusterHistory {
     pub skews: Vec<i64>,
     pub hints: Hints,
     pub comparing: Option<Comparing>,
+    pub computing: Option<Computing>,
     pub rounds: Vec<ClusterRound>,
 }
 
@@ -42,11 +43,21 @@ pub struct Comparing {
     pub interval: Option<Duration>,
 }
 
+/// Something is computed, by the node that leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Computing {
+    View,
+    /// A continuous query, with late points. It removes nothing, so neither does anything else.
+    Query,
+}
+
 /// Operations at the same time. Nodes are counted among those that there are, modulo their number.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterRound {
     /// What happens before it.
     pub event: Option<Event>,
+    /// How much time of day passes before it, in nanoseconds.
+    pub passes: i64,
     pub operations: Vec<(usize, Operation, Consistency)>,
     /// Of all nodes.
     pub faults: Faults,
@@ -89,6 +100,9 @@ pub enum Event {
     RestoreDisk,
 }
 
+/// The time of day at the beginning, in 2024, in nanoseconds: midnight of a Monday.
+pub(super) const FIRST_TIME: i64 = 1_704_067_200_000_000_000;
+
 /// From these seeds on disks are damaged, and nodes compare themselves meanwhile, of some: those before have their findings.
 const FIRST_DAMAGED: u64 = 2_000;
 const FIRST_COMPARING: u64 = 4_000;
@@ -96,9 +110,17 @@ const FIRST_COMPARING: u64 = 4_000;
 /// The history of a seed.
 pub fn generate(seed: u64) -> ClusterHistory {
     let mut random = Random::new(seed ^ 0xC1C1);
-    let style = Style::of_cluster(&mut random);
+    let computing = computing(seed);
+    let mut style = Style::of_cluster(&mut random);
+    if let Some(computing) = computing {
+        style = style.computed(computing == Computing::Query);
+    }
     let nodes = *random.pick(&[3, 3, 3, 5]);
-    let skew = *random.pick(&[0, 0, 3, 100, 3000, 20_000]);
+    let mut skew = *random.pick(&[0, 0, 3, 100, 3000, 20_000]);
+    if computing.is_some() {
+        // What expires does so everywhere at once, nearly.
+        skew = skew.min(100);
+    }
     let skews = (0..nodes).map(|_| random.below(2 * skew + 1) as i64 - skew as i64).collect();
     let length = 4 + random.below(16);
     let often = Often {
@@ -111,7 +133,10 @@ pub fn generate(seed: u64) -> ClusterHistory {
         events: *random.pick(&[0, 20, 50]),
         members: *random.pick(&[0, 0, 1, 3]),
     };
-    let mut generator = Generator::new(random, style);
+    let mut generator = match computing {
+        Some(_) => Generator::living(random, style, FIRST_TIME),
+        None => Generator::new(random, style),
+    };
     let create = Operation::CreateDatabase { database: "d0" };
     let mut rounds = vec![ClusterRound {
         operations: vec![(0, create, Consistency::One)],
@@ -119,11 +144,14 @@ pub fn generate(seed: u64) -> ClusterHistory {
         pause: 1000,
         ..ClusterRound::default()
     }];
-    rounds.extend((0..length).map(|_| round(&mut generator, &often)));
+    rounds.extend((0..length).map(|_| {
+        let passes = pass(&mut generator);
+        ClusterRound { passes, ..round(&mut generator, &often) }
+    }));
     if seed >= FIRST_DAMAGED {
         damage(&mut Random::new(seed ^ 0xDA3A), &mut rounds, skew);
     }
-    let mut history = ClusterHistory { seed, nodes, skews, rounds, ..ClusterHistory::default() };
+    let mut history = ClusterHistory { seed, nodes, skews, computing, rounds, ..ClusterHistory::default() };
     if seed >= FIRST_COMPARING {
         compare(&mut Random::new(seed ^ 0xC0A4), &mut history);
     }
@@ -138,7 +166,8 @@ fn compare(random: &mut Random, history: &mut ClusterHistory) {
     let intervals = [None, Some(2), Some(5), Some(20)];
     let interval = random.pick(&intervals).map(Duration::from_secs);
     history.comparing = Some(Comparing { interval });
-    if random.chance(1, 4) {
+    // Hours pass at once there.
+    if history.computing.is_some() || random.chance(1, 4) {
         return;
     }
     let ages = [Duration::MAX, Duration::MAX, Duration::from_secs(2), Duration::from_secs(10)];
@@ -150,9 +179,26 @@ fn compare(random: &mut Random, history: &mut ClusterHistory) {
             round.pause = *random.pick(&[300, 1500, 4000, 12_000]);
         }
         if round.event.is_none() && random.chance(away, 100) {
-            round.event = Some(if random.chance(2, 3) { Event::Isolate(random.below(8)) } else { Event::Heal });
+            round.event =
+                Some(if random.chance(2, 3) { Event::Isolate(random.below(8)) } else { Event::Heal });
         }
     }
+}
+
+/// Of some seeds something is computed.
+fn computing(seed: u64) -> Option<Computing> {
+    let mut random = Random::new(seed ^ 0x11FE);
+    let is_computing = seed >= FIRST_COMPARING && random.chance(1, 4);
+    is_computing.then(|| *random.pick(&[Computing::View, Computing::Query]))
+}
+
+/// Time of day passes where points are written about now.
+fn pass(generator: &mut Generator) -> i64 {
+    let Some(now) = generator.now else { return 0 };
+    let steps = [0, 0, 0, HOUR / 6, HOUR / 2, HOUR, 2 * HOUR, 5 * HOUR];
+    let ns = *generator.random.pick(&steps);
+    generator.now = Some(now + ns);
+    ns
 }
 
 /// A disk loses something, or, where clocks are right, an old one comes back: what one wrote whose clock was ahead is later than
@@ -189,7 +235,12 @@ fn round(generator: &mut Generator, often: &Often) -> ClusterRound {
     let count = 1 + generator.random.below(5);
     let mut operations: Vec<(usize, Operation, Consistency)> = Vec::new();
     while operations.len() < count {
-        let operation = generator.operation();
+        let mut operation = generator.operation();
+        if generator.now.is_some() && generator.random.chance(1, 25) {
+            let database = "d0";
+            let operations = [Operation::CreateView { database }, Operation::DropView { database }];
+            operation = generator.random.pick(&operations).clone();
+        }
         let node = generator.random.below(8);
         // One checkpoint of a node at a time.
         let is_second =
@@ -260,6 +311,9 @@ impl fmt::Display for ClusterHistory {
         if let Some(comparing) = self.comparing {
             writeln!(f, "{comparing:?}")?;
         }
+        if let Some(computing) = self.computing {
+            writeln!(f, "computing: {computing:?}")?;
+        }
         for (number, round) in self.rounds.iter().enumerate() {
             write!(f, "round {number}")?;
             if round.faults != Faults::default() {
@@ -282,6 +336,9 @@ impl fmt::Display for ClusterHistory {
                 }
             }
             writeln!(f, "  pause {} ms", round.pause)?;
+            if round.passes > 0 {
+                writeln!(f, "  {} h pass", round.passes as f64 / HOUR as f64)?;
+            }
             if let Some(event) = round.event {
                 writeln!(f, "  {event:?}")?;
             }

@@ -12,5 +12,6 @@ pub mod model;
 pub mod network;
 mod promises;
 pub mod run;
+mod schedules;
 pub mod seat;
 mod shrink;

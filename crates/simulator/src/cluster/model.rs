@@ -9,16 +9,17 @@ use std::sync::Arc;
 
 use hyperbytedb_application::cluster::conflicts::Stamp;
 use hyperbytedb_domain::Tags;
-use hyperbytedb_domain::catalog::{Catalog, Command, TableId};
+use hyperbytedb_domain::catalog::{Command, TableId};
 use hyperbytedb_domain::cluster::{AgreedChange, NodeId};
 use hyperbytedb_domain::wal::{WalEntry, WalRecord, WriteEntry};
 use hyperbytedb_memory_ports::{WalDisk, Witness};
 use parking_lot::Mutex;
 
 use super::agreement::Agreed;
-use super::content::{Content, Logged, Row};
+use super::content::{Content, Logged, Row, Seen};
 use crate::history::Condition;
 use crate::model::{Place, Points};
+use crate::observe::is_aside;
 use crate::scheduler::Scheduler;
 
 /// What a statement deletes.
@@ -55,15 +56,11 @@ struct Written {
 }
 
 impl Written {
-    /// Each row that is not deleted by these agreed entries, with its place.
-    fn rows<'a>(
-        &'a self,
-        agreed: &'a [Agreed],
-        catalog: &'a Catalog,
-    ) -> impl Iterator<Item = (Place, &'a Row)> {
-        let later = &agreed[(self.agreed_index as usize).min(agreed.len())..];
+    /// Each row that is not deleted, with its place.
+    fn rows<'a>(&'a self, seen: &'a Seen<'a>) -> impl Iterator<Item = (Place, &'a Row)> {
+        let later = &seen.agreed[(self.agreed_index as usize).min(seen.agreed.len())..];
         self.content.rows.iter().filter_map(move |row| {
-            let (table, place) = self.content.place_of(row, catalog)?;
+            let (table, place) = self.content.place_of(row, seen)?;
             let mut scopes = later.iter().filter_map(|agreed| agreed.deletes.as_ref());
             (!scopes.any(|scope| scope.covers(table, &row.tags, row.time))).then_some((place, row))
         })
@@ -74,18 +71,18 @@ impl Written {
 #[derive(Default)]
 pub struct Writes {
     logged: BTreeMap<Stamp, Written>,
-    /// What clients have sent, and the records it became.
+    /// What clients have sent, by its first line, and the records it became.
     sent: HashMap<String, Option<Stamp>>,
 }
 
 impl Writes {
-    pub fn send(&mut self, body: String) {
-        self.sent.insert(body, None);
+    pub fn send(&mut self, body: &str) {
+        self.sent.insert(first_line(body), None);
     }
 
     /// The record that a body became.
     pub fn stamp(&self, body: &str) -> Option<Stamp> {
-        self.sent.get(body).copied().flatten()
+        self.sent.get(&first_line(body)).copied().flatten()
     }
 
     pub fn stamps(&self) -> impl Iterator<Item = &Stamp> {
@@ -98,16 +95,11 @@ impl Writes {
         format!("{} (of node {}, clock {})", lines.join("; "), stamp.origin, stamp.clock)
     }
 
-    /// The rows that are not deleted by these agreed entries, the latest last.
-    pub fn rows<'a>(
-        &'a self,
-        agreed: &'a [Agreed],
-        catalog: &'a Catalog,
-    ) -> impl Iterator<Item = (&'a Stamp, Place, &'a Row)> {
+    /// The rows that are not deleted, the latest last.
+    pub fn rows<'a>(&'a self, seen: &'a Seen<'a>) -> impl Iterator<Item = (&'a Stamp, Place, &'a Row)> {
         let written = self.logged.iter();
-        written.flat_map(|(stamp, written)| {
-            written.rows(agreed, catalog).map(move |(place, row)| (stamp, place, row))
-        })
+        written
+            .flat_map(move |(stamp, written)| written.rows(seen).map(move |(place, row)| (stamp, place, row)))
     }
 
     /// Notes a record in the log of its origin.
@@ -119,7 +111,7 @@ impl Writes {
         content: &Arc<Content>,
     ) -> Result<(), String> {
         let body = String::from_utf8_lossy(&write.body);
-        let known = self.sent.get_mut(&*body);
+        let known = self.sent.get_mut(&first_line(&body));
         let known = known.ok_or_else(|| format!("nobody has sent what is logged: {body}"))?;
         if let Some(known) = known.replace(stamp) {
             return Err(format!("logged twice, {known:?} and {stamp:?}: {body}"));
@@ -127,6 +119,11 @@ impl Writes {
         self.logged.insert(stamp, Written { agreed_index, content: content.clone() });
         Ok(())
     }
+}
+
+/// It tells bodies apart. Of the others some may be refused.
+fn first_line(body: &str) -> String {
+    body.lines().next().unwrap_or_default().to_owned()
 }
 
 /// What a node's log has taken.
@@ -164,10 +161,13 @@ impl Taken {
             WalEntry::Command(command) => return Err(format!("logged without an agreement: {command:?}")),
         };
         let stamp = Stamp { clock: record.clock, origin: record.origin };
-        let content = Arc::new(Content::of(write)?);
-        self.log.push(Logged::Write(content.clone()));
-        if stamp.origin == self.node {
-            writes.lock().log(stamp, self.agreed_index, write, &content)?;
+        // What is computed is compared with what it is computed from.
+        if !is_aside(&write.database) {
+            let content = Arc::new(Content::of(write)?);
+            self.log.push(Logged::Write(content.clone()));
+            if stamp.origin == self.node {
+                writes.lock().log(stamp, self.agreed_index, write, &content)?;
+            }
         }
         // Taken by comparing: of no time.
         if stamp.clock == 0 {
@@ -200,16 +200,11 @@ pub fn watch(
     disk.set_witness(witness);
 }
 
-/// The points of a node that has taken this, and has this catalogue.
-pub fn expected(
-    writes: &Writes,
-    taken: &Taken,
-    agreed: &[Agreed],
-    catalog: &Catalog,
-) -> BTreeMap<Place, Points> {
+/// The points of a node that has taken this.
+pub fn expected(writes: &Writes, taken: &Taken, seen: &Seen<'_>) -> BTreeMap<Place, Points> {
     let mut places: BTreeMap<Place, Points> = BTreeMap::new();
     // In the order of their stamps: the greatest comes last.
-    for (_, place, row) in writes.rows(agreed, catalog).filter(|(stamp, ..)| taken.has(stamp)) {
+    for (_, place, row) in writes.rows(seen).filter(|(stamp, ..)| taken.has(stamp)) {
         let points = places.entry(place).or_default();
         let fields = points.entry((row.tags.clone(), row.time)).or_default();
         fields.extend(row.fields.iter().map(|(name, value)| (name.clone(), value.clone())));

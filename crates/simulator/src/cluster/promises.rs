@@ -7,20 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hyperbytedb_application::cluster::conflicts::Stamp;
 use hyperbytedb_domain::Tags;
-use hyperbytedb_domain::catalog::Catalog;
 
-use super::agreement::Agreed;
+use super::content::Seen;
 use super::model::Writes;
 use crate::model::{Place, Points};
 
 /// A field of a point.
 type Cell<'a> = (Place, &'a Tags, i64, &'a str);
 
-/// What is asked of a node that has carried out these agreed entries.
+/// What is asked of a node.
 pub struct Promises<'a> {
     pub writes: &'a Writes,
-    pub agreed: &'a [Agreed],
-    pub catalog: &'a Catalog,
+    pub seen: Seen<'a>,
     /// Nothing older may be in the place of these.
     pub kept: &'a BTreeSet<Stamp>,
 }
@@ -33,10 +31,10 @@ impl Promises<'_> {
         must_have: impl Fn(&Stamp) -> bool,
     ) -> Result<(), String> {
         let mut written: BTreeMap<Cell<'_>, Vec<(&Stamp, &str)>> = BTreeMap::new();
-        for (stamp, place, row) in self.writes.rows(self.agreed, self.catalog) {
+        for (stamp, place, row) in self.writes.rows(&self.seen) {
             for (field, value) in &row.fields {
                 let cell = (place.clone(), &row.tags, row.time, field.as_str());
-                written.entry(cell).or_default().push((stamp, value));
+                written.entry(cell).or_default().push((stamp, value.as_str()));
             }
         }
         for (cell, values) in &written {
@@ -49,7 +47,7 @@ impl Promises<'_> {
                 }
             };
             let oldest = values.iter().rposition(|(stamp, _)| self.kept.contains(stamp)).unwrap_or(0);
-            if !values[oldest..].iter().any(|(_, value)| value == found) {
+            if !values[oldest..].iter().any(|(_, value)| *value == found.as_str()) {
                 return Err(format!(
                     "{place:?} {tags:?} {time}: {field} is {found}, of {values:?}, of which those from {:?} on may be there",
                     values[oldest].0

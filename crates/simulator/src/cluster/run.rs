@@ -1,6 +1,7 @@
 //! Running a history of a cluster.
 
 mod checks;
+mod computing;
 mod damage;
 mod members;
 mod settle;
@@ -20,9 +21,10 @@ use parking_lot::Mutex;
 use self::checks::Contents;
 use self::damage::{Damaged, Kept};
 use super::agreement::Agreement;
-use super::history::{ClusterHistory, ClusterRound, Comparing, Event, Hints};
+use super::history::{ClusterHistory, ClusterRound, Comparing, Computing, Event, FIRST_TIME, Hints};
 use super::model::{Scope, Taken, Writes, watch};
 use super::network::{Network, Weather};
+use super::schedules;
 use super::seat::Seat;
 use crate::history::{Operation, Point, SHORT};
 use crate::model::Outcome;
@@ -30,8 +32,6 @@ use crate::process::Process;
 use crate::run::{Finding, Summary, carry_out_alone, head_bytes, retried};
 use crate::scheduler::{Faults, Scheduler};
 
-/// 2024, in nanoseconds.
-const FIRST_TIME: i64 = 1_704_067_200_000_000_000;
 const NS_PER_MS: i64 = 1_000_000;
 
 /// Runs a history to its end, or to the first finding.
@@ -62,6 +62,9 @@ struct Cluster {
     skews: Vec<i64>,
     hints: Hints,
     comparing: Option<Comparing>,
+    /// With what is computed, when it has been set up.
+    computing: Option<Computing>,
+    is_set_up: bool,
     random: Random,
     next_id: NodeId,
     /// Nodes whose disks are gone.
@@ -122,6 +125,8 @@ impl Cluster {
             skews: history.skews.clone(),
             hints: history.hints,
             comparing: history.comparing,
+            computing: history.computing,
+            is_set_up: history.computing.is_none(),
             random: Random::new(history.seed),
             next_id: history.nodes + 1,
             lost: BTreeSet::new(),
@@ -162,6 +167,10 @@ impl Cluster {
     }
 
     fn round(&mut self, round: &ClusterRound) -> Result<(), String> {
+        if !self.is_set_up {
+            self.set_up_computing()?;
+        }
+        self.scheduler.pass_clock(round.passes);
         if let Some(event) = round.event {
             self.happen(event)?;
         }
@@ -229,7 +238,7 @@ impl Cluster {
     fn ask(&self, process: &Arc<Process>, operation: &Operation, body: String, level: Consistency) -> Answer {
         let answer = Answer::default();
         if let Operation::Write { .. } = operation {
-            self.writes.lock().send(body.clone());
+            self.writes.lock().send(&body);
         }
         let (asked, operation, answered) = (process.clone(), operation.clone(), answer.clone());
         let agreement = self.agreement.clone();
@@ -298,8 +307,8 @@ impl Cluster {
         };
         let host = self.scheduler.host();
         host.skew(skew);
-        let process =
-            Process::open(&member.disk, host, head_bytes(seed.wrapping_add(id)), false, Some(&member.seat));
+        let (head_bytes, is_computing) = (head_bytes(seed.wrapping_add(id)), self.computing.is_some());
+        let process = Process::open(&member.disk, host, head_bytes, is_computing, Some(&member.seat));
         let process = Arc::new(process.map_err(|error| error.to_string())?);
         member.process = Some(process.clone());
         let seat = member.seat.clone();
@@ -317,6 +326,9 @@ impl Cluster {
             Some(Ok(())) => {
                 let warming = process.clone();
                 process.host.spawn("warm", None, move || warming.warm());
+                if is_computing {
+                    schedules::start(&process);
+                }
                 Ok(())
             }
             Some(Err(error)) => Err(format!("node {id} does not start: {error}")),

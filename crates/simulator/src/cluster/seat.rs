@@ -101,12 +101,12 @@ impl Seat {
             node.prepare()
         };
         join().map_err(|error| error.to_string())?;
-        let (proposing, waiting) =
-            (Proposing { agreement: self.agreement.clone(), node: self.id }, node.waiting.clone());
+        let proposing = Arc::new(Proposing { agreement: self.agreement.clone(), node: self.id });
+        process.lease.set(proposing.clone());
         let proposals = agreement::Agreement::new(
             self.id,
-            Arc::new(proposing),
-            waiting,
+            proposing,
+            node.waiting.clone(),
             &process.committer,
             AGREEMENT_TIME,
         );

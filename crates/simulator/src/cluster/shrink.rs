@@ -30,6 +30,9 @@ impl Rounds for ClusterHistory {
         } else if self.comparing.is_some() {
             plainer.push(Self { comparing: None, ..self.clone() });
         }
+        if self.computing.is_some() {
+            plainer.push(Self { computing: None, ..self.clone() });
+        }
         plainer
     }
 }
@@ -37,6 +40,7 @@ impl Rounds for ClusterHistory {
 impl Shrinkable for ClusterRound {
     const LESS: &'static [fn(&mut Self)] = &[
         |round| round.event = None,
+        |round| round.passes = 0,
         |round| round.faults = Faults::default(),
         |round| round.crash = None,
         |round| round.weather = Weather::default(),

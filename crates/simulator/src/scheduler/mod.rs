@@ -187,6 +187,12 @@ impl Scheduler {
         self.state.lock().clock = Some(ns);
     }
 
+    /// Has time of day pass at once.
+    pub fn pass_clock(&self, ns: i64) {
+        let mut state = self.state.lock();
+        state.clock = state.clock.map(|clock| clock + ns);
+    }
+
     /// The time of day.
     pub fn clock(&self) -> i64 {
         self.state.lock().time_of_day().unwrap_or_default()

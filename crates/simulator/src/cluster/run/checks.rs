@@ -7,8 +7,9 @@ use hyperbytedb_domain::Tags;
 use hyperbytedb_domain::catalog::Catalog;
 use hyperbytedb_domain::cluster::NodeId;
 
-use super::Cluster;
-use crate::cluster::content::left_by;
+use super::{Cluster, NS_PER_MS};
+use crate::cluster::agreement::Agreed;
+use crate::cluster::content::{Seen, left_by};
 use crate::cluster::history::Hints;
 use crate::cluster::model::expected;
 use crate::cluster::promises::Promises;
@@ -60,23 +61,27 @@ impl Cluster {
         Ok(Some(looked))
     }
 
+    pub(super) fn seen<'a>(&self, id: NodeId, looked: &'a Looked, agreed: &'a [Agreed]) -> Seen<'a> {
+        let now = self.scheduler.clock() + self.skew(id) * NS_PER_MS;
+        Seen { agreed, catalog: &looked.catalog, now }
+    }
+
     fn follows(&self, id: NodeId, looked: &Looked) -> Result<(), String> {
         let Some(member) = self.members.get(&id) else { return Ok(()) };
-        let (taken, Looked { catalog, observation }) = (member.taken.lock(), looked);
-        let agreed = self.agreement.up_to(taken.agreed_index);
-        if !member.is_torn {
-            compare(&left_by(&taken.log, &agreed, catalog), observation)?;
-        }
-        let writes = self.writes.lock();
-        // What a node has forgotten that waits for it too long, and what was taken by comparing, wins against nothing.
-        let is_loose = self.comparing.is_some() && (taken.has_compared || self.hints != Hints::default());
-        if member.is_torn && self.comparing.is_some() {
+        if member.is_torn {
             return Ok(());
         }
-        if !is_loose {
-            return compare(&expected(&writes, &taken, &agreed, catalog), observation);
+        let taken = member.taken.lock();
+        let agreed = self.agreement.up_to(taken.agreed_index);
+        let seen = self.seen(id, looked, &agreed);
+        compare(&left_by(&taken.log, &seen), &looked.observation)?;
+        let writes = self.writes.lock();
+        // What waits for another node too long is forgotten, and what was taken by comparing wins against nothing.
+        let is_strict = self.comparing.is_none() || !(taken.has_compared || self.hints != Hints::default());
+        if is_strict {
+            return compare(&expected(&writes, &taken, &seen), &looked.observation);
         }
-        let promises = Promises { writes: &writes, agreed: &agreed, catalog, kept: &BTreeSet::new() };
+        let promises = Promises { writes: &writes, seen, kept: &BTreeSet::new() };
         promises.hold(&looked.contents(), |stamp| taken.has(stamp))
     }
 
@@ -102,9 +107,9 @@ impl Cluster {
 
 pub fn are_equal(looked: &[(NodeId, Looked)]) -> Result<(), String> {
     let Some(((first, before), others)) = looked.split_first() else { return Ok(()) };
-    let compared = others.iter().map(|(id, looked)| {
-        equal(before, looked).map_err(|text| format!("nodes {first} and {id}: {text}"))
-    });
+    let compared = others
+        .iter()
+        .map(|(id, looked)| equal(before, looked).map_err(|text| format!("nodes {first} and {id}: {text}")));
     compared.collect()
 }
 

@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     /// As an operator does with nodes that do not come back.
-    pub(super) fn remove_lost(&mut self) {
+    pub(super) fn remove_lost(&self) {
         let nodes = self.agreement.membership().nodes;
         nodes.into_keys().filter(|id| self.lost.contains(id)).for_each(|id| self.remove(id));
     }

@@ -38,6 +38,9 @@ impl Cluster {
                 self.compare_if_damaged()?;
             }
             self.check_equal()?;
+            if self.computing.is_some() {
+                self.settle_computing()?;
+            }
             self.rest()?;
             self.check_equal()?;
             let ids: Vec<NodeId> = self.members.keys().copied().collect();
@@ -47,7 +50,7 @@ impl Cluster {
     }
 
     /// Looks now and then until nothing is wrong any more.
-    fn wait_until(
+    pub(super) fn wait_until(
         &mut self,
         time: Duration,
         interval: Duration,
@@ -135,7 +138,7 @@ impl Cluster {
                 attached.repair.start();
             }
         }
-        let is_at_it = |cluster: &mut Self| {
+        let is_at_it = |cluster: &mut Self| -> Result<Option<String>, String> {
             let ids = cluster.members.keys();
             let mut attached = ids.filter_map(|id| cluster.network.attached(*id));
             let at_it = attached.find(|attached| attached.repair.progress().is_running);
@@ -165,14 +168,14 @@ impl Cluster {
             return Ok(Some(text));
         }
         let kept = if self.may_be_outvoted { BTreeSet::new() } else { self.safe() };
-        self.promised(&looked, &kept).map(|()| None)
+        Ok(self.promised(&looked, &kept).err())
     }
 
     fn promised(&self, looked: &[(NodeId, Looked)], kept: &BTreeSet<Stamp>) -> Result<(), String> {
         let (writes, agreed) = (self.writes.lock(), self.agreement.up_to(self.agreement.length()));
         let must_have = |stamp: &Stamp| kept.contains(stamp) || self.must_have(stamp);
         looked.iter().try_for_each(|(id, looked)| {
-            let promises = Promises { writes: &writes, agreed: &agreed, catalog: &looked.catalog, kept };
+            let promises = Promises { writes: &writes, seen: self.seen(*id, looked, &agreed), kept };
             promises.hold(&looked.contents(), must_have).map_err(|text| format!("node {id}: {text}"))
         })
     }
