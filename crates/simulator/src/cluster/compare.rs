@@ -111,9 +111,11 @@ impl RepairPeersPort for Asking {
     fn peers(&self) -> Vec<(NodeAddress, NodeStatus)> {
         let nodes = self.node.catalog().cluster.membership.nodes.clone();
         let others = nodes.into_iter().filter(|(id, _)| *id != self.node.id);
-        let status =
-            |(_, address)| Some((address.clone(), self.ask(&address, |asked| status(&asked.node)).ok()?));
-        others.filter_map(status).collect()
+        let answers = |(_, address): (NodeId, NodeAddress)| {
+            let status = self.ask(&address, |asked| status(&asked.node)).ok()?;
+            Some((address, status))
+        };
+        others.filter_map(answers).collect()
     }
 
     fn digests(&self, of: &NodeAddress, query: &DigestQuery) -> Result<Vec<Digest>, PeerError> {

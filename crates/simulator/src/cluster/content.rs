@@ -90,39 +90,29 @@ impl Seen<'_> {
     }
 }
 
-/// A value, with what was logged with it.
-type Value = (String, Arc<Content>);
-
-/// The points that a log leaves.
+/// The points that a log leaves. What was in a shard group that is gone comes late, too, and is nowhere then.
 pub fn left_by(log: &[Logged], seen: &Seen<'_>) -> BTreeMap<Place, Points> {
-    let mut rows: BTreeMap<(TableId, Tags, i64), BTreeMap<String, Value>> = BTreeMap::new();
+    let mut tables: BTreeMap<(TableId, Place), Points> = BTreeMap::new();
     for logged in log {
         match logged {
             Logged::Write(content) => {
                 for row in &content.rows {
-                    let Some(table) = content.tables.get(&row.measurement) else { continue };
-                    let values = rows.entry((*table, row.tags.clone(), row.time)).or_default();
-                    let fields = row.fields.iter();
-                    values
-                        .extend(fields.map(|(name, value)| (name.clone(), (value.clone(), content.clone()))));
+                    let Some(place) = content.place_of(row, seen) else { continue };
+                    let points = tables.entry(place).or_default();
+                    let fields = points.entry((row.tags.clone(), row.time)).or_default();
+                    fields.extend(row.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
                 }
             }
             Logged::Agreed(index) => {
                 let entry = seen.agreed.get((*index as usize).saturating_sub(1));
                 if let Some(scope) = entry.and_then(|agreed| agreed.deletes.as_ref()) {
-                    rows.retain(|(table, tags, time), _| !scope.covers(*table, tags, *time));
+                    for ((table, _), points) in &mut tables {
+                        points.retain(|(tags, time), _| !scope.covers(*table, tags, *time));
+                    }
                 }
             }
         }
     }
-    let mut places: BTreeMap<Place, Points> = BTreeMap::new();
-    for ((table, tags, time), values) in rows {
-        for (name, (value, content)) in values {
-            if let Some(place) = seen.place_of(table, time, &content.shards) {
-                let points = places.entry(place).or_default();
-                points.entry((tags.clone(), time)).or_default().insert(name, value);
-            }
-        }
-    }
-    places
+    let left = tables.into_iter().filter(|(_, points)| !points.is_empty());
+    left.map(|((_, place), points)| (place, points)).collect()
 }

@@ -277,6 +277,7 @@ fn round(generator: &mut Generator, often: &Often) -> ClusterRound {
     let crash = random.chance(often.crashes, 100).then(|| (random.below(8), crash));
     ClusterRound {
         event: random.chance(often.events, 100).then(|| event(random, often)),
+        passes: 0,
         operations,
         faults,
         crash,

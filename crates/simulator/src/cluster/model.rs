@@ -15,7 +15,6 @@ use hyperbytedb_domain::wal::{WalEntry, WalRecord, WriteEntry};
 use hyperbytedb_memory_ports::{WalDisk, Witness};
 use parking_lot::Mutex;
 
-use super::agreement::Agreed;
 use super::content::{Content, Logged, Row, Seen};
 use crate::history::Condition;
 use crate::model::{Place, Points};

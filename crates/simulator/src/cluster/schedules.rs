@@ -22,7 +22,9 @@ pub fn start(process: &Arc<Process>) {
         if process.lease.is_held() {
             for job in process.due_queries() {
                 let running = process.clone();
-                process.host.spawn("query", None, move || drop(running.run_query(&job)));
+                process.host.spawn("query", None, move || {
+                    running.run_query(&job);
+                });
             }
         }
     });
