@@ -3,6 +3,7 @@
 //! A value that loses is not logged, so of a node's own log the last value stays, also of those taken by comparing.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use hyperbytedb_domain::Tags;
@@ -67,6 +68,13 @@ impl Row {
         let tags = tags.split(',').filter(|tag| !tag.is_empty()).map(pair).collect::<Option<_>>()?;
         let fields = fields.split(',').map(pair).collect::<Option<_>>()?;
         Some(Self { measurement: measurement.to_owned(), tags: Tags::new(tags), time, fields })
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields: Vec<String> = self.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        write!(f, "{} {} {}", self.tags.series_key(&self.measurement), fields.join(","), self.time)
     }
 }
 

@@ -90,7 +90,7 @@ impl Writes {
 
     pub fn describe(&self, stamp: &Stamp) -> String {
         let rows = self.logged.get(stamp).map(|written| &written.content.rows);
-        let lines: Vec<String> = rows.into_iter().flatten().map(|row| format!("{row:?}")).collect();
+        let lines: Vec<String> = rows.into_iter().flatten().map(Row::to_string).collect();
         format!("{} (of node {}, clock {})", lines.join("; "), stamp.origin, stamp.clock)
     }
 

@@ -74,7 +74,11 @@ impl Cluster {
         let taken = member.taken.lock();
         let agreed = self.agreement.up_to(taken.agreed_index);
         let seen = self.seen(id, looked, &agreed);
-        compare(&left_by(&taken.log, &seen), &looked.observation)?;
+        compare(&left_by(&taken.log, &seen), &looked.observation).inspect_err(|_| {
+            if std::env::var("SIM_DEBUG").is_ok() {
+                eprintln!("log {:#?}\nobserved {:#?}\n{:#?}", taken.log, looked.observation.tables, taken.records);
+            }
+        })?;
         let writes = self.writes.lock();
         // What waits for another node too long is forgotten, and what was taken by comparing wins against nothing.
         let is_strict = self.comparing.is_none() || !(taken.has_compared || self.hints != Hints::default());

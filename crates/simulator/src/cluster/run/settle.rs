@@ -18,7 +18,7 @@ use crate::scheduler::Faults;
 const QUIET_TIME: Duration = Duration::from_secs(60);
 const LOOK_TIME: Duration = Duration::from_millis(500);
 /// The same where nodes find out by comparing themselves, which they try again some time after it has failed.
-const COMPARED_TIME: Duration = Duration::from_secs(150);
+const COMPARED_TIME: Duration = Duration::from_secs(60);
 const LOOK_TIME_COMPARED: Duration = Duration::from_secs(2);
 /// Nothing is on its way any longer.
 const DELIVERED_TIME: Duration = Duration::from_secs(5);
