@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyperbytedb_domain::cluster::NodeId;
 use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
@@ -23,8 +23,8 @@ pub const TIME_HEADER: &str = "x-hyperbytedb-time";
 pub const SIGNATURE_HEADER: &str = "x-hyperbytedb-signature";
 /// Marks what comes from a node, and is not to be sent on.
 pub const REPLICATED_HEADER: &str = "x-hyperbytedb-replicated";
-/// Bytes of an answer that is read as a whole.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a request or an answer that is read as a whole. It has room for a record of the log with the largest body.
+pub const MESSAGE_BYTES_MAX: usize = 128 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Error)]
@@ -173,11 +173,15 @@ impl Client {
         timeout: Duration,
     ) -> Result<Bytes, CallError> {
         let bad = |reason: String| no_answer(address, reason);
-        let response = self.send(Method::POST, address, path, body.into(), Some(timeout)).await?;
-        if response.content_length().is_some_and(|length| length > ANSWER_BYTES_MAX as u64) {
-            return Err(bad("the answer is too large".to_owned()));
+        let mut response = self.send(Method::POST, address, path, body.into(), Some(timeout)).await?;
+        let mut answer = BytesMut::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| bad(root_cause(&error)))? {
+            if answer.len() + piece.len() > MESSAGE_BYTES_MAX {
+                return Err(bad(format!("the answer has more than {MESSAGE_BYTES_MAX} bytes")));
+            }
+            answer.extend_from_slice(&piece);
         }
-        response.bytes().await.map_err(|error| bad(root_cause(&error)))
+        Ok(answer.freeze())
     }
 }
 

@@ -1,5 +1,7 @@
 //! A node of the cluster: Raft, the listener, and what changes who is in it.
 
+mod lease;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -39,8 +41,6 @@ const WORKERS: usize = 2;
 const HEARTBEAT_MS: u64 = 200;
 const ELECTION_MIN_MS: u64 = 1000;
 const ELECTION_MAX_MS: u64 = 2000;
-/// A leader that has not heard from a majority for as long may be none any more.
-const LEASE: Duration = Duration::from_millis(800);
 /// Entries between snapshots of the catalogue, and those kept behind one: a node that is further behind gets the catalogue
 /// as a whole.
 const SNAPSHOT_ENTRIES: u64 = 10_000;
@@ -335,12 +335,6 @@ impl Inner {
         self.leader() == Some(self.options.node)
     }
 
-    /// Leads, and a majority has said so a moment ago.
-    fn holds_lease(&self) -> bool {
-        // By the time that has passed: a process that was frozen does not know yet that it leads no more.
-        self.majority_heard.lock().is_some_and(|heard| heard.elapsed() < LEASE)
-    }
-
     /// The leader's address, as this node knows it.
     fn leader_address(&self) -> Option<String> {
         let leader = self.leader()?;
@@ -406,6 +400,7 @@ impl Inner {
 
     /// Keeps what the nodes say of each other. Never ends.
     async fn watch(&self) {
+        let mut unfit_since = None;
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
             let heard: Vec<NodeStatus> =
@@ -414,6 +409,7 @@ impl Inner {
             metrics::CLUSTER_NODES.set(self.nodes().len() as f64);
             metrics::CLUSTER_NODES_UP.set(heard.len() as f64);
             *self.heard.lock() = heard;
+            self.hand_over_if_unfit(&mut unfit_since).await;
         }
     }
 
@@ -538,29 +534,10 @@ impl Inner {
         let drained = tokio::task::spawn_blocking(move || draining.drain(DRAIN_PATIENCE)).await;
         drained.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         if self.is_leader() {
-            self.hand_over().await;
+            self.hand_over(|_| true).await;
         }
         tracing::info!(node, "this node is drained and can be stopped");
         Ok(())
-    }
-
-    /// Has some other voter lead.
-    async fn hand_over(&self) {
-        let membership = self.node.catalog().cluster.membership.clone();
-        let others =
-            membership.nodes.iter().filter(|(id, _)| **id != self.options.node && membership.is_voter(**id));
-        for (_, node) in others {
-            if self.client.ask::<_, ()>(&node.address, ELECT, &(), STATUS_TIMEOUT).await.is_err() {
-                continue;
-            }
-            let until = Instant::now() + STATUS_TIMEOUT;
-            while Instant::now() < until {
-                if !self.is_leader() {
-                    return;
-                }
-                tokio::time::sleep(LEADER_POLL).await;
-            }
-        }
     }
 
     async fn repair(&self) -> Result<(), String> {
@@ -658,7 +635,7 @@ impl ConsensusPort for Cluster {
         self.block_on(self.inner.propose(proposal)).unwrap_or_else(stopped)
     }
 
-    fn is_leader(&self) -> bool {
+    fn holds_lease(&self) -> bool {
         self.inner.holds_lease()
     }
 }

@@ -17,6 +17,7 @@ mod tests;
 mod tls;
 mod types;
 
+pub use client::MESSAGE_BYTES_MAX;
 pub use cluster::{Cluster, ClusterOptions};
 pub use joining::{Copied, DataFolders, Joining, copy_member};
 pub use signature::{SIGNATURE_AGE_MAX, Secret};

@@ -21,15 +21,13 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::client::{
-    NODE_HEADER, PROTOCOL, PROTOCOL_HEADER, PROTOCOL_LEAST, PROTOCOL_LEAST_HEADER, SIGNATURE_HEADER,
-    TIME_HEADER, signed_parts,
+    MESSAGE_BYTES_MAX, NODE_HEADER, PROTOCOL, PROTOCOL_HEADER, PROTOCOL_LEAST, PROTOCOL_LEAST_HEADER,
+    SIGNATURE_HEADER, TIME_HEADER, signed_parts,
 };
 use crate::cluster::{Inner, JoinRequest, NodeRequest, RepairedRequest};
 use crate::network;
 use crate::signature::{SIGNATURE_AGE_MAX, is_recent};
 
-/// Bytes of one request.
-const REQUEST_BYTES_MAX: usize = 64 << 20;
 /// Bytes read from a file at a time, and pieces read ahead of the other node.
 const PIECE_BYTES: usize = 256 << 10;
 const PIECES_AHEAD: usize = 2;
@@ -109,9 +107,9 @@ async fn checked(state: &Inner, request: Request) -> Result<Request, Refusal> {
         (header(&head.headers, PROTOCOL_HEADER)?, header(&head.headers, PROTOCOL_LEAST_HEADER)?);
     check_protocols(newest, least, PROTOCOL_LEAST..=PROTOCOL)
         .map_err(|text| (StatusCode::BAD_REQUEST, text))?;
-    let body = to_bytes(body, REQUEST_BYTES_MAX)
+    let body = to_bytes(body, MESSAGE_BYTES_MAX)
         .await
-        .map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, format!("more than {REQUEST_BYTES_MAX} bytes")))?;
+        .map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, format!("more than {MESSAGE_BYTES_MAX} bytes")))?;
     if !state.secret.verify(&signed_parts(head.method.as_str(), path, node, time, &body), signature) {
         return Err(unauthorized("wrong signature: is cluster.secret the same on all nodes?"));
     }

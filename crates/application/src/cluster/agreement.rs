@@ -90,8 +90,4 @@ impl Agreement {
         self.waiting.leave(number);
         answer
     }
-
-    pub fn is_leader(&self) -> bool {
-        self.port.is_leader()
-    }
 }

@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 use hyperbytedb_domain::ports::ConsensusPort;
 
 /// The right to do what only one node of a cluster does: continuous queries, views, retention. The leader holds it, who
-/// has heard from a majority a moment ago; on a node of its own it is always held.
+/// has heard from a majority a moment ago, where it has what the others have; on a node of its own it is always held.
 #[derive(Clone, Default)]
 pub struct Lease {
     is_clustered: bool,
@@ -39,7 +39,7 @@ impl Lease {
     }
 
     pub fn is_held(&self) -> bool {
-        !self.is_clustered || self.port.get().is_some_and(|port| port.is_leader())
+        !self.is_clustered || self.port.get().is_some_and(|port| port.holds_lease())
     }
 }
 

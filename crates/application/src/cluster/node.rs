@@ -4,20 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyperbytedb_columnar::accepted;
+use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::{Catalog, Command};
 use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, NodeId};
 use hyperbytedb_domain::ports::{
     CatalogPort, ClusterNodePort, PeerBatch, PeerLag, PeerRecord, Proposer, ReceiveError, WalPort,
 };
-use hyperbytedb_domain::wal::{BodyForm, WalEntry, WriteEntry};
-use hyperbytedb_domain::{Precision, StorageError};
-use hyperbytedb_line_protocol::print_point;
+use hyperbytedb_domain::wal::WalEntry;
 use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
 use super::agreement::Waiting;
-use super::conflicts::{Conflicts, Stamp, bit};
+use super::conflicts::{Conflicts, Rivals, Stamp, without_losers};
 use super::peers;
 use super::replication::Replication;
 use crate::api::{Phase, Readiness};
@@ -95,62 +93,17 @@ impl ClusterNode {
             let catalog = self.catalog.catalog();
             let place = || format!("a record of node {origin}");
             let stamp = Stamp { clock, origin };
+            let rivals = Rivals { stamp, agreed_index: *agreed_index, hold: None };
             let mut batches = writes.batches(&catalog, &write, |_| true, place)?;
-            if self.conflicts.has_losers(stamp, *agreed_index, &batches) {
-                write = self.without_losers(&catalog, &write, stamp, *agreed_index)?;
+            if self.conflicts.has_losers(rivals, &batches) {
+                write = without_losers(&self.conflicts, &catalog, &write, rivals, place)?;
                 entry = self.wal.encode(&WalEntry::Write(write.clone()))?;
                 batches = writes.batches(&catalog, &write, |_| true, place)?;
                 metrics::CLUSTER_CONFLICTS.increment(1);
             }
-            received.push(ReceivedWrite {
-                stamp,
-                agreed_index: *agreed_index,
-                write: ResolvedWrite { entry, catalog, epoch, batches },
-            });
+            received.push(ReceivedWrite { rivals, write: ResolvedWrite { entry, catalog, epoch, batches } });
         }
         Ok(received)
-    }
-
-    /// A write without the values that lose against something that is here.
-    fn without_losers(
-        &self,
-        catalog: &Catalog,
-        write: &WriteEntry,
-        stamp: Stamp,
-        agreed_index: u64,
-    ) -> Result<WriteEntry, StorageError> {
-        let place = || format!("a record of node {}", stamp.origin);
-        let batches = accepted(write).map_err(|error| StorageError::corrupt(place(), error))?;
-        let mut lines = String::new();
-        for mut batch in batches {
-            let version = write.tables.iter().find(|table| table.measurement == batch.measurement);
-            let Some(table) = version.and_then(|version| catalog.table_by_id(version.table)) else {
-                continue;
-            };
-            let rows = batch.rows();
-            for row in 0..rows {
-                let tags = &batch.series[batch.series_of_row[row] as usize];
-                let losing = self.conflicts.losing(table, tags, batch.times[row], stamp, agreed_index);
-                if losing == u128::MAX {
-                    continue;
-                }
-                for column in &mut batch.fields {
-                    let field = table.field(&column.name).map_or(0, |(field, _)| bit(field));
-                    if losing & field != 0 {
-                        column.present.get_or_insert_with(|| vec![true; rows])[row] = false;
-                    }
-                }
-                if batch.fields.iter().any(|column| column.is_present(row)) {
-                    print_point(&batch, row, &mut lines);
-                }
-            }
-        }
-        Ok(WriteEntry {
-            precision: Precision::Nanosecond,
-            form: BodyForm::Lines,
-            body: lines.into(),
-            ..write.clone()
-        })
     }
 
     /// What was a copy of another member begins a life of its own: what that member had taken has come from there.

@@ -40,8 +40,15 @@ pub fn follow(
     own: NodeId,
     begin: Sequence,
 ) -> Result<(), StorageError> {
-    for name in others(membership, own).map(cursor).filter(|name| cursors.position(name).is_none()) {
-        cursors.advance(&name, begin)?;
+    let new: Vec<NodeId> =
+        others(membership, own).filter(|node| cursors.position(&cursor(*node)).is_none()).collect();
+    // Which node a new one is a copy of is not known here: it may be one that has missed records.
+    let has_missed = others(membership, own).any(|node| cursors.position(&missed(node)).is_some());
+    for node in new {
+        cursors.advance(&cursor(node), begin)?;
+        if has_missed {
+            cursors.set(&[(missed(node), Some(begin))])?;
+        }
     }
     for (prefix, name_of) in
         [(PREFIX, cursor as fn(NodeId) -> String), (CONFIRMED, confirmed), (MISSED, missed)]

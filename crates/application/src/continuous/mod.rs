@@ -117,7 +117,9 @@ impl ContinuousQueries {
 
     fn work(&self, jobs: &Receiver<Job>, stop: &Stop) {
         while !stop.is_set() {
-            if let Ok(job) = jobs.recv_timeout(STOP_INTERVAL) {
+            if let Ok(job) = jobs.recv_timeout(STOP_INTERVAL)
+                && self.lease.is_held()
+            {
                 self.work_on(&job);
             }
         }

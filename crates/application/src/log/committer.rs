@@ -18,7 +18,7 @@ use super::replay::register;
 use super::{LogError, prepare, take_effect};
 use crate::api::Readiness;
 use crate::cluster::agreement::Agreement;
-use crate::cluster::conflicts::{Conflicts, Stamp};
+use crate::cluster::conflicts::{Conflicts, Rivals, Stamp};
 use crate::cluster::peers;
 use crate::flush::{FlushService, PendingWork};
 use crate::memtable::ResolvedBatch;
@@ -73,10 +73,8 @@ pub struct ResolvedWrite {
 
 /// A write of another node, resolved against this node's catalogue.
 pub struct ReceivedWrite {
-    pub stamp: Stamp,
-    /// The last agreed entry before it in the log of its origin.
-    pub agreed_index: u64,
-    /// Without what loses against something that is here.
+    pub rivals: Rivals,
+    /// Without what loses against its rivals.
     pub write: ResolvedWrite,
 }
 
@@ -382,8 +380,8 @@ impl CommitWorker {
             }
             Change::Received(writes) => {
                 writes.iter().try_for_each(|received| self.check_received(received, catalog))?;
-                let checked = |ReceivedWrite { stamp, write, .. }: ReceivedWrite| {
-                    let Stamp { clock, origin } = stamp;
+                let checked = |ReceivedWrite { rivals, write }: ReceivedWrite| {
+                    let stamp @ Stamp { clock, origin } = rivals.stamp;
                     self.clock.observe(clock);
                     if let Some(conflicts) = &self.ports.conflicts {
                         conflicts.note(stamp, &write.batches, self.ports.flush.applied());
@@ -460,10 +458,10 @@ impl CommitWorker {
 
     /// What was resolved before something greater came must be resolved again.
     fn check_received(&self, received: &ReceivedWrite, catalog: &Arc<Catalog>) -> Result<(), LogError> {
-        let ReceivedWrite { stamp, agreed_index, write } = received;
+        let ReceivedWrite { rivals, write } = received;
         self.check_write(write, catalog)?;
         let conflicts = self.ports.conflicts.as_ref();
-        if conflicts.is_some_and(|conflicts| conflicts.has_losers(*stamp, *agreed_index, &write.batches)) {
+        if conflicts.is_some_and(|conflicts| conflicts.has_losers(*rivals, &write.batches)) {
             return Err(LogError::Stale);
         }
         Ok(())

@@ -92,7 +92,7 @@ impl TableReader {
         from: i64,
         limit: u64,
         context: &QueryContext,
-    ) -> Result<Vec<RecordBatch>, EngineError> {
+    ) -> Result<Box<dyn BatchStream>, EngineError> {
         let time = self.prepare_partition(table, group, context)?;
         let time = TimeRange { min: time.min.max(from), max: time.max };
         let mut scan = all_rows(table, time);
@@ -101,12 +101,7 @@ impl TableReader {
             rows.limit_per_group = limit;
             rows.series = Some(series.into());
         }
-        let mut stream = self.scan_engine(&scan, context)?;
-        let mut batches = Vec::new();
-        while let Some(batch) = stream.next_batch()? {
-            batches.push(batch);
-        }
-        Ok(batches)
+        self.scan_engine(&scan, context)
     }
 
     /// Has everything of a table in the engine, and the range of a partition that is not past its policy.

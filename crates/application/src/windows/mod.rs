@@ -195,6 +195,9 @@ impl WindowService {
         let now = Instant::now();
         let mut found = false;
         for query in queries {
+            if !self.lease.is_held() {
+                return found;
+            }
             let fate = self.state.fates.of(&query.key);
             if !fate.is_due(now) {
                 continue;

@@ -120,7 +120,7 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 
 fn three(links: &Arc<Links>) -> Vec<Member> {
     let members: Vec<Member> = (1..=3).map(|id| start(links, id)).collect();
-    until("node 1 leads", || members[0].cluster.is_leader());
+    until("node 1 leads", || members[0].cluster.holds_lease());
     let client = Client::new(9, secret(), None).expect("a client");
     for (id, member) in (2..).zip(&members[1..]) {
         let address = NodeAddress { address: member.address.clone(), ..NodeAddress::default() };
@@ -135,7 +135,7 @@ fn three(links: &Arc<Links>) -> Vec<Member> {
 }
 
 fn holders(members: &[Member]) -> Vec<usize> {
-    (0..members.len()).filter(|&member| members[member].cluster.is_leader()).collect()
+    (0..members.len()).filter(|&member| members[member].cluster.holds_lease()).collect()
 }
 
 #[test]
@@ -207,7 +207,7 @@ async fn ask(address: &str, path: &str, signed_ms: u64, body: &str) -> (StatusCo
 #[test]
 fn what_was_heard_before_is_not_heard_again() {
     let member = start(&Arc::default(), 1);
-    until("it leads", || member.cluster.is_leader());
+    until("it leads", || member.cluster.holds_lease());
     let address = member.cluster.local_address.to_string();
     run(async {
         let now = now_ms();

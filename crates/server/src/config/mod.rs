@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use hyperbytedb_cluster::MESSAGE_BYTES_MAX;
 use hyperbytedb_domain::cluster::Consistency;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -204,6 +205,12 @@ impl Config {
         }
         if cluster.hints_max_bytes > self.wal.max_bytes / 2 {
             return refuse("cluster.hints_max_bytes must be at most half of wal.max_bytes".to_owned());
+        }
+        let body = self.http.max_body_bytes.max(self.http.max_inflated_body_bytes);
+        if body.saturating_add(cluster.batch_bytes) > MESSAGE_BYTES_MAX {
+            return refuse(format!(
+                "http.max_body_bytes and http.max_inflated_body_bytes, each with cluster.batch_bytes, must be at most {MESSAGE_BYTES_MAX}: a node could not send the others what it has taken"
+            ));
         }
         Ok(())
     }

@@ -288,7 +288,7 @@ impl ConsensusPort for Proposing {
         }
     }
 
-    fn is_leader(&self) -> bool {
+    fn holds_lease(&self) -> bool {
         self.agreement.leader() == Some(self.node)
     }
 }

@@ -32,6 +32,16 @@ struct Row {
     fields: BTreeMap<String, Field>,
 }
 
+/// What a node has to take.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// Line protocol, times in nanoseconds.
+    pub lines: String,
+    pub rows: u64,
+    /// Values that differ and stay as they are.
+    pub unsettled: u64,
+}
+
 /// The rows of one table that several nodes have.
 pub struct Merge<'a> {
     table: &'a Table,
@@ -61,20 +71,21 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// Lines with the values that this node lacks, and their number; values that differ only where `settles`.
-    pub fn wanted(&self, settles: bool) -> (String, u64) {
-        let (mut lines, mut rows) = (String::new(), 0);
+    /// What this node lacks; values that differ are taken only where `settles`.
+    pub fn wanted(&self, settles: bool) -> Wanted {
+        let Wanted { mut lines, mut rows, mut unsettled } = Wanted::default();
         for ((time, _), row) in &self.rows {
             let mut point = PointPrinter::begin(&mut lines, &self.table.measurement);
             row.tags.iter().for_each(|(key, value)| point.tag(key, value));
             for (name, field) in &row.fields {
+                unsettled += u64::from(!settles && field.differs());
                 if let Some(value) = field.wanted(settles) {
                     point.field(name, value);
                 }
             }
             rows += u64::from(point.end(*time));
         }
-        (lines, rows)
+        Wanted { lines, rows, unsettled }
     }
 }
 
@@ -87,6 +98,10 @@ impl Field {
             Some((_, votes)) => *votes += u32::from(counts),
             None => self.votes.push((value, u32::from(counts))),
         }
+    }
+
+    fn differs(&self) -> bool {
+        self.votes.len() > 1
     }
 
     fn wanted(&self, settles: bool) -> Option<&FieldValue> {
@@ -130,7 +145,7 @@ mod tests {
         let mut merge = Merge::new(&table, 100);
         merge.add(own, Source::Own, counts);
         peers.iter().for_each(|peer| merge.add(peer, Source::Peer, true));
-        merge.wanted(settles).0
+        merge.wanted(settles).lines
     }
 
     #[test]
@@ -154,5 +169,20 @@ mod tests {
         assert_eq!(wanted("m v=9 1", false, &["m v=1 1"], true), "m v=1 1\n", "it has missed records");
         assert_eq!(wanted("m v=9 1", true, &["m v=1 1", "m v=1 1"], false), "", "not all were asked");
         assert_eq!(wanted("m v=0 1", true, &["m v=-0 1", "m v=-0 1"], true), "m v=-0 1\n");
+    }
+
+    #[test]
+    fn values_that_stay_different_are_counted() {
+        let unsettled = |own: &str, peers: &[&str], settles| {
+            let table = Table { measurement: "m".to_owned(), ..Table::default() };
+            let mut merge = Merge::new(&table, 100);
+            merge.add(own, Source::Own, true);
+            peers.iter().for_each(|peer| merge.add(peer, Source::Peer, true));
+            merge.wanted(settles).unsettled
+        };
+        assert_eq!(unsettled("m v=1,w=1 1", &["m v=2,w=1 1", "m v=2 1"], false), 1);
+        assert_eq!(unsettled("m v=1,w=1 1", &["m v=2,w=1 1", "m v=2 1"], true), 0);
+        assert_eq!(unsettled("", &["m v=2 1", "m v=3 1"], false), 1, "what it takes may be wrong");
+        assert_eq!(unsettled("m v=1 1", &["m v=1 1", ""], false), 0);
     }
 }

@@ -24,8 +24,8 @@ pub trait ConsensusPort: Send + Sync {
     /// or after that.
     fn propose(&self, proposal: Proposal) -> Result<(), ProposalError>;
 
-    /// Whether this node leads and has heard from a majority a moment ago. Never blocks.
-    fn is_leader(&self) -> bool;
+    /// Whether this node leads, has heard from a majority a moment ago, and lacks nothing that is known. Never blocks.
+    fn holds_lease(&self) -> bool;
 }
 
 /// Records of one node, on their way to another one.

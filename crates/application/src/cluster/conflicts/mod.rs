@@ -9,23 +9,32 @@
 //! each record is sent with the last agreed entry before it. What a delete, or the end of a shard group, has taken away wins
 //! against nothing any more, whatever its clock.
 
+mod hold;
+mod losers;
+mod tombstones;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use hashbrown::HashMap;
 use hyperbytedb_domain::catalog::{DeleteScope, Table, TableId};
 use hyperbytedb_domain::cluster::{Membership, NodeId};
-use hyperbytedb_domain::points::FieldColumn;
-use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, Predicate};
+use hyperbytedb_domain::points::PointsBatch;
+use hyperbytedb_domain::scan::FieldId;
 use hyperbytedb_domain::wal::Sequence;
-use hyperbytedb_domain::{FieldValue, SeriesId, Tags};
+use hyperbytedb_domain::{SeriesId, Tags};
 use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
-use regex::Regex;
 
+use self::hold::Held;
+pub use self::hold::Watched;
+pub use self::losers::without_losers;
+use self::tombstones::{Tombstone, Tombstones};
 use crate::memtable::ResolvedBatch;
 
 /// Fields beyond it are not looked at: the last to come stays.
 const FIELDS_MAX: u32 = u128::BITS;
+/// As fields of a row: not one of them stays.
+pub const WHOLE_ROW: u128 = u128::MAX;
 
 /// When a record was made: the greater of two wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,18 +74,6 @@ impl Writers {
     }
 }
 
-/// A delete that records may still be on their way from before it, or that took rows that are remembered.
-struct Tombstone {
-    agreed_index: u64,
-    /// It is in the log behind it.
-    behind: Sequence,
-    /// The record that was noted next.
-    next_number: u64,
-    table: TableId,
-    scope: DeleteScope,
-    regexes: HashMap<String, Regex>,
-}
-
 /// How far another node is, as it has said.
 #[derive(Debug, Clone, Copy, Default)]
 struct Peer {
@@ -109,32 +106,45 @@ struct State {
     /// The rows of the first so many of those noted. The others follow when something comes that they may win against.
     rows: HashMap<RowKey, Writers>,
     indexed: u64,
-    tombstones: Vec<Tombstone>,
+    tombstones: Tombstones,
     is_overflowing: bool,
-    /// Those who want nothing forgotten.
-    holds: usize,
-    /// Rows that were not remembered for lack of room.
-    unguarded: u64,
+    /// The greatest clock of a record that there was no room for.
+    unguarded_clock: u64,
+    holds: BTreeMap<HoldId, Held>,
+    next_hold: HoldId,
 }
 
-/// While it lives, all that is written and deleted is remembered.
+pub type HoldId = u64;
+
+/// What a record may lose against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rivals {
+    /// Records with a greater one win.
+    pub stamp: Stamp,
+    /// Deletes behind this agreed entry win.
+    pub agreed_index: u64,
+    /// All that was written and deleted since it began wins.
+    pub hold: Option<HoldId>,
+}
+
+/// While it lives, all that is written and deleted of some series is remembered.
 pub struct Hold<'a> {
     conflicts: &'a Conflicts,
-    unguarded: u64,
+    pub id: HoldId,
+    /// How many series.
+    pub series: usize,
 }
 
 impl Hold<'_> {
     /// Whether there was room for everything.
     pub fn is_whole(&self) -> bool {
-        self.conflicts.state.lock().unguarded == self.unguarded
+        self.conflicts.state.lock().holds.get(&self.id).is_some_and(|held| held.is_whole)
     }
 }
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        let mut state = self.conflicts.state.lock();
-        state.holds -= 1;
-        state.forget();
+        self.conflicts.state.lock().holds.remove(&self.id);
     }
 }
 
@@ -181,52 +191,46 @@ impl Conflicts {
         self.state.lock().peers.values().map(|peer| peer.clock).min()
     }
 
-    /// Remembers everything from here on, until the hold is dropped.
-    pub fn hold(&self) -> Hold<'_> {
+    /// Remembers what is written and deleted of some series from here on, until the hold is dropped. While it begins, nothing
+    /// may be on its way from the log to the tables: it would not be in either.
+    pub fn hold(&self, watched: Watched) -> Hold<'_> {
         let mut state = self.state.lock();
-        state.holds += 1;
-        Hold { conflicts: self, unguarded: state.unguarded }
+        state.next_hold += 1;
+        let (id, series) = (state.next_hold, watched.series.len());
+        state.holds.insert(id, Held::new(watched));
+        Hold { conflicts: self, id, series }
     }
 
     /// What is remembered is in the log behind it, and has to stay there: a start reads it again.
     pub fn behind(&self) -> Option<Sequence> {
         let state = self.state.lock();
         let record = state.records.front().map(|record| record.behind);
-        state.tombstones.iter().map(|tombstone| tombstone.behind).chain(record).min()
+        state.tombstones.behind().into_iter().chain(record).min()
     }
 
     /// Notes what a record wrote that is in the log, or will be, somewhere behind a place.
     pub fn note(&self, stamp: Stamp, batches: &[ResolvedBatch], behind: Sequence) {
         let mut state = self.state.lock();
-        if state.holds == 0 && state.peers.values().all(|peer| peer.clock >= stamp.clock) {
+        state.holds.values_mut().for_each(|held| held.note(batches));
+        if state.peers.values().all(|peer| peer.clock >= stamp.clock) {
             return;
         }
         let count: usize = batches.iter().map(ResolvedBatch::rows).sum();
-        if state.remembered + count > self.rows_max {
-            state.unguarded += count as u64;
-            metrics::CLUSTER_ROWS_UNGUARDED.increment(count as u64);
-            if !std::mem::replace(&mut state.is_overflowing, true) {
-                tracing::warn!(
-                    limit = self.rows_max,
-                    "too many points wait for another node: of conflicting values the last to come stays (cluster.conflict_rows)"
-                );
-            }
+        if !state.has_room(count, self.rows_max) {
+            state.unguarded_clock = state.unguarded_clock.max(stamp.clock);
             return;
         }
-        state.is_overflowing = false;
-        let mut rows = Vec::with_capacity(count);
-        for batch in batches {
-            for (row, (&time, &series)) in batch.times.iter().zip(&batch.series_of_row).enumerate() {
-                let Some((series, _)) = batch.series.get(series as usize) else { continue };
-                let columns = batch.fields.iter().filter(|(_, column)| column.is_present(row));
-                let fields = columns.fold(0, |fields, (field, _)| fields | bit(*field));
-                rows.push((RowKey { table: batch.table.id, series: *series, time }, fields));
-            }
-        }
+        let rows: Vec<(RowKey, u128)> = batches.iter().flat_map(rows_of).collect();
         state.remembered += rows.len();
         state.greatest = state.greatest.max(Some(stamp));
         state.records.push_back(Noted { stamp, behind, rows });
         state.noted += 1;
+    }
+
+    /// Whether all is remembered that may still meet something from another node.
+    pub fn is_whole(&self) -> bool {
+        let state = self.state.lock();
+        state.peers.values().all(|peer| peer.clock >= state.unguarded_clock)
     }
 
     /// How many records were noted.
@@ -237,6 +241,8 @@ impl Conflicts {
     /// Forgets those that were noted behind so many: they are not in the log.
     pub fn retract(&self, noted: u64) {
         let mut state = self.state.lock();
+        // What they have of it may be more than there is.
+        state.holds.values_mut().for_each(|held| held.is_whole = false);
         while state.noted > noted {
             let Some(Noted { rows, .. }) = state.records.pop_back() else { return };
             state.noted -= 1;
@@ -252,53 +258,49 @@ impl Conflicts {
     /// Notes a delete that is in the log, or will be, somewhere behind a place.
     pub fn note_delete(&self, agreed_index: u64, scopes: &[DeleteScope], behind: Sequence) {
         let mut state = self.state.lock();
+        for held in state.holds.values_mut() {
+            scopes.iter().for_each(|scope| held.note_delete(scope));
+        }
         let is_known_to_all = state.peers.values().all(|peer| peer.agreed_index >= agreed_index);
-        if state.holds == 0 && state.records.is_empty() && is_known_to_all {
+        if state.records.is_empty() && is_known_to_all || !state.has_room(scopes.len(), self.rows_max) {
             return;
         }
         let next_number = state.noted;
         for scope in scopes {
-            let mut regexes = HashMap::new();
-            if let Some(filter) = &scope.filter {
-                compile(filter, &mut regexes);
-            }
-            state.tombstones.push(Tombstone {
-                agreed_index,
-                behind,
-                next_number,
-                table: scope.table,
-                scope: scope.clone(),
-                regexes,
-            });
+            state.tombstones.push(Tombstone::new(scope, agreed_index, behind, next_number));
         }
     }
 
     /// Whether a record has something that must be left out.
-    pub fn has_losers(&self, stamp: Stamp, agreed_index: u64, batches: &[ResolvedBatch]) -> bool {
+    pub fn has_losers(&self, rivals: Rivals, batches: &[ResolvedBatch]) -> bool {
         let mut state = self.state.lock();
-        if !state.may_lose(stamp) {
-            return false;
+        let is_whole = |hold: HoldId| state.holds.get(&hold).is_some_and(|held| held.is_whole);
+        if rivals.hold.is_some_and(|hold| !is_whole(hold)) {
+            return true;
         }
-        batches.iter().any(|batch| {
-            (0..batch.rows()).any(|row| {
-                let Some((series, tags)) = batch.series.get(batch.series_of_row[row] as usize) else {
-                    return false;
-                };
-                let losing = state.losing(&batch.table, *series, tags, batch.times[row], stamp, agreed_index);
-                let present = |(field, column): &(FieldId, FieldColumn)| {
-                    losing & bit(*field) != 0 && column.is_present(row)
-                };
-                losing == u128::MAX || batch.fields.iter().any(present)
-            })
-        })
+        state.prepare(rivals.stamp);
+        batches.iter().any(|batch| state.meets(&batch.table, rivals).has_losers(batch))
     }
 
-    /// The fields of a row that lose, by position; all bits: the whole row.
-    pub fn losing(&self, table: &Table, tags: &Tags, time: i64, stamp: Stamp, agreed_index: u64) -> u128 {
+    /// The fields of each row that lose, by position.
+    pub fn losing(&self, rivals: Rivals, table: &Table, batch: &PointsBatch) -> Vec<u128> {
         let mut state = self.state.lock();
-        state.may_lose(stamp);
-        state.losing(table, tags.series_id(), tags, time, stamp, agreed_index)
+        state.prepare(rivals.stamp);
+        let met = state.meets(table, rivals);
+        let rows = batch.series_of_row.iter().map(|series| &batch.series[*series as usize]).zip(&batch.times);
+        rows.map(|(tags, time)| met.losing(tags.series_id(), tags, *time)).collect()
     }
+}
+
+/// The rows of a batch, with the fields that it writes, by position.
+fn rows_of(batch: &ResolvedBatch) -> impl Iterator<Item = (RowKey, u128)> {
+    let rows = batch.times.iter().zip(&batch.series_of_row).enumerate();
+    rows.filter_map(|(row, (&time, &series))| {
+        let (series, _) = batch.series.get(series as usize)?;
+        let columns = batch.fields.iter().filter(|(_, column)| column.is_present(row));
+        let fields = columns.fold(0, |fields, (field, _)| fields | bit(*field));
+        Some((RowKey { table: batch.table.id, series: *series, time }, fields))
+    })
 }
 
 /// Where a field is in a set of fields; none for one that is not looked at.
@@ -306,14 +308,90 @@ pub fn bit(field: FieldId) -> u128 {
     if field.0 < FIELDS_MAX { 1 << field.0 } else { 0 }
 }
 
+/// What a record may lose against of one table.
+struct Met<'a> {
+    state: &'a State,
+    table: &'a Table,
+    stamp: Stamp,
+    /// Some remembered record is greater.
+    meets_greater: bool,
+    /// Those that the record has not seen.
+    deletes: Vec<&'a Tombstone>,
+    held: Option<&'a Held>,
+}
+
+impl Met<'_> {
+    fn losing(&self, series: SeriesId, tags: &Tags, time: i64) -> u128 {
+        let held = self.held.map_or(0, |held| held.losing(self.table, series, tags, time));
+        held | self.losing_to_greater(series, tags, time)
+    }
+
+    fn losing_to_greater(&self, series: SeriesId, tags: &Tags, time: i64) -> u128 {
+        if self.deletes.iter().any(|tombstone| tombstone.covers(self.table, tags, time)) {
+            return WHOLE_ROW;
+        }
+        if !self.meets_greater {
+            return 0;
+        }
+        let table = self.table;
+        let writers = self.state.rows.get(&RowKey { table: table.id, series, time });
+        let is_there = |writer: &&Writer| {
+            let is_gone = |tombstone: &Tombstone| {
+                tombstone.next_number > writer.number && tombstone.covers(table, tags, time)
+            };
+            !self.state.tombstones.of(table.id).iter().any(is_gone)
+        };
+        let writers = writers.iter().flat_map(|writers| writers.iter());
+        let greater = writers.filter(|writer| writer.stamp > self.stamp);
+        greater.filter(is_there).fold(0, |fields, writer| fields | writer.fields)
+    }
+
+    fn has_losers(&self, batch: &ResolvedBatch) -> bool {
+        let loses = |row: usize| {
+            let (series, tags) = batch.series.get(batch.series_of_row[row] as usize)?;
+            let losing = self.losing(*series, tags, batch.times[row]);
+            let mut fields = batch.fields.iter().filter(|(_, column)| column.is_present(row));
+            Some(losing == WHOLE_ROW || fields.any(|(field, _)| losing & bit(*field) != 0))
+        };
+        let may_lose = self.meets_greater || !self.deletes.is_empty() || self.held.is_some();
+        may_lose && (0..batch.rows()).any(|row| loses(row) == Some(true))
+    }
+}
+
 impl State {
-    /// Whether a record can have something that loses. If so, all that it can meet is in `rows`.
-    fn may_lose(&mut self, stamp: Stamp) -> bool {
-        let meets_greater = !self.records.is_empty() && self.greatest > Some(stamp);
-        if meets_greater {
+    /// Whether so much more can be remembered; else it is counted as unguarded.
+    fn has_room(&mut self, count: usize, limit: usize) -> bool {
+        let has_room = self.remembered + self.tombstones.len() + count <= limit;
+        if !has_room {
+            metrics::CLUSTER_ROWS_UNGUARDED.increment(count as u64);
+            if !self.is_overflowing {
+                tracing::warn!(
+                    limit,
+                    "too many points wait for another node: of conflicting values the last to come stays (cluster.conflict_rows)"
+                );
+            }
+        }
+        self.is_overflowing = !has_room;
+        has_room
+    }
+
+    fn meets_greater(&self, stamp: Stamp) -> bool {
+        !self.records.is_empty() && self.greatest > Some(stamp)
+    }
+
+    /// Has all that a record can meet in `rows`.
+    fn prepare(&mut self, stamp: Stamp) {
+        if self.meets_greater(stamp) {
             self.index();
         }
-        meets_greater || !self.tombstones.is_empty()
+    }
+
+    fn meets<'a>(&'a self, table: &'a Table, rivals: Rivals) -> Met<'a> {
+        let Rivals { stamp, agreed_index, hold } = rivals;
+        let deletes = self.tombstones.of(table.id).iter();
+        let deletes = deletes.filter(|tombstone| tombstone.agreed_index > agreed_index).collect();
+        let held = hold.and_then(|hold| self.holds.get(&hold));
+        Met { state: self, table, stamp, meets_greater: self.meets_greater(stamp), deletes, held }
     }
 
     fn index(&mut self) {
@@ -334,37 +412,8 @@ impl State {
         *indexed = *noted;
     }
 
-    fn losing(
-        &self,
-        table: &Table,
-        series: SeriesId,
-        tags: &Tags,
-        time: i64,
-        stamp: Stamp,
-        agreed_index: u64,
-    ) -> u128 {
-        let is_deleted = |tombstone: &Tombstone| {
-            tombstone.agreed_index > agreed_index && tombstone.covers(table, tags, time)
-        };
-        if self.tombstones.iter().any(is_deleted) {
-            return u128::MAX;
-        }
-        let writers = self.rows.get(&RowKey { table: table.id, series, time });
-        let is_there = |writer: &&Writer| {
-            let is_gone = |tombstone: &Tombstone| {
-                tombstone.next_number > writer.number && tombstone.covers(table, tags, time)
-            };
-            !self.tombstones.iter().any(is_gone)
-        };
-        let greater = writers.iter().flat_map(|writers| writers.iter()).filter(|writer| writer.stamp > stamp);
-        greater.filter(is_there).fold(0, |fields, writer| fields | writer.fields)
-    }
-
     /// Forgets what every other node is past.
     fn forget(&mut self) {
-        if self.holds > 0 {
-            return;
-        }
         let clock = self.peers.values().map(|peer| peer.clock).min().unwrap_or(u64::MAX);
         while self.records.front().is_some_and(|record| record.stamp.clock <= clock) {
             let is_indexed = self.indexed > self.noted - self.records.len() as u64;
@@ -380,8 +429,10 @@ impl State {
         }
         let agreed_index = self.peers.values().map(|peer| peer.agreed_index).min().unwrap_or(u64::MAX);
         let oldest = self.noted - self.records.len() as u64;
-        self.tombstones
-            .retain(|tombstone| tombstone.agreed_index > agreed_index || tombstone.next_number > oldest);
+        if !self.tombstones.is_empty() {
+            self.tombstones
+                .retain(|tombstone| tombstone.agreed_index > agreed_index || tombstone.next_number > oldest);
+        }
     }
 
     fn remove_writers(&mut self, key: &RowKey, is_removed: impl Fn(&Writer) -> bool) {
@@ -392,60 +443,5 @@ impl State {
             None => drop(entry.remove()),
             Some(first) => *entry.get_mut() = Writers { first, others: left },
         }
-    }
-}
-
-impl Tombstone {
-    fn covers(&self, table: &Table, tags: &Tags, time: i64) -> bool {
-        self.table == table.id
-            && self.scope.time.min <= time
-            && time <= self.scope.time.max
-            && self.scope.filter.as_ref().is_none_or(|filter| self.matches(filter, table, tags))
-    }
-
-    fn matches(&self, filter: &Predicate, table: &Table, tags: &Tags) -> bool {
-        let text = |operand: &Operand| match operand {
-            Operand::Tag(tag) => {
-                let key = table.tags.get(tag.0 as usize);
-                let value = key.and_then(|key| tags.iter().find(|(name, _)| name == key));
-                Some(value.map_or_else(String::new, |(_, value)| value.to_owned()))
-            }
-            Operand::Literal(FieldValue::String(text)) => Some(text.to_string()),
-            Operand::Literal(_) | Operand::Field(_) => None,
-        };
-        match filter {
-            Predicate::Constant(value) => *value,
-            Predicate::And(terms) => terms.iter().all(|term| self.matches(term, table, tags)),
-            Predicate::Or(terms) => terms.iter().any(|term| self.matches(term, table, tags)),
-            Predicate::Compare { left, op, right } => {
-                let (Some(left), Some(right)) = (text(left), text(right)) else { return false };
-                match op {
-                    CompareOp::Eq => left == right,
-                    CompareOp::Ne => left != right,
-                    CompareOp::Lt => left < right,
-                    CompareOp::Le => left <= right,
-                    CompareOp::Gt => left > right,
-                    CompareOp::Ge => left >= right,
-                }
-            }
-            Predicate::Regex { operand, pattern, negated } => {
-                let regex = self.regexes.get(pattern);
-                let found = text(operand).zip(regex).map(|(text, regex)| regex.is_match(&text));
-                found.is_some_and(|found| found != *negated)
-            }
-        }
-    }
-}
-
-fn compile(filter: &Predicate, regexes: &mut HashMap<String, Regex>) {
-    match filter {
-        Predicate::And(terms) | Predicate::Or(terms) => terms.iter().for_each(|term| compile(term, regexes)),
-        Predicate::Regex { pattern, .. } => {
-            // It was checked when the statement was.
-            if let Ok(regex) = Regex::new(pattern) {
-                regexes.insert(pattern.clone(), regex);
-            }
-        }
-        Predicate::Constant(_) | Predicate::Compare { .. } => {}
     }
 }

@@ -1,0 +1,306 @@
+//! One comparison of this node with the others.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyperbytedb_domain::catalog::{Catalog, Table};
+use hyperbytedb_domain::cluster::NodeAddress;
+use hyperbytedb_domain::ports::{DigestQuery, RepairPeersPort, RowsQuery};
+use hyperbytedb_domain::scan::{Digest, DigestBy};
+use hyperbytedb_domain::wal::{TableVersion, WalEntry, WriteEntry};
+use hyperbytedb_domain::{Precision, SeriesId, TimeRange};
+use hyperbytedb_metrics as metrics;
+
+use super::merge::{Merge, Source, Wanted};
+use super::page::Partition;
+use super::{Compared, POLL, RepairError, RepairService, background};
+use crate::cluster::conflicts::{Hold, Rivals, Stamp, Watched, without_losers};
+use crate::cluster::peers;
+use crate::log::LogError;
+use crate::log::committer::{ReceivedWrite, ResolvedWrite};
+use crate::log::replay::LoggedWrites;
+use crate::threads::Stop;
+use crate::waiting;
+
+/// A partition that differs now and after this pause, and was not written meanwhile, does differ.
+const QUIET: Duration = Duration::from_secs(1);
+/// Of how many parts the series are looked at at one time.
+const BUCKETS_AT_ONCE: usize = 16;
+/// Series whose rows are fetched together, and rows fetched at one time: more, so that they are of several times.
+const SERIES_AT_ONCE: usize = 500;
+const ROWS_AT_ONCE: u64 = 20_000;
+/// How often the schema of rows may change while they are compared before they are left for the next run.
+const ATTEMPTS_MAX: usize = 20;
+
+/// Another node that takes part.
+pub struct Peer {
+    pub address: NodeAddress,
+    /// Its values have a say in what stays of those that differ.
+    pub counts: bool,
+}
+
+/// A comparison.
+pub struct Run<'a> {
+    service: &'a RepairService,
+    port: &'a dyn RepairPeersPort,
+    stop: &'a Stop,
+    peers: Vec<Peer>,
+    /// As of a [`Peer`].
+    counts: bool,
+    /// Values that differ can be settled: all nodes take part, or this one is known to be wrong.
+    settles: bool,
+    /// Partitions that are being written are left alone.
+    only_quiet: bool,
+    rows: Cell<u64>,
+    unsettled: Cell<u64>,
+    /// Series that could not be compared.
+    busy: Cell<u64>,
+}
+
+/// Series that are compared together, from a time on.
+struct Part<'s> {
+    series: &'s [SeriesId],
+    from: i64,
+}
+
+impl<'a> Run<'a> {
+    pub fn new(
+        service: &'a RepairService,
+        port: &'a dyn RepairPeersPort,
+        stop: &'a Stop,
+        peers: Vec<Peer>,
+        counts: bool,
+        settles: bool,
+        only_quiet: bool,
+    ) -> Self {
+        let (rows, unsettled, busy) = Default::default();
+        Self { service, port, stop, peers, counts, settles, only_quiet, rows, unsettled, busy }
+    }
+
+    /// Takes what this node lacks.
+    pub fn compare(&self) -> Result<Compared, RepairError> {
+        let catalog = self.service.catalog.catalog();
+        let partitions: Vec<Partition> =
+            catalog.tables().flat_map(|table| Partition::unexpired(&catalog, table)).collect();
+        let note = |compared: usize| {
+            let mut progress = self.service.state.progress.lock();
+            progress.partitions = partitions.len() as u64;
+            progress.compared = compared as u64;
+        };
+        for (compared, partition) in partitions.iter().enumerate() {
+            note(compared);
+            self.compare_partition(partition)?;
+        }
+        note(partitions.len());
+        for table in catalog.tables() {
+            self.check()?;
+            self.service.flush.unregister_unstored(table, &background())?;
+        }
+        match self.busy.get() {
+            0 => Ok(Compared { rows: self.rows.get(), unsettled: self.unsettled.get() }),
+            busy => Err(RepairError::Busy(busy)),
+        }
+    }
+
+    fn check(&self) -> Result<(), RepairError> {
+        if self.stop.is_set() { Err(RepairError::Stopped) } else { Ok(()) }
+    }
+
+    fn own(&self, partition: &Partition, by: &DigestBy) -> Result<Vec<Digest>, RepairError> {
+        let mut own = self.service.reader.digests(&partition.table, &partition.group, by, &background())?;
+        own.sort_unstable_by_key(|digest| digest.key);
+        Ok(own)
+    }
+
+    /// What differs between this node and some other one.
+    fn differing(
+        &self,
+        partition: &Partition,
+        own: &[Digest],
+        by: &DigestBy,
+    ) -> Result<BTreeSet<u64>, RepairError> {
+        let agreed_index = self.service.catalog.catalog().cluster.applied_index();
+        let (table, shard) = (partition.table.id, partition.group.id);
+        let query = DigestQuery { agreed_index, table, shard, by: by.clone() };
+        let mut differing = BTreeSet::new();
+        for peer in &self.peers {
+            self.check()?;
+            let theirs = self.port.digests(&peer.address, &query)?;
+            let is_same = |digest: &&Digest| {
+                own.binary_search_by_key(&digest.key, |own| own.key).is_ok_and(|at| own[at] == **digest)
+            };
+            differing.extend(theirs.iter().filter(|digest| !is_same(digest)).map(|digest| digest.key));
+        }
+        Ok(differing)
+    }
+
+    fn compare_partition(&self, partition: &Partition) -> Result<(), RepairError> {
+        let own = self.own(partition, &DigestBy::Bucket)?;
+        let buckets = self.differing(partition, &own, &DigestBy::Bucket)?;
+        if buckets.is_empty() {
+            return Ok(());
+        }
+        if self.only_quiet && !(self.stop.wait(QUIET) && self.own(partition, &DigestBy::Bucket)? == own) {
+            return self.check();
+        }
+        let buckets: Vec<u64> = buckets.into_iter().collect();
+        for some in buckets.chunks(BUCKETS_AT_ONCE) {
+            let by = DigestBy::Series(some.to_vec());
+            let own = self.own(partition, &by)?;
+            let series: Vec<SeriesId> =
+                self.differing(partition, &own, &by)?.into_iter().map(SeriesId).collect();
+            for some in series.chunks(SERIES_AT_ONCE) {
+                self.compare_series(partition, some)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Page by page; of fewer series where a page is too much.
+    fn compare_series(&self, partition: &Partition, series: &[SeriesId]) -> Result<(), RepairError> {
+        let mut parts = vec![Part { series, from: partition.group.start }];
+        let mut attempts = 0;
+        while let Some(Part { series, from }) = parts.pop() {
+            self.check()?;
+            let again = attempts + 1;
+            attempts = 0;
+            match self.compare_page(partition, series, from) {
+                Ok(Some(from)) => parts.push(Part { series, from }),
+                Ok(None) => {}
+                Err(RepairError::TooMuch { .. }) if series.len() > 1 => {
+                    let (first, second) = series.split_at(series.len() / 2);
+                    parts.extend([second, first].map(|series| Part { series, from }));
+                }
+                Err(RepairError::Log(LogError::Stale)) if again <= ATTEMPTS_MAX => {
+                    attempts = again;
+                    parts.push(Part { series, from });
+                    self.stop.wait(POLL);
+                }
+                Err(RepairError::TooMuch { .. } | RepairError::Log(LogError::Stale)) => {
+                    self.busy.update(|busy| busy + series.len() as u64);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what this node lacks of some series from a time on; returns the time up to which that is done, if there is more.
+    fn compare_page(
+        &self,
+        partition: &Partition,
+        series: &[SeriesId],
+        from: i64,
+    ) -> Result<Option<i64>, RepairError> {
+        let service = self.service;
+        let hold = self.hold(partition, series, from);
+        // A value that meets something that there was no room for may be older than it.
+        let settles = self.settles && service.conflicts.is_whole();
+        let catalog = service.catalog.catalog();
+        let agreed_index = catalog.cluster.applied_index();
+        let (table, shard) = (partition.table.id, partition.group.id);
+        let query =
+            RowsQuery { agreed_index, table, shard, series: series.to_vec(), from, limit: ROWS_AT_ONCE };
+        let own = partition.read(&service.reader, &query)?;
+        let mut pages = Vec::with_capacity(self.peers.len());
+        for peer in &self.peers {
+            self.check()?;
+            pages.push(self.port.rows(&peer.address, &query)?);
+        }
+        let until = pages.iter().chain([&own]).filter_map(|page| page.complete_before).min();
+        if until.is_some_and(|until| until <= from) {
+            return Err(RepairError::TooMuch { series: series.len() });
+        }
+        let Some(current) = catalog.table_by_id(table) else { return Ok(None) };
+        let mut merge = Merge::new(current, until.unwrap_or(i64::MAX));
+        merge.add(&own.lines, Source::Own, self.counts);
+        for (peer, page) in self.peers.iter().zip(&pages) {
+            merge.add(&page.lines, Source::Peer, peer.counts);
+        }
+        let wanted = merge.wanted(settles);
+        drop((own, pages));
+        let unsettled = wanted.unsettled;
+        if wanted.rows > 0 {
+            self.take(&catalog, current, shard, wanted, &hold)?;
+        }
+        self.unsettled.update(|sum| sum + unsettled);
+        Ok(until)
+    }
+
+    /// Has it remembered what is written of some series from now on. What was written before is read.
+    fn hold(&self, partition: &Partition, series: &[SeriesId], from: i64) -> Hold<'_> {
+        let time = TimeRange { min: from, max: partition.group.end.saturating_sub(1) };
+        let series = series.iter().copied().collect();
+        let watched = Watched { table: partition.table.id, series, time };
+        let _applying = self.service.flush.epochs().lock();
+        self.service.conflicts.hold(watched)
+    }
+
+    fn take(
+        &self,
+        catalog: &Arc<Catalog>,
+        table: &Table,
+        shard: u64,
+        wanted: Wanted,
+        hold: &Hold<'_>,
+    ) -> Result<(), RepairError> {
+        let service = self.service;
+        self.wait_for_room()?;
+        let write = WriteEntry {
+            database: table.database.clone(),
+            retention_policy: table.retention_policy.clone(),
+            precision: Precision::Nanosecond,
+            default_time: 0,
+            tables: vec![TableVersion {
+                measurement: table.measurement.clone(),
+                table: table.id,
+                version: table.version,
+            }],
+            shards: vec![shard],
+            form: Default::default(),
+            body: wanted.lines.into(),
+        };
+        // Older than everything that is remembered.
+        let stamp = Stamp { clock: 0, origin: peers::CLUSTER };
+        let agreed_index = catalog.cluster.applied_index();
+        let rivals = Rivals { stamp, agreed_index, hold: Some(hold.id) };
+        let place = || "rows of another node".to_owned();
+        for _ in 0..ATTEMPTS_MAX {
+            if !hold.is_whole() {
+                return Err(RepairError::TooMuch { series: hold.series });
+            }
+            let epoch = service.flush.epochs().now();
+            let write = without_losers(&service.conflicts, catalog, &write, rivals, place)?;
+            let batches = LoggedWrites::new(None).batches(catalog, &write, |_| true, place)?;
+            let rows: u64 = batches.iter().map(|batch| batch.rows() as u64).sum();
+            if rows == 0 {
+                return Ok(());
+            }
+            let entry = service.wal.encode(&WalEntry::Write(write))?;
+            let write = ResolvedWrite { entry, catalog: catalog.clone(), epoch, batches };
+            match service.committer.receive(vec![ReceivedWrite { rivals, write }]) {
+                Ok(()) => {
+                    service.state.progress.lock().repaired_rows += rows;
+                    self.rows.update(|taken| taken + rows);
+                    metrics::CLUSTER_REPAIRED_ROWS.increment(rows);
+                    return Ok(());
+                }
+                Err(LogError::Stale) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(LogError::Stale.into())
+    }
+
+    fn wait_for_room(&self) -> Result<(), RepairError> {
+        let flush = &self.service.flush;
+        while !(flush.has_room() && flush.log_has_room()) {
+            flush.press();
+            self.check()?;
+            waiting::sleep(POLL);
+        }
+        Ok(())
+    }
+}
