@@ -110,17 +110,20 @@ impl Writes {
         content: &Arc<Content>,
     ) -> Result<(), String> {
         let body = String::from_utf8_lossy(&write.body);
-        let known = self.sent.get_mut(&first_line(&body));
-        let known = known.ok_or_else(|| format!("nobody has sent what is logged: {body}"))?;
-        if let Some(known) = known.replace(stamp) {
-            return Err(format!("logged twice, {known:?} and {stamp:?}: {body}"));
+        // What is left of a body of which some lines were refused has no such line, and nobody waits for it.
+        if body.starts_with('#') {
+            let known = self.sent.get_mut(&first_line(&body));
+            let known = known.ok_or_else(|| format!("nobody has sent what is logged: {body}"))?;
+            if let Some(known) = known.replace(stamp) {
+                return Err(format!("logged twice, {known:?} and {stamp:?}: {body}"));
+            }
         }
         self.logged.insert(stamp, Written { agreed_index, content: content.clone() });
         Ok(())
     }
 }
 
-/// It tells bodies apart. Of the others some may be refused.
+/// A comment, which tells bodies apart.
 fn first_line(body: &str) -> String {
     body.lines().next().unwrap_or_default().to_owned()
 }

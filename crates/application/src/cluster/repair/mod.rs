@@ -32,6 +32,7 @@ use crate::log::LogError;
 use crate::log::committer::Committer;
 use crate::reader::TableReader;
 use crate::threads::Stop;
+use crate::waiting;
 
 /// How often it is looked whether there is something to do.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -219,6 +219,9 @@ impl<'a> Run<'a> {
         for (peer, page) in self.peers.iter().zip(&pages) {
             merge.add(&page.lines, Source::Peer, peer.counts);
         }
+        if merge.is_ahead {
+            return Err(LogError::Stale.into());
+        }
         let wanted = merge.wanted(settles);
         drop((own, pages));
         let unsettled = wanted.unsettled;

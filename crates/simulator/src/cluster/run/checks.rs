@@ -76,7 +76,10 @@ impl Cluster {
         let seen = self.seen(id, looked, &agreed);
         compare(&left_by(&taken.log, &seen), &looked.observation).inspect_err(|_| {
             if std::env::var("SIM_DEBUG").is_ok() {
-                eprintln!("log {:#?}\nobserved {:#?}\n{:#?}", taken.log, looked.observation.tables, taken.records);
+                eprintln!(
+                    "log {:#?}\nobserved {:#?}\n{:#?}",
+                    taken.log, looked.observation.tables, taken.records
+                );
             }
         })?;
         let writes = self.writes.lock();
