@@ -16,7 +16,7 @@ use hyperbytedb_domain::wal::Sequence;
 use parking_lot::Mutex;
 
 use super::agreement::address;
-use super::network::{ANSWER_TIME, Attached, Handing, Network, Way};
+use super::network::{ANSWER_TIME, Attached, Network, Way};
 use crate::process::Process;
 use crate::scheduler::Host;
 
@@ -57,25 +57,11 @@ pub struct Asking {
     pub network: Arc<Network>,
     pub host: Host,
     pub node: Arc<ClusterNode>,
-    /// While it is at work itself, and does not wait for an answer.
-    pub at_work: Mutex<Option<Handing>>,
 }
 
 impl Asking {
-    fn ask<T: Send + 'static>(
-        &self,
-        to: &NodeAddress,
-        question: impl FnOnce(&Attached) -> T + Send + 'static,
-    ) -> Result<T, PeerError> {
-        self.at_work.lock().take();
-        let answer = self.asked(to, question);
-        let handing = self.network.begin();
-        *self.at_work.lock() = Some(handing);
-        answer
-    }
-
     /// The question is answered by a thread of the other node.
-    fn asked<T: Send + 'static>(
+    fn ask<T: Send + 'static>(
         &self,
         to: &NodeAddress,
         question: impl FnOnce(&Attached) -> T + Send + 'static,

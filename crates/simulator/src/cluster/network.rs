@@ -150,25 +150,20 @@ impl Network {
     }
 
     /// Hands something over to a node, when that is possible.
-    pub fn hand_over<T>(self: &Arc<Self>, run: impl FnOnce() -> T) -> T {
-        let _handing = self.begin();
-        run()
-    }
-
-    /// Until it is dropped, a node changes by what came from others.
-    pub fn begin(self: &Arc<Self>) -> Handing {
+    pub fn hand_over<T>(&self, run: impl FnOnce() -> T) -> T {
         while self.state.lock().is_frozen {
             self.scheduler.sleep(LOOK_TIME);
         }
         self.state.lock().handing_over += 1;
+        let _handing = Handing(self);
         self.scheduler.note_work();
-        Handing(self.clone())
+        run()
     }
 }
 
-pub struct Handing(Arc<Network>);
+struct Handing<'a>(&'a Network);
 
-impl Drop for Handing {
+impl Drop for Handing<'_> {
     fn drop(&mut self) {
         self.0.state.lock().handing_over -= 1;
     }

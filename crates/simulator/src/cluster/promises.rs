@@ -43,13 +43,20 @@ impl Promises<'_> {
             let Some(found) = point.and_then(|fields| fields.get(*field)) else {
                 match values.iter().find(|(stamp, _)| must_have(stamp)) {
                     None => continue,
-                    Some((stamp, _)) => return Err(format!("it lacks {}", self.writes.describe(stamp))),
+                    Some((stamp, _)) => {
+                        let record = self.writes.describe(stamp);
+                        return Err(format!(
+                            "it lacks {field} of {place:?} {} {time}: {record}",
+                            tags.series_key("")
+                        ));
+                    }
                 }
             };
             let oldest = values.iter().rposition(|(stamp, _)| self.kept.contains(stamp)).unwrap_or(0);
             if !values[oldest..].iter().any(|(_, value)| *value == found.as_str()) {
                 return Err(format!(
-                    "{place:?} {tags:?} {time}: {field} is {found}, of {values:?}, of which those from {:?} on may be there",
+                    "{place:?} {} {time}: {field} is {found}, of {values:?}, of which those from {:?} on may be there",
+                    tags.series_key(""),
                     values[oldest].0
                 ));
             }
@@ -67,7 +74,8 @@ impl Promises<'_> {
                 for (field, value) in fields {
                     if !written.contains_key(&(place.clone(), tags, *time, field.as_str())) {
                         return Err(format!(
-                            "{place:?} {tags:?} {time}: {field} is {value}, which was deleted, or never written"
+                            "{place:?} {} {time}: {field} is {value}, which was deleted, or never written",
+                            tags.series_key("")
                         ));
                     }
                 }

@@ -17,7 +17,6 @@ use hyperbytedb_domain::HybridClock;
 use hyperbytedb_domain::clock::WallClock;
 use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::ports::{ClusterNodePort, Outbound};
-use parking_lot::Mutex;
 
 use super::agreement::{Agreement, Proposing};
 use super::compare::{self, Asking};
@@ -133,12 +132,7 @@ impl Seat {
     /// Has the node compare itself whenever it is time.
     fn compare(&self, attached: Attached) {
         let Attached { host, node, repair } = attached;
-        let asking = Asking {
-            network: self.agreement.network.clone(),
-            host: host.clone(),
-            node,
-            at_work: Mutex::default(),
-        };
+        let asking = Asking { network: self.agreement.network.clone(), host: host.clone(), node };
         host.spawn("repair", None, move || repair.run(&asking, &Stop::default()));
     }
 

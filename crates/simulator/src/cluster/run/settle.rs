@@ -155,7 +155,9 @@ impl Cluster {
             return Ok(Some(disagreeing));
         }
         let looked = self.check_all()?;
-        Ok(self.promised(&looked, &BTreeSet::new()).err())
+        // Of a disk that is lost for ever, nobody knows what it had sent to some nodes only.
+        let must_have = |stamp: &Stamp| !self.lost.contains(&stamp.origin) && self.must_have(stamp);
+        Ok(self.promised(&looked, &BTreeSet::new(), must_have).err())
     }
 
     /// What of the nodes' points is not the same, or not what was promised.
@@ -168,15 +170,20 @@ impl Cluster {
             return Ok(Some(text));
         }
         let kept = if self.may_be_outvoted { BTreeSet::new() } else { self.safe() };
-        Ok(self.promised(&looked, &kept).err())
+        let must_have = |stamp: &Stamp| kept.contains(stamp) || self.must_have(stamp);
+        Ok(self.promised(&looked, &kept, must_have).err())
     }
 
-    fn promised(&self, looked: &[(NodeId, Looked)], kept: &BTreeSet<Stamp>) -> Result<(), String> {
+    fn promised(
+        &self,
+        looked: &[(NodeId, Looked)],
+        kept: &BTreeSet<Stamp>,
+        must_have: impl Fn(&Stamp) -> bool,
+    ) -> Result<(), String> {
         let (writes, agreed) = (self.writes.lock(), self.agreement.up_to(self.agreement.length()));
-        let must_have = |stamp: &Stamp| kept.contains(stamp) || self.must_have(stamp);
         looked.iter().try_for_each(|(id, looked)| {
             let promises = Promises { writes: &writes, seen: self.seen(*id, looked, &agreed), kept };
-            promises.hold(&looked.contents(), must_have).map_err(|text| format!("node {id}: {text}"))
+            promises.hold(&looked.contents(), &must_have).map_err(|text| format!("node {id}: {text}"))
         })
     }
 
