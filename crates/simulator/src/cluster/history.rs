@@ -148,7 +148,11 @@ pub fn generate(seed: u64) -> ClusterHistory {
         let passes = pass(&mut generator);
         ClusterRound { passes, ..round(&mut generator, &often) }
     }));
-    if seed >= FIRST_DAMAGED {
+    if computing.is_some() {
+        // What was computed of points that are lost for ever stays.
+        let lost = rounds.iter_mut().filter(|round| matches!(round.event, Some(Event::LoseDisk(_))));
+        lost.for_each(|round| round.event = None);
+    } else if seed >= FIRST_DAMAGED {
         damage(&mut Random::new(seed ^ 0xDA3A), &mut rounds, skew);
     }
     let mut history = ClusterHistory { seed, nodes, skews, computing, rounds, ..ClusterHistory::default() };
