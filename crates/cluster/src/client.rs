@@ -125,6 +125,18 @@ impl Client {
         read_compact(address, &answer)
     }
 
+    /// As [`call`](Self::call), of a node that may be of a version that leaves out the last number of the answer.
+    pub async fn call_any<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        address: &str,
+        path: &str,
+        question: &Q,
+        timeout: Duration,
+    ) -> Result<A, CallError> {
+        let answer = self.exchange_compact(address, path, question, timeout).await?;
+        read_compact(address, &answer).or_else(|_| read_compact(address, &[&answer, &[0][..]].concat()))
+    }
+
     /// As [`call`](Self::call), of a node that may be of a version that answers nothing.
     pub async fn tell<Q: Serialize, A: DeserializeOwned>(
         &self,

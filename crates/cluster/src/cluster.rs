@@ -599,7 +599,8 @@ impl Cluster {
         path: &str,
         query: &Q,
     ) -> Result<A, PeerError> {
-        let answer = self.block_on(self.inner.client.call(&address.address, path, query, COMPARE_TIMEOUT));
+        let asked = self.inner.client.call_any(&address.address, path, query, COMPARE_TIMEOUT);
+        let answer = self.block_on(asked);
         match answer {
             Some(answer) => answer.map_err(|error| PeerError::Refused(error.to_string())),
             None => Err(PeerError::Unreachable("the server is stopping".to_owned())),

@@ -24,6 +24,11 @@ const OWN: &str = "note/lost";
 /// The greatest clock of a record of this node that another one has and this one has lost.
 const GREATEST: &str = "note/lost-clock";
 
+/// What this node has may be wrong where others have something else: it is compared when all nodes are there.
+const DOUBT: &str = "note/compare";
+/// The clock up to which a start does not remember what records wrote.
+const FORGOTTEN: &str = "note/forgotten";
+
 #[derive(Default)]
 struct State {
     /// What others had last of this node's records when they first answered since its start.
@@ -32,6 +37,8 @@ struct State {
     told: BTreeSet<NodeId>,
     /// How often something was noticed since the start.
     signs: u64,
+    /// How often there was reason to doubt.
+    doubts: u64,
 }
 
 /// What is known to be lost, by this node and of its records by others.
@@ -86,6 +93,50 @@ impl Losses {
         self.noted(OWN).is_some()
     }
 
+    /// Whether this node has to be compared with all others.
+    pub fn is_in_doubt(&self) -> bool {
+        self.noted(DOUBT).is_some()
+    }
+
+    /// What this node has may be wrong.
+    pub fn doubt(&self) -> Result<(), StorageError> {
+        let mut state = self.state.lock();
+        state.doubts += 1;
+        if self.is_in_doubt() {
+            return Ok(());
+        }
+        self.note(state, &[(DOUBT.to_owned(), Some(1))])
+    }
+
+    /// How often there was reason to doubt: those who compare ask before they begin.
+    pub fn doubts(&self) -> u64 {
+        self.state.lock().doubts
+    }
+
+    /// After a start what was written up to this clock is not remembered.
+    pub fn forget(&self, clock: u64) -> Result<(), StorageError> {
+        self.note(self.state.lock(), &[(FORGOTTEN.to_owned(), Some(clock))])
+    }
+
+    pub fn forgotten(&self) -> u64 {
+        self.noted(FORGOTTEN).unwrap_or(0)
+    }
+
+    /// This node takes something that may lose against what it has forgotten: others know better.
+    pub fn take_late(&self, node: NodeId, clock: u64) -> Result<(), StorageError> {
+        let mut state = self.state.lock();
+        state.signs += 1;
+        if self.has_lost() {
+            return Ok(());
+        }
+        tracing::warn!(
+            node,
+            clock,
+            "records come that are older than what this node remembers: it compares itself with the others"
+        );
+        self.note(state, &[(OWN.to_owned(), Some(1))])
+    }
+
     /// How often something was noticed: those who compare ask before they begin.
     pub fn signs(&self) -> u64 {
         self.state.lock().signs
@@ -97,8 +148,17 @@ impl Losses {
         if state.signs != signs || !self.has_lost() {
             return Ok(());
         }
-        tracing::info!("this node has back what its disk had lost");
+        tracing::info!("this node has back what it had lost");
         self.flush.cursors().set(&[(OWN.to_owned(), None)])
+    }
+
+    /// This node has been compared with all others since there was so much reason to doubt.
+    pub fn settled(&self, doubts: u64) -> Result<(), StorageError> {
+        let state = self.state.lock();
+        if state.doubts != doubts || !self.is_in_doubt() {
+            return Ok(());
+        }
+        self.flush.cursors().set(&[(DOUBT.to_owned(), None)])
     }
 
     /// This node has less of another one's records than it has confirmed.

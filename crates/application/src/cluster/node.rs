@@ -101,9 +101,21 @@ impl ClusterNode {
                 batches = writes.batches(&catalog, &write, |_| true, place)?;
                 metrics::CLUSTER_CONFLICTS.increment(1);
             }
-            received.push(ReceivedWrite { rivals, write: ResolvedWrite { entry, catalog, epoch, batches } });
+            let write = ResolvedWrite { entry, catalog, epoch, batches };
+            received.push(ReceivedWrite { rivals, compared: None, write });
         }
         Ok(received)
+    }
+
+    /// Notes records that may lose against what this node has forgotten.
+    fn look_for_late(&self, origin: NodeId, writes: &[ReceivedWrite]) -> Result<(), StorageError> {
+        let losses = &self.replication.losses;
+        match writes.first().map(|first| first.rivals.stamp.clock) {
+            Some(clock) if !self.conflicts.is_whole() && clock <= losses.forgotten() => {
+                losses.take_late(origin, clock)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What was a copy of another member begins a life of its own: what that member had taken has come from there.
@@ -149,6 +161,7 @@ impl ClusterNode {
         let membership = self.catalog.catalog().cluster.membership.clone();
         self.conflicts.follow(&membership, self.id, &self.wal.received());
         let Some(settled) = self.conflicts.settled_clock() else { return Ok(()) };
+        self.conflicts.forget_until(self.replication.losses.forgotten());
         let catalog = self.catalog.catalog();
         let mut writes = LoggedWrites::new(None);
         let mut next = self.wal.first_sequence();
@@ -156,6 +169,10 @@ impl ClusterNode {
             let records = self.wal.read_stored(next, READ_BYTES)?;
             let Some(last) = records.last() else { return Ok(()) };
             next = last.sequence + 1;
+            // How far the others were when something was fetched from them is not in the log.
+            if records.iter().any(|record| record.is_write && record.origin == peers::CLUSTER) {
+                self.replication.losses.doubt()?;
+            }
             for record in records.iter().filter(|record| !record.is_write || record.clock > settled) {
                 match self.wal.decode(&record.bytes)?.0.entry {
                     WalEntry::Write(write) => {
@@ -245,6 +262,7 @@ impl ClusterNodePort for ClusterNode {
         let _receiving = waiting::lock(&self.receiving);
         for _ in 0..ATTEMPTS_MAX {
             let writes = self.resolve(batch)?;
+            self.look_for_late(batch.origin, &writes)?;
             let committed = if writes.is_empty() { Ok(()) } else { self.committer.receive(writes) };
             match committed {
                 Err(LogError::Stale) => {}

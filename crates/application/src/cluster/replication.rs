@@ -305,8 +305,16 @@ impl Replication {
         // Read first: what is noted meanwhile is behind it.
         let applied = self.flush.applied();
         let behind = self.conflicts.behind().map_or(applied, |behind| behind.min(applied));
-        let is_too_much = self.wal.bytes_from(behind + 1)? > self.options.hints_max_bytes;
-        self.flush.cursors().advance(peers::CONFLICTS, if is_too_much { applied } else { behind })
+        if !self.conflicts.is_whole() {
+            self.losses.doubt()?;
+        }
+        let cursors = self.flush.cursors();
+        let kept = behind.max(cursors.position(peers::CONFLICTS).unwrap_or(0));
+        if self.wal.bytes_from(kept + 1)? <= self.options.hints_max_bytes {
+            return cursors.advance(peers::CONFLICTS, kept);
+        }
+        self.losses.forget(self.clock.next())?;
+        cursors.advance(peers::CONFLICTS, applied)
     }
 
     /// The last agreed entry before a place in the log.

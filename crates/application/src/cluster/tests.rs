@@ -152,6 +152,24 @@ fn what_is_written_while_a_hold_lives_wins_against_what_a_comparison_brings() {
     assert!(conflicts.has_losers(since, &compared), "it is over: nothing is known");
 }
 
+#[test]
+fn what_was_part_of_a_comparison_loses_when_it_comes_late() {
+    let node = Node::new();
+    let batches = node.resolve("m v=1 1").batches;
+    let conflicts = Conflicts::new(100);
+    conflicts.set_peers([(OTHER, 0), (3, 0)].into_iter());
+    conflicts.note_compared(vec![(OTHER, 10)], &batches, 4);
+    let losing = |origin, clock| {
+        let stamp = Stamp { clock, origin };
+        losing(&conflicts, &batches[0], Rivals { stamp, agreed_index: 0, hold: None })[0]
+    };
+    assert_eq!((losing(OTHER, 10), losing(OTHER, 11)), (1, 0), "made before it was asked, and behind that");
+    assert_eq!(losing(3, 5), 0, "it was not asked");
+    assert_eq!(conflicts.behind(), Some(4));
+    conflicts.advance(OTHER, 10, 0);
+    assert_eq!((losing(OTHER, 10), conflicts.behind()), (0, None), "nothing of it can come any more");
+}
+
 /// What goes from node to node does not change: nodes of two versions understand each other.
 #[test]
 fn records_have_one_form() {

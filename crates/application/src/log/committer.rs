@@ -18,7 +18,7 @@ use super::replay::register;
 use super::{LogError, prepare, take_effect};
 use crate::api::Readiness;
 use crate::cluster::agreement::Agreement;
-use crate::cluster::conflicts::{Conflicts, Rivals, Stamp};
+use crate::cluster::conflicts::{Conflicts, Reach, Rivals, Stamp};
 use crate::cluster::peers;
 use crate::flush::{FlushService, PendingWork};
 use crate::memtable::ResolvedBatch;
@@ -74,6 +74,8 @@ pub struct ResolvedWrite {
 /// A write of another node, resolved against this node's catalogue.
 pub struct ReceivedWrite {
     pub rivals: Rivals,
+    /// Of what a comparison has brought.
+    pub compared: Option<Reach>,
     /// Without what loses against its rivals.
     pub write: ResolvedWrite,
 }
@@ -380,11 +382,15 @@ impl CommitWorker {
             }
             Change::Received(writes) => {
                 writes.iter().try_for_each(|received| self.check_received(received, catalog))?;
-                let checked = |ReceivedWrite { rivals, write }: ReceivedWrite| {
+                let checked = |ReceivedWrite { rivals, compared, write }: ReceivedWrite| {
                     let stamp @ Stamp { clock, origin } = rivals.stamp;
                     self.clock.observe(clock);
                     if let Some(conflicts) = &self.ports.conflicts {
-                        conflicts.note(stamp, &write.batches, self.ports.flush.applied());
+                        let behind = self.ports.flush.applied();
+                        match compared {
+                            Some(reach) => conflicts.note_compared(reach, &write.batches, behind),
+                            None => conflicts.note(stamp, &write.batches, behind),
+                        }
                     }
                     let record = NewRecord { origin, clock, entry: write.entry, is_foreign: true };
                     (record, Effect::Received(write.batches))
@@ -458,7 +464,7 @@ impl CommitWorker {
 
     /// What was resolved before something greater came must be resolved again.
     fn check_received(&self, received: &ReceivedWrite, catalog: &Arc<Catalog>) -> Result<(), LogError> {
-        let ReceivedWrite { rivals, write } = received;
+        let ReceivedWrite { rivals, write, .. } = received;
         self.check_write(write, catalog)?;
         let conflicts = self.ports.conflicts.as_ref();
         if conflicts.is_some_and(|conflicts| conflicts.has_losers(*rivals, &write.batches)) {

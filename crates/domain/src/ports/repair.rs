@@ -43,6 +43,8 @@ pub struct RowsPage {
     pub lines: String,
     /// There are more: rows of this time and later may be missing.
     pub complete_before: Option<i64>,
+    /// All that this node has taken from its clients up to this clock is part of the answer. 0: that is not known.
+    pub clock: u64,
 }
 
 /// How far a node is with comparing.

@@ -11,24 +11,23 @@
 
 mod hold;
 mod losers;
+mod state;
 mod tombstones;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use hashbrown::HashMap;
-use hyperbytedb_domain::catalog::{DeleteScope, Table, TableId};
+use hyperbytedb_domain::catalog::{DeleteScope, Table};
 use hyperbytedb_domain::cluster::{Membership, NodeId};
 use hyperbytedb_domain::points::PointsBatch;
 use hyperbytedb_domain::scan::FieldId;
 use hyperbytedb_domain::wal::Sequence;
-use hyperbytedb_domain::{SeriesId, Tags};
-use hyperbytedb_metrics as metrics;
 use parking_lot::Mutex;
 
 use self::hold::Held;
 pub use self::hold::Watched;
 pub use self::losers::without_losers;
-use self::tombstones::{Tombstone, Tombstones};
+use self::state::{Made, Noted, Peer, RowKey, State};
+use self::tombstones::Tombstone;
 use crate::memtable::ResolvedBatch;
 
 /// Fields beyond it are not looked at: the last to come stays.
@@ -43,76 +42,8 @@ pub struct Stamp {
     pub origin: NodeId,
 }
 
-/// A series at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct RowKey {
-    table: TableId,
-    series: SeriesId,
-    time: i64,
-}
-
-/// A record that wrote fields of a row.
-#[derive(Debug, Clone, Copy)]
-struct Writer {
-    stamp: Stamp,
-    /// Of its record among those that were noted.
-    number: u64,
-    /// By position of the field.
-    fields: u128,
-}
-
-/// Nearly always one.
-#[derive(Debug)]
-struct Writers {
-    first: Writer,
-    others: Vec<Writer>,
-}
-
-impl Writers {
-    fn iter(&self) -> impl Iterator<Item = &Writer> {
-        std::iter::once(&self.first).chain(&self.others)
-    }
-}
-
-/// How far another node is, as it has said.
-#[derive(Debug, Clone, Copy, Default)]
-struct Peer {
-    /// What comes from it has a greater clock.
-    clock: u64,
-    /// What comes from it has seen this agreed entry.
-    agreed_index: u64,
-}
-
-/// A record with rows that are remembered.
-struct Noted {
-    stamp: Stamp,
-    /// It is in the log behind it.
-    behind: Sequence,
-    /// With the fields it wrote, by position.
-    rows: Vec<(RowKey, u128)>,
-}
-
-#[derive(Default)]
-struct State {
-    peers: HashMap<NodeId, Peer>,
-    /// The rows of each record, in the order of this node's log.
-    records: VecDeque<Noted>,
-    /// Rows of all records.
-    remembered: usize,
-    /// How many records were noted, those that are forgotten counted.
-    noted: u64,
-    /// The greatest that was ever noted: what is greater loses against nothing.
-    greatest: Option<Stamp>,
-    /// The rows of the first so many of those noted. The others follow when something comes that they may win against.
-    rows: HashMap<RowKey, Writers>,
-    indexed: u64,
-    tombstones: Tombstones,
-    is_overflowing: bool,
-    /// The greatest clock of a record that there was no room for.
-    unguarded_clock: u64,
-    holds: BTreeMap<HoldId, Held>,
-    next_hold: HoldId,
-}
+/// How far other nodes were when rows were fetched from them: what they had made up to these clocks is part of it.
+pub type Reach = Vec<(NodeId, u64)>;
 
 pub type HoldId = u64;
 
@@ -210,20 +141,30 @@ impl Conflicts {
 
     /// Notes what a record wrote that is in the log, or will be, somewhere behind a place.
     pub fn note(&self, stamp: Stamp, batches: &[ResolvedBatch], behind: Sequence) {
+        self.note_made(Made::At(stamp), batches, behind);
+    }
+
+    /// Notes what a comparison has brought: what was part of it when it was fetched, and comes only now, loses.
+    pub fn note_compared(&self, reach: Reach, batches: &[ResolvedBatch], behind: Sequence) {
+        self.note_made(Made::Before(reach), batches, behind);
+    }
+
+    fn note_made(&self, made: Made, batches: &[ResolvedBatch], behind: Sequence) {
         let mut state = self.state.lock();
         state.holds.values_mut().for_each(|held| held.note(batches));
-        if state.peers.values().all(|peer| peer.clock >= stamp.clock) {
+        if made.is_settled(&state.peers) {
             return;
         }
         let count: usize = batches.iter().map(ResolvedBatch::rows).sum();
         if !state.has_room(count, self.rows_max) {
-            state.unguarded_clock = state.unguarded_clock.max(stamp.clock);
+            let clock = made.greatest().map_or(0, |greatest| greatest.clock);
+            state.unguarded_clock = state.unguarded_clock.max(clock);
             return;
         }
         let rows: Vec<(RowKey, u128)> = batches.iter().flat_map(rows_of).collect();
         state.remembered += rows.len();
-        state.greatest = state.greatest.max(Some(stamp));
-        state.records.push_back(Noted { stamp, behind, rows });
+        state.greatest = state.greatest.max(made.greatest());
+        state.records.push_back(Noted { made, behind, rows });
         state.noted += 1;
     }
 
@@ -231,6 +172,12 @@ impl Conflicts {
     pub fn is_whole(&self) -> bool {
         let state = self.state.lock();
         state.peers.values().all(|peer| peer.clock >= state.unguarded_clock)
+    }
+
+    /// What was written up to this clock is not remembered.
+    pub fn forget_until(&self, clock: u64) {
+        let mut state = self.state.lock();
+        state.unguarded_clock = state.unguarded_clock.max(clock);
     }
 
     /// How many records were noted.
@@ -243,16 +190,7 @@ impl Conflicts {
         let mut state = self.state.lock();
         // What they have of it may be more than there is.
         state.holds.values_mut().for_each(|held| held.is_whole = false);
-        while state.noted > noted {
-            let Some(Noted { rows, .. }) = state.records.pop_back() else { return };
-            state.noted -= 1;
-            let number = state.noted;
-            state.remembered -= rows.len();
-            if number < state.indexed {
-                state.indexed = number;
-                rows.iter().for_each(|(key, _)| state.remove_writers(key, |writer| writer.number == number));
-            }
-        }
+        state.retract(noted);
     }
 
     /// Notes a delete that is in the log, or will be, somewhere behind a place.
@@ -292,6 +230,11 @@ impl Conflicts {
     }
 }
 
+/// Where a field is in a set of fields; none for one that is not looked at.
+pub fn bit(field: FieldId) -> u128 {
+    if field.0 < FIELDS_MAX { 1 << field.0 } else { 0 }
+}
+
 /// The rows of a batch, with the fields that it writes, by position.
 fn rows_of(batch: &ResolvedBatch) -> impl Iterator<Item = (RowKey, u128)> {
     let rows = batch.times.iter().zip(&batch.series_of_row).enumerate();
@@ -301,147 +244,4 @@ fn rows_of(batch: &ResolvedBatch) -> impl Iterator<Item = (RowKey, u128)> {
         let fields = columns.fold(0, |fields, (field, _)| fields | bit(*field));
         Some((RowKey { table: batch.table.id, series: *series, time }, fields))
     })
-}
-
-/// Where a field is in a set of fields; none for one that is not looked at.
-pub fn bit(field: FieldId) -> u128 {
-    if field.0 < FIELDS_MAX { 1 << field.0 } else { 0 }
-}
-
-/// What a record may lose against of one table.
-struct Met<'a> {
-    state: &'a State,
-    table: &'a Table,
-    stamp: Stamp,
-    /// Some remembered record is greater.
-    meets_greater: bool,
-    /// Those that the record has not seen.
-    deletes: Vec<&'a Tombstone>,
-    held: Option<&'a Held>,
-}
-
-impl Met<'_> {
-    fn losing(&self, series: SeriesId, tags: &Tags, time: i64) -> u128 {
-        let held = self.held.map_or(0, |held| held.losing(self.table, series, tags, time));
-        held | self.losing_to_greater(series, tags, time)
-    }
-
-    fn losing_to_greater(&self, series: SeriesId, tags: &Tags, time: i64) -> u128 {
-        if self.deletes.iter().any(|tombstone| tombstone.covers(self.table, tags, time)) {
-            return WHOLE_ROW;
-        }
-        if !self.meets_greater {
-            return 0;
-        }
-        let table = self.table;
-        let writers = self.state.rows.get(&RowKey { table: table.id, series, time });
-        let is_there = |writer: &&Writer| {
-            let is_gone = |tombstone: &Tombstone| {
-                tombstone.next_number > writer.number && tombstone.covers(table, tags, time)
-            };
-            !self.state.tombstones.of(table.id).iter().any(is_gone)
-        };
-        let writers = writers.iter().flat_map(|writers| writers.iter());
-        let greater = writers.filter(|writer| writer.stamp > self.stamp);
-        greater.filter(is_there).fold(0, |fields, writer| fields | writer.fields)
-    }
-
-    fn has_losers(&self, batch: &ResolvedBatch) -> bool {
-        let loses = |row: usize| {
-            let (series, tags) = batch.series.get(batch.series_of_row[row] as usize)?;
-            let losing = self.losing(*series, tags, batch.times[row]);
-            let mut fields = batch.fields.iter().filter(|(_, column)| column.is_present(row));
-            Some(losing == WHOLE_ROW || fields.any(|(field, _)| losing & bit(*field) != 0))
-        };
-        let may_lose = self.meets_greater || !self.deletes.is_empty() || self.held.is_some();
-        may_lose && (0..batch.rows()).any(|row| loses(row) == Some(true))
-    }
-}
-
-impl State {
-    /// Whether so much more can be remembered; else it is counted as unguarded.
-    fn has_room(&mut self, count: usize, limit: usize) -> bool {
-        let has_room = self.remembered + self.tombstones.len() + count <= limit;
-        if !has_room {
-            metrics::CLUSTER_ROWS_UNGUARDED.increment(count as u64);
-            if !self.is_overflowing {
-                tracing::warn!(
-                    limit,
-                    "too many points wait for another node: of conflicting values the last to come stays (cluster.conflict_rows)"
-                );
-            }
-        }
-        self.is_overflowing = !has_room;
-        has_room
-    }
-
-    fn meets_greater(&self, stamp: Stamp) -> bool {
-        !self.records.is_empty() && self.greatest > Some(stamp)
-    }
-
-    /// Has all that a record can meet in `rows`.
-    fn prepare(&mut self, stamp: Stamp) {
-        if self.meets_greater(stamp) {
-            self.index();
-        }
-    }
-
-    fn meets<'a>(&'a self, table: &'a Table, rivals: Rivals) -> Met<'a> {
-        let Rivals { stamp, agreed_index, hold } = rivals;
-        let deletes = self.tombstones.of(table.id).iter();
-        let deletes = deletes.filter(|tombstone| tombstone.agreed_index > agreed_index).collect();
-        let held = hold.and_then(|hold| self.holds.get(&hold));
-        Met { state: self, table, stamp, meets_greater: self.meets_greater(stamp), deletes, held }
-    }
-
-    fn index(&mut self) {
-        let Self { records, rows, indexed, noted, .. } = self;
-        let first = *noted - records.len() as u64;
-        let begin = (*indexed).max(first);
-        for (record, number) in records.range((begin - first) as usize..).zip(begin..) {
-            for &(key, fields) in &record.rows {
-                let writer = Writer { stamp: record.stamp, number, fields };
-                match rows.entry(key) {
-                    hashbrown::hash_map::Entry::Vacant(entry) => {
-                        entry.insert(Writers { first: writer, others: Vec::new() });
-                    }
-                    hashbrown::hash_map::Entry::Occupied(mut entry) => entry.get_mut().others.push(writer),
-                }
-            }
-        }
-        *indexed = *noted;
-    }
-
-    /// Forgets what every other node is past.
-    fn forget(&mut self) {
-        let clock = self.peers.values().map(|peer| peer.clock).min().unwrap_or(u64::MAX);
-        while self.records.front().is_some_and(|record| record.stamp.clock <= clock) {
-            let is_indexed = self.indexed > self.noted - self.records.len() as u64;
-            let Some(Noted { rows, .. }) = self.records.pop_front() else { return };
-            self.remembered -= rows.len();
-            if is_indexed {
-                rows.iter()
-                    .for_each(|(key, _)| self.remove_writers(key, |writer| writer.stamp.clock <= clock));
-            }
-        }
-        if self.rows.is_empty() && self.rows.capacity() > 1 << 16 {
-            self.rows = HashMap::new();
-        }
-        let agreed_index = self.peers.values().map(|peer| peer.agreed_index).min().unwrap_or(u64::MAX);
-        let oldest = self.noted - self.records.len() as u64;
-        if !self.tombstones.is_empty() {
-            self.tombstones
-                .retain(|tombstone| tombstone.agreed_index > agreed_index || tombstone.next_number > oldest);
-        }
-    }
-
-    fn remove_writers(&mut self, key: &RowKey, is_removed: impl Fn(&Writer) -> bool) {
-        let hashbrown::hash_map::Entry::Occupied(mut entry) = self.rows.entry(*key) else { return };
-        let mut left: Vec<Writer> =
-            entry.get().iter().filter(|writer| !is_removed(writer)).copied().collect();
-        match left.pop() {
-            None => drop(entry.remove()),
-            Some(first) => *entry.get_mut() = Writers { first, others: left },
-        }
-    }
 }

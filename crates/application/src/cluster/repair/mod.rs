@@ -103,7 +103,7 @@ fn background() -> QueryContext {
 }
 
 impl RepairService {
-    /// Compares when it is asked for, when this node has missed records, and from time to time.
+    /// Compares when it is asked for, when this node has missed records or may have wrong ones, and from time to time.
     pub fn run(&self, port: &dyn RepairPeersPort, stop: &Stop) {
         let mut next = self.interval.map(|interval| waiting::now() + interval);
         let mut not_before = waiting::now();
@@ -116,18 +116,22 @@ impl RepairService {
             let missed = self.missed(&peers);
             let is_due = next.is_some_and(|next| waiting::now() >= next);
             let is_behind = !missed.is_empty() || self.replication.losses.has_lost();
-            if !(is_wanted || is_due || is_behind) || peers.is_empty() {
+            let is_in_doubt = self.replication.losses.is_in_doubt() && self.can_settle(&peers);
+            if !(is_wanted || is_due || is_behind || is_in_doubt) || peers.is_empty() {
                 continue;
             }
             *self.state.is_wanted.lock() = false;
             let started = waiting::now();
-            let ended = self.run_once(port, stop, peers, &missed, !is_wanted && !is_behind);
-            if let Err(error) = ended {
-                tracing::warn!(%error, "comparing with the other nodes ended early; it is tried again");
-                *self.state.is_wanted.lock() |= is_wanted || is_behind;
+            let ended = self.run_once(port, stop, peers, &missed, !is_wanted && !is_behind && !is_in_doubt);
+            match &ended {
+                Err(error) => {
+                    tracing::warn!(%error, "comparing with the other nodes ended early; it is tried again");
+                    *self.state.is_wanted.lock() |= is_wanted || is_behind;
+                }
+                Ok(()) => next = self.interval.map(|interval| waiting::now() + interval),
+            }
+            if ended.is_err() || self.replication.losses.is_in_doubt() {
                 not_before = waiting::now() + RETRY_INTERVAL.max((waiting::now() - started) * REST_FACTOR);
-            } else {
-                next = self.interval.map(|interval| waiting::now() + interval);
             }
         }
     }
@@ -148,6 +152,11 @@ impl RepairService {
         peers.iter().filter_map(lag).collect()
     }
 
+    /// Whether all nodes are there, and nothing that still comes can lose against what is not remembered.
+    fn can_settle(&self, peers: &[(NodeAddress, NodeStatus)]) -> bool {
+        peers.len() + 1 == self.catalog.catalog().cluster.membership.nodes.len() && self.conflicts.is_whole()
+    }
+
     fn run_once(
         &self,
         port: &dyn RepairPeersPort,
@@ -161,6 +170,7 @@ impl RepairService {
         let has_all = |id: NodeId| !lags().any(|lag| lag.node == id && lag.needs_repair);
         let is_sound = |status: &NodeStatus| status.is_proven && !status.needs_repair && has_all(status.id);
         let peer = |(address, status): &(NodeAddress, NodeStatus)| Peer {
+            id: status.id,
             address: address.clone(),
             counts: is_sound(status),
         };
@@ -168,7 +178,7 @@ impl RepairService {
         let sound = others.iter().filter(|peer| peer.counts).count();
         let members = self.catalog.catalog().cluster.membership.nodes.len();
         let losses = &self.replication.losses;
-        let signs = losses.signs();
+        let (signs, doubts, can_settle) = (losses.signs(), losses.doubts(), self.can_settle(&peers));
         let is_behind = !missed.is_empty() || losses.has_lost();
         let counts = !is_behind && self.replication.is_proven();
         let are_all_here = others.len() + 1 == members
@@ -197,6 +207,12 @@ impl RepairService {
             return Err(RepairError::NobodyKnows);
         }
         losses.recovered(signs)?;
+        // What a node that is away has to send may be older than what was taken.
+        if can_settle && settles && unsettled == 0 {
+            losses.settled(doubts)?;
+        } else if rows > 0 {
+            losses.doubt()?;
+        }
         Ok(())
     }
 
@@ -226,7 +242,7 @@ impl RepairPort for RepairService {
     fn rows(&self, query: &RowsQuery) -> Result<RowsPage, ReceiveError> {
         let partition = Partition::seen(self, query.agreed_index, query.table, query.shard)?;
         let Some(partition) = partition else { return Ok(RowsPage::default()) };
-        partition.read(&self.reader, query).map_err(not_now)
+        partition.read_for_other(self, query).map_err(not_now)
     }
 
     fn repaired(&self, node: NodeId, position: Sequence) {

@@ -60,6 +60,20 @@ impl Partition {
         groups.map(|group| Self { table: table.clone(), group: *group }).collect()
     }
 
+    /// As [`read`](Self::read), for another node.
+    pub fn read_for_other(
+        &self,
+        service: &RepairService,
+        query: &RowsQuery,
+    ) -> Result<RowsPage, EngineError> {
+        // Where nothing is being committed, all that has a smaller clock has taken effect.
+        let clock = {
+            let _applying = service.flush.epochs().lock();
+            service.committer.clock().next()
+        };
+        Ok(RowsPage { clock, ..self.read(&service.reader, query)? })
+    }
+
     /// The first rows that are asked for. A page of one series has at least those of one time.
     pub fn read(&self, reader: &TableReader, query: &RowsQuery) -> Result<RowsPage, EngineError> {
         let Self { table, group } = self;
@@ -81,7 +95,7 @@ impl Partition {
         Ok(if page.rows >= limit {
             page.ended()
         } else {
-            RowsPage { lines: page.lines, complete_before: None }
+            RowsPage { lines: page.lines, ..RowsPage::default() }
         })
     }
 }
@@ -114,7 +128,7 @@ impl Page {
     /// Without the rows of the last time.
     fn ended(mut self) -> RowsPage {
         self.lines.truncate(self.begin);
-        RowsPage { lines: self.lines, complete_before: self.time }
+        RowsPage { lines: self.lines, complete_before: self.time, clock: 0 }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyperbytedb_domain::catalog::{Catalog, Table};
-use hyperbytedb_domain::cluster::NodeAddress;
+use hyperbytedb_domain::cluster::{NodeAddress, NodeId};
 use hyperbytedb_domain::ports::{DigestQuery, RepairPeersPort, RowsQuery};
 use hyperbytedb_domain::scan::{Digest, DigestBy};
 use hyperbytedb_domain::wal::{TableVersion, WalEntry, WriteEntry};
@@ -16,7 +16,7 @@ use hyperbytedb_metrics as metrics;
 use super::merge::{Merge, Source, Wanted};
 use super::page::Partition;
 use super::{Compared, POLL, RepairError, RepairService, background};
-use crate::cluster::conflicts::{Hold, Rivals, Stamp, Watched, without_losers};
+use crate::cluster::conflicts::{Hold, Reach, Rivals, Stamp, Watched, without_losers};
 use crate::cluster::peers;
 use crate::log::LogError;
 use crate::log::committer::{ReceivedWrite, ResolvedWrite};
@@ -36,6 +36,7 @@ const ATTEMPTS_MAX: usize = 20;
 
 /// Another node that takes part.
 pub struct Peer {
+    pub id: NodeId,
     pub address: NodeAddress,
     /// Its values have a say in what stays of those that differ.
     pub counts: bool,
@@ -223,10 +224,11 @@ impl<'a> Run<'a> {
             return Err(LogError::Stale.into());
         }
         let wanted = merge.wanted(settles);
+        let reach = self.peers.iter().zip(&pages).map(|(peer, page)| (peer.id, page.clock)).collect();
         drop((own, pages));
         let unsettled = wanted.unsettled;
         if wanted.rows > 0 {
-            self.take(&catalog, current, shard, wanted, &hold)?;
+            self.take(&catalog, current, shard, wanted, reach, &hold)?;
         }
         self.unsettled.update(|sum| sum + unsettled);
         Ok(until)
@@ -247,6 +249,7 @@ impl<'a> Run<'a> {
         table: &Table,
         shard: u64,
         wanted: Wanted,
+        reach: Reach,
         hold: &Hold<'_>,
     ) -> Result<(), RepairError> {
         let service = self.service;
@@ -283,7 +286,11 @@ impl<'a> Run<'a> {
             }
             let entry = service.wal.encode(&WalEntry::Write(write))?;
             let write = ResolvedWrite { entry, catalog: catalog.clone(), epoch, batches };
-            match service.committer.receive(vec![ReceivedWrite { rivals, write }]) {
+            match service.committer.receive(vec![ReceivedWrite {
+                rivals,
+                compared: Some(reach.clone()),
+                write,
+            }]) {
                 Ok(()) => {
                     service.state.progress.lock().repaired_rows += rows;
                     self.rows.update(|taken| taken + rows);

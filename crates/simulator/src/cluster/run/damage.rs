@@ -136,6 +136,9 @@ impl Cluster {
             if let Some(lacking) = node.needs_repair().then_some(node.id).or(missed) {
                 return Err(format!("node {} says that node {lacking} has lost something", node.id));
             }
+            if node.replication.losses.is_in_doubt() {
+                return Err(format!("node {} has to compare itself with all", node.id));
+            }
         }
         Ok(())
     }
