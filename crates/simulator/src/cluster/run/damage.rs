@@ -45,6 +45,11 @@ impl Damaged {
         self.forgotten.contains(stamp)
     }
 
+    /// What nobody has any more.
+    pub fn gone(&self, is_there: impl Fn(&Stamp) -> bool) -> BTreeSet<Stamp> {
+        self.forgotten.iter().filter(|stamp| !is_there(stamp)).copied().collect()
+    }
+
     /// Whether a node need not have a record: its log says so no more, or nobody can send it.
     pub fn excuses(&self, node: NodeId, stamp: &Stamp) -> bool {
         self.forgotten.contains(stamp) && (node == self.node || stamp.origin == self.node)
@@ -162,7 +167,7 @@ impl Cluster {
         let all: BTreeSet<Stamp> =
             self.members.values().flat_map(|member| member.taken.lock().records.clone()).collect();
         self.members.values().for_each(|member| member.taken.lock().compared.clone_from(&all));
-        self.gone = damaged.forgotten.difference(&all).copied().collect();
+        self.gone = damaged.gone(|stamp| all.contains(stamp));
         Ok(())
     }
 }

@@ -40,6 +40,8 @@ impl Cluster {
             self.check_equal()?;
             if self.computing.is_some() {
                 self.settle_computing()?;
+                // Meanwhile points have expired.
+                self.settled = None;
             }
             self.rest()?;
             self.check_equal()?;
@@ -127,7 +129,9 @@ impl Cluster {
             self.compare_when_asked()?;
         }
         self.wait_until(COMPARED_TIME, LOOK_TIME_COMPARED, Self::differing)?;
-        self.damaged = None;
+        if let Some(damaged) = self.damaged.take() {
+            self.gone = damaged.gone(|stamp| self.is_logged(stamp));
+        }
         Ok(())
     }
 
@@ -190,7 +194,8 @@ impl Cluster {
     /// Whether all nodes must have the points of a record in the end.
     fn must_have(&self, stamp: &Stamp) -> bool {
         let is_forgotten = || self.damaged.as_ref().is_some_and(|damaged| damaged.has_forgotten(stamp));
-        self.is_logged(stamp) || !(self.lost.contains(&stamp.origin) || is_forgotten())
+        let may_lack = || self.lost.contains(&stamp.origin) || self.gone.contains(stamp) || is_forgotten();
+        self.is_logged(stamp) || !may_lack()
     }
 
     /// Everything flushed, merged and checkpointed.
