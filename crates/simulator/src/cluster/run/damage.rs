@@ -141,16 +141,27 @@ impl Cluster {
             if let Some(lacking) = node.needs_repair().then_some(node.id).or(missed) {
                 return Err(format!("node {} says that node {lacking} has lost something", node.id));
             }
-            if node.replication.losses.is_in_doubt() {
-                return Err(format!("node {} has to compare itself with all", node.id));
-            }
         }
         Ok(())
     }
 
+    /// No node has still to compare itself.
+    pub(super) fn all_compared(&self) -> Result<(), String> {
+        self.no_losses()?;
+        let mut nodes = self.members.values().filter_map(|member| member.process.as_ref()?.node.clone());
+        let doubting = nodes.find(|node| node.replication.losses.is_in_doubt());
+        doubting.map_or(Ok(()), |node| Err(format!("node {} has to compare itself with all", node.id)))
+    }
+
     /// All nodes take what they lack. From then on each has what any has.
     pub(super) fn compare_if_damaged(&mut self) -> Result<(), String> {
-        let Some(damaged) = self.damaged.take() else { return self.no_losses() };
+        let damaged = self.damaged.take();
+        if damaged.is_none() {
+            self.no_losses()?;
+        }
+        if damaged.is_none() && self.all_compared().is_ok() {
+            return Ok(());
+        }
         self.wait_until_proven()?;
         let nodes: Vec<Attached> =
             self.members.keys().filter_map(|&node| self.network.attached(node)).collect();
@@ -158,16 +169,18 @@ impl Cluster {
         for _ in 0..COMPARISONS_MAX {
             compare_all(&nodes)?;
             self.look_for_finding()?;
-            if self.no_losses().is_ok() {
+            if self.all_compared().is_ok() {
                 break;
             }
             self.scheduler.sleep(BETWEEN_COMPARISONS);
         }
-        self.no_losses()?;
+        self.all_compared()?;
         let all: BTreeSet<Stamp> =
             self.members.values().flat_map(|member| member.taken.lock().records.clone()).collect();
         self.members.values().for_each(|member| member.taken.lock().compared.clone_from(&all));
-        self.gone = damaged.gone(|stamp| all.contains(stamp));
+        if let Some(damaged) = damaged {
+            self.gone = damaged.gone(|stamp| all.contains(stamp));
+        }
         Ok(())
     }
 }

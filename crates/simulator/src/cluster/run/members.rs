@@ -54,6 +54,7 @@ impl Cluster {
 
     /// As an operator does with nodes that do not come back.
     pub(super) fn remove_lost(&self) {
+        self.scheduler.wait_for(JOIN_TIME, || self.agreement.leader().is_some());
         let nodes = self.agreement.membership().nodes;
         nodes.into_keys().filter(|id| self.lost.contains(id)).for_each(|id| self.remove(id));
     }

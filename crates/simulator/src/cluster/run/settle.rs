@@ -155,7 +155,7 @@ impl Cluster {
 
     /// What some node lacks still, or says that it does.
     fn lacking(&mut self) -> Result<Option<String>, String> {
-        if let Some(disagreeing) = self.disagreeing().or_else(|| self.no_losses().err()) {
+        if let Some(disagreeing) = self.disagreeing().or_else(|| self.all_compared().err()) {
             return Ok(Some(disagreeing));
         }
         let looked = self.check_all()?;
@@ -166,7 +166,7 @@ impl Cluster {
 
     /// What of the nodes' points is not the same, or not what was promised.
     fn differing(&mut self) -> Result<Option<String>, String> {
-        if let Some(disagreeing) = self.disagreeing().or_else(|| self.no_losses().err()) {
+        if let Some(disagreeing) = self.disagreeing().or_else(|| self.all_compared().err()) {
             return Ok(Some(disagreeing));
         }
         let looked = self.check_all()?;
