@@ -17,8 +17,8 @@ use crate::scheduler::Faults;
 /// How long a cluster may take until all have everything, when nothing fails any more.
 const QUIET_TIME: Duration = Duration::from_secs(60);
 const LOOK_TIME: Duration = Duration::from_millis(500);
-/// The same where nodes find out by comparing themselves, which they try again some time after it has failed.
-const COMPARED_TIME: Duration = Duration::from_secs(60);
+/// The same where nodes find out by comparing themselves: after a run that failed they rest four times as long as it took.
+const COMPARED_TIME: Duration = Duration::from_secs(200);
 const LOOK_TIME_COMPARED: Duration = Duration::from_secs(2);
 /// Nothing is on its way any longer.
 const DELIVERED_TIME: Duration = Duration::from_secs(5);
