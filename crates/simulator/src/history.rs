@@ -237,6 +237,7 @@ pub(crate) struct Style {
     crashes: u32,
     /// Of a hundred operations, so many that remove.
     removals: u32,
+    removes_shards: bool,
     views: bool,
     life: bool,
     /// Points fall on few series and times, so that they meet.
@@ -251,9 +252,15 @@ impl Style {
             measurements: *random.pick(&[1, 1, 2]),
             weeks: *random.pick(&[1, 1, 2]),
             removals: *random.pick(&[0, 10, 25, 40]),
+            removes_shards: true,
             narrow: random.chance(3, 4),
             ..Self::default()
         }
+    }
+
+    /// Where something is computed, which keeps what it has of a dropped shard. `keeps_all`: and of all else.
+    pub(crate) fn computed(self, keeps_all: bool) -> Self {
+        Self { removes_shards: false, removals: if keeps_all { 0 } else { self.removals }, ..self }
     }
 
     /// Of data that ages.
@@ -266,6 +273,7 @@ impl Style {
             stalls: *random.pick(&[0, 20]),
             crashes: *random.pick(&[0, 5, 15]),
             removals: *random.pick(&[0, 5, 15]),
+            removes_shards: true,
             life: true,
             narrow: random.chance(1, 2),
             ..Self::default()
@@ -296,9 +304,23 @@ pub fn view_statements(database: &str) -> [String; 2] {
     ]
 }
 
+/// A continuous query that computes late points, too; what it answers before a time, and what its targets have.
+pub fn query_statements(database: &str, name: &str, end: i64) -> [String; 3] {
+    let (select, source) = (format!("SELECT {VIEW_FIELDS}"), "FROM d0.autogen./^m/");
+    [
+        format!(
+            "CREATE CONTINUOUS QUERY {name} ON {database} RESAMPLE LATE 720h BEGIN {select} \
+             INTO {database}.autogen.:MEASUREMENT {source} GROUP BY time(30m), * fill(none) END"
+        ),
+        format!("{select} {source} WHERE time < {end} GROUP BY time(30m), * fill(none)"),
+        format!("SELECT * FROM {database}.autogen./^m/ GROUP BY *"),
+    ]
+}
+
 /// The history of a seed.
 pub fn generate(seed: u64) -> History {
     let mut random = Random::new(seed);
+    let views = seed > WITHOUT_VIEWS && seed.is_multiple_of(4);
     let style = Style {
         databases: *random.pick(&[1, 1, 1, 2]),
         measurements: *random.pick(&[1, 2, 3]),
@@ -307,7 +329,8 @@ pub fn generate(seed: u64) -> History {
         stalls: *random.pick(&[0, 20, 40]),
         crashes: *random.pick(&[0, 5, 15]),
         removals: *random.pick(&[0, 10, 25, 40]),
-        views: seed > WITHOUT_VIEWS && seed.is_multiple_of(4),
+        removes_shards: !views,
+        views,
         ..Style::default()
     };
     let (length, power_failures) = (5 + random.below(30), random.chance(4, 5));
@@ -476,7 +499,7 @@ impl Generator {
             },
             65..=79 => Operation::DropMeasurement { database, measurement },
             // A view keeps what it has of a shard that is dropped.
-            80..=91 if self.style.views => Operation::DropMeasurement { database, measurement },
+            80..=91 if !self.style.removes_shards => Operation::DropMeasurement { database, measurement },
             80..=91 => Operation::DropShard { position: self.random.below(8) },
             92..=95 => Operation::DropPolicy { database, policy: POLICY },
             _ => Operation::DropDatabase { database },

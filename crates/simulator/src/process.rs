@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyperbytedb_application::cluster::Lease;
 use hyperbytedb_application::cluster::node::ClusterNode;
 use hyperbytedb_application::commands::CommandService;
 use hyperbytedb_application::continuous::{ContinuousOptions, ContinuousQueries, Job};
@@ -54,6 +55,8 @@ pub struct Process {
     windows: Option<WindowService>,
     retention: RetentionService,
     continuous: ContinuousQueries,
+    /// Held where there are no other nodes.
+    pub lease: Lease,
     /// As the other nodes of a cluster see it.
     pub node: Option<Arc<ClusterNode>>,
 }
@@ -141,20 +144,21 @@ impl Process {
             options,
             about: Default::default(),
         });
+        let lease = if seat.is_some() { Lease::of_cluster() } else { Lease::default() };
         let windows = state.map(|state| WindowService {
             options: window_options(),
             state,
             catalog: ports.catalog.clone(),
             wal: ports.wal.clone(),
             statements: statements.clone(),
-            lease: Default::default(),
+            lease: lease.clone(),
             queries: Default::default(),
         });
         let retention = RetentionService {
             catalog: ports.catalog.clone(),
             commands: commands.clone(),
             check_interval: Duration::ZERO,
-            lease: Default::default(),
+            lease: lease.clone(),
         };
         let continuous = ContinuousQueries {
             options: ContinuousOptions::default(),
@@ -162,7 +166,7 @@ impl Process {
             queries: statements.clone(),
             commands: commands.clone(),
             runs: statements.runs.clone(),
-            lease: Default::default(),
+            lease: lease.clone(),
             board: Arc::default(),
         };
         Ok(Self {
@@ -177,6 +181,7 @@ impl Process {
             windows,
             retention,
             continuous,
+            lease,
         })
     }
 
@@ -281,6 +286,11 @@ impl Process {
     /// Drops what has expired; false when some of it stays.
     pub fn expire(&self, now: i64) -> bool {
         self.retention.drop_expired(now)
+    }
+
+    /// Drops what expires, while this node holds the lease.
+    pub fn retain(&self) {
+        self.retention.run(&Stop::default());
     }
 
     /// Runs of continuous queries that are due.

@@ -23,9 +23,9 @@ pub trait Rounds: Clone {
 
     fn rounds(&mut self) -> &mut Vec<Self::Round>;
 
-    /// The same with less of what is not of one round alone, if there is any.
-    fn plainer(&self) -> Option<Self> {
-        None
+    /// The same, each with less of what is not of one round alone.
+    fn plainer(&self) -> Vec<Self> {
+        Vec::new()
     }
 }
 
@@ -115,7 +115,10 @@ impl<H: Rounds> Shrinking<H> {
             }
             shorter |= self.leave_out_operations(position);
         }
-        shorter | self.best.plainer().is_some_and(|plainer| self.accept(plainer))
+        for plainer in self.best.plainer() {
+            shorter |= self.accept(plainer);
+        }
+        shorter
     }
 
     fn leave_out_rounds(&mut self) -> bool {

@@ -41,6 +41,17 @@ fn nodes_with_damaged_disks_take_what_they_lack() {
     }
 }
 
+/// Nodes that wait for each other only for a while, compare themselves, and compute something, all of it at the same time.
+#[test]
+fn nodes_compare_themselves_while_all_else_goes_on() {
+    for_each_seed(SEEDS, |number| {
+        let history = generate(4_000 + number);
+        if let Err(finding) = run(&history) {
+            panic!("hyperbytedb-simulator --kind cluster --seed {}: {}", history.seed, finding.text);
+        }
+    });
+}
+
 /// A series stayed that had no points (240, 715); after a restart older values won, and deleted points came back (1309, 1691).
 #[test]
 fn seeds_that_had_a_finding_have_none() {
@@ -72,7 +83,8 @@ fn holds_from_the_start(skews: [i64; 3], rounds: &[ClusterRound]) {
         let mut random = Random::new(seed);
         let rounds = rounds.iter().cloned();
         let rounds = rounds.map(|round| ClusterRound { schedule: random.number(), ..round }).collect();
-        let history = ClusterHistory { seed, nodes: 3, skews: skews.to_vec(), rounds };
+        let history =
+            ClusterHistory { seed, nodes: 3, skews: skews.to_vec(), rounds, ..ClusterHistory::default() };
         if let Err(finding) = run(&history) {
             panic!("schedule {seed}, round {}: {}\n{history}", finding.round, finding.text);
         }

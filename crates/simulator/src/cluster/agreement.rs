@@ -22,6 +22,8 @@ use crate::scheduler::Host;
 const PROPOSE_TIME: Duration = Duration::from_secs(4);
 const ELECTION_TIME: Duration = Duration::from_millis(1500);
 const LOOK_TIME: Duration = Duration::from_millis(50);
+/// How long a leader may lack something.
+const UNFIT_TIME: Duration = Duration::from_secs(10);
 /// How often a node is told what there is, without news.
 const TELL_TIME: Duration = Duration::from_millis(200);
 
@@ -43,6 +45,8 @@ struct State {
     leader: Option<NodeId>,
     /// Since when nobody leads.
     leaderless: Duration,
+    /// Since when the leader lacks something.
+    unfit_since: Option<Duration>,
     /// What a leader had taken when it was lost: the next one may have it.
     undecided: Vec<(Proposal, Option<Scope>)>,
 }
@@ -75,6 +79,7 @@ impl Agreement {
             term: 1,
             leader: nodes.first().copied(),
             leaderless: Duration::ZERO,
+            unfit_since: None,
             undecided: Vec::new(),
         };
         let agreement = Self { network, state: Mutex::new(state), scopes: Mutex::default() };
@@ -121,6 +126,7 @@ impl Agreement {
     pub fn depose(&self) {
         let mut state = self.state.lock();
         (state.leader, state.leaderless) = (None, self.network.scheduler.elapsed());
+        state.unfit_since = None;
     }
 
     /// Who leads, with a majority that it can talk to. Elects somebody, some time after the last one was lost.
@@ -161,6 +167,26 @@ impl Agreement {
         drop(state);
         self.network.scheduler.progress();
         Some(leader)
+    }
+
+    /// Whether nobody says that a node lacks something. A leader that has lacked something for long makes room for another one.
+    fn is_fit(&self, node: NodeId) -> bool {
+        let is_repaired = self.network.node(node).is_some_and(|node| !node.needs_repair());
+        let others = self.membership().nodes.into_keys().filter(|other| *other != node);
+        let mut others = others.filter_map(|other| self.network.node(other));
+        let is_fit = is_repaired && others.all(|other| !other.replication.losses.has_missed(node));
+        let now = self.network.scheduler.elapsed();
+        let since = {
+            let unfit_since = &mut self.state.lock().unfit_since;
+            if is_fit {
+                *unfit_since = None;
+            }
+            *unfit_since.get_or_insert(now)
+        };
+        if !is_fit && now > since + UNFIT_TIME {
+            self.depose();
+        }
+        is_fit
     }
 
     /// Tells a node what it has not carried out yet, for as long as its process runs.
@@ -288,7 +314,9 @@ impl ConsensusPort for Proposing {
         }
     }
 
+    /// As a server does, except that what others have not sent yet is no reason.
     fn holds_lease(&self) -> bool {
-        self.agreement.leader() == Some(self.node)
+        let Self { agreement, node } = self;
+        agreement.leader() == Some(*node) && agreement.is_fit(*node)
     }
 }

@@ -1,22 +1,54 @@
 //! What happens in a cluster: rounds of operations on its nodes, with what fails meanwhile. Made from a seed, and printed.
 
 use std::fmt;
+use std::time::Duration;
 
 use hyperbytedb_domain::cluster::Consistency;
 use hyperbytedb_memory_ports::Random;
 
 use super::network::Weather;
-use crate::history::{Generator, Operation, Style};
+use crate::history::{Generator, HOUR, Operation, Style};
 use crate::scheduler::{Crash, Faults};
 
 /// A run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ClusterHistory {
     pub seed: u64,
     pub nodes: u64,
     /// How far each node's clock is from the time, in milliseconds.
     pub skews: Vec<i64>,
+    pub hints: Hints,
+    pub comparing: Option<Comparing>,
+    pub computing: Option<Computing>,
     pub rounds: Vec<ClusterRound>,
+}
+
+/// How much of a log waits for a node that is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hints {
+    pub max_bytes: u64,
+    pub max_age: Duration,
+}
+
+impl Default for Hints {
+    /// All of it.
+    fn default() -> Self {
+        Self { max_bytes: u64::MAX, max_age: Duration::MAX }
+    }
+}
+
+/// Nodes compare themselves by themselves, as servers do: when they know that they lack something, and at this interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Comparing {
+    pub interval: Option<Duration>,
+}
+
+/// Something is computed, by the node that leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Computing {
+    View,
+    /// A continuous query, with late points. It removes nothing, so neither does anything else.
+    Query,
 }
 
 /// Operations at the same time. Nodes are counted among those that there are, modulo their number.
@@ -24,6 +56,8 @@ pub struct ClusterHistory {
 pub struct ClusterRound {
     /// What happens before it.
     pub event: Option<Event>,
+    /// How much time of day passes before it, in nanoseconds.
+    pub passes: i64,
     pub operations: Vec<(usize, Operation, Consistency)>,
     /// Of all nodes.
     pub faults: Faults,
@@ -66,15 +100,27 @@ pub enum Event {
     RestoreDisk,
 }
 
-/// From this seed on disks are damaged, of some: those before have their findings.
+/// The time of day at the beginning, in 2024, in nanoseconds: midnight of a Monday.
+pub(super) const FIRST_TIME: i64 = 1_704_067_200_000_000_000;
+
+/// From these seeds on disks are damaged, and nodes compare themselves meanwhile, of some: those before have their findings.
 const FIRST_DAMAGED: u64 = 2_000;
+const FIRST_COMPARING: u64 = 4_000;
 
 /// The history of a seed.
 pub fn generate(seed: u64) -> ClusterHistory {
     let mut random = Random::new(seed ^ 0xC1C1);
-    let style = Style::of_cluster(&mut random);
+    let computing = computing(seed);
+    let mut style = Style::of_cluster(&mut random);
+    if let Some(computing) = computing {
+        style = style.computed(computing == Computing::Query);
+    }
     let nodes = *random.pick(&[3, 3, 3, 5]);
-    let skew = *random.pick(&[0, 0, 3, 100, 3000, 20_000]);
+    let mut skew = *random.pick(&[0, 0, 3, 100, 3000, 20_000]);
+    if computing.is_some() {
+        // What expires does so everywhere at once, nearly.
+        skew = skew.min(100);
+    }
     let skews = (0..nodes).map(|_| random.below(2 * skew + 1) as i64 - skew as i64).collect();
     let length = 4 + random.below(16);
     let often = Often {
@@ -87,7 +133,10 @@ pub fn generate(seed: u64) -> ClusterHistory {
         events: *random.pick(&[0, 20, 50]),
         members: *random.pick(&[0, 0, 1, 3]),
     };
-    let mut generator = Generator::new(random, style);
+    let mut generator = match computing {
+        Some(_) => Generator::living(random, style, FIRST_TIME),
+        None => Generator::new(random, style),
+    };
     let create = Operation::CreateDatabase { database: "d0" };
     let mut rounds = vec![ClusterRound {
         operations: vec![(0, create, Consistency::One)],
@@ -95,11 +144,65 @@ pub fn generate(seed: u64) -> ClusterHistory {
         pause: 1000,
         ..ClusterRound::default()
     }];
-    rounds.extend((0..length).map(|_| round(&mut generator, &often)));
-    if seed >= FIRST_DAMAGED {
+    rounds.extend((0..length).map(|_| {
+        let passes = pass(&mut generator);
+        ClusterRound { passes, ..round(&mut generator, &often) }
+    }));
+    if computing.is_some() {
+        // What was computed of points that are lost for ever stays.
+        let lost = rounds.iter_mut().filter(|round| matches!(round.event, Some(Event::LoseDisk(_))));
+        lost.for_each(|round| round.event = None);
+    } else if seed >= FIRST_DAMAGED {
         damage(&mut Random::new(seed ^ 0xDA3A), &mut rounds, skew);
     }
-    ClusterHistory { seed, nodes, skews, rounds }
+    let mut history = ClusterHistory { seed, nodes, skews, computing, rounds, ..ClusterHistory::default() };
+    if seed >= FIRST_COMPARING {
+        compare(&mut Random::new(seed ^ 0xC0A4), &mut history);
+    }
+    history
+}
+
+/// Nodes compare themselves while all else goes on; most wait for others only for a while, and some that are away are.
+fn compare(random: &mut Random, history: &mut ClusterHistory) {
+    if random.chance(1, 6) {
+        return;
+    }
+    let intervals = [None, Some(2), Some(5), Some(20)];
+    let interval = random.pick(&intervals).map(Duration::from_secs);
+    history.comparing = Some(Comparing { interval });
+    // Hours pass at once there.
+    if history.computing.is_some() || random.chance(1, 4) {
+        return;
+    }
+    let ages = [Duration::MAX, Duration::MAX, Duration::from_secs(2), Duration::from_secs(10)];
+    history.hints =
+        Hints { max_bytes: *random.pick(&[1, 200, 1000, 1000, u64::MAX]), max_age: *random.pick(&ages) };
+    let (length, away) = (history.rounds.len(), *random.pick(&[0, 25, 60]));
+    for round in &mut history.rounds[1..length] {
+        if random.chance(1, 2) {
+            round.pause = *random.pick(&[300, 1500, 4000, 12_000]);
+        }
+        if round.event.is_none() && random.chance(away, 100) {
+            round.event =
+                Some(if random.chance(2, 3) { Event::Isolate(random.below(8)) } else { Event::Heal });
+        }
+    }
+}
+
+/// Of some seeds something is computed.
+fn computing(seed: u64) -> Option<Computing> {
+    let mut random = Random::new(seed ^ 0x11FE);
+    let is_computing = seed >= FIRST_COMPARING && random.chance(1, 4);
+    is_computing.then(|| *random.pick(&[Computing::View, Computing::Query]))
+}
+
+/// Time of day passes where points are written about now.
+fn pass(generator: &mut Generator) -> i64 {
+    let Some(now) = generator.now else { return 0 };
+    let steps = [0, 0, 0, HOUR / 6, HOUR / 2, HOUR, 2 * HOUR, 5 * HOUR];
+    let ns = *generator.random.pick(&steps);
+    generator.now = Some(now + ns);
+    ns
 }
 
 /// A disk loses something, or, where clocks are right, an old one comes back: what one wrote whose clock was ahead is later than
@@ -136,7 +239,12 @@ fn round(generator: &mut Generator, often: &Often) -> ClusterRound {
     let count = 1 + generator.random.below(5);
     let mut operations: Vec<(usize, Operation, Consistency)> = Vec::new();
     while operations.len() < count {
-        let operation = generator.operation();
+        let mut operation = generator.operation();
+        if generator.now.is_some() && generator.random.chance(1, 25) {
+            let database = "d0";
+            let operations = [Operation::CreateView { database }, Operation::DropView { database }];
+            operation = generator.random.pick(&operations).clone();
+        }
         let node = generator.random.below(8);
         // One checkpoint of a node at a time.
         let is_second =
@@ -173,6 +281,7 @@ fn round(generator: &mut Generator, often: &Often) -> ClusterRound {
     let crash = random.chance(often.crashes, 100).then(|| (random.below(8), crash));
     ClusterRound {
         event: random.chance(often.events, 100).then(|| event(random, often)),
+        passes: 0,
         operations,
         faults,
         crash,
@@ -201,6 +310,15 @@ fn event(random: &mut Random, often: &Often) -> Event {
 impl fmt::Display for ClusterHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} nodes, clocks off by {:?} ms", self.nodes, self.skews)?;
+        if self.hints != Hints::default() {
+            writeln!(f, "{:?}", self.hints)?;
+        }
+        if let Some(comparing) = self.comparing {
+            writeln!(f, "{comparing:?}")?;
+        }
+        if let Some(computing) = self.computing {
+            writeln!(f, "computing: {computing:?}")?;
+        }
         for (number, round) in self.rounds.iter().enumerate() {
             write!(f, "round {number}")?;
             if round.faults != Faults::default() {
@@ -223,6 +341,9 @@ impl fmt::Display for ClusterHistory {
                 }
             }
             writeln!(f, "  pause {} ms", round.pause)?;
+            if round.passes > 0 {
+                writeln!(f, "  {} h pass", round.passes as f64 / HOUR as f64)?;
+            }
             if let Some(event) = round.event {
                 writeln!(f, "  {event:?}")?;
             }

@@ -6,9 +6,12 @@
 
 pub mod agreement;
 mod compare;
+mod content;
 pub mod history;
 pub mod model;
 pub mod network;
+mod promises;
 pub mod run;
+mod schedules;
 pub mod seat;
 mod shrink;

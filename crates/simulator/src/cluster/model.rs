@@ -8,15 +8,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use hyperbytedb_application::cluster::conflicts::Stamp;
-use hyperbytedb_domain::catalog::{Catalog, Command, TableId};
+use hyperbytedb_domain::Tags;
+use hyperbytedb_domain::catalog::{Command, TableId};
 use hyperbytedb_domain::cluster::{AgreedChange, NodeId};
 use hyperbytedb_domain::wal::{WalEntry, WalRecord, WriteEntry};
 use hyperbytedb_memory_ports::{WalDisk, Witness};
 use parking_lot::Mutex;
 
-use super::agreement::Agreed;
-use crate::history::{Condition, Point};
+use super::content::{Content, Logged, Row, Seen};
+use crate::history::Condition;
 use crate::model::{Place, Points};
+use crate::observe::is_aside;
 use crate::scheduler::Scheduler;
 
 /// What a statement deletes.
@@ -38,10 +40,10 @@ impl Scope {
         Some(Self { tables: scopes.iter().map(|scope| scope.table).collect(), ..self })
     }
 
-    fn covers(&self, table: TableId, point: &Point) -> bool {
+    pub fn covers(&self, table: TableId, tags: &Tags, time: i64) -> bool {
         self.tables.contains(&table)
-            && self.condition.is_none_or(|condition| condition.holds(&point.tags))
-            && self.time.is_none_or(|(from, to)| (from..=to).contains(&point.time))
+            && self.condition.is_none_or(|condition| condition.holds(tags))
+            && self.time.is_none_or(|(from, to)| (from..=to).contains(&time))
     }
 }
 
@@ -49,27 +51,37 @@ impl Scope {
 struct Written {
     /// The last agreed entry before it.
     agreed_index: u64,
-    tables: HashMap<String, TableId>,
-    shards: Vec<u64>,
-    points: Vec<Point>,
+    content: Arc<Content>,
+}
+
+impl Written {
+    /// Each row that is not deleted, with its place.
+    fn rows<'a>(&'a self, seen: &'a Seen<'a>) -> impl Iterator<Item = (Place, &'a Row)> {
+        let later = &seen.agreed[(self.agreed_index as usize).min(seen.agreed.len())..];
+        self.content.rows.iter().filter_map(move |row| {
+            let (table, place) = self.content.place_of(row, seen)?;
+            let mut scopes = later.iter().filter_map(|agreed| agreed.deletes.as_ref());
+            (!scopes.any(|scope| scope.covers(table, &row.tags, row.time))).then_some((place, row))
+        })
+    }
 }
 
 /// All writes that were ever logged.
 #[derive(Default)]
 pub struct Writes {
     logged: BTreeMap<Stamp, Written>,
-    /// What clients have sent, by body.
-    sent: HashMap<String, (Vec<Point>, Option<Stamp>)>,
+    /// What clients have sent, by its first line, and the records it became.
+    sent: HashMap<String, Option<Stamp>>,
 }
 
 impl Writes {
-    pub fn send(&mut self, body: String, points: Vec<Point>) {
-        self.sent.insert(body, (points, None));
+    pub fn send(&mut self, body: &str) {
+        self.sent.insert(first_line(body), None);
     }
 
     /// The record that a body became.
     pub fn stamp(&self, body: &str) -> Option<Stamp> {
-        self.sent.get(body).and_then(|(_, stamp)| *stamp)
+        self.sent.get(&first_line(body)).copied().flatten()
     }
 
     pub fn stamps(&self) -> impl Iterator<Item = &Stamp> {
@@ -77,24 +89,43 @@ impl Writes {
     }
 
     pub fn describe(&self, stamp: &Stamp) -> String {
-        let points = self.logged.get(stamp).map(|written| &written.points);
-        let lines: Vec<String> = points.into_iter().flatten().map(Point::line).collect();
+        let rows = self.logged.get(stamp).map(|written| &written.content.rows);
+        let lines: Vec<String> = rows.into_iter().flatten().map(Row::to_string).collect();
         format!("{} (of node {}, clock {})", lines.join("; "), stamp.origin, stamp.clock)
     }
 
+    /// The rows that are not deleted, the latest last.
+    pub fn rows<'a>(&'a self, seen: &'a Seen<'a>) -> impl Iterator<Item = (&'a Stamp, Place, &'a Row)> {
+        let written = self.logged.iter();
+        written
+            .flat_map(move |(stamp, written)| written.rows(seen).map(move |(place, row)| (stamp, place, row)))
+    }
+
     /// Notes a record in the log of its origin.
-    fn log(&mut self, stamp: Stamp, agreed_index: u64, write: &WriteEntry) -> Result<(), String> {
+    fn log(
+        &mut self,
+        stamp: Stamp,
+        agreed_index: u64,
+        write: &WriteEntry,
+        content: &Arc<Content>,
+    ) -> Result<(), String> {
         let body = String::from_utf8_lossy(&write.body);
-        let (points, known) =
-            self.sent.get_mut(&*body).ok_or_else(|| format!("nobody has sent what is logged: {body}"))?;
-        if let Some(known) = known.replace(stamp) {
-            return Err(format!("logged twice, {known:?} and {stamp:?}: {body}"));
+        // What is left of a body of which some lines were refused has no such line, and nobody waits for it.
+        if body.starts_with('#') {
+            let known = self.sent.get_mut(&first_line(&body));
+            let known = known.ok_or_else(|| format!("nobody has sent what is logged: {body}"))?;
+            if let Some(known) = known.replace(stamp) {
+                return Err(format!("logged twice, {known:?} and {stamp:?}: {body}"));
+            }
         }
-        let tables = write.tables.iter().map(|table| (table.measurement.to_string(), table.table)).collect();
-        let (points, shards) = (points.clone(), write.shards.clone());
-        self.logged.insert(stamp, Written { agreed_index, tables, shards, points });
+        self.logged.insert(stamp, Written { agreed_index, content: content.clone() });
         Ok(())
     }
+}
+
+/// A comment, which tells bodies apart.
+fn first_line(body: &str) -> String {
+    body.lines().next().unwrap_or_default().to_owned()
 }
 
 /// What a node's log has taken.
@@ -106,6 +137,10 @@ pub struct Taken {
     pub records: BTreeSet<Stamp>,
     /// What it has the points of by comparing; their records may still come.
     pub compared: BTreeSet<Stamp>,
+    /// Everything, in its order.
+    pub log: Vec<Logged>,
+    /// Whether it has taken rows by comparing.
+    pub has_compared: bool,
 }
 
 impl Taken {
@@ -122,16 +157,23 @@ impl Taken {
                     return Err(format!("agreed entry {index} comes behind {}", self.agreed_index));
                 }
                 self.agreed_index = index;
+                self.log.push(Logged::Agreed(index));
                 return Ok(());
             }
             WalEntry::Command(command) => return Err(format!("logged without an agreement: {command:?}")),
         };
         let stamp = Stamp { clock: record.clock, origin: record.origin };
-        if stamp.origin == self.node {
-            writes.lock().log(stamp, self.agreed_index, write)?;
+        // What is computed is compared with what it is computed from.
+        if !is_aside(&write.database) {
+            let content = Arc::new(Content::of(write)?);
+            self.log.push(Logged::Write(content.clone()));
+            if stamp.origin == self.node {
+                writes.lock().log(stamp, self.agreed_index, write, &content)?;
+            }
         }
         // Taken by comparing: of no time.
         if stamp.clock == 0 {
+            self.has_compared = true;
             return Ok(());
         }
         if !self.records.insert(stamp) {
@@ -160,46 +202,14 @@ pub fn watch(
     disk.set_witness(witness);
 }
 
-/// The points of a node that has taken this, and has this catalogue.
-pub fn expected(
-    writes: &Writes,
-    taken: &Taken,
-    agreed: &[Agreed],
-    catalog: &Catalog,
-) -> BTreeMap<Place, Points> {
+/// The points of a node that has taken this.
+pub fn expected(writes: &Writes, taken: &Taken, seen: &Seen<'_>) -> BTreeMap<Place, Points> {
     let mut places: BTreeMap<Place, Points> = BTreeMap::new();
     // In the order of their stamps: the greatest comes last.
-    for stamp in taken.records.union(&taken.compared) {
-        let Some(written) = writes.logged.get(stamp) else { continue };
-        for point in &written.points {
-            let Some(table) = written.tables.get(point.measurement).and_then(|id| catalog.table_by_id(*id))
-            else {
-                continue;
-            };
-            let groups = catalog.policy_of(table).map(|policy| policy.shard_groups.values());
-            let mut groups = groups.into_iter().flatten();
-            if !groups.any(|group| group.contains(point.time) && written.shards.contains(&group.id)) {
-                continue;
-            }
-            let later = &agreed[(written.agreed_index as usize).min(agreed.len())..];
-            if later
-                .iter()
-                .filter_map(|agreed| agreed.deletes.as_ref())
-                .any(|scope| scope.covers(table.id, point))
-            {
-                continue;
-            }
-            let place = (
-                table.database.to_string(),
-                table.retention_policy.to_string(),
-                table.measurement.to_string(),
-            );
-            let fields =
-                places.entry(place).or_default().entry((point.tags.clone(), point.time)).or_default();
-            for (name, value) in &point.fields {
-                fields.insert((*name).to_owned(), value.clone());
-            }
-        }
+    for (_, place, row) in writes.rows(seen).filter(|(stamp, ..)| taken.has(stamp)) {
+        let points = places.entry(place).or_default();
+        let fields = points.entry((row.tags.clone(), row.time)).or_default();
+        fields.extend(row.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
     places
 }

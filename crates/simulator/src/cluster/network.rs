@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyperbytedb_application::cluster::node::ClusterNode;
+use hyperbytedb_application::cluster::repair::RepairService;
 use hyperbytedb_domain::cluster::{NodeAddress, NodeId};
 use hyperbytedb_domain::ports::{ClusterNodePort, PeerBatch, PeerError, PeerPort};
 use hyperbytedb_memory_ports::Random;
@@ -12,8 +13,8 @@ use parking_lot::Mutex;
 
 use crate::scheduler::{Host, Scheduler};
 
-/// How long the sender of records waits for an answer.
-const ANSWER_TIME: Duration = Duration::from_secs(3);
+/// How long one waits for an answer.
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(3);
 const SLOW_MS_MAX: usize = 4000;
 const USUAL_MICROS_MAX: usize = 2000;
 /// Between two looks at something that is not there yet.
@@ -28,6 +29,14 @@ pub struct Weather {
     pub slow: u32,
 }
 
+/// A node whose process runs.
+#[derive(Clone)]
+pub struct Attached {
+    pub host: Host,
+    pub node: Arc<ClusterNode>,
+    pub repair: Arc<RepairService>,
+}
+
 pub struct Network {
     pub scheduler: Arc<Scheduler>,
     state: Mutex<State>,
@@ -36,8 +45,7 @@ pub struct Network {
 struct State {
     random: Random,
     weather: Weather,
-    /// Nodes whose processes run.
-    nodes: BTreeMap<NodeId, (Host, Arc<ClusterNode>)>,
+    nodes: BTreeMap<NodeId, Attached>,
     /// From whom nothing comes to whom.
     cut: BTreeSet<(NodeId, NodeId)>,
     /// Nothing is handed over until the nodes have been looked at.
@@ -65,8 +73,8 @@ impl Network {
         Self { scheduler, state: Mutex::new(state) }
     }
 
-    pub fn attach(&self, host: Host, node: Arc<ClusterNode>) {
-        self.state.lock().nodes.insert(node.id, (host, node));
+    pub fn attach(&self, attached: Attached) {
+        self.state.lock().nodes.insert(attached.node.id, attached);
         self.scheduler.progress();
     }
 
@@ -74,9 +82,13 @@ impl Network {
         self.state.lock().nodes.remove(&node);
     }
 
+    pub fn attached(&self, node: NodeId) -> Option<Attached> {
+        self.state.lock().running(node)
+    }
+
     /// A node whose process runs.
     pub fn node(&self, node: NodeId) -> Option<Arc<ClusterNode>> {
-        self.state.lock().running(node).map(|(_, node)| node)
+        self.attached(node).map(|attached| attached.node)
     }
 
     pub fn set_weather(&self, weather: Weather) {
@@ -158,8 +170,8 @@ impl Drop for Handing<'_> {
 }
 
 impl State {
-    fn running(&self, node: NodeId) -> Option<(Host, Arc<ClusterNode>)> {
-        self.nodes.get(&node).filter(|(host, _)| !host.has_ended()).cloned()
+    fn running(&self, node: NodeId) -> Option<Attached> {
+        self.nodes.get(&node).filter(|attached| !attached.host.has_ended()).cloned()
     }
 
     fn way(&mut self) -> Way {
@@ -186,8 +198,8 @@ impl Peers {
     /// A message on its way, handed over by a thread of the other node.
     fn deliver(&self, to: NodeId, time: Duration, batch: PeerBatch, answer: Answer) {
         let (network, sender) = (self.network.clone(), self.host.clone());
-        let Some((host, _)) = network.state.lock().running(to) else { return };
-        host.spawn("deliver", None, move || {
+        let Some(attached) = network.attached(to) else { return };
+        attached.host.spawn("deliver", None, move || {
             network.scheduler.sleep(time);
             let Some(node) = network.node(to).filter(|_| network.is_open(batch.origin, to)) else { return };
             let received = network.hand_over(|| node.receive(&batch));

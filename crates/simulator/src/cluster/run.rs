@@ -1,7 +1,10 @@
 //! Running a history of a cluster.
 
+mod checks;
+mod computing;
 mod damage;
 mod members;
+mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,31 +12,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyperbytedb_application::cluster::conflicts::Stamp;
-use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::CancelToken;
 use hyperbytedb_domain::clock::WallClock;
 use hyperbytedb_domain::cluster::{Consistency, NodeId};
-use hyperbytedb_domain::{CancelToken, Tags};
 use hyperbytedb_memory_ports::{Disk, Random};
 use parking_lot::Mutex;
 
+use self::checks::Contents;
 use self::damage::{Damaged, Kept};
 use super::agreement::Agreement;
-use super::history::{ClusterHistory, ClusterRound, Event};
-use super::model::{Scope, Taken, Writes, expected, watch};
+use super::history::{ClusterHistory, ClusterRound, Comparing, Computing, Event, FIRST_TIME, Hints};
+use super::model::{Scope, Taken, Writes, watch};
 use super::network::{Network, Weather};
+use super::schedules;
 use super::seat::Seat;
 use crate::history::{Operation, Point, SHORT};
-use crate::model::{Outcome, Place, Points};
-use crate::observe::{Observation, difference, observe};
+use crate::model::Outcome;
 use crate::process::Process;
 use crate::run::{Finding, Summary, carry_out_alone, head_bytes, retried};
 use crate::scheduler::{Faults, Scheduler};
 
-/// 2024, in milliseconds.
-const FIRST_TIME: u64 = 1_704_067_200_000;
-/// How long a cluster may take until all have everything, when nothing fails any more.
-const QUIET_TIME: Duration = Duration::from_secs(60);
-const LOOK_TIME: Duration = Duration::from_millis(500);
+const NS_PER_MS: i64 = 1_000_000;
 
 /// Runs a history to its end, or to the first finding.
 pub fn run(history: &ClusterHistory) -> Result<Summary, Finding> {
@@ -61,6 +60,11 @@ struct Cluster {
     members: BTreeMap<NodeId, Member>,
     writes: Arc<Mutex<Writes>>,
     skews: Vec<i64>,
+    hints: Hints,
+    comparing: Option<Comparing>,
+    /// With what is computed, when it has been set up.
+    computing: Option<Computing>,
+    is_set_up: bool,
     random: Random,
     next_id: NodeId,
     /// Nodes whose disks are gone.
@@ -72,6 +76,10 @@ struct Cluster {
     damaged: Option<Damaged>,
     /// What was on a disk alone that an older one came in the place of.
     gone: BTreeSet<Stamp>,
+    /// More is lost than nodes that compare themselves can know of: what stays of values that differ may be anything.
+    may_be_outvoted: bool,
+    /// What all nodes have in the end, once they have.
+    settled: Option<Contents>,
     /// Writes that so many nodes had when they were answered.
     confirmed: Vec<(Stamp, Consistency)>,
     /// Writes that were sent.
@@ -83,14 +91,10 @@ struct Member {
     disk: Disk,
     taken: Arc<Mutex<Taken>>,
     seat: Seat,
+    /// A part of what its log has taken is lost.
+    is_torn: bool,
     /// `None` while it does not run.
     process: Option<Arc<Process>>,
-}
-
-/// What a node answers.
-struct Looked {
-    catalog: Arc<Catalog>,
-    observation: Observation,
 }
 
 /// A write that is being answered.
@@ -105,6 +109,7 @@ impl Drop for Cluster {
 impl Cluster {
     fn new(history: &ClusterHistory) -> Self {
         let scheduler = Scheduler::timed(history.seed);
+        scheduler.set_clock(FIRST_TIME);
         let network = Arc::new(Network::new(scheduler.clone(), history.seed));
         let nodes: Vec<NodeId> = (1..=history.nodes).collect();
         // Of the driver, before there are processes.
@@ -118,6 +123,10 @@ impl Cluster {
             members: BTreeMap::new(),
             writes: Arc::default(),
             skews: history.skews.clone(),
+            hints: history.hints,
+            comparing: history.comparing,
+            computing: history.computing,
+            is_set_up: history.computing.is_none(),
             random: Random::new(history.seed),
             next_id: history.nodes + 1,
             lost: BTreeSet::new(),
@@ -125,6 +134,8 @@ impl Cluster {
             kept: None,
             damaged: None,
             gone: BTreeSet::new(),
+            may_be_outvoted: false,
+            settled: None,
             confirmed: Vec::new(),
             sent: 0,
             summary: Summary::default(),
@@ -139,17 +150,27 @@ impl Cluster {
     fn add(&mut self, id: NodeId, disk: Disk, taken: Taken, source: Option<NodeId>) {
         let taken = Arc::new(Mutex::new(Taken { node: id, ..taken }));
         watch(&disk.wal, &taken, &self.writes, &self.scheduler);
-        let skew = self.skews.get(id as usize - 1).copied().unwrap_or(0);
+        let skew = self.skew(id);
         let scheduler = Arc::downgrade(&self.scheduler);
         let wall: WallClock = Arc::new(move || {
-            let elapsed = scheduler.upgrade().map_or(0, |scheduler| scheduler.elapsed().as_millis() as u64);
-            (FIRST_TIME + elapsed).saturating_add_signed(skew)
+            let now = scheduler.upgrade().map_or(0, |scheduler| scheduler.clock());
+            (now / NS_PER_MS + skew).unsigned_abs()
         });
-        let seat = Seat { id, wall, agreement: self.agreement.clone(), source };
-        self.members.insert(id, Member { disk, taken, seat, process: None });
+        let (agreement, hints, comparing) = (self.agreement.clone(), self.hints, self.comparing);
+        let seat = Seat { id, wall, agreement, hints, comparing, source };
+        self.members.insert(id, Member { disk, taken, seat, is_torn: false, process: None });
+    }
+
+    /// How far a node's clock is off, in milliseconds.
+    fn skew(&self, id: NodeId) -> i64 {
+        self.skews.get(id as usize - 1).copied().unwrap_or(0)
     }
 
     fn round(&mut self, round: &ClusterRound) -> Result<(), String> {
+        if !self.is_set_up {
+            self.set_up_computing()?;
+        }
+        self.scheduler.pass_clock(round.passes);
         if let Some(event) = round.event {
             self.happen(event)?;
         }
@@ -189,7 +210,7 @@ impl Cluster {
         self.look_for_finding()?;
         self.bury(false)?;
         self.network.set_weather(Weather::default());
-        if round.checked { self.check_all() } else { Ok(()) }
+        if round.checked { self.check_all().map(drop) } else { Ok(()) }
     }
 
     fn look_for_finding(&self) -> Result<(), String> {
@@ -216,8 +237,8 @@ impl Cluster {
 
     fn ask(&self, process: &Arc<Process>, operation: &Operation, body: String, level: Consistency) -> Answer {
         let answer = Answer::default();
-        if let Operation::Write { points, .. } = operation {
-            self.writes.lock().send(body.clone(), points.clone());
+        if let Operation::Write { .. } = operation {
+            self.writes.lock().send(&body);
         }
         let (asked, operation, answered) = (process.clone(), operation.clone(), answer.clone());
         let agreement = self.agreement.clone();
@@ -280,17 +301,17 @@ impl Cluster {
     }
 
     fn start(&mut self, id: NodeId) -> Result<(), String> {
-        let (seed, number) = (self.seed, self.random.number());
+        let (seed, skew, number) = (self.seed, self.skew(id), self.random.number());
         let Some(member) = self.members.get_mut(&id).filter(|member| member.process.is_none()) else {
             return Ok(());
         };
         let host = self.scheduler.host();
-        let process =
-            Process::open(&member.disk, host, head_bytes(seed.wrapping_add(id)), false, Some(&member.seat));
+        host.skew(skew);
+        let (head_bytes, is_computing) = (head_bytes(seed.wrapping_add(id)), self.computing.is_some());
+        let process = Process::open(&member.disk, host, head_bytes, is_computing, Some(&member.seat));
         let process = Arc::new(process.map_err(|error| error.to_string())?);
         member.process = Some(process.clone());
-        let seat =
-            Seat { wall: member.seat.wall.clone(), agreement: member.seat.agreement.clone(), ..member.seat };
+        let seat = member.seat.clone();
         member.seat.source = None;
         let (starting, started) = (process.clone(), Arc::new(Mutex::new(None)));
         let answer = started.clone();
@@ -305,6 +326,9 @@ impl Cluster {
             Some(Ok(())) => {
                 let warming = process.clone();
                 process.host.spawn("warm", None, move || warming.warm());
+                if is_computing {
+                    schedules::start(&process);
+                }
                 Ok(())
             }
             Some(Err(error)) => Err(format!("node {id} does not start: {error}")),
@@ -347,131 +371,6 @@ impl Cluster {
         }
         Ok(())
     }
-
-    /// Looks at all nodes that run.
-    fn check_all(&mut self) -> Result<(), String> {
-        let ids: Vec<NodeId> = self.members.keys().copied().collect();
-        self.network.freeze();
-        self.look_for_finding()?;
-        let checked = ids.into_iter().try_for_each(|id| self.check(id).map(drop));
-        self.network.thaw();
-        checked
-    }
-
-    /// What a node answers must be what follows from what it has taken.
-    fn check(&mut self, id: NodeId) -> Result<Option<Looked>, String> {
-        let Some(process) = self.process(id) else { return Ok(None) };
-        process.host.enter();
-        self.scheduler.begin(self.random.number(), Faults::default(), false);
-        let at = |text: String| format!("node {id}: {text}");
-        let observation = observe(&process, &mut self.random, true);
-        self.look_for_finding()?;
-        let observation = observation.map_err(at)?;
-        if self.damaged.as_ref().is_some_and(|damaged| damaged.node == id) {
-            return Ok(None);
-        }
-        let taken = self.members.get(&id).map(|member| member.taken.lock().clone()).unwrap_or_default();
-        let agreed = self.agreement.up_to(taken.agreed_index);
-        let catalog = process.catalog();
-        let expected = expected(&self.writes.lock(), &taken, &agreed, &catalog);
-        compare(&expected, &observation).map_err(at)?;
-        Ok(Some(Looked { catalog, observation }))
-    }
-
-    /// Nothing fails any more. Soon all nodes have everything, and answer the same.
-    fn settle(&mut self) -> Result<(), String> {
-        self.network.heal();
-        self.network.set_weather(Weather::default());
-        for power in [true, false] {
-            self.start_all()?;
-            self.scheduler.begin(self.random.number(), Faults::default(), false);
-            let until = self.scheduler.elapsed() + QUIET_TIME;
-            while let Some(missing) = self.missing() {
-                if self.scheduler.elapsed() >= until {
-                    return Err(missing);
-                }
-                self.scheduler.sleep(LOOK_TIME);
-                self.look_for_finding()?;
-                self.bury(false)?;
-                self.start_all()?;
-            }
-            self.compare_if_damaged()?;
-            self.check_equal()?;
-            self.rest()?;
-            self.check_equal()?;
-            let ids: Vec<NodeId> = self.members.keys().copied().collect();
-            ids.into_iter().try_for_each(|id| self.end(id, power))?;
-        }
-        Ok(())
-    }
-
-    /// What some node lacks still.
-    fn missing(&self) -> Option<String> {
-        let length = self.agreement.length();
-        let writes = self.writes.lock();
-        for (id, member) in &self.members {
-            let taken = member.taken.lock();
-            if taken.agreed_index < length {
-                return Some(format!("node {id} has {} of {length} agreed entries", taken.agreed_index));
-            }
-            let is_excused = |stamp: &Stamp| {
-                let damaged = self.damaged.as_ref();
-                self.gone.contains(stamp) || damaged.is_some_and(|damaged| damaged.excuses(*id, stamp))
-            };
-            let is_missing = |stamp: &&Stamp| {
-                !self.lost.contains(&stamp.origin) && !taken.has(stamp) && !is_excused(stamp)
-            };
-            if let Some(stamp) = writes.stamps().find(is_missing) {
-                return Some(format!("node {id} lacks {}", writes.describe(stamp)));
-            }
-        }
-        // What was sent to some nodes before a disk was lost does not get to the others.
-        let is_kept =
-            |stamp: &Stamp| self.members.values().any(|member| member.taken.lock().records.contains(stamp));
-        let mut safe = self
-            .confirmed
-            .iter()
-            .filter(|(_, level)| matches!(level, Consistency::Quorum | Consistency::All));
-        safe.find(|(stamp, _)| !is_kept(stamp)).map(|(stamp, level)| {
-            format!("lost, though answered at {}: {}", level.name(), writes.describe(stamp))
-        })
-    }
-
-    fn check_equal(&mut self) -> Result<(), String> {
-        self.network.freeze();
-        let ids: Vec<NodeId> = self.members.keys().copied().collect();
-        let mut first: Option<(NodeId, Looked)> = None;
-        for id in ids {
-            let Some(looked) = self.check(id)? else { continue };
-            no_stray_series(&looked.observation).map_err(|text| format!("node {id}: {text}"))?;
-            let Some((other, before)) = &first else {
-                first = Some((id, looked));
-                continue;
-            };
-            if self.lost.is_empty() {
-                equal(before, &looked).map_err(|text| format!("nodes {other} and {id}: {text}"))?;
-            }
-        }
-        self.network.thaw();
-        Ok(())
-    }
-
-    /// Everything flushed, merged and checkpointed.
-    fn rest(&self) -> Result<(), String> {
-        for (id, member) in &self.members {
-            let Some(process) = &member.process else { continue };
-            process.host.enter();
-            for _ in 0..2 {
-                let rest = || {
-                    retried(|| process.flush_all())?;
-                    retried(|| process.merge())?;
-                    retried(|| process.checkpoint())
-                };
-                rest().map_err(|error| format!("node {id}: coming to rest failed: {error}"))?;
-            }
-        }
-        Ok(())
-    }
 }
 
 fn scope_of(operation: &Operation) -> Option<Scope> {
@@ -480,50 +379,4 @@ fn scope_of(operation: &Operation) -> Option<Scope> {
         Operation::DropSeries { condition, .. } => Some(Scope::new(*condition, None)),
         _ => None,
     }
-}
-
-fn compare(expected: &BTreeMap<Place, Points>, observation: &Observation) -> Result<(), String> {
-    let nothing = Points::new();
-    let places: BTreeSet<&Place> = expected.keys().chain(observation.tables.keys()).collect();
-    for place in places {
-        let observed = observation.tables.get(place);
-        let (wanted, found) =
-            (expected.get(place).unwrap_or(&nothing), observed.map_or(&nothing, |observed| &observed.points));
-        if wanted != found {
-            return Err(format!("{place:?}: {}", difference(wanted, found)));
-        }
-        let Some(observed) = observed else { continue };
-        for (tags, _) in found.keys() {
-            if !observed.series.contains(tags) {
-                return Err(format!("{place:?}: series {tags:?} is not shown"));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// No series without points is shown, also of writes that were refused or not answered.
-fn no_stray_series(observation: &Observation) -> Result<(), String> {
-    for (place, table) in &observation.tables {
-        let with_points: BTreeSet<&Tags> = table.points.keys().map(|(tags, _)| tags).collect();
-        if let Some(stray) = table.series.iter().find(|tags| !with_points.contains(tags)) {
-            return Err(format!("{place:?}: series {stray:?} is shown, but has no point"));
-        }
-    }
-    Ok(())
-}
-
-/// All nodes answer the same.
-fn equal(one: &Looked, other: &Looked) -> Result<(), String> {
-    if one.catalog != other.catalog {
-        return Err(format!("catalogues are {:?} and {:?}", one.catalog, other.catalog));
-    }
-    for (place, table) in &one.observation.tables {
-        let same = other.observation.tables.get(place).map(|same| &same.points);
-        if same.is_none_or(|points| table.points != *points) {
-            let nothing = Points::new();
-            return Err(format!("{place:?}: {}", difference(&table.points, same.unwrap_or(&nothing))));
-        }
-    }
-    Ok(())
 }

@@ -19,7 +19,9 @@ use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::ports::{ClusterNodePort, Outbound};
 
 use super::agreement::{Agreement, Proposing};
-use super::network::{Network, Peers};
+use super::compare::{self, Asking};
+use super::history::{Comparing, Hints};
+use super::network::{Attached, Network, Peers};
 use crate::process::Process;
 use crate::scheduler::Host;
 
@@ -32,10 +34,14 @@ const FOLLOW_TIME: Duration = Duration::from_millis(200);
 /// Small, so that much goes in several batches.
 const BATCH_BYTES: usize = 300;
 
+#[derive(Clone)]
 pub struct Seat {
     pub id: NodeId,
     pub wall: WallClock,
     pub agreement: Arc<Agreement>,
+    pub hints: Hints,
+    /// `None`: nodes compare themselves only when all else is over.
+    pub comparing: Option<Comparing>,
     /// The node that the disk is a new copy of.
     pub source: Option<NodeId>,
 }
@@ -60,8 +66,8 @@ impl Seat {
         let options = ReplicationOptions {
             node: self.id,
             write_timeout: WRITE_TIME,
-            hints_max_bytes: u64::MAX,
-            hints_max_age: Duration::MAX,
+            hints_max_bytes: self.hints.max_bytes,
+            hints_max_age: self.hints.max_age,
             batch_bytes: BATCH_BYTES,
             ..ReplicationOptions::default()
         };
@@ -94,18 +100,21 @@ impl Seat {
             node.prepare()
         };
         join().map_err(|error| error.to_string())?;
-        let (proposing, waiting) =
-            (Proposing { agreement: self.agreement.clone(), node: self.id }, node.waiting.clone());
+        let proposing = Arc::new(Proposing { agreement: self.agreement.clone(), node: self.id });
+        process.lease.set(proposing.clone());
         let proposals = agreement::Agreement::new(
             self.id,
-            Arc::new(proposing),
-            waiting,
+            proposing,
+            node.waiting.clone(),
             &process.committer,
             AGREEMENT_TIME,
         );
         process.committer.join_cluster(Arc::new(proposals));
         node.is_open.store(true, Ordering::Release);
-        self.agreement.network.attach(process.host.clone(), node.clone());
+        let interval = self.comparing.and_then(|comparing| comparing.interval);
+        let repair = compare::service(process, node, interval);
+        let attached = Attached { host: process.host.clone(), node: node.clone(), repair };
+        self.agreement.network.attach(attached.clone());
         self.start_threads(process, node);
         // As a server does: nothing is written before those that can be reached have said what they have.
         let network = &self.agreement.network;
@@ -114,7 +123,17 @@ impl Seat {
             let mut others = membership.nodes.keys().filter(|&&other| other != self.id);
             others.all(|&other| node.replication.losses.has_heard(other) || !network.can_talk(self.id, other))
         });
+        if self.comparing.is_some() {
+            self.compare(attached);
+        }
         process.watch_emptied()
+    }
+
+    /// Has the node compare itself whenever it is time.
+    fn compare(&self, attached: Attached) {
+        let Attached { host, node, repair } = attached;
+        let asking = Asking { network: self.agreement.network.clone(), host: host.clone(), node };
+        host.spawn("repair", None, move || repair.run(&asking, &Stop::default()));
     }
 
     fn start_threads(&self, process: &Process, node: &Arc<ClusterNode>) {

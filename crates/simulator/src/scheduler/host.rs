@@ -70,6 +70,11 @@ impl Host {
         (host.calls, host.crash) = (0, Some(crash));
     }
 
+    /// Has its time of day be off, by milliseconds.
+    pub fn skew(&self, milliseconds: i64) {
+        self.scheduler.state.lock().hosts[self.number].skew = milliseconds * 1_000_000;
+    }
+
     /// The driver makes its calls in this process from now on.
     pub fn enter(&self) {
         self.scheduler.state.lock().tasks[DRIVER].host = self.number;
@@ -94,7 +99,10 @@ impl Instead for Turn {
     }
 
     fn now_ns(&self) -> Option<i64> {
-        self.scheduler.upgrade().and_then(|scheduler| scheduler.state.lock().clock)
+        let scheduler = self.scheduler.upgrade()?;
+        let state = scheduler.state.lock();
+        let skew = state.hosts.get(state.tasks[state.current].host).map_or(0, |host| host.skew);
+        Some(state.time_of_day()? + skew)
     }
 
     fn now(&self) -> Instant {

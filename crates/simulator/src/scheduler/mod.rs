@@ -182,14 +182,20 @@ impl Scheduler {
         state.round_ends = state.now.unwrap_or_default() + ROUND_TIME_MAX;
     }
 
-    /// Sets the time of day.
+    /// Sets the time of day; where time is simulated, that at the beginning.
     pub fn set_clock(&self, ns: i64) {
         self.state.lock().clock = Some(ns);
     }
 
+    /// Has time of day pass at once.
+    pub fn pass_clock(&self, ns: i64) {
+        let mut state = self.state.lock();
+        state.clock = state.clock.map(|clock| clock + ns);
+    }
+
     /// The time of day.
     pub fn clock(&self) -> i64 {
-        self.state.lock().clock.unwrap_or_default()
+        self.state.lock().time_of_day().unwrap_or_default()
     }
 
     /// Has time pass in the round that begins.

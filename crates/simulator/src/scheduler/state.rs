@@ -53,6 +53,8 @@ pub(super) struct HostState {
     pub(super) progress: u64,
     pub(super) crash: Option<Crash>,
     pub(super) crash_pending: bool,
+    /// How far its time of day is from the right one, in nanoseconds.
+    pub(super) skew: i64,
     /// Whether its services hold the lock under which records take effect.
     pub(super) is_applying: Option<IsApplying>,
 }
@@ -77,7 +79,7 @@ pub(super) struct State {
     pub(super) now: Option<Duration>,
     /// When the round must be over.
     pub(super) round_ends: Duration,
-    /// The time of day, in nanoseconds since 1970, and what is to pass of it; `None`: the machine's.
+    /// The time of day at the beginning, in nanoseconds since 1970, and what is to pass of it; `None`: the machine's.
     pub(super) clock: Option<i64>,
     pub(super) passing: Option<Passing>,
 }
@@ -97,6 +99,12 @@ impl State {
         if let Some(passing) = self.passing.take() {
             self.clock = self.clock.map(|clock| clock + passing.ns);
         }
+    }
+
+    /// The time of day where nothing is off.
+    pub(super) fn time_of_day(&self) -> Option<i64> {
+        let elapsed = self.now.unwrap_or_default().as_nanos() as i64;
+        self.clock.map(|clock| clock + elapsed)
     }
 
     pub(super) fn has_clients(&self) -> bool {

@@ -48,17 +48,22 @@ pub struct Merge<'a> {
     /// Rows of this time and later are not looked at.
     until: i64,
     rows: BTreeMap<(i64, SeriesId), Row>,
+    /// Some row has a tag or a field that this node has not heard of yet.
+    pub is_ahead: bool,
 }
 
 impl<'a> Merge<'a> {
     pub fn new(table: &'a Table, until: i64) -> Self {
-        Self { table, until, rows: BTreeMap::new() }
+        Self { table, until, rows: BTreeMap::new(), is_ahead: false }
     }
 
     /// Adds the rows of a node. What a node has whose values do not `count` is taken where there is nothing else.
     pub fn add(&mut self, lines: &str, source: Source, counts: bool) {
         let parsed = parse(lines.as_bytes(), &ParseOptions::accepted(Precision::Nanosecond, 0));
         for batch in parsed.batches.iter().filter(|batch| batch.measurement == self.table.measurement) {
+            let mut tags = batch.series.iter().flat_map(Tags::iter);
+            self.is_ahead |= tags.any(|(key, _)| !self.table.tags.iter().any(|tag| tag == key))
+                || batch.fields.iter().any(|column| self.table.field(&column.name).is_none());
             for (row, &time) in batch.times.iter().enumerate().filter(|(_, time)| **time < self.until) {
                 let Some(tags) = batch.series.get(batch.series_of_row[row] as usize) else { continue };
                 let new = || Row { tags: tags.clone(), fields: BTreeMap::new() };

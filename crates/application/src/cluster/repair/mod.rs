@@ -240,9 +240,15 @@ impl RepairPort for RepairService {
     }
 
     fn rows(&self, query: &RowsQuery) -> Result<RowsPage, ReceiveError> {
+        // Where nothing is being committed, all that has a smaller clock has taken effect, and is of the schema that is known now.
+        let clock = {
+            let _applying = self.flush.epochs().lock();
+            self.committer.clock().next()
+        };
         let partition = Partition::seen(self, query.agreed_index, query.table, query.shard)?;
         let Some(partition) = partition else { return Ok(RowsPage::default()) };
-        partition.read_for_other(self, query).map_err(not_now)
+        let page = partition.read(&self.reader, query).map_err(not_now)?;
+        Ok(RowsPage { clock, ..page })
     }
 
     fn repaired(&self, node: NodeId, position: Sequence) {

@@ -60,20 +60,6 @@ impl Partition {
         groups.map(|group| Self { table: table.clone(), group: *group }).collect()
     }
 
-    /// As [`read`](Self::read), for another node.
-    pub fn read_for_other(
-        &self,
-        service: &RepairService,
-        query: &RowsQuery,
-    ) -> Result<RowsPage, EngineError> {
-        // Where nothing is being committed, all that has a smaller clock has taken effect.
-        let clock = {
-            let _applying = service.flush.epochs().lock();
-            service.committer.clock().next()
-        };
-        Ok(RowsPage { clock, ..self.read(&service.reader, query)? })
-    }
-
     /// The first rows that are asked for. A page of one series has at least those of one time.
     pub fn read(&self, reader: &TableReader, query: &RowsQuery) -> Result<RowsPage, EngineError> {
         let Self { table, group } = self;

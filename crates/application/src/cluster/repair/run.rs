@@ -220,6 +220,9 @@ impl<'a> Run<'a> {
         for (peer, page) in self.peers.iter().zip(&pages) {
             merge.add(&page.lines, Source::Peer, peer.counts);
         }
+        if merge.is_ahead {
+            return Err(LogError::Stale.into());
+        }
         let wanted = merge.wanted(settles);
         let reach = self.peers.iter().zip(&pages).map(|(peer, page)| (peer.id, page.clock)).collect();
         drop((own, pages));

@@ -14,8 +14,10 @@ use hyperbytedb_memory_ports::Disk;
 use parking_lot::Mutex;
 
 use super::{Cluster, Member};
-use crate::cluster::compare::{Comparing, compare_all};
+use crate::cluster::compare::compare_all;
+use crate::cluster::history::Hints;
 use crate::cluster::model::{Taken, watch};
+use crate::cluster::network::Attached;
 use crate::run::retried;
 
 /// How long nodes may take to hear from all others.
@@ -39,6 +41,15 @@ pub struct Damaged {
 }
 
 impl Damaged {
+    pub fn has_forgotten(&self, stamp: &Stamp) -> bool {
+        self.forgotten.contains(stamp)
+    }
+
+    /// What nobody has any more.
+    pub fn gone(&self, is_there: impl Fn(&Stamp) -> bool) -> BTreeSet<Stamp> {
+        self.forgotten.iter().filter(|stamp| !is_there(stamp)).copied().collect()
+    }
+
     /// Whether a node need not have a record: its log says so no more, or nobody can send it.
     pub fn excuses(&self, node: NodeId, stamp: &Stamp) -> bool {
         self.forgotten.contains(stamp) && (node == self.node || stamp.origin == self.node)
@@ -78,8 +89,11 @@ impl Cluster {
     pub(super) fn lose_part(&mut self, node: usize) -> Result<(), String> {
         let Some(node) = self.nth(node).filter(|_| self.may_be_damaged()) else { return Ok(()) };
         self.end(node, false)?;
-        let Some(member) = self.members.get(&node) else { return Ok(()) };
+        let Some(member) = self.members.get_mut(&node) else { return Ok(()) };
         if member.disk.engine.lose_part(&mut self.random) {
+            member.is_torn = self.comparing.is_some();
+            // Those that know that they lack something have no say.
+            self.may_be_outvoted |= self.hints != Hints::default();
             self.damaged = Some(Damaged { node, forgotten: BTreeSet::new() });
         }
         Ok(())
@@ -120,7 +134,7 @@ impl Cluster {
     }
 
     /// No node says that it, or another one, has lost or missed anything.
-    fn no_losses(&self) -> Result<(), String> {
+    pub(super) fn no_losses(&self) -> Result<(), String> {
         let nodes = self.members.values().filter_map(|member| member.process.as_ref()?.node.clone());
         for node in nodes {
             let missed = node.lags().into_iter().find(|lag| lag.needs_repair).map(|lag| lag.node);
@@ -131,26 +145,42 @@ impl Cluster {
         Ok(())
     }
 
+    /// No node has still to compare itself.
+    pub(super) fn all_compared(&self) -> Result<(), String> {
+        self.no_losses()?;
+        let mut nodes = self.members.values().filter_map(|member| member.process.as_ref()?.node.clone());
+        let doubting = nodes.find(|node| node.replication.losses.is_in_doubt());
+        doubting.map_or(Ok(()), |node| Err(format!("node {} has to compare itself with all", node.id)))
+    }
+
     /// All nodes take what they lack. From then on each has what any has.
     pub(super) fn compare_if_damaged(&mut self) -> Result<(), String> {
-        let Some(damaged) = self.damaged.take() else { return self.no_losses() };
+        let damaged = self.damaged.take();
+        if damaged.is_none() {
+            self.no_losses()?;
+        }
+        if damaged.is_none() && self.all_compared().is_ok() {
+            return Ok(());
+        }
         self.wait_until_proven()?;
-        let processes = self.members.values().filter_map(|member| member.process.as_ref());
-        let nodes: Vec<Comparing> = processes.filter_map(Comparing::new).collect();
+        let nodes: Vec<Attached> =
+            self.members.keys().filter_map(|&node| self.network.attached(node)).collect();
         // As the nodes do it by themselves: as long as one says that something is missing.
         for _ in 0..COMPARISONS_MAX {
             compare_all(&nodes)?;
             self.look_for_finding()?;
-            if self.no_losses().is_ok() {
+            if self.all_compared().is_ok() {
                 break;
             }
             self.scheduler.sleep(BETWEEN_COMPARISONS);
         }
-        self.no_losses()?;
+        self.all_compared()?;
         let all: BTreeSet<Stamp> =
             self.members.values().flat_map(|member| member.taken.lock().records.clone()).collect();
         self.members.values().for_each(|member| member.taken.lock().compared.clone_from(&all));
-        self.gone = damaged.forgotten.difference(&all).copied().collect();
+        if let Some(damaged) = damaged {
+            self.gone = damaged.gone(|stamp| all.contains(stamp));
+        }
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::Cluster;
 use crate::cluster::agreement::address;
+use crate::cluster::history::Hints;
 
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 /// How long all nodes may take to hear of a new one.
@@ -24,6 +25,8 @@ impl Cluster {
         self.end(id, false)?;
         self.members.remove(&id);
         self.lost.insert(id);
+        // It alone may have known who lacks what.
+        self.may_be_outvoted |= self.hints != Hints::default();
         Ok(())
     }
 
@@ -49,7 +52,14 @@ impl Cluster {
         self.scheduler.wait_for(JOIN_TIME, have_all)
     }
 
-    fn remove(&mut self, id: NodeId) {
+    /// As an operator does with nodes that do not come back.
+    pub(super) fn remove_lost(&self) {
+        self.scheduler.wait_for(JOIN_TIME, || self.agreement.leader().is_some());
+        let nodes = self.agreement.membership().nodes;
+        nodes.into_keys().filter(|id| self.lost.contains(id)).for_each(|id| self.remove(id));
+    }
+
+    fn remove(&self, id: NodeId) {
         self.agreement.change_membership(|membership| {
             membership.nodes.remove(&id);
             for voters in &mut membership.voters {
@@ -58,14 +68,17 @@ impl Cluster {
         });
     }
 
+    /// Where nodes do not compare themselves, a copy of a damaged disk would be another one, and what a node has alone would
+    /// leave with it.
+    fn must_stay(&self) -> bool {
+        self.damaged.is_some() && self.comparing.is_none()
+    }
+
     pub(super) fn join(&mut self) -> Result<(), String> {
-        // A copy of a damaged disk would be another one.
-        if self.damaged.is_some() || !self.is_whole()? {
+        if self.must_stay() || !self.is_whole()? {
             return Ok(());
         }
-        let gone: Vec<NodeId> =
-            self.agreement.membership().nodes.into_keys().filter(|id| self.lost.contains(id)).collect();
-        gone.into_iter().for_each(|id| self.remove(id));
+        self.remove_lost();
         if self.members.len() >= MEMBERS_MAX {
             return Ok(());
         }
@@ -77,8 +90,13 @@ impl Cluster {
         }
         let Some(source) = self.agreement.leader() else { return Ok(()) };
         let Some((disk, taken)) = self.copy_of(source)? else { return Ok(()) };
+        let is_torn = self.members.get(&source).is_some_and(|member| member.is_torn);
         self.next_id += 1;
         self.add(id, disk, taken, Some(source));
+        if let Some(member) = self.members.get_mut(&id).filter(|_| is_torn) {
+            // Two are of the same wrong opinion.
+            (member.is_torn, self.may_be_outvoted) = (true, true);
+        }
         self.start(id)?;
         self.agreement.change_membership(|membership| {
             for voters in &mut membership.voters {
@@ -89,7 +107,7 @@ impl Cluster {
     }
 
     pub(super) fn leave(&mut self, node: usize) -> Result<(), String> {
-        if self.members.len() <= 3 || self.damaged.is_some() || !self.is_whole()? {
+        if self.members.len() <= 3 || self.must_stay() || !self.is_whole()? {
             return Ok(());
         }
         let Some((id, process)) = self.nth(node).and_then(|id| Some((id, self.process(id)?))) else {
