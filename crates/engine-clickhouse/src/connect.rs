@@ -1,6 +1,7 @@
 //! Finding out, once, what the servers are: their versions, who has which shard, and whose tables they hold.
 
 use std::collections::HashSet;
+use std::thread;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{UInt8Type, UInt32Type};
@@ -8,13 +9,13 @@ use hyperbytedb_clickhouse_sql::cluster;
 use hyperbytedb_clickhouse_sql::schema::Database;
 use hyperbytedb_clickhouse_sql::statement::Statement;
 use hyperbytedb_clickhouse_sql::{Select, Settings};
-use hyperbytedb_domain::EngineError;
+use hyperbytedb_domain::{EngineError, QueryContext};
 use hyperbytedb_engine_common::answers::{numbers, strings};
 
-use crate::engine::ClickHouseEngine;
 use crate::failure::Failure;
 use crate::hosts::{HostId, Layout};
 use crate::options::ClickHouseOptions;
+use crate::servers::Servers;
 
 /// The oldest version that will do.
 const VERSION_MIN: Version = Version(24, 8);
@@ -63,43 +64,53 @@ struct Greeting {
     known_settings: HashSet<String>,
 }
 
-impl ClickHouseEngine {
+impl Servers {
     pub(crate) fn connect(&self) -> Result<Connected, EngineError> {
-        let options = &self.options;
-        let mut greetings = Vec::new();
-        for host in self.client.hosts.all() {
-            match self.greet(host) {
-                Ok(greeting) => greetings.push(Some(greeting)),
-                // The others may know where it belongs.
-                Err(failure) if failure.is_unreachable() && !options.cluster.is_empty() => {
-                    let error = failure.into_engine_error(self.client.hosts.url(host), "connecting");
-                    tracing::warn!("{error}");
-                    greetings.push(None);
-                }
-                Err(failure) => {
-                    return Err(failure.into_engine_error(self.client.hosts.url(host), "connecting"));
-                }
+        let greetings = self.on_each(|host| match self.greet(host) {
+            Ok(greeting) => Ok(Some(greeting)),
+            // The others may know where it belongs.
+            Err(failure) if failure.is_unreachable() && self.is_distributed() => {
+                let error = failure.into_engine_error(self.client.hosts.url(host), "connecting");
+                tracing::warn!("{error}");
+                Ok(None)
             }
-        }
+            Err(failure) => Err(failure.into_engine_error(self.client.hosts.url(host), "connecting")),
+        })?;
         let layout = self.layout(&greetings)?;
         let known: Vec<&Greeting> = greetings.iter().flatten().collect();
-        let mut table_settings = table_settings(options);
+        let mut table_settings = table_settings(&self.options);
         table_settings.retain(|name| known.iter().all(|greeting| greeting.known_settings.contains(name)));
         let deletes_on_the_fly = known.iter().all(|greeting| greeting.version >= DELETES_ON_THE_FLY);
         let has_old_analyzer = known.iter().all(|greeting| greeting.version < NEW_ANALYZER_ONLY);
-        for (host, greeting) in greetings.iter().enumerate() {
-            if greeting.is_some() {
-                self.claim(host, &layout)?;
-            }
-        }
+        self.on_each(|host| match greetings[host] {
+            Some(_) => self.claim(host, &layout),
+            None => Ok(()),
+        })?;
         tracing::info!(servers = known.len(), shards = layout.shards.len(), "connected to ClickHouse");
         let away = self.client.hosts.all().filter(|&host| greetings[host].is_none()).collect();
         Ok(Connected { layout, away, deletes_on_the_fly, has_old_analyzer, table_settings })
     }
 
+    /// Does something about each server, at once: one that hangs holds up none of the others.
+    fn on_each<T: Send>(
+        &self,
+        work: impl Fn(HostId) -> Result<T, EngineError> + Sync,
+    ) -> Result<Vec<T>, EngineError> {
+        let work = &work;
+        thread::scope(|scope| {
+            let threads: Vec<_> =
+                self.client.hosts.all().map(|host| scope.spawn(move || work(host))).collect();
+            let outcome = |thread: thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|_| Err(EngineError::failed("connecting", "a thread panicked")))
+            };
+            threads.into_iter().map(outcome).collect()
+        })
+    }
+
     fn greet(&self, host: HostId) -> Result<Greeting, Failure> {
         let url = self.client.hosts.url(host);
-        let text = first_column(&self.probe(host, cluster::version())?)?.concat();
+        let asked = self.client.ask_at_once(host, &cluster::version());
+        let text = first_column(&self.client.wait(&QueryContext::unbounded(), asked)?)?.concat();
         let version = Version::parse(&text)
             .ok_or_else(|| EngineError::failed("connecting", format!("odd version {text:?} of {url}")))?;
         if version < VERSION_MIN {
@@ -122,7 +133,7 @@ impl ClickHouseEngine {
 
     fn members(&self, host: HostId) -> Result<Vec<Member>, Failure> {
         let mut members = Vec::new();
-        for batch in self.ask(host, cluster::members(&self.options.cluster))? {
+        for batch in self.ask(host, &cluster::members(&self.options.cluster))? {
             let shards = numbers::<UInt32Type>(&batch, 0)?.into_iter();
             let weights = numbers::<UInt32Type>(&batch, 1)?;
             let local = numbers::<UInt8Type>(&batch, 3)?;
@@ -217,7 +228,7 @@ impl ClickHouseEngine {
     }
 
     fn marker(&self, host: HostId) -> Result<Option<String>, Failure> {
-        for batch in self.ask(host, cluster::tables(&self.database))? {
+        for batch in self.ask(host, &cluster::tables(&self.database))? {
             let named = strings(&batch, 0)?.into_iter().zip(strings(&batch, 1)?);
             if let Some((_, comment)) = named.into_iter().find(|(name, _)| name == MARKER) {
                 return Ok(Some(comment));
@@ -228,7 +239,7 @@ impl ClickHouseEngine {
 
     /// The first column of a small answer.
     pub(crate) fn texts(&self, host: HostId, select: Select) -> Result<Vec<String>, Failure> {
-        Ok(first_column(&self.ask(host, select)?)?)
+        Ok(first_column(&self.ask(host, &select)?)?)
     }
 }
 
