@@ -109,8 +109,9 @@ impl Servers {
 
     fn greet(&self, host: HostId) -> Result<Greeting, Failure> {
         let url = self.client.hosts.url(host);
-        let asked = self.client.ask_at_once(host, &cluster::version());
-        let text = first_column(&self.client.wait(&QueryContext::unbounded(), asked)?)?.concat();
+        let version = cluster::version();
+        let answer = self.client.ask_at_once(host, &version);
+        let text = first_column(&self.client.wait(&QueryContext::unbounded(), answer)?)?.concat();
         let version = Version::parse(&text)
             .ok_or_else(|| EngineError::failed("connecting", format!("odd version {text:?} of {url}")))?;
         if version < VERSION_MIN {

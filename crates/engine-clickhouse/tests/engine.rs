@@ -88,13 +88,12 @@ fn an_insert_that_is_repeated_stores_nothing_twice() {
         engine.insert(&t, rows.clone(), 1..=9).unwrap();
     }
     assert_eq!(nodes.rows("hyperbyte").iter().sum::<u64>(), 100);
-    // Also when its second half was lost, the server has gone meanwhile, and there is another column.
+    // Also when its second half was lost, its server has gone meanwhile, and there is another column.
     nodes.kill(1);
     let rows = batch(&t, &points(100, 2));
     let error = engine.insert(&t, rows.clone(), 10..=12).unwrap_err();
     assert!(matches!(&error, EngineError::Unavailable(text) if text.contains(&nodes.url(1))), "{error}");
     nodes.restart(1);
-    nodes.restart(0);
     let wider = table(
         7,
         &["host"],
