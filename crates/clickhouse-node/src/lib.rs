@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hyperbytedb_test_support::free_port;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 pub const USER: &str = "hyperbyte";
@@ -20,6 +21,9 @@ pub const CLUSTER: &str = "main";
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Addresses of this machine that ClickHouse takes for its own. Servers of one cluster have different ones, as they have names elsewhere.
+const ADDRESSES: [&str; 4] = ["127.0.0.1", "127.0.1.1", "127.1.0.1", "127.1.1.1"];
+
 /// Servers that know each other. Dropping it kills them.
 pub struct Nodes {
     folder: TempDir,
@@ -28,6 +32,7 @@ pub struct Nodes {
 
 struct Node {
     folder: PathBuf,
+    address: &'static str,
     http_port: u16,
     tcp_port: u16,
     /// `None`: it was killed.
@@ -46,6 +51,7 @@ impl Nodes {
         let ports: Vec<u16> = (0..2 * shards * replicas).map(|_| free_port()).collect();
         let nodes = ports.chunks(2).enumerate().map(|(i, ports)| Node {
             folder: folder.path().join(i.to_string()),
+            address: ADDRESSES[i % ADDRESSES.len()],
             http_port: ports[0],
             tcp_port: ports[1],
             process: None,
@@ -54,8 +60,8 @@ impl Nodes {
         let shards = nodes.nodes.chunks(replicas).fold(String::new(), |mut xml, shard| {
             xml.push_str("<shard>");
             for node in shard {
-                let _ =
-                    write!(xml, "<replica><host>127.0.0.1</host><port>{}</port></replica>", node.tcp_port);
+                let Node { address, tcp_port, .. } = node;
+                let _ = write!(xml, "<replica><host>{address}</host><port>{tcp_port}</port></replica>");
             }
             xml + "</shard>"
         });
@@ -84,7 +90,12 @@ impl Nodes {
     }
 
     pub fn url(&self, node: usize) -> String {
-        format!("http://127.0.0.1:{}", self.nodes[node].http_port)
+        format!("http://{}", self.http_address(node))
+    }
+
+    /// Where it speaks HTTP.
+    pub fn http_address(&self, node: usize) -> SocketAddr {
+        self.nodes[node].address_of(self.nodes[node].http_port)
     }
 
     pub fn urls(&self) -> Vec<String> {
@@ -93,7 +104,7 @@ impl Nodes {
 
     /// Where it speaks ClickHouse's native protocol, as servers do with each other.
     pub fn native_address(&self, node: usize) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.nodes[node].tcp_port))
+        self.nodes[node].address_of(self.nodes[node].tcp_port)
     }
 
     /// Settings of a HyperbyteDB server that has these as its engine, as variables without their `HYPERBYTEDB__`.
@@ -128,6 +139,20 @@ impl Nodes {
             process.kill().expect("kill");
             process.wait().expect("wait");
         }
+    }
+
+    /// Has a server hang: its connections stay, and nothing is answered.
+    pub fn pause(&self, node: usize) {
+        self.signal(node, Signal::STOP);
+    }
+
+    pub fn resume(&self, node: usize) {
+        self.signal(node, Signal::CONT);
+    }
+
+    fn signal(&self, node: usize, signal: Signal) {
+        let process = self.nodes[node].process.as_ref().expect("a server that was not killed");
+        kill_process(Pid::from_child(process), signal).expect("a signal");
     }
 
     /// Starts a server that was killed, with what it has stored.
@@ -182,6 +207,12 @@ impl Nodes {
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("the node did not start: {}", log_tail(&node.folder));
+    }
+}
+
+impl Node {
+    fn address_of(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.address.parse().expect("an address"), port)
     }
 }
 
@@ -246,10 +277,10 @@ fn users_xml() -> String {
 }
 
 fn node_xml(node: &Node, users: &Path, shard: usize, replica: usize, shards: &str) -> String {
-    let Node { http_port, tcp_port, .. } = node;
+    let Node { address, http_port, tcp_port, .. } = node;
     let users = users.display();
     format!(
-        "<clickhouse><listen_host>127.0.0.1</listen_host>\
+        "<clickhouse><listen_host>{address}</listen_host>\
          <tcp_port>{tcp_port}</tcp_port><http_port>{http_port}</http_port>\
          <users_config>{users}</users_config>\
          <macros><shard>{}</shard><replica>{}</replica></macros>\
