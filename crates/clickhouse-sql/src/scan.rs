@@ -5,8 +5,8 @@ use std::iter;
 use hyperbytedb_domain::SeriesId;
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::scan::{
-    Aggregate, AggregateFunction, AggregateScan, DIGEST_BUCKETS, DigestBy, FieldId, Predicate, RowScan, RowSelection, Scan, ScanOutput,
-    TagId, Window,
+    Aggregate, AggregateFunction, AggregateScan, DIGEST_BUCKETS, DigestBy, FieldId, Predicate, RowScan,
+    RowSelection, Scan, ScanOutput, TagId, Window,
 };
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME, TimeRange};
 

@@ -218,11 +218,19 @@ impl Client {
     /// Runs a statement to its end.
     pub(crate) async fn run(&self, host: HostId, request: &Request) -> Result<Bytes, Failure> {
         self.reach(host).await?;
+        self.run_at_stranger(host, request).await
+    }
+
+    /// As [`run`](Self::run), to find out what a server is.
+    pub(crate) async fn run_at_stranger(&self, host: HostId, request: &Request) -> Result<Bytes, Failure> {
         self.run_within(self.request_timeout, "clickhouse.request_timeout_secs", host, request).await
     }
 
     /// Asks a server that did not answer last something small first: nobody waits long for one that hangs.
     pub(crate) async fn reach(&self, host: HostId) -> Result<(), Failure> {
+        if self.hosts.is_stranger(host) {
+            return Err(Failure::Unreachable("it has not said yet whose tables it holds".to_owned()));
+        }
         if !self.hosts.is_down(host) {
             return Ok(());
         }

@@ -12,6 +12,8 @@ use hyperbytedb_clickhouse_sql::{Select, Settings};
 use hyperbytedb_domain::{EngineError, QueryContext};
 use hyperbytedb_engine_common::answers::{numbers, strings};
 
+use crate::answer::all_rows;
+use crate::client::Request;
 use crate::failure::Failure;
 use crate::hosts::{HostId, Layout};
 use crate::options::ClickHouseOptions;
@@ -82,9 +84,12 @@ impl Servers {
         table_settings.retain(|name| known.iter().all(|greeting| greeting.known_settings.contains(name)));
         let deletes_on_the_fly = known.iter().all(|greeting| greeting.version >= DELETES_ON_THE_FLY);
         let has_old_analyzer = known.iter().all(|greeting| greeting.version < NEW_ANALYZER_ONLY);
-        self.on_each(|host| match greetings[host] {
-            Some(_) => self.claim(host, &layout),
-            None => Ok(()),
+        self.on_each(|host| {
+            if greetings[host].is_some() {
+                self.claim(host, &layout)?;
+            }
+            self.client.hosts.set_stranger(host, greetings[host].is_none());
+            Ok(())
         })?;
         tracing::info!(servers = known.len(), shards = layout.shards.len(), "connected to ClickHouse");
         let away = self.client.hosts.all().filter(|&host| greetings[host].is_none()).collect();
@@ -134,7 +139,7 @@ impl Servers {
 
     fn members(&self, host: HostId) -> Result<Vec<Member>, Failure> {
         let mut members = Vec::new();
-        for batch in self.ask(host, &cluster::members(&self.options.cluster))? {
+        for batch in self.ask_stranger(host, &cluster::members(&self.options.cluster))? {
             let shards = numbers::<UInt32Type>(&batch, 0)?.into_iter();
             let weights = numbers::<UInt32Type>(&batch, 1)?;
             let local = numbers::<UInt8Type>(&batch, 3)?;
@@ -188,7 +193,7 @@ impl Servers {
         let shard = layout.shards.iter().position(|shard| shard.contains(&host)).unwrap_or_default();
         let own = format!("{}, shard {} of {:?}", self.options.installation, shard, layout.slots);
         if self.texts(host, cluster::database(&self.database)).map_err(failed)?.is_empty() {
-            self.execute_on(host, &Statement::CreateDatabase { database: self.database.clone() })
+            self.execute_at_stranger(host, &Statement::CreateDatabase { database: self.database.clone() })
                 .map_err(failed)?;
         }
         let mut marker = self.marker(host).map_err(failed)?;
@@ -196,7 +201,7 @@ impl Servers {
             self.refuse_foreign_tables(host)?;
             let table = self.database.named(MARKER);
             let statement = Statement::CreateMarker { table, comment: own.clone() };
-            self.execute_on(host, &statement).map_err(failed)?;
+            self.execute_at_stranger(host, &statement).map_err(failed)?;
             marker = self.marker(host).map_err(failed)?;
         }
         let marker = marker.unwrap_or_default();
@@ -229,7 +234,7 @@ impl Servers {
     }
 
     fn marker(&self, host: HostId) -> Result<Option<String>, Failure> {
-        for batch in self.ask(host, &cluster::tables(&self.database))? {
+        for batch in self.ask_stranger(host, &cluster::tables(&self.database))? {
             let named = strings(&batch, 0)?.into_iter().zip(strings(&batch, 1)?);
             if let Some((_, comment)) = named.into_iter().find(|(name, _)| name == MARKER) {
                 return Ok(Some(comment));
@@ -238,9 +243,21 @@ impl Servers {
         Ok(None)
     }
 
+    fn ask_stranger(&self, host: HostId, select: &Select) -> Result<Vec<RecordBatch>, Failure> {
+        let request = Request::read(select.to_string());
+        let answer = self.client.run_at_stranger(host, &request);
+        all_rows(self.client.wait(&QueryContext::unbounded(), answer)?)
+    }
+
+    fn execute_at_stranger(&self, host: HostId, statement: &Statement) -> Result<(), Failure> {
+        let request = Request::statement(statement);
+        let answer = self.client.run_at_stranger(host, &request);
+        self.client.wait(&QueryContext::unbounded(), answer).map(drop)
+    }
+
     /// The first column of a small answer.
-    pub(crate) fn texts(&self, host: HostId, select: Select) -> Result<Vec<String>, Failure> {
-        Ok(first_column(&self.ask(host, &select)?)?)
+    fn texts(&self, host: HostId, select: Select) -> Result<Vec<String>, Failure> {
+        Ok(first_column(&self.ask_stranger(host, &select)?)?)
     }
 }
 

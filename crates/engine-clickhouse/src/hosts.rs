@@ -16,6 +16,8 @@ struct Host {
     url: String,
     /// It did not answer when it was asked last.
     is_down: AtomicBool,
+    /// It has not said yet whose tables it holds.
+    is_stranger: AtomicBool,
     /// Wakes those who wait for an answer of a server that has stopped answering.
     lost: Notify,
     process: Mutex<Process>,
@@ -40,6 +42,7 @@ impl Hosts {
         let host = |url: &String| Host {
             url: url.trim_end_matches('/').to_owned(),
             is_down: AtomicBool::default(),
+            is_stranger: AtomicBool::default(),
             lost: Notify::new(),
             process: Mutex::default(),
         };
@@ -68,6 +71,14 @@ impl Hosts {
     /// Whether it did not answer when it was asked last.
     pub(crate) fn is_down(&self, host: HostId) -> bool {
         self.hosts[host].is_down.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_stranger(&self, host: HostId, is_stranger: bool) {
+        self.hosts[host].is_stranger.store(is_stranger, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stranger(&self, host: HostId) -> bool {
+        self.hosts[host].is_stranger.load(Ordering::Relaxed)
     }
 
     /// Ends when the server is given up.

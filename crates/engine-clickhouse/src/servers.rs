@@ -73,11 +73,6 @@ impl Servers {
         Ok(())
     }
 
-    /// Runs a statement on one server.
-    pub(crate) fn execute_on(&self, host: HostId, statement: &Statement) -> Result<(), Failure> {
-        self.client.wait(&QueryContext::unbounded(), self.client.execute(host, statement))
-    }
-
     /// Runs a statement on the first of these servers that is reached.
     pub(crate) fn execute_on_one(
         &self,

@@ -147,7 +147,8 @@ impl PointsSinkPort for ClickHouseEngine {
     fn existing_tables(&self) -> Result<Vec<TableId>, EngineError> {
         let mut tables = Vec::new();
         let select = cluster::tables(&self.servers.database);
-        for batch in self.servers.ask_shards(&select, Asked::ThoseThatAnswer, "listing the tables")?.concat() {
+        for batch in self.servers.ask_shards(&select, Asked::ThoseThatAnswer, "listing the tables")?.concat()
+        {
             tables.extend(answers::strings(&batch, 0)?.iter().filter_map(|name| parse_table_name(name)));
         }
         tables.sort_unstable();

@@ -128,7 +128,8 @@ impl Survey {
         // A replica that is new gets its rows from another one.
         let is_lost = |found: &&Found| {
             let is_with = |host: &HostId| with.contains(host);
-            let has_replica = layout.shards.iter().any(|shard| shard.contains(&found.host) && shard.iter().any(is_with));
+            let has_replica =
+                layout.shards.iter().any(|shard| shard.contains(&found.host) && shard.iter().any(is_with));
             found.own.is_none() && !(servers.options.replicated && has_replica)
         };
         match self.found.iter().find(is_lost) {

@@ -5,8 +5,8 @@
 //! Readers do with one server of each shard, and so do writers where the servers keep each other's rows. What is found out while
 //! a server is away is not remembered: it is looked at when it is back.
 
-use hyperbytedb_clickhouse_sql::statement::{self, Statement, TableEngine};
 use hyperbytedb_clickhouse_sql::schema;
+use hyperbytedb_clickhouse_sql::statement::{self, Statement, TableEngine};
 use hyperbytedb_domain::catalog::{Table, TableId};
 use hyperbytedb_domain::scan::RowSelection;
 use hyperbytedb_domain::{EngineError, QueryContext};
@@ -124,7 +124,11 @@ impl ClickHouseEngine {
         self.attempts.lock().remove(&table);
         self.servers.connected()?;
         for table in self.servers.names_of(table).into_iter().rev() {
-            self.on_each(self.servers.client.hosts.all(), &Statement::DropTable { table }, "dropping a table")?;
+            self.on_each(
+                self.servers.client.hosts.all(),
+                &Statement::DropTable { table },
+                "dropping a table",
+            )?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use hyperbytedb_clickhouse_node::Nodes;
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};
 use hyperbytedb_domain::scan::{RowScan, RowSelection, Scan};
-use hyperbytedb_domain::{CancelToken, EngineError, FieldType, FieldValue, QueryContext, TimeRange};
+use hyperbytedb_domain::{CancelToken, EngineError, FieldType, QueryContext, TimeRange};
 use hyperbytedb_engine_clickhouse::{ClickHouseEngine, ClickHouseOptions};
 use support::rows::{batch, i, row, rows, run, s, table};
 use support::{count, measurement, open, options, points, rows_of, until};
