@@ -1,7 +1,10 @@
 //! ClickHouse servers for tests, out of the embedded engine: libchdb can serve ClickHouse's own protocols.
 //!
-//! What it cannot: `ON CLUSTER`, Keeper, inserts into Replicated tables, `CREATE USER`. Users are therefore those of
+//! What it cannot: `ON CLUSTER`, a Keeper of its own, more with Replicated tables than to make them (they stay read-only: it ignores
+//! `interserver_http_port`), TLS, `CREATE USER`. Users are therefore those of
 //! `users.xml`: `default`, without a password, and [`USER`] with [`PASSWORD`].
+
+mod keeper;
 
 use std::fmt::Write;
 use std::fs;
@@ -13,6 +16,8 @@ use std::time::{Duration, Instant};
 use hyperbytedb_test_support::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+pub use keeper::Keeper;
 
 pub const USER: &str = "hyperbyte";
 pub const PASSWORD: &str = "s3cret";
@@ -47,6 +52,15 @@ impl Nodes {
 
     /// A cluster of so many shards, each of so many servers: those of the first shard come first.
     pub fn start(shards: usize, replicas: usize) -> Self {
+        Self::start_with(shards, replicas, None)
+    }
+
+    /// As [`start`](Self::start), with what Replicated tables need.
+    pub fn start_with_keeper(shards: usize, replicas: usize, keeper: &Keeper) -> Self {
+        Self::start_with(shards, replicas, Some(keeper))
+    }
+
+    fn start_with(shards: usize, replicas: usize, keeper: Option<&Keeper>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let ports: Vec<u16> = (0..2 * shards * replicas).map(|_| free_port()).collect();
         let nodes = ports.chunks(2).enumerate().map(|(i, ports)| Node {
@@ -65,11 +79,15 @@ impl Nodes {
             }
             xml + "</shard>"
         });
+        let keeper = keeper.map_or_else(String::new, |keeper| {
+            let port = keeper.port;
+            format!("<zookeeper><node><host>127.0.0.1</host><port>{port}</port></node></zookeeper>")
+        });
         for (i, node) in nodes.nodes.iter().enumerate() {
             fs::create_dir_all(&node.folder).expect("a folder");
             let users = node.folder.join("users.xml");
             fs::write(&users, users_xml()).expect("users.xml");
-            let config = node_xml(node, &users, i / replicas, i % replicas, &shards);
+            let config = node_xml(node, &users, [i / replicas, i % replicas], &shards, &keeper);
             fs::write(node.folder.join("node.xml"), config).expect("node.xml");
         }
         (0..nodes.nodes.len()).for_each(|i| nodes.spawn(i));
@@ -252,7 +270,7 @@ const GRANTS: [&str; 4] = [
     "GRANT CREATE DATABASE, SELECT, INSERT, CREATE TABLE, DROP TABLE, ALTER ADD COLUMN, ALTER DELETE, \
      OPTIMIZE ON hyperbyte*.*",
     "GRANT TABLE ENGINE ON Atomic, TABLE ENGINE ON AggregatingMergeTree, TABLE ENGINE ON Distributed, \
-     TABLE ENGINE ON Null",
+     TABLE ENGINE ON Null, TABLE ENGINE ON ReplicatedAggregatingMergeTree",
     "GRANT SELECT ON system.clusters, SELECT ON system.merge_tree_settings, SELECT ON system.mutations, \
      SELECT ON system.parts, SELECT ON system.processes",
     "GRANT REMOTE ON *.*",
@@ -276,7 +294,7 @@ fn users_xml() -> String {
     )
 }
 
-fn node_xml(node: &Node, users: &Path, shard: usize, replica: usize, shards: &str) -> String {
+fn node_xml(node: &Node, users: &Path, [shard, replica]: [usize; 2], shards: &str, keeper: &str) -> String {
     let Node { address, http_port, tcp_port, .. } = node;
     let users = users.display();
     format!(
@@ -292,7 +310,7 @@ fn node_xml(node: &Node, users: &Path, shard: usize, replica: usize, shards: &st
          <access_control_improvements>\
          <select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>\
          </access_control_improvements>\
-         <remote_servers><{CLUSTER}><secret>between nodes</secret>{shards}</{CLUSTER}></remote_servers>\
+         {keeper}<remote_servers><{CLUSTER}><secret>between nodes</secret>{shards}</{CLUSTER}></remote_servers>\
          </clickhouse>",
         shard + 1,
         replica + 1

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyperbytedb_clickhouse_node::Nodes;
+use hyperbytedb_clickhouse_node::{Keeper, Nodes};
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::PointsSinkPort;
 use hyperbytedb_domain::scan::RowSelection;
@@ -164,6 +164,32 @@ fn a_server_that_answers_late_is_left_alone_until_it_has_said_whose_it_is() {
         is_away(engine.ensure_table(&t), &nodes, 1);
         assert_eq!(nodes.query(1, "EXISTS TABLE hyperbyte.m7"), "0");
     }
+}
+
+/// The servers keep each other's rows: one of each shard is enough to make a table, and the others get it when they are back.
+#[test]
+fn replicated_tables_are_made_where_servers_answer() {
+    let Some(keeper) = Keeper::start() else {
+        return eprintln!("SKIPPED: ZooKeeper is not installed (Debian's zookeeper)");
+    };
+    let mut nodes = Nodes::start_with_keeper(2, 2, &keeper);
+    nodes.kill(1);
+    let replicated = ClickHouseOptions { replicated: true, ..options(&nodes) };
+    let engine = ClickHouseEngine::open(replicated).unwrap();
+    let (t, other) = (measurement(), table(8, &["host"], &[("v", FieldType::Integer)]));
+    engine.ensure_table(&t).unwrap();
+    let made = |nodes: &Nodes, node| {
+        let tables = "SELECT arraySort(groupArray(engine)) FROM system.tables WHERE name IN ('m7', 'm7_all')";
+        nodes.query(node, tables) == "['Distributed','ReplicatedAggregatingMergeTree']"
+    };
+    assert!([0, 2, 3].iter().all(|node| made(&nodes, *node)));
+    nodes.restart(1);
+    until("it has the table, too", || engine.ensure_table(&t).is_ok() && made(&nodes, 1));
+    nodes.kill(0);
+    engine.ensure_table(&other).unwrap();
+    nodes.kill(1);
+    let third = table(9, &["host"], &[("v", FieldType::Integer)]);
+    assert!(matches!(engine.ensure_table(&third), Err(EngineError::Unavailable(_))), "nobody has their shard");
 }
 
 fn remove_parts(folder: &Path) -> usize {
