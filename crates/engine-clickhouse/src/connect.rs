@@ -84,19 +84,19 @@ impl Servers {
         table_settings.retain(|name| known.iter().all(|greeting| greeting.known_settings.contains(name)));
         let deletes_on_the_fly = known.iter().all(|greeting| greeting.version >= DELETES_ON_THE_FLY);
         let has_old_analyzer = known.iter().all(|greeting| greeting.version < NEW_ANALYZER_ONLY);
-        self.on_each(|host| {
-            if greetings[host].is_some() {
+        // In one order: of two installations that begin at once, the one that has the first server has them all.
+        for (host, greeting) in greetings.iter().enumerate() {
+            if greeting.is_some() {
                 self.claim(host, &layout)?;
             }
-            self.client.hosts.set_stranger(host, greetings[host].is_none());
-            Ok(())
-        })?;
+            self.client.hosts.set_stranger(host, greeting.is_none());
+        }
         tracing::info!(servers = known.len(), shards = layout.shards.len(), "connected to ClickHouse");
         let away = self.client.hosts.all().filter(|&host| greetings[host].is_none()).collect();
         Ok(Connected { layout, away, deletes_on_the_fly, has_old_analyzer, table_settings })
     }
 
-    /// Does something about each server, at once: one that hangs holds up none of the others.
+    /// Asks each server something, at once: one that hangs holds up none of the others.
     fn on_each<T: Send>(
         &self,
         work: impl Fn(HostId) -> Result<T, EngineError> + Sync,

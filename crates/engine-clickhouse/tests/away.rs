@@ -64,6 +64,7 @@ fn readers_do_with_one_server_of_each_shard() {
     is_away(engine.delete_rows(&t, &all, &QueryContext::unbounded()), &nodes, 1);
     nodes.restart(1);
     nodes.kill(0);
+    until("the one that is back is known", || try_count(&engine, &t).is_ok());
     for _ in 0..4 {
         assert_eq!(merged(&engine, &wider), 100, "the one that is back lacks the column");
     }
@@ -189,7 +190,10 @@ fn replicated_tables_are_made_where_servers_answer() {
     engine.ensure_table(&other).unwrap();
     nodes.kill(1);
     let third = table(9, &["host"], &[("v", FieldType::Integer)]);
-    assert!(matches!(engine.ensure_table(&third), Err(EngineError::Unavailable(_))), "nobody has their shard");
+    assert!(
+        matches!(engine.ensure_table(&third), Err(EngineError::Unavailable(_))),
+        "nobody has their shard"
+    );
 }
 
 fn remove_parts(folder: &Path) -> usize {

@@ -154,6 +154,7 @@ fn points_wait_for_a_certificate_that_is_known() {
     let mut settings = engine_answers(nodes.settings());
     settings.push(("CLICKHOUSE__URLS", format!("[{url:?}]")));
     let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
     let server = Server::start_in(&data, &borrowed(&settings));
     server.client().query("", "CREATE DATABASE db");
     server.client().write("db", &points("m", 100));
