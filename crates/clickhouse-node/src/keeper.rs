@@ -17,7 +17,7 @@ const PROGRAM: &str = "/usr/share/zookeeper/bin/zkServer.sh";
 /// Dropping it kills it.
 pub struct Keeper {
     _folder: TempDir,
-    pub(crate) port: u16,
+    port: u16,
     process: Child,
 }
 
@@ -51,6 +51,15 @@ impl Keeper {
             std::thread::sleep(Duration::from_millis(50));
         }
         Some(keeper)
+    }
+
+    /// For the configuration of a server. All servers out of libchdb have the same number, by which sessions are known.
+    pub(crate) fn xml(&self, server: usize) -> String {
+        format!(
+            "<zookeeper><node><host>127.0.0.1</host><port>{}</port></node>\
+             <sessions_path>/sessions{server}</sessions_path></zookeeper>",
+            self.port
+        )
     }
 }
 

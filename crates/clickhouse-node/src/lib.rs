@@ -79,14 +79,11 @@ impl Nodes {
             }
             xml + "</shard>"
         });
-        let keeper = keeper.map_or_else(String::new, |keeper| {
-            let port = keeper.port;
-            format!("<zookeeper><node><host>127.0.0.1</host><port>{port}</port></node></zookeeper>")
-        });
         for (i, node) in nodes.nodes.iter().enumerate() {
             fs::create_dir_all(&node.folder).expect("a folder");
             let users = node.folder.join("users.xml");
             fs::write(&users, users_xml()).expect("users.xml");
+            let keeper = keeper.map_or_else(String::new, |keeper| keeper.xml(i));
             let config = node_xml(node, &users, [i / replicas, i % replicas], &shards, &keeper);
             fs::write(node.folder.join("node.xml"), config).expect("node.xml");
         }
