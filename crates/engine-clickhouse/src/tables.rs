@@ -38,21 +38,26 @@ impl ClickHouseEngine {
             Purpose::Delete | Purpose::Insert if !servers.options.replicated => Asked::All,
             _ => Asked::ThoseThatAnswer,
         };
-        let survey = servers.survey(table.id, asked)?;
-        let counts = match survey.stored(servers, table.id, &connected.layout)? {
-            Stored::Everywhere(counts) if counts.covers(table) => counts,
-            Stored::Everywhere(counts) => {
-                self.add_columns(table, counts, &survey)?;
-                counts
-            }
-            Stored::Nowhere if purpose != Purpose::Insert => {
-                return survey.nothing(servers, &connected.layout);
-            }
-            Stored::Partly | Stored::Nowhere => {
-                self.create_table(table, &survey)?;
-                ColumnCounts::of(table)
-            }
+        let mut survey = servers.survey(table.id, asked)?;
+        let mut stored = survey.stored(servers, table.id, &connected.layout)?;
+        let is_nowhere = matches!(stored, Stored::Nowhere);
+        if is_nowhere && purpose != Purpose::Insert {
+            return survey.nothing(servers, &connected.layout);
+        }
+        if is_nowhere || matches!(stored, Stored::Partly) {
+            self.create_table(table, &survey)?;
+            // One that was begun before may lack columns.
+            survey = servers.survey(table.id, asked)?;
+            stored = survey.stored(servers, table.id, &connected.layout)?;
+        }
+        let Stored::Everywhere(counts) = stored else {
+            let name = servers.database.table(table.id);
+            let text = format!("a ClickHouse server came back while {name} was made: it is tried again");
+            return Err(EngineError::Unavailable(text));
         };
+        if !counts.covers(table) {
+            self.add_columns(table, counts, &survey)?;
+        }
         if survey.is_of_all() {
             servers.tables.remember(table.id, counts);
             servers.tables.remember(table.id, ColumnCounts::of(table));
@@ -94,8 +99,7 @@ impl ClickHouseEngine {
             };
             self.on_each(survey.hosts(), &distributed, "creating a table")?;
         }
-        // One that was begun before may lack columns.
-        self.add_columns(table, ColumnCounts::default(), survey)
+        Ok(())
     }
 
     fn add_columns(&self, table: &Table, counts: ColumnCounts, survey: &Survey) -> Result<(), EngineError> {
