@@ -41,11 +41,19 @@ fn watch(servers: &Servers, ended: &Receiver<()>) {
             .client
             .wait_for_each(servers.client.hosts.all(), async |host| is_gone(&servers.client, host).await);
         let Ok(asked) = asked else { return };
-        if asked.iter().any(|(host, is_gone)| gone[*host] && !is_gone) {
-            // It may lack what the others have got meanwhile.
-            servers.tables.forget_all();
+        for (host, is_gone) in asked {
+            let url = servers.client.hosts.url(host);
+            match (gone[host], is_gone) {
+                (false, true) => tracing::warn!("ClickHouse at {url} answers nothing any more"),
+                (true, false) => {
+                    tracing::info!("ClickHouse at {url} answers again");
+                    // It may lack what the others have got meanwhile.
+                    servers.tables.forget_all();
+                }
+                _ => {}
+            }
+            gone[host] = is_gone;
         }
-        asked.into_iter().for_each(|(host, is_gone)| gone[host] = is_gone);
         if Instant::now() >= greet_at
             && let Err(error) = servers.greet_late()
         {
