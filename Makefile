@@ -12,7 +12,7 @@ SIMULATED = --seed $(SEED) $(if $(SEEDS),--seeds $(SEEDS),$(if $(filter command 
 KILLS ?= 100
 FAULTS ?= 200
 BIN = $(CARGO_TARGET_DIR)/release/hyperbytedb
-WITH_CLICKHOUSE = $(CARGO_TARGET_DIR)/release/with-clickhouse 2 1
+WITH_CLICKHOUSE = $(CARGO_TARGET_DIR)/release/with-clickhouse
 
 .DEFAULT_GOAL := help
 # Every target with a text is a command, not a file.
@@ -51,6 +51,7 @@ test-package: build ## Install, upgrade and remove the Debian package in a bare 
 lint: setup ## Check format and lints
 	cargo fmt --all --check
 	@scripts/same-features.sh
+	@scripts/scale.py --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 
 unit: setup-test ## Run all tests of this repository
@@ -61,19 +62,19 @@ conformance: corpus differential ## Run the InfluxDB corpus, and 20,000 generate
 corpus: build ## Run the InfluxDB corpus of ../shared/conformance, if it is there
 	scripts/conformance.py --server $(BIN)
 
-conformance-clickhouse: build setup-test ## Run the corpus, all cases and 5,000 generated queries on two shards of ClickHouse servers (10 minutes)
+conformance-clickhouse: build setup-test ## Run the corpus, all cases and 5,000 generated queries on two shards of one and of two ClickHouse servers each (15 minutes)
 	cargo build --release --locked -p hyperbytedb-clickhouse-node
-	$(WITH_CLICKHOUSE) scripts/conformance.py --server $(BIN)
-	$(WITH_CLICKHOUSE) cargo nextest run --release --locked --workspace --test cases
+	for replicas in 1 2; do $(WITH_CLICKHOUSE) 2 $$replicas scripts/conformance.py --server $(BIN) || exit 1; done
+	for replicas in 1 2; do $(WITH_CLICKHOUSE) 2 $$replicas cargo nextest run --release --locked --workspace --test cases || exit 1; done
 	$(MAKE) differential-clickhouse
 
 differential-clickhouse: build setup-test ## Compare 5,000 generated queries with a real influxd, on two shards of one and of two ClickHouse servers each (5 minutes)
 	cargo build --release --locked -p hyperbytedb-clickhouse-node
-	for replicas in 1 2; do $(CARGO_TARGET_DIR)/release/with-clickhouse 2 $$replicas scripts/differential.py --server $(BIN) --seed $(SEED) --sets 25 --queries 200 || exit 1; done
+	for replicas in 1 2; do $(WITH_CLICKHOUSE) 2 $$replicas scripts/differential.py --server $(BIN) --seed $(SEED) --sets 25 --queries 200 || exit 1; done
 
 chaos-clickhouse: build ## Kill the server KILLS times (100) and the ClickHouse servers behind it every 3 seconds, under load, on two shards of one and of two servers each
 	cargo build --release --locked -p hyperbytedb-clickhouse-node
-	for replicas in 1 2; do KILL_EVERY_SECS=3 $(CARGO_TARGET_DIR)/release/with-clickhouse 2 $$replicas scripts/chaos.py --server $(BIN) --kills $(KILLS) || exit 1; done
+	for replicas in 1 2; do KILL_EVERY_SECS=3 $(WITH_CLICKHOUSE) 2 $$replicas scripts/chaos.py --server $(BIN) --kills $(KILLS) || exit 1; done
 
 conformance-update: build ## Run the corpus and add what newly passes to the checked-in list
 	scripts/conformance.py --server $(BIN) --update
@@ -107,7 +108,10 @@ bench-deletes: build ## Measure deletes, new measurements and the stop beside a 
 bench-clickhouse: build ## Compare two shards of ClickHouse servers with the embedded engine: ingest and queries (8 minutes)
 	cargo build --release --locked -p hyperbytedb-clickhouse-node
 	scripts/bench-engine.py --server $(BIN) --save $(CARGO_TARGET_DIR)/bench-embedded.json
-	$(WITH_CLICKHOUSE) scripts/bench-engine.py --server $(BIN) --against $(CARGO_TARGET_DIR)/bench-embedded.json
+	$(WITH_CLICKHOUSE) 2 1 scripts/bench-engine.py --server $(BIN) --against $(CARGO_TARGET_DIR)/bench-embedded.json
+
+scale: ## Compute the tables of docs/scale.md from docs/scale-costs.json
+	scripts/scale.py --write
 
 bench-history: build ## Measure queries of one host's day in 90 days that are not in memory, beside a real influxd (6 minutes)
 	scripts/bench-history.py --server $(BIN)

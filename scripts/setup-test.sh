@@ -22,6 +22,10 @@ fi
 command -v prometheus >/dev/null || install_packages prometheus ||
   echo "setup: prometheus cannot be installed: the tests with it are skipped" >&2
 
+# So is this one's: libchdb, out of which ClickHouse servers are made, has no Keeper.
+[ -x /usr/share/zookeeper/bin/zkServer.sh ] || install_packages --no-install-recommends zookeeper ||
+  echo "setup: zookeeper cannot be installed: the test with it is skipped" >&2
+
 packages=('influxdb==5.3.2' 'influxdb-client==1.50.0' 'msgpack>=1,<2')
 if [ "$(cat "$venv/.complete" 2>/dev/null)" != "${packages[*]}" ]; then
   # The distribution's Python comes without.

@@ -1,7 +1,10 @@
 //! ClickHouse servers for tests, out of the embedded engine: libchdb can serve ClickHouse's own protocols.
 //!
-//! What it cannot: `ON CLUSTER`, Keeper, inserts into Replicated tables, `CREATE USER`. Users are therefore those of
+//! What it cannot: `ON CLUSTER`, a Keeper of its own, more with Replicated tables than to make them (they stay read-only: it ignores
+//! `interserver_http_port`), TLS, `CREATE USER`. Users are therefore those of
 //! `users.xml`: `default`, without a password, and [`USER`] with [`PASSWORD`].
+
+mod keeper;
 
 use std::fmt::Write;
 use std::fs;
@@ -11,7 +14,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hyperbytedb_test_support::free_port;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+pub use keeper::Keeper;
 
 pub const USER: &str = "hyperbyte";
 pub const PASSWORD: &str = "s3cret";
@@ -19,6 +25,9 @@ pub const PASSWORD: &str = "s3cret";
 pub const CLUSTER: &str = "main";
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Addresses of this machine that ClickHouse takes for its own. Servers of one cluster have different ones, as they have names elsewhere.
+const ADDRESSES: [&str; 4] = ["127.0.0.1", "127.0.1.1", "127.1.0.1", "127.1.1.1"];
 
 /// Servers that know each other. Dropping it kills them.
 pub struct Nodes {
@@ -28,6 +37,7 @@ pub struct Nodes {
 
 struct Node {
     folder: PathBuf,
+    address: &'static str,
     http_port: u16,
     tcp_port: u16,
     /// `None`: it was killed.
@@ -42,10 +52,20 @@ impl Nodes {
 
     /// A cluster of so many shards, each of so many servers: those of the first shard come first.
     pub fn start(shards: usize, replicas: usize) -> Self {
+        Self::start_with(shards, replicas, None)
+    }
+
+    /// As [`start`](Self::start), with what Replicated tables need.
+    pub fn start_with_keeper(shards: usize, replicas: usize, keeper: &Keeper) -> Self {
+        Self::start_with(shards, replicas, Some(keeper))
+    }
+
+    fn start_with(shards: usize, replicas: usize, keeper: Option<&Keeper>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let ports: Vec<u16> = (0..2 * shards * replicas).map(|_| free_port()).collect();
         let nodes = ports.chunks(2).enumerate().map(|(i, ports)| Node {
             folder: folder.path().join(i.to_string()),
+            address: ADDRESSES[i % ADDRESSES.len()],
             http_port: ports[0],
             tcp_port: ports[1],
             process: None,
@@ -54,8 +74,8 @@ impl Nodes {
         let shards = nodes.nodes.chunks(replicas).fold(String::new(), |mut xml, shard| {
             xml.push_str("<shard>");
             for node in shard {
-                let _ =
-                    write!(xml, "<replica><host>127.0.0.1</host><port>{}</port></replica>", node.tcp_port);
+                let Node { address, tcp_port, .. } = node;
+                let _ = write!(xml, "<replica><host>{address}</host><port>{tcp_port}</port></replica>");
             }
             xml + "</shard>"
         });
@@ -63,7 +83,8 @@ impl Nodes {
             fs::create_dir_all(&node.folder).expect("a folder");
             let users = node.folder.join("users.xml");
             fs::write(&users, users_xml()).expect("users.xml");
-            let config = node_xml(node, &users, i / replicas, i % replicas, &shards);
+            let keeper = keeper.map_or_else(String::new, |keeper| keeper.xml(i));
+            let config = node_xml(node, &users, [i / replicas, i % replicas], &shards, &keeper);
             fs::write(node.folder.join("node.xml"), config).expect("node.xml");
         }
         (0..nodes.nodes.len()).for_each(|i| nodes.spawn(i));
@@ -84,7 +105,12 @@ impl Nodes {
     }
 
     pub fn url(&self, node: usize) -> String {
-        format!("http://127.0.0.1:{}", self.nodes[node].http_port)
+        format!("http://{}", self.http_address(node))
+    }
+
+    /// Where it speaks HTTP.
+    pub fn http_address(&self, node: usize) -> SocketAddr {
+        self.nodes[node].address_of(self.nodes[node].http_port)
     }
 
     pub fn urls(&self) -> Vec<String> {
@@ -93,7 +119,7 @@ impl Nodes {
 
     /// Where it speaks ClickHouse's native protocol, as servers do with each other.
     pub fn native_address(&self, node: usize) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.nodes[node].tcp_port))
+        self.nodes[node].address_of(self.nodes[node].tcp_port)
     }
 
     /// Settings of a HyperbyteDB server that has these as its engine, as variables without their `HYPERBYTEDB__`.
@@ -128,6 +154,20 @@ impl Nodes {
             process.kill().expect("kill");
             process.wait().expect("wait");
         }
+    }
+
+    /// Has a server hang: its connections stay, and nothing is answered.
+    pub fn pause(&self, node: usize) {
+        self.signal(node, Signal::STOP);
+    }
+
+    pub fn resume(&self, node: usize) {
+        self.signal(node, Signal::CONT);
+    }
+
+    fn signal(&self, node: usize, signal: Signal) {
+        let process = self.nodes[node].process.as_ref().expect("a server that was not killed");
+        kill_process(Pid::from_child(process), signal).expect("a signal");
     }
 
     /// Starts a server that was killed, with what it has stored.
@@ -185,6 +225,12 @@ impl Nodes {
     }
 }
 
+impl Node {
+    fn address_of(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.address.parse().expect("an address"), port)
+    }
+}
+
 impl Drop for Nodes {
     fn drop(&mut self) {
         (0..self.nodes.len()).for_each(|node| self.kill(node));
@@ -221,7 +267,7 @@ const GRANTS: [&str; 4] = [
     "GRANT CREATE DATABASE, SELECT, INSERT, CREATE TABLE, DROP TABLE, ALTER ADD COLUMN, ALTER DELETE, \
      OPTIMIZE ON hyperbyte*.*",
     "GRANT TABLE ENGINE ON Atomic, TABLE ENGINE ON AggregatingMergeTree, TABLE ENGINE ON Distributed, \
-     TABLE ENGINE ON Null",
+     TABLE ENGINE ON Null, TABLE ENGINE ON ReplicatedAggregatingMergeTree",
     "GRANT SELECT ON system.clusters, SELECT ON system.merge_tree_settings, SELECT ON system.mutations, \
      SELECT ON system.parts, SELECT ON system.processes",
     "GRANT REMOTE ON *.*",
@@ -245,11 +291,11 @@ fn users_xml() -> String {
     )
 }
 
-fn node_xml(node: &Node, users: &Path, shard: usize, replica: usize, shards: &str) -> String {
-    let Node { http_port, tcp_port, .. } = node;
+fn node_xml(node: &Node, users: &Path, [shard, replica]: [usize; 2], shards: &str, keeper: &str) -> String {
+    let Node { address, http_port, tcp_port, .. } = node;
     let users = users.display();
     format!(
-        "<clickhouse><listen_host>127.0.0.1</listen_host>\
+        "<clickhouse><listen_host>{address}</listen_host>\
          <tcp_port>{tcp_port}</tcp_port><http_port>{http_port}</http_port>\
          <users_config>{users}</users_config>\
          <macros><shard>{}</shard><replica>{}</replica></macros>\
@@ -261,7 +307,7 @@ fn node_xml(node: &Node, users: &Path, shard: usize, replica: usize, shards: &st
          <access_control_improvements>\
          <select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>\
          </access_control_improvements>\
-         <remote_servers><{CLUSTER}><secret>between nodes</secret>{shards}</{CLUSTER}></remote_servers>\
+         {keeper}<remote_servers><{CLUSTER}><secret>between nodes</secret>{shards}</{CLUSTER}></remote_servers>\
          </clickhouse>",
         shard + 1,
         replica + 1

@@ -19,14 +19,17 @@ struct Input {
     field: FieldId,
     /// `None`: not in the table.
     field_type: Option<FieldType>,
+    /// Only which values are there is of interest.
+    values_unread: bool,
 }
 
 /// The value column of an aggregate and, when asked for, its time column.
 ///
-/// `unique_times`: no group holds two rows of one time, so that ties in time cannot occur.
-pub fn columns(table: &Table, aggregate: &Aggregate, unique_times: bool) -> Vec<Expr> {
+/// `unique_times`: no group holds two rows of one time, so that ties in time cannot occur. `values_unread`: nothing else reads
+/// the field's values, and rows are not merged.
+pub fn columns(table: &Table, aggregate: &Aggregate, unique_times: bool, values_unread: bool) -> Vec<Expr> {
     let field_type = table.field_type(aggregate.field);
-    let input = Input { field: aggregate.field, field_type };
+    let input = Input { field: aggregate.field, field_type, values_unread };
     let mut columns = vec![input.value(aggregate.function, unique_times)];
     if aggregate.with_time {
         columns.extend(input.selected_time(aggregate.function));
@@ -55,10 +58,21 @@ impl Input {
         Expr::call(function, [self.field()])
     }
 
+    /// Over a Distributed table ClickHouse reads the values for `count(field)`, so that which of them are NULL is asked for.
+    fn count(self) -> Expr {
+        match self.field_type {
+            Some(_) if self.values_unread => {
+                let is_null = schema::field_nulls(self.field);
+                Expr::call("sum", [Expr::call("not", [is_null])])
+            }
+            _ => self.call("count"),
+        }
+    }
+
     fn value(self, function: AggregateFunction, unique_times: bool) -> Expr {
         match function {
             AggregateFunction::Count => {
-                Expr::call("nullIf", [Expr::call("toInt64", [self.call("count")]), Expr::int(0)])
+                Expr::call("nullIf", [Expr::call("toInt64", [self.count()]), Expr::int(0)])
             }
             AggregateFunction::Sum => self.call("sum"),
             AggregateFunction::Mean if self.field_type == Some(FieldType::Float) => self.call("avg"),

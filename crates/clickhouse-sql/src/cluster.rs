@@ -25,6 +25,21 @@ pub fn version() -> Select {
     Select::new(vec![Expr::call("version", [])], from_system("one", []).source)
 }
 
+/// Numbers (String) of `system` and of one of its tables. At least one of them is another after each start of the server, which makes
+/// these tables anew; a table that the user may read is taken, since others are not shown.
+pub fn numbers_of_system() -> [Select; 2] {
+    let numbered = |table, conditions| {
+        let number = Expr::call("toString", [Expr::column("uuid")]);
+        let mut select = Select::new(vec![number], from_system(table, []).source);
+        select.conditions = conditions;
+        select
+    };
+    [
+        numbered("databases", vec![equals("name", "system")]),
+        numbered("tables", vec![equals("database", "system"), equals("name", "parts")]),
+    ]
+}
+
 /// The servers of a cluster: (shard's number UInt32, its weight UInt32, host String, whether it is the one asked UInt8), by
 /// shard.
 pub fn members(cluster: &str) -> Select {

@@ -55,6 +55,11 @@ impl fmt::Display for Literal {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expr {
     Column(String),
+    /// A part of a column that is stored by itself.
+    Subcolumn {
+        column: String,
+        part: &'static str,
+    },
     Literal(Literal),
     /// `function(arguments)`, or `function(parameters)(arguments)` when there are parameters.
     Call {
@@ -153,6 +158,11 @@ impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Column(name) => quote::identifier(f, name),
+            Self::Subcolumn { column, part } => {
+                quote::identifier(f, column)?;
+                f.write_str(".")?;
+                quote::identifier(f, part)
+            }
             Self::Literal(literal) => literal.fmt(f),
             Self::Call { function, parameters, arguments } => {
                 f.write_str(function)?;

@@ -5,8 +5,8 @@ use std::iter;
 use hyperbytedb_domain::SeriesId;
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::scan::{
-    AggregateScan, DIGEST_BUCKETS, DigestBy, FieldId, Predicate, RowScan, RowSelection, Scan, ScanOutput,
-    TagId, Window,
+    Aggregate, AggregateFunction, AggregateScan, DIGEST_BUCKETS, DigestBy, FieldId, Predicate, RowScan,
+    RowSelection, Scan, ScanOutput, TagId, Window,
 };
 use hyperbytedb_domain::time::{MAX_TIME, MIN_TIME, TimeRange};
 
@@ -197,8 +197,16 @@ fn aggregate_select(scan: &Scan, from: TableName, aggregates: &AggregateScan) ->
     } else {
         columns.push(Expr::call("toInt64", [Expr::int(0)]));
     }
-    columns
-        .extend(aggregates.aggregates.iter().flat_map(|a| aggregate::columns(table, a, one_series_a_group)));
+    let is_read = |field| {
+        let reads = |a: &Aggregate| a.field == field && a.function != AggregateFunction::Count;
+        scan.merge_duplicates || aggregates.aggregates.iter().any(reads)
+    };
+    columns.extend(
+        aggregates
+            .aggregates
+            .iter()
+            .flat_map(|a| aggregate::columns(table, a, one_series_a_group, !is_read(a.field))),
+    );
 
     if aggregates.count_rows {
         columns.push(Expr::call("toInt64", [Expr::call("count", [])]));
@@ -253,9 +261,7 @@ mod tests {
     use hyperbytedb_domain::FieldType;
     use hyperbytedb_domain::catalog::{FieldDef, TableId};
     use hyperbytedb_domain::field::FieldValue;
-    use hyperbytedb_domain::scan::{
-        Aggregate, AggregateFunction, CompareOp, FieldId, Operand, Predicate, ScanOutput, SortBound,
-    };
+    use hyperbytedb_domain::scan::{CompareOp, FieldId, Operand, Predicate, ScanOutput, SortBound};
 
     use super::*;
 
@@ -367,6 +373,30 @@ mod tests {
             scan_sql(&scan(ScanOutput::Aggregates(by_window_first)))
                 .ends_with("GROUP BY `sid`, `w` ORDER BY `g1` DESC, `w` DESC, `g0`")
         );
+    }
+
+    /// The values are read only where something else needs them, or where they are merged.
+    #[test]
+    fn counts_read_which_values_are_there() {
+        let of = |function, field| Aggregate { function, field: FieldId(field), with_time: false };
+        let count = of(AggregateFunction::Count, 0);
+        let sql = |merge_duplicates, more: &[Aggregate]| {
+            let aggregates = [&[count.clone()], more].concat();
+            let output = AggregateScan { aggregates, ..AggregateScan::default() };
+            let mut scan = scan(ScanOutput::Aggregates(output));
+            scan.merge_duplicates = merge_duplicates;
+            scan_sql(&scan)
+        };
+        let (nulls, values) = ("sum(not(`f0`.`null`))", "count(`f0`)");
+        let other = of(AggregateFunction::Max, 1);
+        for (sql, expected) in [
+            (sql(false, &[]), nulls),
+            (sql(false, &[other]), nulls),
+            (sql(false, &[of(AggregateFunction::Max, 0)]), values),
+            (sql(true, &[]), values),
+        ] {
+            assert!(sql.contains(&format!("nullIf(toInt64({expected}), 0)")), "{sql}");
+        }
     }
 
     #[test]

@@ -90,6 +90,11 @@ pub fn field(id: FieldId) -> Expr {
     Expr::column(field_column(id))
 }
 
+/// 1 where a field has no value.
+pub fn field_nulls(id: FieldId) -> Expr {
+    Expr::Subcolumn { column: field_column(id), part: "null" }
+}
+
 /// A column of a CREATE TABLE or ADD COLUMN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnDef {

@@ -89,6 +89,18 @@ fn exception_without_mark(text: &str) -> Option<usize> {
     digits.starts_with(". DB::Exception: ").then_some(at)
 }
 
+/// The batches of a whole answer.
+pub(crate) fn all_rows(answer: Bytes) -> Result<Vec<RecordBatch>, Failure> {
+    let mut batches = Batches::default();
+    batches.push(answer);
+    let mut rows = Vec::new();
+    while let Some(batch) = batches.next()? {
+        rows.push(batch);
+    }
+    batches.finish()?;
+    Ok(rows)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -2,16 +2,23 @@
 
 use std::fs;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use hyperbytedb_clickhouse_sql::statement::Statement;
+use hyperbytedb_clickhouse_sql::{Select, cluster};
 use hyperbytedb_domain::{EngineError, QueryContext};
+use hyperbytedb_engine_common::answers::strings;
 use hyperbytedb_engine_common::{Exception, STATEMENT_SETTINGS};
 use reqwest::{Certificate, Response};
 use tokio::runtime::{Builder, Runtime};
+use xxhash_rust::xxh3::xxh3_64;
 
+use crate::answer::all_rows;
 use crate::failure::Failure;
 use crate::hosts::{HostId, Hosts};
 use crate::options::ClickHouseOptions;
@@ -210,18 +217,102 @@ impl Client {
 
     /// Runs a statement to its end.
     pub(crate) async fn run(&self, host: HostId, request: &Request) -> Result<Bytes, Failure> {
+        self.reach(host).await?;
+        self.run_at_stranger(host, request).await
+    }
+
+    /// As [`run`](Self::run), to find out what a server is.
+    pub(crate) async fn run_at_stranger(&self, host: HostId, request: &Request) -> Result<Bytes, Failure> {
         self.run_within(self.request_timeout, "clickhouse.request_timeout_secs", host, request).await
     }
 
-    /// Runs a statement that any server answers at once.
-    pub(crate) async fn probe(&self, host: HostId, request: &Request) -> Result<Bytes, Failure> {
-        self.run_within(
-            PROBE_TIMEOUT.min(self.request_timeout),
-            "a server that answers takes no time",
-            host,
-            request,
-        )
-        .await
+    /// Asks a server that did not answer last something small first: nobody waits long for one that hangs.
+    pub(crate) async fn reach(&self, host: HostId) -> Result<(), Failure> {
+        if self.hosts.is_stranger(host) {
+            return Err(Failure::Unreachable("it has not said yet whose tables it holds".to_owned()));
+        }
+        if !self.hosts.is_down(host) {
+            return Ok(());
+        }
+        self.probe(host).await
+    }
+
+    /// Asks what any server answers at once.
+    pub(crate) async fn probe(&self, host: HostId) -> Result<(), Failure> {
+        self.ask_at_once(host, &cluster::version()).await.map(drop)
+    }
+
+    /// The answer of a question that any server answers at once.
+    pub(crate) async fn ask_at_once(
+        &self,
+        host: HostId,
+        select: &Select,
+    ) -> Result<Vec<RecordBatch>, Failure> {
+        let timeout = PROBE_TIMEOUT.min(self.request_timeout);
+        let request = Request::read(select.to_string());
+        all_rows(self.run_within(timeout, "a server that answers takes no time", host, &request).await?)
+    }
+
+    /// The whole answer of a small internal question.
+    pub(crate) async fn ask(&self, host: HostId, select: &Select) -> Result<Vec<RecordBatch>, Failure> {
+        all_rows(self.run(host, &Request::read(select.to_string())).await?)
+    }
+
+    /// Runs a statement that changes something.
+    pub(crate) async fn execute(&self, host: HostId, statement: &Statement) -> Result<(), Failure> {
+        self.run(host, &Request::statement(statement)).await.map(drop)
+    }
+
+    /// The answer of the first of these servers that is reached.
+    pub(crate) async fn on_one<T>(
+        &self,
+        hosts: &[HostId],
+        ask: impl AsyncFn(HostId) -> Result<T, Failure>,
+    ) -> Result<T, (HostId, Failure)> {
+        let mut outcome = Err((0, Failure::Unreachable("there is no server to ask".to_owned())));
+        for host in self.hosts.in_turn(hosts) {
+            outcome = ask(host).await.map_err(|failure| (host, failure));
+            if !matches!(&outcome, Err((_, failure)) if failure.is_unreachable()) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// As [`on_one`](Self::on_one), as long as the context allows.
+    pub(crate) fn wait_for_one<T>(
+        &self,
+        context: &QueryContext,
+        hosts: &[HostId],
+        ask: impl AsyncFn(HostId) -> Result<T, Failure>,
+    ) -> Result<T, (HostId, Failure)> {
+        let asked = async { Ok(self.on_one(hosts, ask).await) };
+        self.wait(context, asked).unwrap_or_else(|failure| Err((0, failure)))
+    }
+
+    /// What comes of each of these servers, asked at once.
+    pub(crate) fn wait_for_each<T>(
+        &self,
+        hosts: impl IntoIterator<Item = HostId>,
+        ask: impl AsyncFn(HostId) -> T,
+    ) -> Result<Vec<(HostId, T)>, Failure> {
+        let ask = &ask;
+        let asked = hosts.into_iter().map(|host| async move { (host, ask(host).await) });
+        self.wait(&QueryContext::unbounded(), async { Ok(join_all(asked).await) })
+    }
+
+    /// The answer, unless the server is given up meanwhile.
+    pub(crate) async fn unless_lost<T>(
+        &self,
+        host: HostId,
+        answer: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let lost = self.hosts.lost(host);
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = lost => Err(Failure::Unreachable("it answers nothing any more".to_owned())),
+        }
     }
 
     async fn run_within(
@@ -232,8 +323,14 @@ impl Client {
         request: &Request,
     ) -> Result<Bytes, Failure> {
         let run = async { Ok(self.send(host, request).await?.bytes().await?) };
-        match tokio::time::timeout(timeout, run).await {
-            Ok(outcome) => outcome,
+        match tokio::time::timeout(timeout, self.unless_lost(host, run)).await {
+            Ok(Err(failure)) => {
+                if failure.is_unreachable() {
+                    self.hosts.set_down(host);
+                }
+                Err(failure)
+            }
+            Ok(answer) => answer,
             Err(_) => {
                 self.hosts.set_down(host);
                 Err(Failure::Unreachable(format!("no answer in {} s ({bound})", timeout.as_secs())))
@@ -241,8 +338,26 @@ impl Client {
         }
     }
 
+    /// What tells the server's process from the one before: the numbers that it gives to what it makes anew at each start. Those of
+    /// the tables of `system` in a server, that of `system` itself in the embedded engine.
+    pub(crate) async fn process(&self, host: HostId) -> Result<Arc<str>, Failure> {
+        let doubts = match self.hosts.process(host) {
+            Ok(name) => return Ok(name),
+            Err(doubts) => doubts,
+        };
+        let mut numbers = String::new();
+        for select in cluster::numbers_of_system() {
+            for batch in self.ask(host, &select).await? {
+                numbers.extend(strings(&batch, 0)?);
+            }
+        }
+        let name = format!("{:016x}", xxh3_64(numbers.as_bytes())).into();
+        self.hosts.note_process(host, &name, doubts);
+        Ok(name)
+    }
+
     /// Ends a statement soon, without waiting for it.
-    pub(crate) fn kill(self: &std::sync::Arc<Self>, host: HostId, query_id: String) {
+    pub(crate) fn kill(self: &Arc<Self>, host: HostId, query_id: String) {
         let Some(runtime) = &self.runtime else { return };
         let client = self.clone();
         runtime.spawn(async move {

@@ -1,6 +1,7 @@
 //! Finding out, once, what the servers are: their versions, who has which shard, and whose tables they hold.
 
 use std::collections::HashSet;
+use std::thread;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{UInt8Type, UInt32Type};
@@ -8,13 +9,15 @@ use hyperbytedb_clickhouse_sql::cluster;
 use hyperbytedb_clickhouse_sql::schema::Database;
 use hyperbytedb_clickhouse_sql::statement::Statement;
 use hyperbytedb_clickhouse_sql::{Select, Settings};
-use hyperbytedb_domain::EngineError;
+use hyperbytedb_domain::{EngineError, QueryContext};
 use hyperbytedb_engine_common::answers::{numbers, strings};
 
-use crate::engine::ClickHouseEngine;
+use crate::answer::all_rows;
+use crate::client::Request;
 use crate::failure::Failure;
 use crate::hosts::{HostId, Layout};
 use crate::options::ClickHouseOptions;
+use crate::servers::Servers;
 
 /// The oldest version that will do.
 const VERSION_MIN: Version = Version(24, 8);
@@ -63,43 +66,57 @@ struct Greeting {
     known_settings: HashSet<String>,
 }
 
-impl ClickHouseEngine {
+impl Servers {
     pub(crate) fn connect(&self) -> Result<Connected, EngineError> {
-        let options = &self.options;
-        let mut greetings = Vec::new();
-        for host in self.client.hosts.all() {
-            match self.greet(host) {
-                Ok(greeting) => greetings.push(Some(greeting)),
-                // The others may know where it belongs.
-                Err(failure) if failure.is_unreachable() && !options.cluster.is_empty() => {
-                    let error = failure.into_engine_error(self.client.hosts.url(host), "connecting");
-                    tracing::warn!("{error}");
-                    greetings.push(None);
-                }
-                Err(failure) => {
-                    return Err(failure.into_engine_error(self.client.hosts.url(host), "connecting"));
-                }
+        let greetings = self.on_each(|host| match self.greet(host) {
+            Ok(greeting) => Ok(Some(greeting)),
+            // The others may know where it belongs.
+            Err(failure) if failure.is_unreachable() && self.is_distributed() => {
+                let error = failure.into_engine_error(self.client.hosts.url(host), "connecting");
+                tracing::warn!("{error}");
+                Ok(None)
             }
-        }
+            Err(failure) => Err(failure.into_engine_error(self.client.hosts.url(host), "connecting")),
+        })?;
         let layout = self.layout(&greetings)?;
         let known: Vec<&Greeting> = greetings.iter().flatten().collect();
-        let mut table_settings = table_settings(options);
+        let mut table_settings = table_settings(&self.options);
         table_settings.retain(|name| known.iter().all(|greeting| greeting.known_settings.contains(name)));
         let deletes_on_the_fly = known.iter().all(|greeting| greeting.version >= DELETES_ON_THE_FLY);
         let has_old_analyzer = known.iter().all(|greeting| greeting.version < NEW_ANALYZER_ONLY);
+        // In one order: of two installations that begin at once, the one that has the first server has them all.
         for (host, greeting) in greetings.iter().enumerate() {
             if greeting.is_some() {
                 self.claim(host, &layout)?;
             }
+            self.client.hosts.set_stranger(host, greeting.is_none());
         }
         tracing::info!(servers = known.len(), shards = layout.shards.len(), "connected to ClickHouse");
         let away = self.client.hosts.all().filter(|&host| greetings[host].is_none()).collect();
         Ok(Connected { layout, away, deletes_on_the_fly, has_old_analyzer, table_settings })
     }
 
+    /// Asks each server something, at once: one that hangs holds up none of the others.
+    fn on_each<T: Send>(
+        &self,
+        work: impl Fn(HostId) -> Result<T, EngineError> + Sync,
+    ) -> Result<Vec<T>, EngineError> {
+        let work = &work;
+        thread::scope(|scope| {
+            let threads: Vec<_> =
+                self.client.hosts.all().map(|host| scope.spawn(move || work(host))).collect();
+            let outcome = |thread: thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|_| Err(EngineError::failed("connecting", "a thread panicked")))
+            };
+            threads.into_iter().map(outcome).collect()
+        })
+    }
+
     fn greet(&self, host: HostId) -> Result<Greeting, Failure> {
         let url = self.client.hosts.url(host);
-        let text = first_column(&self.probe(host, cluster::version())?)?.concat();
+        let version = cluster::version();
+        let answer = self.client.ask_at_once(host, &version);
+        let text = first_column(&self.client.wait(&QueryContext::unbounded(), answer)?)?.concat();
         let version = Version::parse(&text)
             .ok_or_else(|| EngineError::failed("connecting", format!("odd version {text:?} of {url}")))?;
         if version < VERSION_MIN {
@@ -122,7 +139,7 @@ impl ClickHouseEngine {
 
     fn members(&self, host: HostId) -> Result<Vec<Member>, Failure> {
         let mut members = Vec::new();
-        for batch in self.ask(host, cluster::members(&self.options.cluster))? {
+        for batch in self.ask_stranger(host, &cluster::members(&self.options.cluster))? {
             let shards = numbers::<UInt32Type>(&batch, 0)?.into_iter();
             let weights = numbers::<UInt32Type>(&batch, 1)?;
             let local = numbers::<UInt8Type>(&batch, 3)?;
@@ -176,7 +193,7 @@ impl ClickHouseEngine {
         let shard = layout.shards.iter().position(|shard| shard.contains(&host)).unwrap_or_default();
         let own = format!("{}, shard {} of {:?}", self.options.installation, shard, layout.slots);
         if self.texts(host, cluster::database(&self.database)).map_err(failed)?.is_empty() {
-            self.execute_on(host, &Statement::CreateDatabase { database: self.database.clone() })
+            self.execute_at_stranger(host, &Statement::CreateDatabase { database: self.database.clone() })
                 .map_err(failed)?;
         }
         let mut marker = self.marker(host).map_err(failed)?;
@@ -184,7 +201,7 @@ impl ClickHouseEngine {
             self.refuse_foreign_tables(host)?;
             let table = self.database.named(MARKER);
             let statement = Statement::CreateMarker { table, comment: own.clone() };
-            self.execute_on(host, &statement).map_err(failed)?;
+            self.execute_at_stranger(host, &statement).map_err(failed)?;
             marker = self.marker(host).map_err(failed)?;
         }
         let marker = marker.unwrap_or_default();
@@ -217,7 +234,7 @@ impl ClickHouseEngine {
     }
 
     fn marker(&self, host: HostId) -> Result<Option<String>, Failure> {
-        for batch in self.ask(host, cluster::tables(&self.database))? {
+        for batch in self.ask_stranger(host, &cluster::tables(&self.database))? {
             let named = strings(&batch, 0)?.into_iter().zip(strings(&batch, 1)?);
             if let Some((_, comment)) = named.into_iter().find(|(name, _)| name == MARKER) {
                 return Ok(Some(comment));
@@ -226,9 +243,21 @@ impl ClickHouseEngine {
         Ok(None)
     }
 
+    fn ask_stranger(&self, host: HostId, select: &Select) -> Result<Vec<RecordBatch>, Failure> {
+        let request = Request::read(select.to_string());
+        let answer = self.client.run_at_stranger(host, &request);
+        all_rows(self.client.wait(&QueryContext::unbounded(), answer)?)
+    }
+
+    fn execute_at_stranger(&self, host: HostId, statement: &Statement) -> Result<(), Failure> {
+        let request = Request::statement(statement);
+        let answer = self.client.run_at_stranger(host, &request);
+        self.client.wait(&QueryContext::unbounded(), answer).map(drop)
+    }
+
     /// The first column of a small answer.
-    pub(crate) fn texts(&self, host: HostId, select: Select) -> Result<Vec<String>, Failure> {
-        Ok(first_column(&self.ask(host, select)?)?)
+    fn texts(&self, host: HostId, select: Select) -> Result<Vec<String>, Failure> {
+        Ok(first_column(&self.ask_stranger(host, &select)?)?)
     }
 }
 

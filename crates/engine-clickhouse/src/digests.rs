@@ -27,9 +27,9 @@ impl ClickHouseEngine {
         by: &DigestBy,
         context: &QueryContext,
     ) -> Result<Vec<Digest>, EngineError> {
-        let connected = self.connected()?;
+        let connected = self.servers.connected()?;
         let layout = &connected.layout;
-        let mut select = digests(table, self.database.table(table.id), rows, merge_duplicates, by);
+        let mut select = digests(table, self.servers.database.table(table.id), rows, merge_duplicates, by);
         self.see_confirmed(&mut select);
         let mut all = BTreeMap::new();
         for (shard, of_servers) in self.ask_servers(&layout.shards, &select, context)?.into_iter().enumerate()
@@ -51,7 +51,7 @@ impl ClickHouseEngine {
         select: &Select,
         context: &QueryContext,
     ) -> Result<Vec<Vec<Vec<Digest>>>, EngineError> {
-        let groups = |shard: &Vec<HostId>| match self.options.replicated {
+        let groups = |shard: &Vec<HostId>| match self.servers.options.replicated {
             true => vec![shard.clone()],
             false => shard.iter().map(|host| vec![*host]).collect(),
         };
@@ -73,7 +73,7 @@ impl ClickHouseEngine {
         context: &QueryContext,
     ) -> Result<Vec<Digest>, EngineError> {
         let answer = self.collect(hosts, select.clone(), context);
-        answers::digests(&answer.map_err(|failed| self.error(failed, "comparing"))?)
+        answers::digests(&answer.map_err(|failed| self.servers.error(failed, "comparing"))?)
     }
 }
 

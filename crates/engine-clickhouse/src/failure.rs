@@ -5,6 +5,7 @@ use hyperbytedb_engine_common::Exception;
 
 /// ClickHouse's error codes that say something about a server, not about a statement.
 const ATTEMPT_TO_READ_AFTER_EOF: u32 = 32;
+const UNKNOWN_IDENTIFIER: u32 = 47;
 const SYNTAX_ERROR: u32 = 62;
 const UNKNOWN_DATABASE: u32 = 81;
 const CANNOT_READ_FROM_SOCKET: u32 = 95;
@@ -88,6 +89,10 @@ impl Failure {
 
     pub(crate) fn is_unknown_table(&self) -> bool {
         matches!(self, Self::Exception(exception) if exception.is_unknown_table())
+    }
+
+    pub(crate) fn is_unknown_column(&self) -> bool {
+        matches!(self, Self::Exception(exception) if exception.code() == Some(UNKNOWN_IDENTIFIER))
     }
 
     pub(crate) fn is_merge_refused(&self) -> bool {

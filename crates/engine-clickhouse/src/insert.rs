@@ -5,6 +5,8 @@
 //! it is sent again cannot come after what is inserted later.
 //!
 //! A server that says that it has failed may have noted the token already, and is done with it: the next attempt has another one.
+//! So has one at another process of the server: tokens are noted before rows are in place, so that a kill may leave the one without
+//! the other. What was in place is then there twice, which merges fold.
 
 use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
@@ -12,7 +14,6 @@ use arrow::datatypes::UInt64Type;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use hyperbytedb_clickhouse_sql::cluster;
 use hyperbytedb_clickhouse_sql::statement::Statement;
 use hyperbytedb_domain::catalog::TableId;
 use hyperbytedb_domain::columns::SERIES_COLUMN;
@@ -53,13 +54,13 @@ impl ClickHouseEngine {
         batch: &RecordBatch,
         name: &str,
     ) -> Result<(), EngineError> {
-        let connected = self.connected()?;
+        let connected = self.servers.connected()?;
         let parts = parts(batch, name, &connected.layout)?;
-        let statement = Statement::InsertArrow { table: self.database.table(table) }.to_string();
+        let statement = Statement::InsertArrow { table: self.servers.database.table(table) }.to_string();
         let shards = &connected.layout.shards;
         let sends = parts.iter().flat_map(|part| {
             // Of replicated servers one will do, else each gets its own.
-            let targets: Vec<Vec<HostId>> = match self.options.replicated {
+            let targets: Vec<Vec<HostId>> = match self.servers.options.replicated {
                 true => vec![shards[part.shard].clone()],
                 false => shards[part.shard].iter().map(|host| vec![*host]).collect(),
             };
@@ -67,15 +68,16 @@ impl ClickHouseEngine {
         });
         let all = async { Ok(join_all(sends).await) };
         let outcomes = self
+            .servers
             .client
             .wait(&QueryContext::unbounded(), all)
             .map_err(|failure| failure.into_engine_error("ClickHouse", "insert"))?;
         let sent = outcomes.into_iter().collect::<Result<(), _>>();
         if sent.as_ref().is_err_and(|(_, failure)| failure.is_unknown_table()) {
             // On a server that is new: the next attempt makes it.
-            self.tables.forget(table);
+            self.servers.tables.forget(table);
         }
-        sent.map_err(|failed| self.error(failed, "insert"))?;
+        sent.map_err(|failed| self.servers.error(failed, "insert"))?;
         self.attempts.lock().remove(&table);
         Ok(())
     }
@@ -94,14 +96,12 @@ impl ClickHouseEngine {
             Some(Attempted::Failed(times)) => times,
             None => 0,
         };
-        let request = self.insert_request(statement, part, failures);
-        let mut outcome = Err((0, Failure::Unreachable("there is no server to ask".to_owned())));
-        for host in self.client.hosts.in_turn(&hosts) {
-            outcome = self.send_part(host, &request).await.map_err(|failure| (host, failure));
-            if !matches!(&outcome, Err((_, failure)) if failure.is_unreachable()) {
-                break;
-            }
-        }
+        let client = &self.servers.client;
+        let send = async |host| {
+            let request = self.insert_request(host, statement, part, failures).await?;
+            client.run(host, &request).await.map(drop)
+        };
+        let outcome = client.on_one(&hosts, send).await;
         let attempted = match &outcome {
             Ok(()) => Some(Attempted::Arrived),
             Err((_, Failure::Exception(_))) => Some(Attempted::Failed(failures + 1)),
@@ -113,11 +113,20 @@ impl ClickHouseEngine {
         outcome
     }
 
-    fn insert_request(&self, statement: &str, part: &Part, failures: u32) -> Request {
-        let token = match failures {
-            0 => part.token.clone(),
-            times => format!("{}-{times}", part.token),
-        };
+    async fn insert_request(
+        &self,
+        host: HostId,
+        statement: &str,
+        part: &Part,
+        failures: u32,
+    ) -> Result<Request, Failure> {
+        let mut token = part.token.clone();
+        if !self.servers.options.replicated {
+            token = format!("{token}-{}", self.servers.client.process(host).await?);
+        }
+        if failures > 0 {
+            token = format!("{token}-{failures}");
+        }
         let request = Request { parameters: Vec::new(), body: part.body.clone() }
             .with("query", statement)
             .with("insert_deduplicate", "1")
@@ -127,18 +136,11 @@ impl ClickHouseEngine {
             .with("max_insert_block_size", BLOCK_ROWS)
             .with("min_insert_block_size_rows", BLOCK_ROWS)
             .with("min_insert_block_size_bytes", BLOCK_BYTES);
-        if !self.options.replicated {
-            return request;
+        if !self.servers.options.replicated {
+            return Ok(request);
         }
-        request.with("insert_quorum", self.options.insert_quorum.clone()).with("insert_quorum_parallel", "0")
-    }
-
-    /// A server that did not answer last time is asked something small first: it would hold up the flush of other tables.
-    async fn send_part(&self, host: HostId, request: &Request) -> Result<(), Failure> {
-        if self.client.hosts.is_suspect(host) {
-            self.client.probe(host, &Request::read(cluster::version().to_string())).await?;
-        }
-        self.client.run(host, request).await.map(drop)
+        let quorum = self.servers.options.insert_quorum.clone();
+        Ok(request.with("insert_quorum", quorum).with("insert_quorum_parallel", "0"))
     }
 }
 

@@ -11,6 +11,7 @@
 //! - What the servers say is logged. Clients read what is wrong and what can be done.
 //! - Whoever waits watches deadline and cancellation. A statement that nobody waits for any more is killed.
 //! - Servers that do not answer are no reason not to start: everything is asked again when it is needed.
+//! - A server that answers nothing any more is found out in the background. Whoever waits for it is told, and goes to another one.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -24,10 +25,13 @@ mod hosts;
 mod insert;
 mod options;
 mod query;
+mod servers;
 mod sink;
 mod sql;
 mod stream;
+mod survey;
 mod tables;
+mod watch;
 
 pub use engine::ClickHouseEngine;
 pub use options::ClickHouseOptions;

@@ -17,12 +17,14 @@ use hyperbytedb_domain::wal::Sequence;
 use hyperbytedb_domain::{EngineError, QueryContext, StorageError};
 use hyperbytedb_engine_common::{Attempt, answers, merge_parts};
 
-use crate::engine::{Asked, ClickHouseEngine};
+use crate::engine::ClickHouseEngine;
 use crate::hosts::HostId;
+use crate::servers::Asked;
+use crate::tables::Purpose;
 
 impl PointsSinkPort for ClickHouseEngine {
     fn ensure_table(&self, table: &Table) -> Result<(), EngineError> {
-        if self.complete_table(table)? { Ok(()) } else { self.create_table(table) }
+        self.complete(table, Purpose::Insert).map(drop)
     }
 
     fn insert(
@@ -36,7 +38,7 @@ impl PointsSinkPort for ClickHouseEngine {
         }
         let (first, last) = records.into_inner();
         let deleted = self.deleted.lock().get(&table.id).copied().unwrap_or_default();
-        let name = format!("{}-{}-{first}-{last}-{deleted}", self.options.origin, table.id.0);
+        let name = format!("{}-{}-{first}-{last}-{deleted}", self.servers.options.origin, table.id.0);
         self.insert_parts(table.id, &batch, &name)
     }
 
@@ -46,11 +48,11 @@ impl PointsSinkPort for ClickHouseEngine {
         rows: &RowSelection,
         context: &QueryContext,
     ) -> Result<(), EngineError> {
-        if !self.may_hold(table, rows, context)? {
+        if !self.may_hold(table, rows, Purpose::Delete, context)? {
             return Ok(());
         }
-        let name = self.database.table(table.id);
-        let sync = match (self.options.replicated, self.connected()?.deletes_on_the_fly) {
+        let name = self.servers.database.table(table.id);
+        let sync = match (self.servers.options.replicated, self.servers.connected()?.deletes_on_the_fly) {
             (true, _) => DeleteSync::DoneByReplicas,
             (false, true) => DeleteSync::Stored,
             (false, false) => DeleteSync::Done,
@@ -59,26 +61,27 @@ impl PointsSinkPort for ClickHouseEngine {
         self.deleted.lock().insert(table.id, now_ns());
         let any_row = statement::any_row(table, name.clone(), rows);
         let delete = statement::delete(table, name, rows, sync);
-        for hosts in self.writers()? {
+        for hosts in self.servers.writers()? {
             context.check()?;
-            let deleted = self.on_one(&hosts, |host| {
-                if self.ask(host, any_row.clone())?.iter().all(|batch| batch.num_rows() == 0) {
+            let client = &self.servers.client;
+            let deleted = self.servers.on_one(&hosts, async |host| {
+                if client.ask(host, &any_row).await?.iter().all(|batch| batch.num_rows() == 0) {
                     return Ok(());
                 }
-                self.execute_on(host, &delete)
+                client.execute(host, &delete).await
             });
             match deleted {
                 Err((_, failure)) if failure.is_unknown_table() => {}
-                deleted => deleted.map_err(|failed| self.error(failed, "deleting rows"))?,
+                deleted => deleted.map_err(|failed| self.servers.error(failed, "deleting rows"))?,
             }
         }
         Ok(())
     }
 
     fn unfinished_deletes(&self, table: Option<TableId>) -> Result<Vec<UnfinishedDeletes>, EngineError> {
-        let select = statement::unfinished_deletes(&self.database, table);
+        let select = statement::unfinished_deletes(&self.servers.database, table);
         let mut unfinished: Vec<UnfinishedDeletes> = Vec::new();
-        let answers = self.ask_shards(&select, Asked::ThoseThatAnswer, "looking for deletes")?;
+        let answers = self.servers.ask_shards(&select, Asked::ThoseThatAnswer, "looking for deletes")?;
         for on_server in answers::unfinished_deletes(&answers.concat())? {
             match unfinished.iter_mut().find(|known| known.table == on_server.table) {
                 Some(known) => {
@@ -100,20 +103,20 @@ impl PointsSinkPort for ClickHouseEngine {
             return Ok(());
         }
         let statement =
-            Statement::DropPartitions { table: self.database.table(table), shards: shards.to_vec() };
-        for hosts in self.writers()? {
-            match self.execute_on_one(&hosts, &statement) {
+            Statement::DropPartitions { table: self.servers.database.table(table), shards: shards.to_vec() };
+        for hosts in self.servers.writers()? {
+            match self.servers.execute_on_one(&hosts, &statement) {
                 Err((_, failure)) if failure.is_unknown_table() => {}
-                dropped => dropped.map_err(|failed| self.error(failed, "dropping partitions"))?,
+                dropped => dropped.map_err(|failed| self.servers.error(failed, "dropping partitions"))?,
             }
         }
         Ok(())
     }
 
     fn partitions(&self, table: Option<TableId>) -> Result<Vec<PartitionInfo>, EngineError> {
-        let select = statement::partitions(&self.database, table);
+        let select = statement::partitions(&self.servers.database, table);
         let mut partitions = BTreeMap::new();
-        for shard in self.ask_shards(&select, Asked::ThoseThatAnswer, "listing partitions")? {
+        for shard in self.servers.ask_shards(&select, Asked::ThoseThatAnswer, "listing partitions")? {
             for ((table, partition), of_shard) in largest(answers::partitions(&shard)?) {
                 let all: &mut PartitionInfo = partitions.entry((table, partition)).or_insert(PartitionInfo {
                     table,
@@ -130,21 +133,22 @@ impl PointsSinkPort for ClickHouseEngine {
 
     /// Of all servers, since a flush that would repeat rows of any of them must know.
     fn max_times(&self, table: TableId) -> Result<Vec<(u64, i64)>, EngineError> {
-        let select = statement::max_times(self.database.table(table));
-        let answers = self.ask_shards(&select, Asked::All, "reading times")?;
+        let select = statement::max_times(self.servers.database.table(table));
+        let answers = self.servers.ask_shards(&select, Asked::All, "reading times")?;
         // In the order of their times, so that the last of each partition is its greatest.
         let max_times: BTreeMap<u64, i64> = answers::max_times(&answers.concat())?.into_iter().collect();
         Ok(max_times.into_iter().collect())
     }
 
     fn merge_partition(&self, table: TableId, shard: u64) -> Result<(), EngineError> {
-        self.writers()?.iter().try_for_each(|hosts| self.merge_on(hosts, table, shard))
+        self.servers.writers()?.iter().try_for_each(|hosts| self.merge_on(hosts, table, shard))
     }
 
     fn existing_tables(&self) -> Result<Vec<TableId>, EngineError> {
         let mut tables = Vec::new();
-        let select = cluster::tables(&self.database);
-        for batch in self.ask_shards(&select, Asked::ThoseThatAnswer, "listing the tables")?.concat() {
+        let select = cluster::tables(&self.servers.database);
+        for batch in self.servers.ask_shards(&select, Asked::ThoseThatAnswer, "listing the tables")?.concat()
+        {
             tables.extend(answers::strings(&batch, 0)?.iter().filter_map(|name| parse_table_name(name)));
         }
         tables.sort_unstable();
@@ -160,19 +164,21 @@ impl PointsSinkPort for ClickHouseEngine {
 
 impl ClickHouseEngine {
     fn merge_on(&self, hosts: &[HostId], table: TableId, shard: u64) -> Result<(), EngineError> {
-        let failed = |failed| self.error(failed, "merging a partition");
+        let failed = |failed| self.servers.error(failed, "merging a partition");
         let parts = || {
-            let select = statement::part_blocks(&self.database, table, shard);
-            answers::part_blocks(&self.on_one(hosts, |host| self.ask(host, select.clone())).map_err(failed)?)
+            let select = statement::part_blocks(&self.servers.database, table, shard);
+            let client = &self.servers.client;
+            let answer = self.servers.on_one(hosts, async |host| client.ask(host, &select).await);
+            answers::part_blocks(&answer.map_err(failed)?)
         };
         let mut settings =
             Settings::default().with("optimize_throw_if_noop", 1).with("optimize_skip_merged_partitions", 1);
-        if self.options.replicated {
+        if self.servers.options.replicated {
             // A query may ask any of them afterwards, and not fold what is there twice.
             settings.set("alter_sync", 2);
         }
-        let statement = Statement::Optimize { table: self.database.table(table), shard, settings };
-        let attempt = || match self.execute_on_one(hosts, &statement) {
+        let statement = Statement::Optimize { table: self.servers.database.table(table), shard, settings };
+        let attempt = || match self.servers.execute_on_one(hosts, &statement) {
             Err((_, failure)) if failure.is_merge_refused() => Ok(Attempt::Refused),
             merged => merged.map(|_| Attempt::Done).map_err(failed),
         };

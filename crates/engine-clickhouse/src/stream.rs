@@ -15,13 +15,14 @@ use crate::failure::Failure;
 use crate::hosts::HostId;
 
 /// Batches of a SELECT, read as they are asked for: a reader that stops reading stops the server. Dropping it kills what
-/// has not ended.
+/// has not ended, also before it was answered.
 pub(crate) struct SelectStream {
     client: Arc<Client>,
     context: QueryContext,
     host: HostId,
     query_id: String,
-    /// `None`: it has ended.
+    is_running: bool,
+    /// `None`: the answer has not begun, or has ended.
     response: Option<Response>,
     batches: Batches,
 }
@@ -36,38 +37,24 @@ impl SelectStream {
     ) -> Result<Self, (HostId, Failure)> {
         bound(&mut select.settings, context);
         let sql = select.to_string();
-        let mut outcome = Err((0, Failure::Unreachable("there is no server to ask".to_owned())));
-        for host in client.hosts.in_turn(hosts) {
+        client.wait_for_one(context, hosts, async |host| {
+            client.reach(host).await?;
             let query_id = client.next_query_id();
             let request = Request::read(sql.clone()).with("query_id", query_id.clone());
-            match client.wait(context, client.send(host, &request)) {
-                Ok(response) => {
-                    return Ok(Self {
-                        client: client.clone(),
-                        context: context.clone(),
-                        host,
-                        query_id,
-                        response: Some(response),
-                        batches: Batches::default(),
-                    });
-                }
-                Err(failure) => {
-                    let is_unreachable = failure.is_unreachable();
-                    if matches!(failure, Failure::Engine(_)) {
-                        client.kill(host, query_id);
-                    }
-                    if matches!(failure, Failure::Engine(EngineError::Timeout)) {
-                        // It may hang: the next query asks another one first.
-                        client.hosts.set_down(host);
-                    }
-                    outcome = Err((host, failure));
-                    if !is_unreachable {
-                        break;
-                    }
-                }
-            }
-        }
-        outcome
+            let mut stream = Self {
+                client: client.clone(),
+                context: context.clone(),
+                host,
+                query_id,
+                is_running: true,
+                response: None,
+                batches: Batches::default(),
+            };
+            let answer = client.unless_lost(host, client.send(host, &request)).await;
+            stream.is_running = answer.is_ok();
+            stream.response = Some(answer?);
+            Ok(stream)
+        })
     }
 
     pub(crate) fn host(&self) -> HostId {
@@ -81,15 +68,15 @@ impl SelectStream {
                 return Ok(Some(batch));
             }
             let Some(response) = &mut self.response else { return Ok(None) };
-            let chunk = async { Ok(response.chunk().await?) };
+            let chunk = self.client.unless_lost(self.host, async { Ok(response.chunk().await?) });
             match self.client.wait(&self.context, chunk) {
                 Ok(Some(chunk)) => self.batches.push(chunk),
                 Ok(None) => {
-                    self.response = None;
+                    self.end();
                     self.batches.finish()?;
                 }
                 Err(failure @ Failure::Unreachable(_)) => {
-                    self.response = None;
+                    self.end();
                     return Err(self.batches.broken_off(failure));
                 }
                 Err(failure) => return Err(failure),
@@ -105,13 +92,22 @@ impl SelectStream {
         }
         Ok(batches)
     }
+
+    fn end(&mut self) {
+        (self.is_running, self.response) = (false, None);
+    }
 }
 
 impl Drop for SelectStream {
     fn drop(&mut self) {
-        if self.response.take().is_some() {
-            self.client.kill(self.host, std::mem::take(&mut self.query_id));
+        if !self.is_running {
+            return;
         }
+        if self.response.is_none() {
+            // It may hang: the next query asks another one first.
+            self.client.hosts.set_down(self.host);
+        }
+        self.client.kill(self.host, std::mem::take(&mut self.query_id));
     }
 }
 

@@ -1,69 +1,24 @@
 //! The engine on real servers.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../engine-chdb/tests/common/rows.rs"]
-#[allow(dead_code)]
-mod rows;
+mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::ipc::writer::StreamWriter;
-use hyperbytedb_clickhouse_node::{CLUSTER, Nodes, PASSWORD, USER};
+use hyperbytedb_clickhouse_node::Nodes;
 use hyperbytedb_domain::catalog::Table;
 use hyperbytedb_domain::ports::{PointsSinkPort, QueryPort};
-use hyperbytedb_domain::scan::{AggregateFunction, AggregateScan, RowScan, RowSelection, Scan};
-use hyperbytedb_domain::{CancelToken, EngineError, FieldType, FieldValue, QueryContext, TimeRange};
+use hyperbytedb_domain::scan::{RowScan, RowSelection, Scan};
+use hyperbytedb_domain::{CancelToken, EngineError, FieldType, QueryContext, TimeRange};
 use hyperbytedb_engine_clickhouse::{ClickHouseEngine, ClickHouseOptions};
-use rows::{Row, aggregate, aggregates, batch, i, row, rows, run, s, table};
-
-const LIMIT: Duration = Duration::from_secs(30);
-
-fn options(nodes: &Nodes) -> ClickHouseOptions {
-    ClickHouseOptions {
-        urls: nodes.urls(),
-        user: USER.to_owned(),
-        password: PASSWORD.to_owned(),
-        cluster: if nodes.len() > 1 { CLUSTER.to_owned() } else { String::new() },
-        installation: "test".to_owned(),
-        request_timeout: Duration::from_secs(5),
-        ..ClickHouseOptions::default()
-    }
-}
-
-fn open(nodes: &Nodes) -> ClickHouseEngine {
-    ClickHouseEngine::open(options(nodes)).unwrap()
-}
-
-fn measurement() -> Arc<Table> {
-    table(7, &["host"], &[("v", FieldType::Integer), ("text", FieldType::String)])
-}
-
-/// `count` points of ten hosts.
-fn points(count: i64, value: i64) -> Vec<Row> {
-    (0..count).map(|n| row(n, &[&format!("h{}", n % 10)], &[i(value), s("x")])).collect()
-}
-
-fn count(engine: &ClickHouseEngine, t: &Arc<Table>) -> FieldValue {
-    let output = AggregateScan {
-        aggregates: vec![aggregate(AggregateFunction::Count, 0, false)],
-        ..AggregateScan::default()
-    };
-    let rows = run(engine, &aggregates(t, output), &QueryContext::unbounded()).unwrap();
-    rows.first().map_or(i(0), |row| row[1].clone())
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not in {LIMIT:?}: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
+use support::rows::{batch, i, row, rows, run, s, table};
+use support::{count, measurement, open, options, points, rows_of, until};
 
 /// Rows that take long to read: nothing can be sorted away.
 fn endless(t: &Arc<Table>) -> Scan {
@@ -88,13 +43,12 @@ fn an_insert_that_is_repeated_stores_nothing_twice() {
         engine.insert(&t, rows.clone(), 1..=9).unwrap();
     }
     assert_eq!(nodes.rows("hyperbyte").iter().sum::<u64>(), 100);
-    // Also when its second half was lost, the server has gone meanwhile, and there is another column.
+    // Also when its second half was lost, its server has gone meanwhile, and there is another column.
     nodes.kill(1);
     let rows = batch(&t, &points(100, 2));
     let error = engine.insert(&t, rows.clone(), 10..=12).unwrap_err();
     assert!(matches!(&error, EngineError::Unavailable(text) if text.contains(&nodes.url(1))), "{error}");
     nodes.restart(1);
-    nodes.restart(0);
     let wider = table(
         7,
         &["host"],
@@ -119,10 +73,6 @@ fn an_insert_that_is_repeated_stores_nothing_twice() {
     let deleted = RowSelection::of_time(TimeRange { min: 0, max: 49 });
     engine.delete_rows(&t, &deleted, &QueryContext::unbounded()).unwrap();
     assert_eq!(run(&engine, &scan, &QueryContext::unbounded()).unwrap().len(), 50);
-}
-
-fn rows_of(t: &Arc<Table>) -> Scan {
-    rows(t, RowScan::default())
 }
 
 /// A server that was killed carries out a delete of its log again, and then stores again what was written after it.

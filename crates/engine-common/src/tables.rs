@@ -55,4 +55,8 @@ impl KnownTables {
     pub fn forget(&self, id: TableId) {
         self.0.lock().remove(&id);
     }
+
+    pub fn forget_all(&self) {
+        self.0.lock().clear();
+    }
 }

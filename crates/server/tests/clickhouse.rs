@@ -124,6 +124,65 @@ fn a_delete_reaches_the_servers_that_were_away() {
     (0..4).for_each(|_| assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 390.0));
 }
 
+/// The server in front knows nothing from before then.
+#[test]
+fn queries_go_on_behind_a_start_with_one_server_of_a_shard_away() {
+    let mut nodes = Nodes::start(2, 2);
+    let folder = tempfile::tempdir().unwrap();
+    let kept = settings(&nodes);
+    let server = Server::start_in(folder.path(), &borrowed(&kept));
+    server.client().query("", "CREATE DATABASE db");
+    server.client().write("db", &points(1));
+    assert_eq!(number(&server.client().rows("db", "SELECT count(v) FROM m")), 400.0);
+    server.stop();
+    nodes.kill(1);
+    let server = Server::start_in(folder.path(), &borrowed(&kept));
+    for _ in 0..4 {
+        for query in ["SELECT count(v) FROM m", "SELECT sum(v) FROM m WHERE w >= 0"] {
+            assert_eq!(number(&server.client().rows("db", query)), 400.0);
+        }
+        assert_eq!(server.client().rows("db", "SELECT v FROM m WHERE host = 'h1'").len(), 10);
+        assert_eq!(server.client().rows("db", "SHOW SERIES FROM m").len(), 120);
+    }
+}
+
+/// Nobody sees its points any more, whether the server that answers has dropped them or waits for the other one.
+#[test]
+fn a_shard_that_is_dropped_in_part_holds_up_no_query() {
+    for away in [0, 1] {
+        let mut nodes = Nodes::start(1, 2);
+        let folder = tempfile::tempdir().unwrap();
+        let kept = settings(&nodes);
+        let mut server = Server::start_in(folder.path(), &borrowed(&kept));
+        let client = server.client();
+        client.query("", "CREATE DATABASE db");
+        client.write("db", "m,host=a v=1 0\nm,host=a v=2 86400000000000000\nm,host=b v=3 86400000000000001");
+        assert_eq!(number(&client.rows("db", "SELECT count(v) FROM m")), 3.0);
+        let shards = client.rows("db", "SHOW SHARDS");
+        let first = shards.iter().map(|row| row[0].as_u64().unwrap()).min().unwrap();
+        nodes.kill(away);
+        let answer = client.query_raw("db", &format!("DROP SHARD {first}")).body;
+        assert!(answer.contains("the engine is unavailable"), "{answer}");
+        for start in 0..2 {
+            for _ in 0..4 {
+                for query in ["SELECT count(v) FROM m", "SELECT sum(v) FROM m WHERE host = 'a'"] {
+                    let found = number(&server.client().rows("db", query));
+                    assert_eq!(found, 2.0, "server {away} away, start {start}: {query}");
+                }
+                assert_eq!(server.client().rows("db", "SELECT v FROM m").len(), 2);
+            }
+            if start == 0 {
+                // The points are stored, and the drop is in the log.
+                server.stop();
+                server = Server::start_in(folder.path(), &borrowed(&kept));
+            }
+        }
+        nodes.restart(away);
+        let database = database(folder.path());
+        until("both have dropped it", LIMIT, || nodes.rows(&database) == [2, 2]);
+    }
+}
+
 /// Kills of the servers and of the one in front, while points come.
 #[test]
 fn nothing_acknowledged_is_lost_or_stored_twice() {

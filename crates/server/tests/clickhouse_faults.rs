@@ -3,10 +3,17 @@
 
 mod support;
 
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use hyperbytedb_clickhouse_node::Nodes;
 use hyperbytedb_test_support::Tmpfs;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use support::{Server, borrowed, database, engine_answers, until};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -94,4 +101,68 @@ fn points_wait_for_the_right_password() {
     server.kill();
     let server = Server::start_in(folder.path(), &borrowed(&engine_answers(nodes.settings())));
     assert!(counts(&server, "m", 100));
+}
+
+/// Takes TLS for a server, whose library has none of its own. Returns where, and the certificate as PEM.
+fn tls_in_front_of(server: SocketAddr) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let config = config.clone();
+            thread::spawn(move || relay(config, client, server));
+        }
+    });
+    (url, made.cert.pem())
+}
+
+fn relay(config: Arc<ServerConfig>, client: TcpStream, server: SocketAddr) -> io::Result<()> {
+    let mut server = TcpStream::connect(server)?;
+    for stream in [&client, &server] {
+        stream.set_read_timeout(Some(Duration::from_millis(1)))?;
+    }
+    let connection = ServerConnection::new(config).map_err(io::Error::other)?;
+    let mut client = StreamOwned::new(connection, client);
+    while pass_on(&mut client, &mut server)? && pass_on(&mut server, &mut client)? {}
+    Ok(())
+}
+
+/// Whether more may come.
+fn pass_on(from: &mut impl Read, to: &mut impl Write) -> io::Result<bool> {
+    let mut bytes = [0; 16 << 10];
+    match from.read(&mut bytes) {
+        Ok(0) => Ok(false),
+        Ok(count) => to.write_all(&bytes[..count]).and_then(|()| to.flush()).map(|()| true),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+#[test]
+fn points_wait_for_a_certificate_that_is_known() {
+    let nodes = Nodes::single();
+    let (url, certificate) = tls_in_front_of(nodes.http_address(0));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("authority.pem");
+    fs::write(&path, certificate).unwrap();
+    let mut settings = engine_answers(nodes.settings());
+    settings.push(("CLICKHOUSE__URLS", format!("[{url:?}]")));
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let server = Server::start_in(&data, &borrowed(&settings));
+    server.client().query("", "CREATE DATABASE db");
+    server.client().write("db", &points("m", 100));
+    let answer = server.client().query_raw("db", "SELECT count(v) FROM m").body;
+    assert!(answer.contains("the engine is unavailable") && answer.contains("certificate"), "{answer}");
+    server.kill();
+    settings.push(("CLICKHOUSE__CA_CERTIFICATE", path.display().to_string()));
+    let server = Server::start_in(&data, &borrowed(&settings));
+    assert!(counts(&server, "m", 100));
+    assert_eq!(nodes.rows(&database(&data)), [100]);
 }

@@ -294,7 +294,13 @@ impl FlushService {
         pending.iter().try_for_each(|work| work.wait(context))
     }
 
-    /// Returns when no scan of the engine can see what was removed from the table before a restart.
+    /// Returns when scans of the engine that name the shard groups they mean can see nothing of what was removed from the table before
+    /// a restart.
+    pub fn wait_for_half_deletes(&self, table: TableId, context: &QueryContext) -> Result<(), EngineError> {
+        self.wait_for(table, TableQueue::last_half_deleted, context)
+    }
+
+    /// Returns when what was removed from the table before a restart is gone, also from the series index.
     pub fn wait_for_replayed_removals(
         &self,
         table: TableId,

@@ -96,7 +96,7 @@ impl FlushService {
         };
         let hit = self.ports.engine.distinct_series(table, &rows, &context)?;
         self.drop_stored(table.id, &drop.shards)?;
-        let gone = if drop.again {
+        let gone = if drop.again || work.attempts > 0 {
             self.unstored_series(table, &context)?
         } else {
             self.without_rows(table, hit, &context)?

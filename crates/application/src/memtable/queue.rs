@@ -104,11 +104,15 @@ impl Item {
         }
     }
 
+    /// Whether scans of the engine may differ by who answers them, or see what somebody knows to be gone. Of dropped partitions they
+    /// ask nothing.
+    fn is_half_deleted(&self) -> bool {
+        matches!(self, Self::Delete(delete) if delete.again)
+    }
+
     fn set_again(&mut self) {
-        match self {
-            Self::Delete(delete) => Arc::make_mut(delete).again = true,
-            Self::DropPartitions(drop) => Arc::make_mut(drop).again = true,
-            Self::Flush(_) | Self::DropTable { .. } | Self::Unregister(_) => {}
+        if let Self::Delete(delete) = self {
+            Arc::make_mut(delete).again = true;
         }
     }
 }
@@ -249,6 +253,11 @@ impl TableQueue {
     /// The ticket of the last removal in the queue that was logged before a restart: who asked for it may know it done.
     pub fn last_again(&self) -> Option<Ticket> {
         self.last(Item::is_again)
+    }
+
+    /// The ticket of the last delete in the queue that may be carried out in part.
+    pub fn last_half_deleted(&self) -> Option<Ticket> {
+        self.last(Item::is_half_deleted)
     }
 
     /// The ticket of the last removal in the queue.

@@ -63,7 +63,7 @@ impl TableReader {
         table: &Table,
         context: &QueryContext,
     ) -> Result<RowSelection, EngineError> {
-        self.flush.wait_for_replayed_removals(table.id, context)?;
+        self.flush.wait_for_half_deletes(table.id, context)?;
         self.make_visible(&[table.id], context)?;
         let time = self.unexpired(table, TimeRange::ALL);
         Ok(RowSelection { shards: self.shards(table, time), ..RowSelection::of_time(time) })
@@ -116,11 +116,18 @@ impl TableReader {
         Ok(self.unexpired(table, TimeRange { min: group.start, max: group.end.saturating_sub(1) }))
     }
 
-    /// Numbers of the shard groups that overlap a range; `None` when all do.
+    /// Numbers of the shard groups that overlap a range; `None` when all do, and the engine has no others.
     fn shards(&self, table: &Table, range: TimeRange) -> Option<Arc<[u64]>> {
         let catalog = self.catalog.catalog();
         match catalog.current(table).and_then(|table| catalog.policy_of(table)) {
-            Some(policy) => Some(policy.shards_in(range)?.into()),
+            Some(policy) => match policy.shards_in(range) {
+                Some(inside) => Some(inside.into()),
+                // It may still have partitions that were dropped.
+                None if self.flush.is_removing(table.id) => {
+                    Some(policy.shard_groups.values().map(|group| group.id).collect())
+                }
+                None => None,
+            },
             // What is still stored of a dropped table may have been deleted: its queue forgot that.
             None => Some([].into()),
         }
@@ -158,7 +165,7 @@ impl TableReader {
     }
 
     fn start(&self, scan: &Scan, context: &QueryContext) -> Result<Reading, EngineError> {
-        self.flush.wait_for_replayed_removals(scan.table.id, context)?;
+        self.flush.wait_for_half_deletes(scan.table.id, context)?;
         let scan = self.for_engine(scan)?;
         let mut context = context.clone();
         if scan.output.series().is_some_and(|series| series.len() <= ONE_THREAD_SERIES_MAX) {

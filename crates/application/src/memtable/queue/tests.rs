@@ -226,6 +226,22 @@ fn a_postponed_item_is_no_failure() {
     assert!(queue.wait(ticket, &soon).is_ok());
 }
 
+/// Scans do not ask for its partitions, so that they need not wait until all servers have dropped them.
+#[test]
+fn a_drop_that_fails_holds_up_no_scan() {
+    let queue = queue(Duration::ZERO);
+    let table = Arc::new(Table::default());
+    let drop = DropPartitions { table, shards: vec![7], sequence: 1, again: false };
+    queue.push_removal(Item::DropPartitions(Arc::new(drop)));
+    queue.take().expect("work").fail(failed());
+    assert_eq!((queue.last_again(), queue.last_half_deleted()), (None, None));
+    assert_eq!(queue.take().expect("work").attempts, 1);
+    let queue = self::queue(Duration::ZERO);
+    let (ticket, _) = queue.push_removal(delete(1, false));
+    queue.take().expect("work").fail(failed());
+    assert_eq!(queue.last_half_deleted(), Some(ticket), "servers may differ");
+}
+
 #[test]
 fn what_is_repeated_must_be_waited_for() {
     let queue = queue(PAUSE);
