@@ -46,8 +46,10 @@ impl Inner {
         metrics::CLUSTER_NODES_UP.set(heard.len() as f64);
         self.look_for_removal(&heard);
         let has_majority = membership.voters.iter().all(|voters| is_majority(voters, &answering));
-        // Behind a start Raft names the one that led before.
-        let is_there = |leader| answering.contains(&leader) && (leader != self.options.node || has_majority);
+        // Behind a start Raft names the one that led before; and nothing is agreed on yet where it founds a cluster.
+        let is_there = |leader| {
+            if leader == self.options.node { has_majority } else { answering.contains(&leader) }
+        };
         let mut known = self.heard.lock();
         if has_majority {
             known.majority = Some(Instant::now());
@@ -110,7 +112,9 @@ impl Inner {
                 "behind: this node lacks what others took {lag_secs} s ago (cluster.max_staleness_secs)"
             ));
         }
-        let is_too_long_ago = |last: Option<Instant>| last.is_none_or(|last| last.elapsed() > limit);
+        // No less than a few looks take.
+        let patience = limit.max(RECENT);
+        let is_too_long_ago = |last: Option<Instant>| last.is_none_or(|last| last.elapsed() > patience);
         let lacks = if is_too_long_ago(heard.majority) {
             "alone: this node hears from too few others for a majority (cluster.max_staleness_secs)"
         } else if is_too_long_ago(heard.leader) {
