@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Measures a cluster of three: how fast a node catches up that was away while the others took points, and what replication costs.
+"""Measures a cluster of three: how fast a node catches up that was away while the others took points, what replication costs, and how
+soon the schema can be changed again when the leader is gone.
 
-    scripts/bench-cluster.py --server target/release/hyperbytedb [--points 2000000] [--fields 10] [--only cost|catch-up]
+    scripts/bench-cluster.py --server target/release/hyperbytedb [--points 2000000] [--fields 10] [--only cost|catch-up|failover]
 
 Cost: 60 bodies of 5,000 lines are written to a node of its own, and to one of three; the CPU of all processes is taken until each has
 all points. Catch-up: node 3 is stopped, node 1 takes the points, node 3 is started, on another core. From then on the time is taken until
 node 1 says that node 3 has all of them; then they are counted there. Meanwhile node 1 answers a small query again and again, as it did a moment before.
+
+Failover: the leader is killed (-9), and another node is asked for a new database at once; the time is taken until it answers.
 """
 import argparse
 import contextlib
@@ -26,6 +29,7 @@ COST_POINTS = 300_000
 COST_RUNS = 3
 # Until what was written before is stored.
 SETTLE_SECONDS = 15
+FAILOVERS = 10
 
 
 def body(first, fields):
@@ -151,19 +155,49 @@ def catch_up(options):
         print(f"queries to node 1 meanwhile: {percentiles(times)}")
 
 
+def leader_of(nodes):
+    while True:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            number = json.loads(nodes[0].ask("GET", "/cluster/leader", {})[1])["id"]
+            return next(node for node in nodes if node.number == number)
+        time.sleep(0.05)
+
+
+def failover(options):
+    with cluster_of(options.server, 3) as nodes:
+        seconds = []
+        for number in range(FAILOVERS):
+            leader = leader_of(nodes)
+            other = next(node for node in nodes if node is not leader)
+            leader.signal(signal.SIGKILL)
+            leader.process.wait()
+            begun = time.monotonic()
+            # It waits for a leader itself.
+            status, answer = other.ask("POST", "/query", {"q": f"CREATE DATABASE failover{number}"})
+            if status != 200 or b"error" in answer:
+                raise SystemExit(f"no change of the schema: {status} {answer[:200]}")
+            seconds.append(time.monotonic() - begun)
+            leader.start()
+            leader.wait()
+        seconds.sort()
+        print(f"the schema is changed {seconds[len(seconds) // 2]:.1f} s after a kill -9 of the leader, "
+              f"{seconds[-1]:.1f} s at the latest of {FAILOVERS}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", required=True)
     parser.add_argument("--points", type=int, default=2_000_000)
     parser.add_argument("--fields", type=int, default=10)
-    parser.add_argument("--only", choices=("cost", "catch-up"))
+    parser.add_argument("--only", choices=("cost", "catch-up", "failover"))
     options = parser.parse_args()
     chaos.end_in_order()
-    chaos.SETTINGS = {key: value for key, value in chaos.SETTINGS.items() if not key.startswith(("FLUSH", "STORAGE"))}
-    if options.only != "catch-up":
-        measure_cost(options)
-    if options.only != "cost":
-        catch_up(options)
+    # A change waits for a leader as long as a server lets it by default.
+    chaos.REQUEST_SECONDS = 30
+    chaos.SETTINGS = {key: value for key, value in chaos.SETTINGS.items() if not key.startswith(("FLUSH", "STORAGE", "CLUSTER__PROPOSE"))}
+    for name, measure in (("cost", measure_cost), ("catch-up", catch_up), ("failover", failover)):
+        if options.only in (None, name):
+            measure(options)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ WRITERS_OF_LEVEL = 2
 SHARED_TIMES = 40
 REQUEST_SECONDS = 6
 START_SECONDS = 60
-# What all nodes must agree within, once they are left alone. More than the bar: the machine may be busy.
+# What all nodes should agree within, once they are left alone; and what they must: the machine may be busy.
+BAR_SECONDS = 10
 QUIET_SECONDS = 30
 # Of a node's disk, where it is one that can be full.
 DISK_MB = 600
@@ -531,18 +532,19 @@ def main():
             schemer = Schemer(cluster, options.seed)
             for thread in [*writers, schemer]:
                 thread.start()
-            slowest = 0.0
+            quiet = []
             for number in range(1, options.faults + 1):
                 fault(cluster, choices)
                 if number % 5 == 0 or number == options.faults:
                     seconds = check(cluster, writers, schemer)
-                    slowest = max(slowest, seconds)
+                    quiet.append(seconds)
                     points = sum(len(writer.acknowledged) for writer in writers)
                     print(f"{number} faults: {points} points acknowledged, all agree after {seconds:.1f} s", flush=True)
             for level in LEVELS:
                 mine = [writer for writer in writers if writer.level == level]
                 print(f"{level}: {sum(len(w.acknowledged) for w in mine)} writes acknowledged, {sum(w.failed for w in mine)} failed")
-            print(f"{options.faults} faults, nothing lost; all agreed within {slowest:.1f} s of quiet")
+            print(f"{options.faults} faults, nothing lost; all agreed after {sorted(quiet)[len(quiet) // 2]:.1f} s of quiet (median), "
+                  f"{max(quiet):.1f} s at the latest; {sum(seconds <= BAR_SECONDS for seconds in quiet)} of {len(quiet)} times within {BAR_SECONDS} s")
         except Finding as finding:
             print(f"FOUND: {finding}", file=sys.stderr)
             for node in cluster.nodes:

@@ -12,8 +12,8 @@ use hyperbytedb_domain::backup::{Snapshot, SnapshotFile, checksum};
 use hyperbytedb_domain::cluster::{NodeAddress, NodeId};
 use reqwest::Method;
 
-use crate::client::Client;
-use crate::cluster::{JoinAnswer, JoinRequest};
+use crate::client::{Client, To};
+use crate::membership::{JoinAnswer, JoinRequest};
 use crate::server::{COPY, JOIN};
 use crate::signature::Secret;
 use crate::tls::Tls;
@@ -22,7 +22,7 @@ const FILES_AT_ONCE: usize = 4;
 /// Pauses between attempts to reach a member.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 const COPY_TIMEOUT: Duration = Duration::from_secs(300);
 /// Folders of the engine that it expects to be there.
 const EMPTY_FOLDERS: [&str; 1] = ["chdb/data"];
@@ -56,6 +56,8 @@ pub struct Joining<'a> {
     pub address: NodeAddress,
     pub secret: Secret,
     pub tls: Option<Tls>,
+    /// The newest protocol that it speaks.
+    pub protocol: u32,
     /// Members, any of which will do.
     pub members: &'a [String],
 }
@@ -75,10 +77,11 @@ pub fn copy_member(joining: &Joining<'_>, folders: &DataFolders) -> Result<Copie
         .build()
         .map_err(|error| format!("threads of the cluster: {error}"))?;
     runtime.block_on(async {
-        let client = Client::new(joining.node, joining.secret.clone(), joining.tls.as_ref())?;
+        let secret = joining.secret.clone();
+        let client = Client::new(joining.node, secret, joining.tls.as_ref(), joining.protocol)?;
         let answer = ask_to_join(&client, joining).await;
         tracing::info!(source = answer.source, address = answer.address, "joining: copying a member");
-        copy(&client, &answer.address, folders).await?;
+        copy(&client, To { node: answer.source, address: &answer.address }, folders).await?;
         Ok(Copied { source: answer.source })
     })
 }
@@ -88,7 +91,7 @@ async fn ask_to_join(client: &Client, joining: &Joining<'_>) -> JoinAnswer {
     let mut pause = FIRST_PAUSE;
     loop {
         for member in joining.members {
-            match client.ask(member, JOIN, &request, JOIN_TIMEOUT).await {
+            match client.ask(To { node: 0, address: member }, JOIN, &request, JOIN_TIMEOUT).await {
                 Ok(answer) => return answer,
                 Err(error) => tracing::warn!(member, %error, "this node could not join yet"),
             }
@@ -98,19 +101,19 @@ async fn ask_to_join(client: &Client, joining: &Joining<'_>) -> JoinAnswer {
     }
 }
 
-async fn copy(client: &Client, address: &str, folders: &DataFolders) -> Result<(), String> {
+async fn copy(client: &Client, from: To<'_>, folders: &DataFolders) -> Result<(), String> {
     let snapshot: Snapshot =
-        client.ask(address, COPY, &(), COPY_TIMEOUT).await.map_err(|error| error.to_string())?;
-    let copied = copy_files(client, address, &snapshot, folders).await;
+        client.ask(from, COPY, &(), COPY_TIMEOUT).await.map_err(|error| error.to_string())?;
+    let copied = copy_files(client, from, &snapshot, folders).await;
     let path = format!("{COPY}/{}", snapshot.id);
     // It would go by itself, too.
-    let _ = client.send(Method::DELETE, address, &path, Bytes::new(), Some(JOIN_TIMEOUT)).await;
+    let _ = client.send(Method::DELETE, from, &path, Bytes::new(), Some(JOIN_TIMEOUT)).await;
     copied
 }
 
 async fn copy_files(
     client: &Client,
-    address: &str,
+    from: To<'_>,
     snapshot: &Snapshot,
     folders: &DataFolders,
 ) -> Result<(), String> {
@@ -119,7 +122,7 @@ async fn copy_files(
         fs::create_dir_all(&place).map_err(|error| at(&place, error))?;
     }
     let path = format!("{COPY}/{}/file", snapshot.id);
-    let files = snapshot.files.iter().map(|file| copy_file(client, address, &path, file, folders));
+    let files = snapshot.files.iter().map(|file| copy_file(client, from, &path, file, folders));
     stream::iter(files).buffer_unordered(FILES_AT_ONCE).try_collect::<()>().await?;
     for link in &snapshot.links {
         let place = place(folders, &link.name)?;
@@ -135,7 +138,7 @@ async fn copy_files(
 
 async fn copy_file(
     client: &Client,
-    address: &str,
+    from: To<'_>,
     path: &str,
     file: &SnapshotFile,
     folders: &DataFolders,
@@ -143,8 +146,7 @@ async fn copy_file(
     let place = place(folders, &file.name)?;
     create_parent(&place)?;
     let name = Bytes::from(file.name.clone());
-    let answer =
-        client.send(Method::GET, address, path, name, None).await.map_err(|error| error.to_string())?;
+    let answer = client.send(Method::GET, from, path, name, None).await.map_err(|error| error.to_string())?;
     let mut pieces = answer.bytes_stream();
     let mut target = File::create(&place).map_err(|error| at(&place, error))?;
     let mut size = 0;

@@ -4,10 +4,15 @@
 //! told what was agreed on, and what came, through `ClusterNodePort`. Raft's log is behind `ConsensusLogPort`; its state
 //! machine is the catalogue, which the application keeps.
 
+mod access;
 mod client;
 mod cluster;
+mod health;
 mod joining;
+mod lease;
 mod log_store;
+mod member;
+mod membership;
 mod network;
 mod server;
 mod signature;
@@ -17,6 +22,7 @@ mod tests;
 mod tls;
 mod types;
 
+pub use access::{PROTOCOL, PROTOCOL_LEAST};
 pub use client::MESSAGE_BYTES_MAX;
 pub use cluster::{Cluster, ClusterOptions};
 pub use joining::{Copied, DataFolders, Joining, copy_member};

@@ -12,7 +12,7 @@ use openraft::raft::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::client::{CallError, Client};
+use crate::client::{CallError, Client, To};
 use crate::types::TypeConfig;
 
 pub const APPEND: &str = "/v1/raft/append";
@@ -24,13 +24,14 @@ pub struct Network(pub Client);
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Connection;
 
-    async fn new_client(&mut self, _: NodeId, node: &NodeAddress) -> Connection {
-        Connection { client: self.0.clone(), address: node.address.clone() }
+    async fn new_client(&mut self, id: NodeId, node: &NodeAddress) -> Connection {
+        Connection { client: self.0.clone(), id, address: node.address.clone() }
     }
 }
 
 pub struct Connection {
     client: Client,
+    id: NodeId,
     address: String,
 }
 
@@ -43,7 +44,8 @@ impl Connection {
         question: &Q,
         timeout: Duration,
     ) -> CallResult<A, E> {
-        self.client.call(&self.address, path, question, timeout).await.map_err(|error| match error {
+        let to = To { node: self.id, address: &self.address };
+        self.client.call(to, path, question, timeout).await.map_err(|error| match error {
             // Openraft waits a little before it tries an unreachable node again.
             CallError::Unreachable { .. } => RPCError::Unreachable(Unreachable::new(&error)),
             CallError::NoAnswer { .. } | CallError::Refused { .. } => {

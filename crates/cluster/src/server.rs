@@ -2,13 +2,12 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{delete, get, post};
 use bytes::Bytes;
@@ -20,13 +19,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::client::{
-    MESSAGE_BYTES_MAX, NODE_HEADER, PROTOCOL, PROTOCOL_HEADER, PROTOCOL_LEAST, PROTOCOL_LEAST_HEADER,
-    SIGNATURE_HEADER, TIME_HEADER, signed_parts,
-};
-use crate::cluster::{Inner, JoinRequest, NodeRequest, RepairedRequest};
+use crate::cluster::RepairedRequest;
+use crate::member::Inner;
+use crate::membership::{DrainRequest, JoinRequest, NodeRequest};
 use crate::network;
-use crate::signature::{SIGNATURE_AGE_MAX, is_recent};
 
 /// Bytes read from a file at a time, and pieces read ahead of the other node.
 const PIECE_BYTES: usize = 256 << 10;
@@ -48,7 +44,7 @@ pub const COPY: &str = "/v1/copy";
 
 type AppState = Arc<Inner>;
 /// A status and a text for the other node's log.
-type Refusal = (StatusCode, String);
+pub type Refusal = (StatusCode, String);
 type Answer = Result<Vec<u8>, Refusal>;
 
 pub fn router(state: AppState) -> Router {
@@ -71,79 +67,23 @@ pub fn router(state: AppState) -> Router {
         .route(COPY, post(create_copy))
         .route("/v1/copy/{id}", delete(remove_copy))
         .route("/v1/copy/{id}/file", get(copied_file))
-        // `check` bounds what it hands on.
+        // `Access` bounds what it hands on.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(state.clone(), check))
         .with_state(state)
 }
 
-/// Lets in what a node with the secret has signed a moment ago, and hands on its body.
+/// Lets in what [`Access`](crate::access::Access) does.
 async fn check(State(state): State<AppState>, request: Request, next: Next) -> Response<Body> {
-    match checked(&state, request).await {
+    let mut response = match state.access.check(request).await {
         Ok(request) => next.run(request).await,
         Err((status, text)) => {
             tracing::warn!(%status, text, "a request to the cluster's address is refused");
             refused(status, text)
         }
-    }
-}
-
-async fn checked(state: &Inner, request: Request) -> Result<Request, Refusal> {
-    let (head, body) = request.into_parts();
-    let path = head.uri.path_and_query().map_or("", |path| path.as_str());
-    let (node, time) = (header(&head.headers, NODE_HEADER)?, header(&head.headers, TIME_HEADER)?);
-    let signature = header(&head.headers, SIGNATURE_HEADER)?;
-    let unauthorized = |text: &str| (StatusCode::UNAUTHORIZED, text.to_owned());
-    // Before the body is read: whoever has no secret takes no memory.
-    let signed_ms: u64 = time.parse().map_err(|_| unauthorized("the time of the signature is no number"))?;
-    if !is_recent(signed_ms) {
-        let text = format!(
-            "the signature is more than {} s old or early: the clocks of the nodes are too far apart",
-            SIGNATURE_AGE_MAX.as_secs()
-        );
-        return Err((StatusCode::UNAUTHORIZED, text));
-    }
-    let (newest, least) =
-        (header(&head.headers, PROTOCOL_HEADER)?, header(&head.headers, PROTOCOL_LEAST_HEADER)?);
-    check_protocols(newest, least, PROTOCOL_LEAST..=PROTOCOL)
-        .map_err(|text| (StatusCode::BAD_REQUEST, text))?;
-    let body = to_bytes(body, MESSAGE_BYTES_MAX)
-        .await
-        .map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, format!("more than {MESSAGE_BYTES_MAX} bytes")))?;
-    if !state.secret.verify(&signed_parts(head.method.as_str(), path, node, time, &body), signature) {
-        return Err(unauthorized("wrong signature: is cluster.secret the same on all nodes?"));
-    }
-    let is_once = [PROPOSE, JOIN, PROMOTE, REMOVE, DRAIN, ELECT, REPAIRED].contains(&path);
-    if is_once && !state.seen.is_new(signature, signed_ms) {
-        return Err(unauthorized("this request was sent before"));
-    }
-    Ok(Request::from_parts(head, Body::from(body)))
-}
-
-/// Whether this node and one that understands `least` to `newest` understand each other.
-fn check_protocols(newest: &str, least: &str, own: RangeInclusive<u32>) -> Result<(), String> {
-    let (Ok(newest), Ok(least)) = (newest.parse::<u32>(), least.parse::<u32>()) else {
-        return Err(format!("{newest:?}, {least:?} are no versions of a protocol"));
     };
-    let (own_least, own_newest) = own.into_inner();
-    if least > own_newest {
-        Err(format!(
-            "this node speaks protocol {own_newest}, the other one no less than {least}: upgrade this one first"
-        ))
-    } else if newest < own_least {
-        Err(format!(
-            "this node speaks no less than protocol {own_least}, the other one {newest}: upgrade that one first"
-        ))
-    } else {
-        Ok(())
-    }
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Refusal> {
-    let value = headers.get(name).and_then(|value| value.to_str().ok());
-    value.ok_or_else(|| {
-        (StatusCode::UNAUTHORIZED, format!("no {name}: this address is for the cluster's nodes"))
-    })
+    state.access.introduce(&mut response);
+    response
 }
 
 fn refused(status: StatusCode, text: String) -> Response<Body> {
@@ -282,7 +222,12 @@ async fn remove(State(state): State<AppState>, body: Bytes) -> Response<Body> {
 }
 
 async fn drain(State(state): State<AppState>, body: Bytes) -> Response<Body> {
-    let handle = async || to_json(&state.drain(json::<NodeRequest>(&body)?.node).await.map_err(bad)?);
+    let handle = async || {
+        let DrainRequest { node, is_leaving } = json(&body)?;
+        let note = state.drain(node, is_leaving.unwrap_or(false)).await.map_err(bad)?;
+        // A node of protocol 1 does not say, and reads no answer.
+        to_json(&note.filter(|_| is_leaving.is_some()))
+    };
     respond(handle().await)
 }
 
@@ -356,16 +301,5 @@ mod tests {
         let older = postcard::to_stdvec(&(2_u64, Vec::<()>::new(), 300_u64, 4_u64)).expect("a form");
         assert_eq!(read_batch(&older.into()), Ok(PeerBatch { after: 0, ..batch }));
         assert!(read_batch(&Bytes::from_static(&[2])).is_err());
-    }
-
-    #[test]
-    fn neighbouring_versions_understand_each_other() {
-        assert_eq!(check_protocols("2", "1", 1..=1), Ok(()));
-        assert_eq!(check_protocols("1", "1", 1..=2), Ok(()));
-        let too_old = check_protocols("3", "2", 1..=1).expect_err("too far apart");
-        assert!(too_old.contains("upgrade this one"), "{too_old}");
-        let too_new = check_protocols("1", "1", 2..=3).expect_err("too far apart");
-        assert!(too_new.contains("upgrade that one"), "{too_new}");
-        assert!(check_protocols("x", "1", 1..=1).is_err());
     }
 }

@@ -1,13 +1,14 @@
 //! Who may speak: a request carries a keyed hash of itself, made with the secret that all nodes share.
 //!
-//! Time is part of what is signed, so an old request cannot be sent again; and one that asks for a change is taken once.
+//! Time is part of what is signed, so an old request cannot be sent again; and one that asks for a change is taken once
+//! (`access`).
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::Mutex;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 /// How far clocks may be apart.
 pub const SIGNATURE_AGE_MAX: Duration = Duration::from_secs(60);
@@ -35,7 +36,7 @@ impl Secret {
 
     pub fn sign(&self, parts: &[&[u8]]) -> String {
         let tag = self.mac(parts).map(|mac| mac.finalize().into_bytes());
-        tag.map_or_else(String::new, |tag| tag.iter().map(|byte| format!("{byte:02x}")).collect())
+        tag.map_or_else(String::new, |tag| hex(&tag))
     }
 
     /// Takes as long for a wrong signature as for the right one.
@@ -43,6 +44,15 @@ impl Secret {
         let Some(tag) = unhex(signature) else { return false };
         self.mac(parts).is_some_and(|mac| mac.verify_slice(&tag).is_ok())
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 in hexadecimal digits.
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

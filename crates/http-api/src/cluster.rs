@@ -37,7 +37,11 @@ pub async fn remove(State(state): State<AppState>, Path(id): Path<u64>, request:
 
 /// POST: has a node hand over what it has, so that it can be stopped.
 pub async fn drain(State(state): State<AppState>, Path(id): Path<u64>, request: Request) -> Response<Body> {
-    change(state, request, move |cluster| cluster.drain(id)).await
+    let drained = on_cluster(&state, request, move |cluster| {
+        let note = cluster.drain(id).map_err(|text| ApiError::new(StatusCode::CONFLICT, text))?;
+        Ok(json!({ "status": "done", "message": note }))
+    });
+    respond(drained.await)
 }
 
 /// GET: how far the nodes are with comparing; POST: has them begin.

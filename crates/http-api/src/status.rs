@@ -78,9 +78,11 @@ pub async fn ready(State(state): State<AppState>) -> Response<Body> {
         Phase::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
     };
     if code == StatusCode::OK
-        && let Some(reason) = state.http.cluster.get().and_then(|cluster| cluster.unready())
+        && let Some(unready) = state.http.cluster.get().and_then(|cluster| cluster.unready())
     {
-        let answer = serde_json::json!({ "status": "unready", "message": reason });
+        // The proxy asks an unready node where no other is ready, and a leaving one never.
+        let status = if unready.is_leaving { "leaving" } else { "unready" };
+        let answer = serde_json::json!({ "status": status, "message": unready.reason });
         return json(StatusCode::SERVICE_UNAVAILABLE, &answer);
     }
     json(code, &serde_json::json!({ "status": name }))

@@ -25,7 +25,7 @@ use reqwest::redirect::Policy;
 use serde_json::json;
 
 use crate::body::Budget;
-use crate::nodes::Nodes;
+use crate::nodes::{Health, Nodes};
 
 /// Settings of the proxy.
 #[derive(Debug, Clone)]
@@ -103,18 +103,28 @@ async fn ping() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// 200 while some node is ready.
+/// 200 while some node can be asked.
 async fn health(State(proxy): State<Arc<Proxy>>) -> Response<Body> {
-    let ready = proxy.nodes.all().iter().filter(|node| node.is_ready()).count();
-    let (status, word) =
-        if ready > 0 { (StatusCode::OK, "pass") } else { (StatusCode::SERVICE_UNAVAILABLE, "fail") };
-    let message = format!("{ready} of {} nodes are ready", proxy.nodes.all().len());
+    let all = proxy.nodes.all();
+    let ready = all.iter().filter(|node| node.is_ready()).count();
+    let mut message = format!("{ready} of {} nodes are ready", all.len());
+    let (status, word) = match proxy.nodes.best() {
+        Health::Ready => (StatusCode::OK, "pass"),
+        Health::Unready => {
+            message += ": those that answer from what they have are asked";
+            (StatusCode::OK, "warn")
+        }
+        Health::Down => (StatusCode::SERVICE_UNAVAILABLE, "fail"),
+    };
     respond(status, &json!({ "name": "hyperbytedb-proxy", "status": word, "message": message }))
 }
 
 /// The nodes as the proxy sees them.
 async fn list(State(proxy): State<Arc<Proxy>>) -> Response<Body> {
-    let node = |node: &Arc<nodes::Node>| json!({ "url": node.url(), "ready": node.is_ready(), "requests": node.requests() });
+    let node = |node: &Arc<nodes::Node>| {
+        let can_be_asked = node.health() > Health::Down;
+        json!({ "url": node.url(), "ready": node.is_ready(), "answers": can_be_asked, "requests": node.requests() })
+    };
     let nodes: Vec<_> = proxy.nodes.all().iter().map(node).collect();
     respond(StatusCode::OK, &json!({ "nodes": nodes }))
 }

@@ -24,7 +24,7 @@ use hyperbytedb_cluster::{
     Cluster, ClusterOptions, DataFolders, Joining, Secret, Tls, TlsFiles, copy_member,
 };
 use hyperbytedb_domain::cluster::{Consistency, NodeAddress};
-use hyperbytedb_domain::ports::{BackupPort, ClusterPort, Outbound, PeerPort};
+use hyperbytedb_domain::ports::{BackupPort, ClusterPort, NodeStatus, Outbound, PeerPort};
 use hyperbytedb_storage_rocksdb::RocksConsensusLog;
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +32,9 @@ use crate::config::Config;
 
 const STATE_FILE: &str = "cluster.json";
 const POLL: Duration = Duration::from_millis(50);
-/// How long a start waits for other nodes to answer; without them it serves what it has.
+/// How long a member that starts waits for other nodes to answer, and for one that leads; without them it serves what it has.
 const PEERS_PATIENCE: Duration = Duration::from_secs(5);
+const LEADER_PATIENCE: Duration = Duration::from_secs(10);
 /// A node that lacks no more has caught up.
 const CAUGHT_UP_BYTES: u64 = 1 << 20;
 
@@ -93,7 +94,7 @@ fn advertised(config: &Config) -> NodeAddress {
     let cluster = &config.cluster;
     let or = |own: &str, other: String| if own.is_empty() { other } else { own.to_owned() };
     NodeAddress {
-        address: or(&cluster.advertise_address, cluster.bind_address.clone()),
+        address: cluster.reached_address().to_owned(),
         http_address: or(&cluster.advertise_http_address, config.server.address()),
     }
 }
@@ -160,6 +161,7 @@ pub fn prepare(config: &Config) -> Result<(), String> {
         address: advertised(config),
         secret: Secret::new(cluster.secret.reveal()),
         tls: tls(config)?,
+        protocol: cluster.protocol,
         members: &cluster.join,
     };
     let copied = copy_member(&joining, &folders)?;
@@ -267,6 +269,7 @@ impl Node {
             tls: tls(&self.config)?,
             propose_timeout: Duration::from_secs(settings.propose_timeout_secs),
             max_staleness: Duration::from_secs(settings.max_staleness_secs),
+            protocol: settings.protocol,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         // One that has been copied has its place in the catalogue already.
@@ -300,24 +303,30 @@ impl Node {
             .map_err(|error| format!("a thread of the cluster: {error}"))
     }
 
-    /// Waits for a leader, for the records that the others have kept, and for a voice among them.
+    /// Waits for a leader, for the records that the others have kept, and for a voice among them. A member waits no longer than some
+    /// seconds for a leader: what it has can be read, and known series be written, without a majority.
     fn catch_up(&self, cluster: &Cluster) -> Result<(), String> {
         let (id, started) = (self.config.cluster.node_id, Instant::now());
         let mut last_reason = String::new();
         loop {
-            let reason = match self.lacks(cluster, id) {
+            let peers = cluster.peers();
+            let reason = match self.lacks(cluster, &peers, id) {
                 None => match cluster.promote_self() {
                     Ok(()) => return Ok(()),
                     Err(reason) => reason,
                 },
                 Some(reason) => reason,
             };
-            if self.node.readiness.phase() == hyperbytedb_application::Phase::Stopping {
+            if self.node.readiness.phase() == hyperbytedb_application::Phase::Stopping || cluster.is_removed()
+            {
                 return Ok(());
             }
             let is_member = self.ports.catalog.catalog().cluster.membership.is_voter(id);
-            if is_member && started.elapsed() > PEERS_PATIENCE && cluster.peers().is_empty() {
-                tracing::warn!("no other node answers: this one serves what it has");
+            let waited = started.elapsed();
+            let is_alone = peers.is_empty() && waited > PEERS_PATIENCE;
+            let is_without_leader = !cluster.hears_leader() && waited > LEADER_PATIENCE;
+            if is_member && (is_alone || (is_without_leader && self.unheard(&peers).is_none())) {
+                tracing::warn!(reason, "too few other nodes answer: this one serves what it has");
                 return Ok(());
             }
             if reason != last_reason {
@@ -329,24 +338,26 @@ impl Node {
     }
 
     /// What this node still waits for.
-    fn lacks(&self, cluster: &Cluster, id: u64) -> Option<String> {
-        if cluster.leader().is_none() {
+    fn lacks(&self, cluster: &Cluster, peers: &[NodeStatus], id: u64) -> Option<String> {
+        if !cluster.hears_leader() {
             return Some("no node leads".to_owned());
         }
-        let peers = cluster.peers();
         let own = self.ports.catalog.catalog().cluster.applied_index();
         if let Some(peer) = peers.iter().find(|peer| peer.applied_index > own) {
             return Some(format!("node {} knows more of the schema", peer.id));
         }
-        if let Some(peer) = peers.iter().find(|peer| !self.replication.losses.has_heard(peer.id)) {
-            return Some(format!("node {} has not said what it has of this node's records", peer.id));
-        }
-        let lag = |peer: &hyperbytedb_domain::ports::NodeStatus| {
+        let lag = |peer: &NodeStatus| {
             let lag = peer.lags.iter().find(|lag| lag.node == id)?;
             (lag.lag_bytes > CAUGHT_UP_BYTES)
                 .then(|| format!("node {} has {} records more", peer.id, lag.lag_records))
         };
-        peers.iter().find_map(lag)
+        self.unheard(peers).or_else(|| peers.iter().find_map(lag))
+    }
+
+    /// A node that answers, and may have more of this one's records than it has itself.
+    fn unheard(&self, peers: &[NodeStatus]) -> Option<String> {
+        let peer = peers.iter().find(|peer| !self.replication.losses.has_heard(peer.id))?;
+        Some(format!("node {} has not said what it has of this node's records", peer.id))
     }
 
     /// Leaves the others alone.

@@ -42,6 +42,12 @@ struct Nodes {
     nodes: Vec<NodeInfo>,
 }
 
+#[derive(Deserialize)]
+struct Drained {
+    /// What nodes that are away still lack.
+    message: Option<String>,
+}
+
 pub fn run(arguments: ClusterArguments) -> Result<(), Box<dyn Error>> {
     let ClusterArguments { server, command } = arguments;
     runtime()?.block_on(async {
@@ -65,8 +71,12 @@ pub fn run(arguments: ClusterArguments) -> Result<(), Box<dyn Error>> {
                 }
             }
             ClusterCommand::Drain { id } => {
-                ask(&server, Method::POST, &format!("/cluster/membership/drain/{id}")).await?;
-                println!("node {id} is drained and can be stopped");
+                let answer = ask(&server, Method::POST, &format!("/cluster/membership/drain/{id}")).await?;
+                let note = serde_json::from_str::<Drained>(&answer)?.message;
+                println!(
+                    "node {id} is drained and can be stopped{}",
+                    note.map(|n| format!(" ({n})")).unwrap_or_default()
+                );
             }
         }
         Ok(())

@@ -49,6 +49,15 @@ impl Drop for Proxy {
     }
 }
 
+/// Has the clients end, also when the test fails.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn nodes_are_restarted_one_by_one_and_no_request_fails() {
     let mut nodes = Nodes::start();
@@ -59,8 +68,10 @@ fn nodes_are_restarted_one_by_one_and_no_request_fails() {
     until("all nodes are ready", PATIENCE, || {
         proxy.client().get("/health").is_ok_and(|answer| answer.body.contains("3 of 3"))
     });
-    let (over, written) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (over, is_orderly) = (AtomicBool::new(false), AtomicBool::new(true));
+    let written = AtomicUsize::new(0);
     std::thread::scope(|scope| {
+        let _at_the_end = Ending(&over);
         for writer in 0..2 {
             let (client, over, written) = (proxy.client(), &over, &written);
             scope.spawn(move || {
@@ -93,19 +104,41 @@ fn nodes_are_restarted_one_by_one_and_no_request_fails() {
                 }
             });
         }
-        for id in 1..=3 {
-            // What runs on a node that is killed breaks off: the proxy must repeat it.
-            if id == 3 {
-                nodes.kill(id)
+        // What is not repeated: no request may be on a node that is stopped.
+        let (changer, is_orderly, over) = (proxy.client(), &is_orderly, &over);
+        let changed = scope.spawn(move || {
+            let mut number = 0;
+            while is_orderly.load(Ordering::Relaxed) && !over.load(Ordering::Relaxed) {
+                let answer = changer.query_raw(DB, &format!("CREATE USER u{number} WITH PASSWORD 'p'"));
+                assert!(answer.status == 200 && !answer.body.contains("error"), "{number}: {}", answer.body);
+                number += 1;
+            }
+            number
+        });
+        for id in (1..=3).chain([2]) {
+            let is_killed = id == 2 && !is_orderly.load(Ordering::Relaxed);
+            if is_killed {
+                // What runs on a node that is killed breaks off: the proxy must repeat it.
+                nodes.kill(id);
             } else {
-                nodes.stop(id)
+                let (status, body) = nodes.ask(1 + id % 3, "drain", id);
+                assert_eq!(status, 200, "{body}");
+                until("nothing is on it any more", PATIENCE, || {
+                    let answer = proxy.client().get("/proxy/nodes").expect("an answer").json();
+                    let node = &answer["nodes"][id - 1];
+                    node["answers"] == false && node["requests"] == 0
+                });
+                nodes.stop(id);
             }
             nodes.restart(id);
             until(&format!("node {id} is ready again"), PATIENCE, || {
                 proxy.client().get("/health").is_ok_and(|answer| answer.body.contains("3 of 3"))
             });
+            if id == 3 {
+                is_orderly.store(false, Ordering::Relaxed);
+            }
         }
-        over.store(true, Ordering::Relaxed);
+        assert!(changed.join().expect("a client") > 10);
     });
     let written = written.into_inner();
     assert!(written > 100, "{written}");
@@ -157,4 +190,33 @@ fn requests_pass_with_all_they_have() {
     until("no node is ready", PATIENCE, || {
         client.get("/health/ready").is_ok_and(|answer| answer.status == 503)
     });
+}
+
+#[test]
+fn a_lone_survivor_is_asked() {
+    let mut nodes = Nodes::with(&[("CLUSTER__MAX_STALENESS_SECS", "1")]);
+    nodes.change(1, "CREATE DATABASE db");
+    assert_eq!(nodes.node(1).client().try_write(DB, "m v=1 1").expect("an answer").status, 204);
+    nodes.agree("SELECT count(v) FROM m", ",1]");
+    let urls: Vec<String> = (1..=3).map(|id| nodes.node(id).url()).collect();
+    let proxy = Proxy::start(&urls);
+    let client = proxy.client();
+    let health = |status: u16, text: &str| {
+        client.get("/health/ready").is_ok_and(|answer| answer.status == status && answer.body.contains(text))
+    };
+    until("all are ready", PATIENCE, || health(200, "3 of 3"));
+    // One that leaves is not asked for that.
+    let (status, body) = nodes.ask(1, "drain", 2);
+    assert_eq!(status, 200, "{body}");
+    nodes.kill(3);
+    nodes.kill(1);
+    until("none is asked", PATIENCE, || health(503, "0 of 3"));
+    nodes.kill(2);
+    // Alone, it opens after some seconds.
+    nodes.begin(1);
+    until("node 1 is asked all the same", PATIENCE, || health(200, "0 of 3"));
+    assert_eq!(client.try_write(DB, "m v=1 2").expect("an answer").status, 204);
+    assert_eq!(client.rows(DB, "SELECT count(v) FROM m")[0][1], 2);
+    nodes.begin(2);
+    until("they are a majority", PATIENCE, || health(200, "2 of 3"));
 }

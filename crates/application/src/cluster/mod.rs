@@ -4,10 +4,11 @@
 //! [`replication`] reads the log behind a cursor for each other node ([`peers`]) and sends what this node took from its
 //! clients; what another node sends is taken by [`node`], in the order of its clocks, without what loses
 //! against something that is here ([`conflicts`]). Nothing received is sent on. What a node has lost is noticed ([`losses`]), and
-//! comes back when it compares itself with the others ([`repair`]).
+//! comes back when it compares itself with the others ([`repair`]). A node that is to go hands over first ([`leaving`]).
 
 pub mod agreement;
 pub mod conflicts;
+pub mod leaving;
 pub mod losses;
 pub mod node;
 pub mod peers;

@@ -297,8 +297,20 @@ impl ClusterNodePort for ClusterNode {
         self.replication.drain(timeout).map_err(ReceiveError::NotNow)
     }
 
+    fn drain_for_stop(&self, timeout: Duration) -> Result<Option<String>, ReceiveError> {
+        self.replication.drain_for_stop(timeout).map_err(ReceiveError::NotNow)
+    }
+
     fn is_draining(&self) -> bool {
-        self.replication.is_draining()
+        self.replication.gate.is_draining()
+    }
+
+    fn removed(&self) {
+        self.replication.gate.remove();
+    }
+
+    fn is_removed(&self) -> bool {
+        self.replication.gate.is_removed()
     }
 
     fn fail(&self, reason: String) {

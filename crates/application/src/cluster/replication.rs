@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::clock::millis_of;
@@ -19,6 +18,7 @@ use hyperbytedb_metrics as metrics;
 use parking_lot::{Condvar, Mutex};
 
 use super::conflicts::Conflicts;
+use super::leaving::Gate;
 use super::losses::Losses;
 use super::peers;
 use super::sender::Sender;
@@ -38,8 +38,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How often the oldest waiting record is looked at.
 pub(super) const AGE_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a drain looks whether it is done.
-const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// Settings of the replication.
 #[derive(Debug, Clone)]
@@ -80,6 +78,8 @@ struct Peer {
     /// What was passed over since the start, up to the position.
     missed: Range<Sequence>,
     error: Option<String>,
+    /// It could not be reached the last time.
+    is_away: bool,
 }
 
 impl Peer {
@@ -106,7 +106,7 @@ pub struct Replication {
     /// Counts what there is to send, for senders that wait.
     news: Mutex<u64>,
     has_news: Condvar,
-    is_draining: AtomicBool,
+    pub gate: Gate,
 }
 
 impl Replication {
@@ -131,7 +131,7 @@ impl Replication {
             moved: Condvar::new(),
             news: Mutex::default(),
             has_news: Condvar::new(),
-            is_draining: AtomicBool::new(false),
+            gate: Gate::default(),
         }
     }
 
@@ -211,38 +211,8 @@ impl Replication {
         }
     }
 
-    /// Takes no writes any more, and returns when the others have everything; takes them again when that fails.
-    pub fn drain(&self, timeout: Duration) -> Result<(), String> {
-        self.is_draining.store(true, Ordering::Release);
-        let until = waiting::now() + timeout;
-        // Twice, for writes that had been let in and not been logged. What comes from the others goes on coming.
-        let drained = (0..2).try_for_each(|_| self.wait_for_others(self.flush.applied(), until));
-        if drained.is_err() {
-            self.is_draining.store(false, Ordering::Release);
-        }
-        drained
-    }
-
-    /// Returns when the others have what this node had when it was asked.
-    fn wait_for_others(&self, applied: Sequence, until: Instant) -> Result<(), String> {
-        loop {
-            let behind = |lag: &PeerLag| {
-                let lacks = applied.saturating_sub(lag.position);
-                (lacks > 0).then(|| format!("node {} lacks {lacks} records", lag.node))
-            };
-            let behind: Vec<String> = self.lags().iter().filter_map(behind).collect();
-            if behind.is_empty() {
-                return Ok(());
-            }
-            if waiting::now() >= until {
-                return Err(format!("the others have not got everything: {}", behind.join(", ")));
-            }
-            waiting::sleep(DRAIN_POLL);
-        }
-    }
-
     /// The other nodes.
-    fn others(&self) -> impl Iterator<Item = NodeId> {
+    pub(super) fn others(&self) -> impl Iterator<Item = NodeId> {
         self.membership().nodes.into_keys().filter(|&node| node != self.options.node)
     }
 
@@ -255,10 +225,6 @@ impl Replication {
     pub(super) fn lost_own(&self, node: NodeId, clock: u64) -> Result<(), StorageError> {
         let position = |node| self.peers.lock().get(&node).map_or(0, |peer| peer.position);
         self.losses.lost_own(node, clock, self.others().map(|node| (node, position(node))))
-    }
-
-    pub fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::Acquire)
     }
 
     /// Runs a sender for each other node until told to stop.
@@ -390,6 +356,15 @@ impl Replication {
     pub(super) fn note_position(&self, node: NodeId, position: Sequence) {
         self.peers.lock().entry(node).or_default().position = position;
         self.moved.notify_all();
+    }
+
+    /// Whether a node could be reached when it was sent something last.
+    pub(super) fn note_away(&self, node: NodeId, is_away: bool) {
+        self.peers.lock().entry(node).or_default().is_away = is_away;
+    }
+
+    pub(super) fn is_away(&self, node: NodeId) -> bool {
+        self.peers.lock().get(&node).is_some_and(|peer| peer.is_away)
     }
 
     /// Why a node takes no records; `None`: it does.

@@ -110,12 +110,14 @@ impl<'a> Sender<'a> {
         let (node, started) = (self.node.to_string(), Instant::now());
         let had = port.send(address, &batch).map_err(|error| {
             metrics::REPLICATION_ERRORS.with([&node]).increment(1);
+            self.replication.note_away(self.node, matches!(error, PeerError::Unreachable(_)));
             match error {
                 PeerError::Unreachable(error) | PeerError::Refused(error) => error,
             }
         })?;
         metrics::REPLICATION_DURATION.with([&node]).record(started.elapsed());
         self.told = waiting::now();
+        self.replication.note_away(self.node, false);
         self.replication.note_error(self.node, None);
         let is_taken = had.is_none_or(|had| had >= after);
         if let Some(had) = had {

@@ -60,11 +60,10 @@ impl IngestionService {
         }
         authorize_write(&request.caller, &catalog, &request.database)?;
         drop(catalog);
-        if self.replication.get().is_some_and(|replication| replication.is_draining()) {
-            return Err(overloaded(
-                "this node is being taken out of the cluster: write to another one".to_owned(),
-            ));
-        }
+        // Held until the write has ended: a drain waits for it.
+        let replication = self.replication.get();
+        let _entered =
+            replication.map(|replication| replication.gate.enter()).transpose().map_err(overloaded)?;
         self.wait_for_room()?;
         let mut unlogged = UnloggedSeries::default();
         let taken = self.take(request, &mut unlogged);

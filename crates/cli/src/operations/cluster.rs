@@ -131,9 +131,19 @@ fn repair(client: &Client) -> Result<()> {
     }
 }
 
+#[derive(Debug, Deserialize)]
+struct Changed {
+    /// What there is to know of it.
+    #[serde(default)]
+    message: Option<String>,
+}
+
 fn change(client: &Client, what: &str, id: u64) -> Result<()> {
     let path = format!("/cluster/membership/{what}/{id}");
-    client.request(Method::POST, &path, &[], Vec::new())?;
-    println!("{what} {id}: done");
+    let mut answer = client.request(Method::POST, &path, &[], Vec::new())?;
+    // A server of an older version has no more to say.
+    let changed: Option<Changed> = answer.body_mut().read_json().ok();
+    let note = changed.and_then(|changed| changed.message).map(|note| format!(" ({note})"));
+    println!("{what} {id}: done{}", note.unwrap_or_default());
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hyperbytedb_domain::cluster::NodeId;
 use parking_lot::Mutex;
 
-use crate::client::NODE_HEADER;
+use crate::access::NODE_HEADER;
 
 #[derive(Default)]
 pub struct Links {
@@ -40,6 +40,10 @@ impl Links {
 
     pub fn isolate(&self, node: NodeId, others: impl Iterator<Item = NodeId>) {
         self.cut.lock().extend(others.flat_map(|other| [(node, other), (other, node)]));
+    }
+
+    pub fn heal(&self) {
+        self.cut.lock().clear();
     }
 
     fn serve(&self, node: NodeId, mut stream: TcpStream) -> io::Result<()> {

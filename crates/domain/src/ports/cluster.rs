@@ -25,6 +25,9 @@ pub struct NodeStatus {
     /// It knows what it has lost. One that does not has no say in what stays of values that differ.
     #[serde(default)]
     pub is_proven: bool,
+    /// The nodes of the cluster, as it knows them; none where an older version does not say.
+    #[serde(default)]
+    pub members: Vec<NodeId>,
 }
 
 /// A node of the cluster, as `/cluster/nodes` and SHOW SERVERS print it.
@@ -45,6 +48,14 @@ pub struct NodeInfo {
     pub lag_secs: u64,
 }
 
+/// Why a node should not be asked now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unready {
+    /// It is leaving, or has left: also where no other node is ready it should not be asked.
+    pub is_leaving: bool,
+    pub reason: String,
+}
+
 /// Looking at the cluster and changing who is in it. Calls block.
 pub trait ClusterPort: Send + Sync {
     fn own_id(&self) -> NodeId;
@@ -54,14 +65,14 @@ pub trait ClusterPort: Send + Sync {
 
     fn leader(&self) -> Option<NodeId>;
 
-    /// Takes a node out, for ever: its number is never used again.
+    /// Takes a node out, for ever: its number is never used again. One that answers hands over what it has first.
     fn remove(&self, node: NodeId) -> Result<(), String>;
 
-    /// Has a node take no more writes, hand over what it has and stop leading.
-    fn drain(&self, node: NodeId) -> Result<(), String>;
+    /// Has a node take no more writes, hand over what it has and stop leading. Says what members that are away still lack.
+    fn drain(&self, node: NodeId) -> Result<Option<String>, String>;
 
-    /// Why this node should not be asked now: it is being taken out, or too far behind. Never blocks.
-    fn unready(&self) -> Option<String>;
+    /// Never blocks.
+    fn unready(&self) -> Option<Unready>;
 
     /// Has all nodes compare themselves with each other and take what they lack.
     fn repair(&self) -> Result<(), String>;

@@ -56,7 +56,15 @@ pub trait ClusterNodePort: Send + Sync {
     /// Takes no writes any more, and returns when all others have what it took, or the time is over.
     fn drain(&self, timeout: std::time::Duration) -> Result<(), ReceiveError>;
 
+    /// The same for a node that is to come back: members that are away may lack some of it, which they get then. Says so.
+    fn drain_for_stop(&self, timeout: std::time::Duration) -> Result<Option<String>, ReceiveError>;
+
     fn is_draining(&self) -> bool;
+
+    /// The others have taken it out: it takes no writes any more, for they would get to nobody.
+    fn removed(&self);
+
+    fn is_removed(&self) -> bool;
 
     /// It cannot take part any more: what was agreed on cannot be stored. The process ends, and starts with what is stored.
     fn fail(&self, reason: String);

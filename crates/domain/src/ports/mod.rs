@@ -8,7 +8,7 @@ pub mod outbound;
 mod repair;
 mod write;
 
-pub use cluster::{ClusterPort, NodeInfo, NodeStatus};
+pub use cluster::{ClusterPort, NodeInfo, NodeStatus, Unready};
 pub use cluster_node::{ClusterNodePort, Proposer, ReceiveError};
 pub use inbound::{AuthError, AuthPort, BackupPort, Caller, Credentials, IngestionPort, SchemaPort};
 pub use outbound::{

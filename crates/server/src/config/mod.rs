@@ -4,6 +4,7 @@
 //! Each section is declared once (`serving.rs`, `storing.rs`, `listeners.rs`, `sections.rs`): its keys, types, defaults and texts. The printed configuration and the
 //! reference in `docs/configuration.md` are made from that.
 
+mod cluster;
 mod from_influxdb;
 mod listeners;
 mod machine;
@@ -17,8 +18,6 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use hyperbytedb_cluster::MESSAGE_BYTES_MAX;
-use hyperbytedb_domain::cluster::Consistency;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -128,7 +127,8 @@ impl Config {
             return refuse(format!("sql.enabled is {:?}: {text}", self.sql.enabled));
         }
         self.validate_auth()?;
-        self.validate_cluster()?;
+        let body_bytes_max = self.http.max_body_bytes.max(self.http.max_inflated_body_bytes);
+        self.cluster.validate(self.wal.max_bytes, body_bytes_max)?;
         self.validate_listeners()?;
         self.validate_engine()?;
         if self.continuous_queries.run_interval_secs == 0 || self.continuous_queries.workers == 0 {
@@ -166,51 +166,6 @@ impl Config {
         if auth.admin_user.is_empty() != auth.admin_password.is_empty() {
             let text = "auth.admin_user and auth.admin_password go together: set both or none";
             return Err(ConfigError::Invalid(text.to_owned()));
-        }
-        Ok(())
-    }
-
-    fn validate_cluster(&self) -> Result<(), ConfigError> {
-        let cluster = &self.cluster;
-        let refuse = |text: String| Err(ConfigError::Invalid(text));
-        if !cluster.enabled {
-            return Ok(());
-        }
-        if cluster.node_id == 0 {
-            return refuse("cluster.node_id must be greater than 0".to_owned());
-        }
-        if Consistency::parse(&cluster.write_consistency).is_none() {
-            let level = &cluster.write_consistency;
-            return refuse(format!(
-                "cluster.write_consistency is {level:?}: it must be any, one, quorum or all"
-            ));
-        }
-        if cluster.secret.is_redacted() {
-            let text =
-                "cluster.secret is what a printed configuration shows in place of it: put the secret there";
-            return refuse(text.to_owned());
-        }
-        let is_local =
-            ["127.", "localhost:", "[::1]"].iter().any(|local| cluster.bind_address.starts_with(local));
-        if cluster.tls_certificate.is_empty() != cluster.tls_ca.is_empty() {
-            let text =
-                "cluster.tls_certificate and cluster.tls_ca go together: nodes show each other who they are";
-            return refuse(text.to_owned());
-        }
-        if cluster.secret.is_empty() && cluster.tls_ca.is_empty() && !is_local {
-            return refuse(
-                "cluster.secret or cluster.tls_ca must be set: whoever reaches cluster.bind_address could change everything"
-                    .to_owned(),
-            );
-        }
-        if cluster.hints_max_bytes > self.wal.max_bytes / 2 {
-            return refuse("cluster.hints_max_bytes must be at most half of wal.max_bytes".to_owned());
-        }
-        let body = self.http.max_body_bytes.max(self.http.max_inflated_body_bytes);
-        if body.saturating_add(cluster.batch_bytes) > MESSAGE_BYTES_MAX {
-            return refuse(format!(
-                "http.max_body_bytes and http.max_inflated_body_bytes, each with cluster.batch_bytes, must be at most {MESSAGE_BYTES_MAX}: a node could not send the others what it has taken"
-            ));
         }
         Ok(())
     }
@@ -397,6 +352,15 @@ mod tests {
             ("[cluster]\nenabled = true\nnode_id = 0", "cluster.node_id"),
             ("[cluster]\nenabled = true\nwrite_consistency = \"most\"", "cluster.write_consistency"),
             ("[cluster]\nenabled = true\nbind_address = \"0.0.0.0:8088\"", "cluster.secret"),
+            (
+                "[cluster]\nenabled = true\nsecret = \"s\"\nbind_address = \"0.0.0.0:8088\"",
+                "set cluster.advertise_address",
+            ),
+            (
+                "[cluster]\nenabled = true\nsecret = \"s\"\nadvertise_address = \"[::]:8088\"",
+                "set cluster.advertise_address",
+            ),
+            ("[cluster]\nenabled = true\nprotocol = 3", "cluster.protocol"),
             ("[cluster]\nenabled = true\ntls_ca = \"x\"", "cluster.tls_certificate"),
             ("[engine]\nkind = \"x\"", "engine.kind"),
             ("[engine]\nkind = \"clickhouse\"\n[clickhouse]\nurls = []", "clickhouse.urls"),

@@ -6,6 +6,7 @@ use hyperbytedb_application::continuous::ContinuousOptions;
 use hyperbytedb_application::statement_summary::StatementSummaryOptions;
 use hyperbytedb_application::subscriptions::SubscriberOptions;
 use hyperbytedb_application::windows::WindowOptions;
+use hyperbytedb_cluster::PROTOCOL;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
@@ -81,12 +82,14 @@ section! {
         hints_max_age_secs: u64 = replication().hints_max_age.as_secs(),
         /// Bytes of records in one request to another node, about.
         batch_bytes: usize = replication().batch_bytes,
-        /// Seconds: `/health/ready` says no while this node lacks what another one took longer ago; 0: it does not look.
+        /// Seconds: `/health/ready` says no while this node lacks what another one took longer ago, and when it has not heard from a majority of the nodes for longer; 0: it does not look.
         max_staleness_secs: u64 = 30,
         /// Seconds between two times that a node compares what it has stored with the others, and takes what it lacks; 0: only when asked, and when it has missed records.
         repair_interval_secs: u64 = 24 * 3600,
         /// Rows remembered, about 100 bytes each, until all nodes are past them: of conflicting values beyond it the last to come stays.
         conflict_rows: usize = replication().conflict_rows,
+        /// Newest form of messages between nodes that this node uses; the one before only where a cluster must go back to a version that knows no other.
+        protocol: u32 = PROTOCOL,
     }
 }
 

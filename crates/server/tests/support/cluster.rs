@@ -1,5 +1,6 @@
 //! A cluster of real processes.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Nodes {
     http_ports: Vec<u16>,
     servers: Vec<Option<Server>>,
     settings: Vec<(&'static str, String)>,
+    /// Of one node, from its next start on.
+    own_settings: HashMap<usize, Vec<(&'static str, String)>>,
 }
 
 impl Nodes {
@@ -37,7 +40,14 @@ impl Nodes {
     /// None yet.
     pub fn none(dir: TempDir, settings: &[(&'static str, &str)]) -> Self {
         let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-        Self { dir, ports: Vec::new(), http_ports: Vec::new(), servers: Vec::new(), settings }
+        Self {
+            dir,
+            ports: Vec::new(),
+            http_ports: Vec::new(),
+            servers: Vec::new(),
+            settings,
+            own_settings: HashMap::new(),
+        }
     }
 
     /// A new node, which joins.
@@ -49,9 +59,35 @@ impl Nodes {
     }
 
     pub fn restart(&mut self, id: usize) {
+        self.begin(id);
+        self.servers[id - 1].as_mut().expect("a running node").wait_until_ready();
+    }
+
+    /// Starts a node and does not wait for it.
+    pub fn begin(&mut self, id: usize) {
         let dir = self.folder(id);
         std::fs::create_dir_all(&dir).expect("a folder");
         self.servers[id - 1] = Some(self.start_node(id, &dir));
+    }
+
+    /// What one node is started with from now on.
+    pub fn set(&mut self, id: usize, settings: &[(&'static str, &str)]) {
+        let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        self.own_settings.insert(id, settings);
+    }
+
+    /// What a node says of itself at `/health/ready`.
+    pub fn readiness(&self, id: usize) -> (u16, String) {
+        self.node(id)
+            .try_get("/health/ready")
+            .map_or((0, String::new()), |answer| (answer.status, answer.body))
+    }
+
+    /// Asks a node to change who is in the cluster.
+    pub fn ask(&self, id: usize, change: &str, node: usize) -> (u16, String) {
+        let path = format!("/cluster/membership/{change}/{node}");
+        let answer = self.node(id).client().post(&path, &[], b"").expect("an answer");
+        (answer.status, answer.body)
     }
 
     pub fn folder(&self, id: usize) -> PathBuf {
@@ -69,8 +105,10 @@ impl Nodes {
             ("CLUSTER__JOIN", &join),
             ("CLUSTER__SECRET", "between nodes"),
         ];
-        settings.extend(self.settings.iter().map(|(key, value)| (*key, value.as_str())));
-        Server::start_on(dir, self.http_ports[id - 1], &settings)
+        let own = self.own_settings.get(&id);
+        let all = self.settings.iter().chain(own.into_iter().flatten());
+        settings.extend(all.map(|(key, value)| (*key, value.as_str())));
+        Server::spawn_on(dir, self.http_ports[id - 1], &settings)
     }
 
     pub fn node(&self, id: usize) -> &Server {

@@ -96,7 +96,7 @@ impl Server {
         Self::spawn_on(dir, free_port(), settings)
     }
 
-    fn spawn_on(dir: &Path, port: u16, settings: &[(&str, &str)]) -> Self {
+    pub fn spawn_on(dir: &Path, port: u16, settings: &[(&str, &str)]) -> Self {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(dir.join("server.log")).expect("log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_hyperbytedb"));
@@ -117,7 +117,7 @@ impl Server {
         Self { child, port, data_dir: dir.to_owned(), _own_dir: None }
     }
 
-    fn wait_until_ready(&mut self) {
+    pub fn wait_until_ready(&mut self) {
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
             if let Ok(Some(status)) = self.child.try_wait() {

@@ -204,7 +204,9 @@ impl<'a> Run<'a> {
         let (table, shard) = (partition.table.id, partition.group.id);
         let query =
             RowsQuery { agreed_index, table, shard, series: series.to_vec(), from, limit: ROWS_AT_ONCE };
-        let own = partition.read(&service.reader, &query)?;
+        // Fields may have come since the run began.
+        let Some(current) = catalog.table_by_id(table) else { return Ok(None) };
+        let own = Partition { table: current.clone(), group: partition.group }.read(&service.reader, &query)?;
         let mut pages = Vec::with_capacity(self.peers.len());
         for peer in &self.peers {
             self.check()?;
@@ -214,7 +216,6 @@ impl<'a> Run<'a> {
         if until.is_some_and(|until| until <= from) {
             return Err(RepairError::TooMuch { series: series.len() });
         }
-        let Some(current) = catalog.table_by_id(table) else { return Ok(None) };
         let mut merge = Merge::new(current, until.unwrap_or(i64::MAX));
         merge.add(&own.lines, Source::Own, self.counts);
         for (peer, page) in self.peers.iter().zip(&pages) {

@@ -188,12 +188,73 @@ fn a_node_that_cannot_be_drained_takes_writes_again() {
     sending.note_position(OTHER, 0);
     let error = sending.drain(Duration::from_millis(5)).expect_err("the other one has nothing");
     assert!(error.contains("node 2 lacks"), "{error}");
-    assert!(!sending.is_draining());
+    assert!(!sending.gate.is_draining());
     let receiver = Receiver::default();
     for _ in 0..2 {
         receiver.answer(0);
         sender.step(&receiver, &NodeAddress::default()).expect("an answer");
     }
     sending.drain(Duration::from_millis(5)).expect("it has everything");
-    assert!(sending.is_draining());
+    assert!(sending.gate.is_draining());
+}
+
+#[test]
+fn a_drain_waits_for_writes_under_way() {
+    let node = Node::new();
+    let sending = replication(&node);
+    let entered = sending.gate.enter().expect("it is open");
+    let error = sending.drain(Duration::from_millis(5)).expect_err("a write is under way");
+    assert!(error.contains("1 writes are still under way"), "{error}");
+    assert!(!sending.gate.is_draining());
+    std::thread::scope(|scope| {
+        let drained = scope.spawn(|| sending.drain(Duration::from_secs(60)));
+        while !sending.gate.is_draining() {
+            std::thread::yield_now();
+        }
+        assert!(sending.gate.enter().is_err(), "nobody is let in");
+        node.write("m v=1 1");
+        sending.note_position(OTHER, 0);
+        drop(entered);
+        // What was logged meanwhile is waited for.
+        while !drained.is_finished() && sending.lags()[0].lag_records == 0 {
+            std::thread::yield_now();
+        }
+        assert!(!drained.is_finished());
+        sending.note_position(OTHER, node.flush.applied());
+        drained.join().expect("a thread").expect("it has everything");
+    });
+    sending.gate.remove();
+    assert!(sending.gate.enter().is_err_and(|error| error.contains("removed")));
+}
+
+#[test]
+fn a_drain_for_a_stop_needs_a_majority_and_all_that_can_be_reached() {
+    let node = Node::new();
+    node.write("m v=1 1");
+    let mut catalog = Catalog::clone(&node.ports.catalog.catalog());
+    catalog.cluster.membership.nodes = (1..=3).map(|id| (id, NodeAddress::default())).collect();
+    node.ports.catalog.publish(catalog, node.ports.catalog.applied()).expect("a store");
+    let sending = replication(&node);
+    let drain = || sending.drain_for_stop(Duration::from_millis(5));
+    sending.note_position(2, 0);
+    sending.note_position(3, 0);
+    for away in [2, 3] {
+        sending.note_away(away, true);
+        let error = drain().expect_err("this one alone has it");
+        assert!(error.contains("node 2 lacks 1 records, node 3 lacks 1 records"), "{error}");
+    }
+    sending.note_position(2, node.flush.applied());
+    let note = drain().expect("two of three have it").unwrap_or_default();
+    assert!(note.contains("node 3 lacks 1 records: away now"), "{note}");
+    assert!(
+        sending.drain(Duration::from_millis(5)).is_err(),
+        "for one that does not come back that is too few"
+    );
+    sending.note_away(3, false);
+    assert!(drain().is_err(), "it can be reached");
+    sending.note_position(3, node.flush.applied());
+    assert_eq!(drain(), Ok(None));
+    sending.losses.miss([(3, 0)]).expect("a store");
+    let error = sending.drain(Duration::from_millis(5)).expect_err("it has been passed over");
+    assert!(error.contains("node 3 has still to compare"), "{error}");
 }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::ports::NodeStatus;
 
-use super::{ELECT, Inner, LEADER_POLL, STATUS_TIMEOUT};
+use crate::client::To;
+use crate::member::{Inner, LEADER_POLL, STATUS_TIMEOUT};
+use crate::server::ELECT;
 
 /// A leader that has not heard from a majority for as long may be none any more.
 const LEASE: Duration = Duration::from_millis(800);
@@ -19,19 +21,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Inner {
     /// Leads, a majority has said so a moment ago, and nothing is known to be missing here.
-    pub(super) fn holds_lease(&self) -> bool {
+    pub fn holds_lease(&self) -> bool {
         // By the time that has passed: a process that was frozen does not know yet that it leads no more.
         let leads = self.majority_heard.lock().is_some_and(|heard| heard.elapsed() < LEASE);
         leads
             && self.node.is_ready()
             && !self.node.needs_repair()
-            && is_whole(self.options.node, &self.heard.lock())
+            && is_whole(self.options.node, &self.heard.lock().statuses)
     }
 
     /// Has another node lead when this one has lacked something for long. `since`: when that was seen first.
-    pub(super) async fn hand_over_if_unfit(&self, since: &mut Option<Instant>) {
+    pub async fn hand_over_if_unfit(&self, since: &mut Option<Instant>) {
         let own = self.options.node;
-        let heard = self.heard.lock().clone();
+        let heard = self.heard.lock().statuses.clone();
         let is_fit = !self.node.needs_repair() && is_whole(own, &heard);
         if is_fit || !self.is_leader() {
             *since = None;
@@ -56,11 +58,12 @@ impl Inner {
     }
 
     /// Has some other voter lead.
-    pub(super) async fn hand_over(&self, may_lead: impl Fn(NodeId) -> bool) {
-        let membership = self.node.catalog().cluster.membership.clone();
+    pub async fn hand_over(&self, may_lead: impl Fn(NodeId) -> bool) {
+        let membership = self.membership();
         let is_wanted = |id: NodeId| id != self.options.node && membership.is_voter(id) && may_lead(id);
-        for (_, node) in membership.nodes.iter().filter(|(id, _)| is_wanted(**id)) {
-            if self.client.ask::<_, ()>(&node.address, ELECT, &(), STATUS_TIMEOUT).await.is_err() {
+        for (id, node) in membership.nodes.iter().filter(|(id, _)| is_wanted(**id)) {
+            let to = To { node: *id, address: &node.address };
+            if self.client.ask::<_, ()>(to, ELECT, &(), STATUS_TIMEOUT).await.is_err() {
                 continue;
             }
             let until = Instant::now() + STATUS_TIMEOUT;
