@@ -41,6 +41,7 @@ fn status(node: &ClusterNode) -> NodeStatus {
     NodeStatus {
         id: node.id,
         is_ready: true,
+        applied_index: node.catalog().cluster.applied_index(),
         lags: node.lags(),
         needs_repair: node.needs_repair(),
         is_proven: node.is_proven(),

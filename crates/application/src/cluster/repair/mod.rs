@@ -112,6 +112,11 @@ impl RepairService {
                 continue;
             }
             let peers = port.peers();
+            // A table that is not known here yet would not be compared.
+            let applied = self.catalog.catalog().cluster.applied_index();
+            if peers.iter().any(|(_, status)| status.applied_index > applied) {
+                continue;
+            }
             let is_wanted = *self.state.is_wanted.lock();
             let missed = self.missed(&peers);
             let is_due = next.is_some_and(|next| waiting::now() >= next);
