@@ -142,7 +142,7 @@ fn change(client: &Client, what: &str, id: u64) -> Result<()> {
     let path = format!("/cluster/membership/{what}/{id}");
     let mut answer = client.request(Method::POST, &path, &[], Vec::new())?;
     // A server of an older version has no more to say.
-    let changed: Option<Changed> = answer.body_mut().read_json().ok();
+    let changed: Option<Changed> = serde_json::from_reader(answer.body_mut().as_reader()).ok();
     let note = changed.and_then(|changed| changed.message).map(|note| format!(" ({note})"));
     println!("{what} {id}: done{}", note.unwrap_or_default());
     Ok(())

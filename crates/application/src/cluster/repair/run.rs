@@ -206,7 +206,8 @@ impl<'a> Run<'a> {
             RowsQuery { agreed_index, table, shard, series: series.to_vec(), from, limit: ROWS_AT_ONCE };
         // Fields may have come since the run began.
         let Some(current) = catalog.table_by_id(table) else { return Ok(None) };
-        let own = Partition { table: current.clone(), group: partition.group }.read(&service.reader, &query)?;
+        let own =
+            Partition { table: current.clone(), group: partition.group }.read(&service.reader, &query)?;
         let mut pages = Vec::with_capacity(self.peers.len());
         for peer in &self.peers {
             self.check()?;
