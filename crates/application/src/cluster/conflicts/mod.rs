@@ -117,6 +117,11 @@ impl Conflicts {
         state.forget();
     }
 
+    /// The clock that a node has said it is past.
+    pub fn clock_of(&self, node: NodeId) -> u64 {
+        self.state.lock().peers.get(&node).map_or(0, |peer| peer.clock)
+    }
+
     /// The clock that all other nodes are past; `None` when there are none.
     pub fn settled_clock(&self) -> Option<u64> {
         self.state.lock().peers.values().map(|peer| peer.clock).min()
