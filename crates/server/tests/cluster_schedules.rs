@@ -71,7 +71,8 @@ fn one_node_runs_for_all_and_the_next_goes_on() {
     let leader = nodes.leader().expect("a leader");
     let others: Vec<usize> = (1..=3).filter(|id| *id != leader).collect();
     let of_leader = runs(&nodes, leader);
-    assert!(of_leader >= 3, "{of_leader}");
+    // One run covers all windows that have ended.
+    assert!(of_leader >= 1, "{of_leader}");
     let all: u64 = (1..=3).map(|id| runs(&nodes, id)).sum();
     assert_once(all, now() - created);
     nodes.kill(leader);

@@ -241,11 +241,11 @@ fn a_drain_for_a_stop_needs_a_majority_and_all_that_can_be_reached() {
     for away in [2, 3] {
         sending.note_away(away, true);
         let error = drain().expect_err("this one alone has it");
-        assert!(error.contains("node 2 lacks 1 records, node 3 lacks 1 records"), "{error}");
+        assert!(error.contains("node 2 lacks") && error.contains("node 3 lacks"), "{error}");
     }
     sending.note_position(2, node.flush.applied());
     let note = drain().expect("two of three have it").unwrap_or_default();
-    assert!(note.contains("node 3 lacks 1 records: away now"), "{note}");
+    assert!(note.starts_with("node 3 lacks") && note.contains("away now"), "{note}");
     assert!(
         sending.drain(Duration::from_millis(5)).is_err(),
         "for one that does not come back that is too few"
