@@ -381,7 +381,7 @@ mod tests {
         let of = |function, field| Aggregate { function, field: FieldId(field), with_time: false };
         let count = of(AggregateFunction::Count, 0);
         let sql = |merge_duplicates, more: &[Aggregate]| {
-            let aggregates = [&[count.clone()], more].concat();
+            let aggregates = [std::slice::from_ref(&count), more].concat();
             let output = AggregateScan { aggregates, ..AggregateScan::default() };
             let mut scan = scan(ScanOutput::Aggregates(output));
             scan.merge_duplicates = merge_duplicates;
