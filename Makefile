@@ -74,7 +74,7 @@ differential-clickhouse: build setup-test ## Compare 5,000 generated queries wit
 
 chaos-clickhouse: build ## Kill the server KILLS times (100) and the ClickHouse servers behind it every 3 seconds, under load, on two shards of one and of two servers each
 	cargo build --release --locked -p hyperbytedb-clickhouse-node
-	for replicas in 1 2; do KILL_EVERY_SECS=3 $(WITH_CLICKHOUSE) 2 $$replicas scripts/chaos.py --server $(BIN) --kills $(KILLS) || exit 1; done
+	for replicas in 1 2; do KILL_EVERY_SECS=3 $(WITH_CLICKHOUSE) 2 $$replicas scripts/chaos.py --server $(BIN) --kills $(KILLS) --drop-shards 0.8 || exit 1; done
 
 conformance-update: build ## Run the corpus and add what newly passes to the checked-in list
 	scripts/conformance.py --server $(BIN) --update

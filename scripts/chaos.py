@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kills the built server again and again under writers and deleters, and checks after each start what it holds.
 
-    scripts/chaos.py --server target/release/hyperbytedb [--kills 100] [--seed 1] [--workers 4]
+    scripts/chaos.py --server target/release/hyperbytedb [--kills 100] [--seed 1] [--workers 4] [--drop-shards 0.2]
 
 Each worker owns a measurement and the points with its tag in a shared one. It writes, deletes by tag and by time, drops
 its series and its measurement, one operation after the other, and keeps what its points must be. From time to time all
@@ -354,7 +354,8 @@ class Chaos:
         counter = iter(range(1, 10**12))
         self.workers = [Worker(n, arguments.seed, self.server.port, counter) for n in range(arguments.workers)]
         self.kills = arguments.kills
-        self.shards_dropped = 0
+        self.drop_chance = arguments.drop_shards
+        self.shards_dropped = self.drops_unclear = 0
         # In the middle of a DROP SHARD.
         self.killed = False
 
@@ -366,7 +367,6 @@ class Chaos:
             worker.start()
         kills = starts = 0
         while kills < self.kills:
-            self.killed = False
             self.live()
             orderly = self.random.random() < 0.15
             kills += not orderly
@@ -389,12 +389,16 @@ class Chaos:
             for worker in self.workers:
                 worker.check()
             if kills < self.kills:
+                # While nothing is unclear, which it soon is where ClickHouse servers are killed.
+                self.killed = False
+                self.drop_shard_perhaps()
                 for worker in self.workers:
                     worker.again()
         operations = sum(worker.operations for worker in self.workers)
         points = sum(len(space.points) for worker in self.workers for space in worker.spaces.values())
         print(
             f"{kills} kills, {starts} checked starts, {operations} operations, {self.shards_dropped} shards dropped,"
+            f" {self.drops_unclear} more with an unclear outcome,"
             f" {points} points at the end: nothing missing, nothing twice, nothing back"
         )
 
@@ -403,10 +407,13 @@ class Chaos:
         end = time.monotonic() + self.random.uniform(0.05, 2.5)
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, 0.4))
-            if self.random.random() < 0.2:
-                # The kill comes in the middle of some.
-                with contextlib.suppress(Unclear):
-                    self.drop_shard()
+            self.drop_shard_perhaps()
+
+    def drop_shard_perhaps(self):
+        if self.random.random() < self.drop_chance:
+            # The kill comes in the middle of some.
+            with contextlib.suppress(Unclear):
+                self.drop_shard()
 
     def drop_shard(self):
         """While the workers pause."""
@@ -436,9 +443,11 @@ class Chaos:
                 self.shards_dropped += 1
                 for worker, spaces in zip(self.workers, after):
                     worker.spaces = spaces
-            except Unclear:
+            except Unclear as error:
+                self.drops_unclear += 1
                 for worker, spaces in zip(self.workers, after):
                     worker.unclear = spaces
+                    worker.is_late = UNAVAILABLE.decode() in str(error)
             finally:
                 for worker in self.workers:
                     worker.history.append(f"DROP SHARD {shard['id']}, week {week}; unclear: {bool(worker.unclear)}")
@@ -452,6 +461,7 @@ def main():
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--drop-shards", type=float, default=0.2, metavar="CHANCE", help="by which a shard is dropped, 2.5 times a second")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}, {arguments.kills} kills", flush=True)
     directory = tempfile.mkdtemp(prefix="chaos-")
