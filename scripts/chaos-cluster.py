@@ -272,10 +272,12 @@ def end_in_order():
 
 
 class Cluster:
-    def __init__(self, binary, directory, count, has_namespaces=False, has_small_disks=False):
+    def __init__(self, binary, directory, count, has_namespaces=False, has_small_disks=False, has_links=True):
         numbers = range(1, count + 1)
         ports = {number: free_port() for number in numbers}
-        self.links = Namespaces(numbers) if has_namespaces else Links(ports)
+        self.links = None
+        if has_links:
+            self.links = Namespaces(numbers) if has_namespaces else Links(ports)
         self.nodes = []
         try:
             for number in numbers:
@@ -291,7 +293,9 @@ class Cluster:
 
     def node(self, number, binary, directory, ports, has_namespaces):
         def address(number):
-            return f"{self.links.host(number)}:{ports[number]}" if has_namespaces else f"127.0.0.1:{self.links.ports[number]}"
+            if has_namespaces:
+                return f"{self.links.host(number)}:{ports[number]}"
+            return f"127.0.0.1:{(self.links.ports if self.links else ports)[number]}"
 
         environment = {
             "CLUSTER__ADVERTISE_ADDRESS": address(number),

@@ -122,6 +122,11 @@ impl Client {
         read_json(self.request(Method::GET, path, parameters, Vec::new())?)
     }
 
+    /// The answer to a request that has the server do something.
+    pub fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        read_json(self.request(Method::POST, path, &[], Vec::new())?)
+    }
+
     /// The text of an answer, whatever its status.
     pub fn text(&self, path: &str) -> Result<(u16, String)> {
         let answer = self.send(Method::GET, path, &[], Vec::new())?;

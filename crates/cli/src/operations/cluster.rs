@@ -133,17 +133,14 @@ fn repair(client: &Client) -> Result<()> {
 
 #[derive(Debug, Deserialize)]
 struct Changed {
-    /// What there is to know of it.
+    /// What there is to know of it; servers of an older version have no more to say.
     #[serde(default)]
     message: Option<String>,
 }
 
 fn change(client: &Client, what: &str, id: u64) -> Result<()> {
-    let path = format!("/cluster/membership/{what}/{id}");
-    let mut answer = client.request(Method::POST, &path, &[], Vec::new())?;
-    // A server of an older version has no more to say.
-    let changed: Option<Changed> = serde_json::from_reader(answer.body_mut().as_reader()).ok();
-    let note = changed.and_then(|changed| changed.message).map(|note| format!(" ({note})"));
-    println!("{what} {id}: done{}", note.unwrap_or_default());
+    let Changed { message } = client.post(&format!("/cluster/membership/{what}/{id}"))?;
+    let note = message.map_or_else(String::new, |note| format!(" ({note})"));
+    println!("{what} {id}: done{note}");
     Ok(())
 }
