@@ -96,6 +96,7 @@ pub fn continuous_queries(config: &Config) -> Option<ContinuousOptions> {
 pub fn views(config: &Config) -> Option<WindowOptions> {
     let views = &config.views;
     views.enabled.then(|| WindowOptions {
+        node: config.node_id(),
         interval: Duration::from_millis(views.interval_ms),
         workers: views.workers,
         max_windows_per_run: views.max_windows_per_run,

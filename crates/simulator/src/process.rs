@@ -23,7 +23,7 @@ use hyperbytedb_application::warm::Warmer;
 use hyperbytedb_application::windows::{QueryKey, WindowOptions, WindowService, WindowState};
 use hyperbytedb_application::{QueryApi, QueryRequest, Readiness, ResultEvent, ResultSink, SinkClosed};
 use hyperbytedb_domain::catalog::Catalog;
-use hyperbytedb_domain::cluster::Consistency;
+use hyperbytedb_domain::cluster::{Consistency, NodeId};
 use hyperbytedb_domain::ports::{Caller, IngestionPort, Outbound, WriteError, WriteRequest, WriteSource};
 use hyperbytedb_domain::result::SeriesBlock;
 use hyperbytedb_domain::{CancelToken, EngineError, HybridClock, Precision, QueryContext, StorageError};
@@ -83,9 +83,9 @@ impl Process {
         }
         let removing = flush.clone();
         host.spawn(REMOVAL, None, move || removing.run_removals(&Stop::default()));
-        let conflicts = seat.map(Seat::conflicts);
+        let (conflicts, node_id) = (seat.map(Seat::conflicts), seat.map_or(1, |seat| seat.id));
         let commit_ports = CommitPorts {
-            origin: seat.map_or(1, |seat| seat.id),
+            origin: node_id,
             wal: ports.wal.clone(),
             catalog: ports.catalog.clone(),
             series: ports.series.clone(),
@@ -120,8 +120,13 @@ impl Process {
         });
         let load = || {
             let (wal, catalog) = (ports.wal.clone(), ports.catalog.clone());
-            let state =
-                WindowState::load(&window_options(), flush.clone(), wal, catalog, ports.local_state.clone())?;
+            let state = WindowState::load(
+                &window_options(node_id),
+                flush.clone(),
+                wal,
+                catalog,
+                ports.local_state.clone(),
+            )?;
             Ok::<_, LogError>(Arc::new(state))
         };
         let state = has_views.then(load).transpose()?;
@@ -146,7 +151,7 @@ impl Process {
         });
         let lease = if seat.is_some() { Lease::of_cluster() } else { Lease::default() };
         let windows = state.map(|state| WindowService {
-            options: window_options(),
+            options: window_options(node_id),
             state,
             catalog: ports.catalog.clone(),
             wal: ports.wal.clone(),
@@ -343,8 +348,9 @@ impl Process {
 }
 
 /// Few windows at a time, so that what a run does not take waits for the next one.
-fn window_options() -> WindowOptions {
+fn window_options(node: NodeId) -> WindowOptions {
     WindowOptions {
+        node,
         max_windows_per_run: 40,
         retry_pause: Duration::ZERO,
         pause_factor: 0,

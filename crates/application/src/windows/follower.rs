@@ -11,10 +11,12 @@ use hyperbytedb_columnar::accepted;
 use hyperbytedb_domain::StorageError;
 use hyperbytedb_domain::catalog::{Catalog, Command, DeleteScope, TableId};
 use hyperbytedb_domain::clock::millis_of;
+use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::ports::{CatalogPort, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry, WalRecord, WriteEntry};
 use parking_lot::Mutex;
 
+use super::WindowOptions;
 use super::dirty::{DirtyBoard, Mark};
 use super::query::{QueryKey, StoredQueries, StoredQuery};
 use super::ranges::Ranges;
@@ -32,6 +34,7 @@ pub struct Follower {
     pub catalog: Arc<dyn CatalogPort>,
     pub flush: Arc<FlushService>,
     pub board: Arc<DirtyBoard>,
+    node: NodeId,
     /// Bytes of the log past which it is not followed record by record: all windows become dirty instead.
     pub max_log_bytes: u64,
     state: Mutex<State>,
@@ -59,7 +62,7 @@ impl Follower {
         wal: Arc<dyn WalPort>,
         catalog: Arc<dyn CatalogPort>,
         board: Arc<DirtyBoard>,
-        max_log_bytes: u64,
+        options: &WindowOptions,
     ) -> Self {
         let first = wal.first_sequence().saturating_sub(1);
         // After a power failure the log may be shorter than what was read of it.
@@ -74,7 +77,8 @@ impl Follower {
             is_stored: stored.is_some(),
             unknown: None,
         };
-        Self { wal, catalog, flush, board, max_log_bytes, state: Mutex::new(state) }
+        let WindowOptions { node, max_log_bytes, .. } = *options;
+        Self { wal, catalog, flush, board, node, max_log_bytes, state: Mutex::new(state) }
     }
 
     /// Records that have not been read yet.
@@ -125,7 +129,8 @@ impl Follower {
             let mut marks = Marks::new();
             let mut last = state.position;
             for (sequence, record) in chunk.into_iter().take_while(|(sequence, _)| *sequence <= applied) {
-                let reading = Reading { board: &self.board, catalog: &catalog, queries: &state.queries };
+                let (board, queries) = (&*self.board, &state.queries);
+                let reading = Reading { node: self.node, board, catalog: &catalog, queries };
                 reading.record(record, &mut state.names, &mut marks);
                 last = sequence;
             }
@@ -166,6 +171,7 @@ fn whole(query: &StoredQuery, catalog: &Catalog) -> Mark {
 
 /// What records are understood with.
 struct Reading<'a> {
+    node: NodeId,
     board: &'a DirtyBoard,
     catalog: &'a Catalog,
     queries: &'a StoredQueries,
@@ -177,7 +183,8 @@ impl Reading<'_> {
             WalEntry::Write(write) => {
                 names.learn(&write);
                 let came = millis_of(record.clock).saturating_mul(NS_PER_MS);
-                self.write(&write, i64::try_from(came).unwrap_or(i64::MAX), marks);
+                let is_own = record.origin == self.node;
+                self.write(&write, is_own, i64::try_from(came).unwrap_or(i64::MAX), marks);
             }
             entry @ (WalEntry::Command(_) | WalEntry::Agreed(_)) => {
                 if let Some(command) = entry.command() {
@@ -196,10 +203,16 @@ impl Reading<'_> {
         }
     }
 
-    fn write(&self, write: &WriteEntry, came: i64, marks: &mut Marks) {
+    fn write(&self, write: &WriteEntry, is_own: bool, came: i64, marks: &mut Marks) {
         let (database, policy) = (write.database.as_str(), Some(write.retention_policy.as_str()));
         let readers_of = |measurement: &str| -> Vec<&Arc<StoredQuery>> {
-            self.queries.iter().filter(|query| query.reads(database, policy, measurement)).collect()
+            // What a node that has led wrote into a target may come when this one has computed the window already.
+            let is_foreign_result =
+                |query: &StoredQuery| !is_own && query.writes(database, policy, measurement);
+            let is_wanted = |query: &&Arc<StoredQuery>| {
+                query.reads(database, policy, measurement) || is_foreign_result(query)
+            };
+            self.queries.iter().filter(is_wanted).collect()
         };
         if write.tables.iter().all(|table| readers_of(&table.measurement).is_empty()) {
             return;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyperbytedb_domain::catalog::Catalog;
+use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::ports::{CatalogPort, LocalStatePort, WalPort};
 use hyperbytedb_domain::{QueryContext, StorageError};
 use hyperbytedb_metrics as metrics;
@@ -44,6 +45,8 @@ const EXPIRY_MARGIN_NS: i64 = 300_000_000_000;
 /// Settings of views and late windows.
 #[derive(Debug, Clone)]
 pub struct WindowOptions {
+    /// Whose records are this node's own.
+    pub node: NodeId,
     /// Between two looks at the log.
     pub interval: Duration,
     /// Runs at the same time.
@@ -63,6 +66,7 @@ pub struct WindowOptions {
 impl Default for WindowOptions {
     fn default() -> Self {
         Self {
+            node: 1,
             interval: Duration::from_millis(250),
             workers: 2,
             max_windows_per_run: 10_000,
@@ -91,7 +95,7 @@ impl WindowState {
         local_state: Arc<dyn LocalStatePort>,
     ) -> Result<Self, StorageError> {
         let board = Arc::new(DirtyBoard::load(local_state)?);
-        let follower = Follower::new(flush, wal, catalog, board.clone(), options.max_log_bytes);
+        let follower = Follower::new(flush, wal, catalog, board.clone(), options);
         Ok(Self { follower, board, fates: Fates::default() })
     }
 

@@ -176,6 +176,12 @@ impl StoredQuery {
         self.sources.iter().any(|place| place.holds(database, retention_policy, measurement))
     }
 
+    /// Whether this is a view with that target.
+    pub fn writes(&self, database: &str, retention_policy: Option<&str>, measurement: &str) -> bool {
+        let mut targets = self.targets.iter();
+        self.key.is_view && targets.any(|place| place.holds(database, retention_policy, measurement))
+    }
+
     /// The statement over these times instead of those it names.
     pub fn over(&self, times: &Range<i64>) -> Result<SelectStatement, String> {
         with_time(&self.select, times.start, times.end)
