@@ -115,30 +115,29 @@ fn nodes_are_restarted_one_by_one_and_no_request_fails() {
             }
             number
         });
-        for id in (1..=3).chain([2]) {
-            let is_killed = id == 2 && !is_orderly.load(Ordering::Relaxed);
-            if is_killed {
-                // What runs on a node that is killed breaks off: the proxy must repeat it.
-                nodes.kill(id);
-            } else {
-                let (status, body) = nodes.ask(1 + id % 3, "drain", id);
-                assert_eq!(status, 200, "{body}");
-                until("nothing is on it any more", PATIENCE, || {
-                    let answer = proxy.client().get("/proxy/nodes").expect("an answer").json();
-                    let node = &answer["nodes"][id - 1];
-                    node["answers"] == false && node["requests"] == 0
-                });
-                nodes.stop(id);
-            }
-            nodes.restart(id);
+        let is_ready_again = |id: usize| {
             until(&format!("node {id} is ready again"), PATIENCE, || {
                 proxy.client().get("/health").is_ok_and(|answer| answer.body.contains("3 of 3"))
             });
-            if id == 3 {
-                is_orderly.store(false, Ordering::Relaxed);
-            }
+        };
+        for id in 1..=3 {
+            let (status, body) = nodes.ask(1 + id % 3, "drain", id);
+            assert_eq!(status, 200, "{body}");
+            until("nothing is on it any more", PATIENCE, || {
+                let answer = proxy.client().get("/proxy/nodes").expect("an answer").json();
+                let node = &answer["nodes"][id - 1];
+                node["answers"] == false && node["requests"] == 0
+            });
+            nodes.stop(id);
+            nodes.restart(id);
+            is_ready_again(id);
         }
+        is_orderly.store(false, Ordering::Relaxed);
         assert!(changed.join().expect("a client") > 10);
+        // What runs on a node that is killed breaks off: the proxy must repeat it.
+        nodes.kill(2);
+        nodes.restart(2);
+        is_ready_again(2);
     });
     let written = written.into_inner();
     assert!(written > 100, "{written}");
