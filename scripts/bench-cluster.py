@@ -166,7 +166,7 @@ def leader_of(nodes):
 def failover(options):
     # Without what stands in between, whose connections outlive a node.
     with cluster_of(options.server, 3, has_links=False) as nodes:
-        seconds = []
+        seconds, on_their_way = [], 0
         for number in range(FAILOVERS):
             leader = leader_of(nodes)
             other = next(node for node in nodes if node is not leader)
@@ -175,14 +175,17 @@ def failover(options):
             begun = time.monotonic()
             # It waits for a leader itself.
             status, answer = other.ask("POST", "/query", {"q": f"CREATE DATABASE failover{number}"})
-            if status != 200 or b"error" in answer:
+            if b"may still take effect" in answer:
+                on_their_way += 1  # to the leader that is gone: nobody knows what became of it
+            elif status != 200 or b"error" in answer:
                 raise SystemExit(f"no change of the schema: {status} {answer[:200]}")
-            seconds.append(time.monotonic() - begun)
+            else:
+                seconds.append(time.monotonic() - begun)
             leader.start()
             leader.wait()
         seconds.sort()
         print(f"the schema is changed {seconds[len(seconds) // 2]:.1f} s after a kill -9 of the leader, "
-              f"{seconds[-1]:.1f} s at the latest of {FAILOVERS}")
+              f"{seconds[-1]:.1f} s at the latest of {len(seconds)}; {on_their_way} had gone to it and failed")
 
 
 def main():
