@@ -1,15 +1,15 @@
 //! One comparison of this node with the others.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyperbytedb_domain::catalog::{Catalog, Table};
 use hyperbytedb_domain::cluster::{NodeAddress, NodeId};
-use hyperbytedb_domain::ports::{DigestQuery, RepairPeersPort, RowsQuery};
+use hyperbytedb_domain::ports::{DigestQuery, PeerLag, RepairPeersPort, RowsQuery};
 use hyperbytedb_domain::scan::{Digest, DigestBy};
-use hyperbytedb_domain::wal::{TableVersion, WalEntry, WriteEntry};
+use hyperbytedb_domain::wal::{Sequence, TableVersion, WalEntry, WriteEntry};
 use hyperbytedb_domain::{Precision, SeriesId, TimeRange};
 use hyperbytedb_metrics as metrics;
 
@@ -31,6 +31,8 @@ const BUCKETS_AT_ONCE: usize = 16;
 /// Series whose rows are fetched together, and rows fetched at one time: more, so that they are of several times.
 const SERIES_AT_ONCE: usize = 500;
 const ROWS_AT_ONCE: u64 = 20_000;
+/// How long what is on its way between nodes is waited for, where values differ.
+const DELIVERY_PATIENCE: Duration = Duration::from_secs(5);
 /// How often the schema of rows may change while they are compared before they are left for the next run.
 const ATTEMPTS_MAX: usize = 20;
 
@@ -58,6 +60,14 @@ pub struct Run<'a> {
     unsettled: Cell<u64>,
     /// Series that could not be compared.
     busy: Cell<u64>,
+}
+
+/// Rows of all nodes.
+struct Fetched<'p> {
+    merge: Merge<'p>,
+    /// There are more, from there on.
+    until: Option<i64>,
+    reach: Reach,
 }
 
 /// Series that are compared together, from a time on.
@@ -197,8 +207,6 @@ impl<'a> Run<'a> {
     ) -> Result<Option<i64>, RepairError> {
         let service = self.service;
         let hold = self.hold(partition, series, from);
-        // A value that meets something that there was no room for may be older than it.
-        let settles = self.settles && service.conflicts.is_whole();
         let catalog = service.catalog.catalog();
         let agreed_index = catalog.cluster.applied_index();
         let (table, shard) = (partition.table.id, partition.group.id);
@@ -206,18 +214,40 @@ impl<'a> Run<'a> {
             RowsQuery { agreed_index, table, shard, series: series.to_vec(), from, limit: ROWS_AT_ONCE };
         // Fields may have come since the run began.
         let Some(current) = catalog.table_by_id(table) else { return Ok(None) };
-        let own =
-            Partition { table: current.clone(), group: partition.group }.read(&service.reader, &query)?;
+        let partition = Partition { table: current.clone(), group: partition.group };
+        let mut fetched = self.fetch(&partition, &query)?;
+        let mut wanted = fetched.merge.wanted(false);
+        // A value that meets something that there was no room for may be older than it.
+        if wanted.unsettled > 0 && self.settles && service.conflicts.is_whole() && self.is_delivered()? {
+            fetched = self.fetch(&partition, &query)?;
+            wanted = fetched.merge.wanted(true);
+        }
+        let Fetched { until, mut reach, .. } = fetched;
+        let unsettled = wanted.unsettled;
+        if unsettled > 0 {
+            // What is on its way may be what should stay.
+            reach.clear();
+        }
+        if wanted.rows > 0 {
+            self.take(&catalog, current, shard, wanted, reach, &hold)?;
+        }
+        self.unsettled.update(|sum| sum + unsettled);
+        Ok(until)
+    }
+
+    /// A page of all nodes.
+    fn fetch<'p>(&self, partition: &'p Partition, query: &RowsQuery) -> Result<Fetched<'p>, RepairError> {
+        let own = partition.read(&self.service.reader, query)?;
         let mut pages = Vec::with_capacity(self.peers.len());
         for peer in &self.peers {
             self.check()?;
-            pages.push(self.port.rows(&peer.address, &query)?);
+            pages.push(self.port.rows(&peer.address, query)?);
         }
         let until = pages.iter().chain([&own]).filter_map(|page| page.complete_before).min();
-        if until.is_some_and(|until| until <= from) {
-            return Err(RepairError::TooMuch { series: series.len() });
+        if until.is_some_and(|until| until <= query.from) {
+            return Err(RepairError::TooMuch { series: query.series.len() });
         }
-        let mut merge = Merge::new(current, until.unwrap_or(i64::MAX));
+        let mut merge = Merge::new(&partition.table, until.unwrap_or(i64::MAX));
         merge.add(&own.lines, Source::Own, self.counts);
         for (peer, page) in self.peers.iter().zip(&pages) {
             merge.add(&page.lines, Source::Peer, peer.counts);
@@ -225,15 +255,53 @@ impl<'a> Run<'a> {
         if merge.is_ahead {
             return Err(LogError::Stale.into());
         }
-        let wanted = merge.wanted(settles);
         let reach = self.peers.iter().zip(&pages).map(|(peer, page)| (peer.id, page.clock)).collect();
-        drop((own, pages));
-        let unsettled = wanted.unsettled;
-        if wanted.rows > 0 {
-            self.take(&catalog, current, shard, wanted, reach, &hold)?;
+        Ok(Fetched { merge, until, reach })
+    }
+
+    /// Waits until each node has what any had when this began: else the older value of one that counts would win against a newer
+    /// one that is on its way to it. False: that is not so for now.
+    fn is_delivered(&self) -> Result<bool, RepairError> {
+        let until = waiting::now() + DELIVERY_PATIENCE;
+        let Some(first) = self.lags() else { return Ok(false) };
+        let wanted: BTreeMap<(NodeId, NodeId), Sequence> =
+            first.into_iter().map(|(from, lag)| ((from, lag.node), lag.position + lag.lag_records)).collect();
+        loop {
+            self.check()?;
+            let Some(lags) = self.lags() else { return Ok(false) };
+            // Who has missed something has no say, and that is not known of those who were asked before.
+            if lags.iter().any(|(_, lag)| lag.needs_repair && self.does_count(lag.node)) {
+                return Ok(false);
+            }
+            let has_come = |(pair, position): (&(NodeId, NodeId), &Sequence)| {
+                lags.iter().any(|(from, lag)| (*from, lag.node) == *pair && lag.position >= *position)
+            };
+            if wanted.iter().filter(|((_, to), _)| self.does_count(*to)).all(has_come) {
+                return Ok(true);
+            }
+            if waiting::now() >= until {
+                return Ok(false);
+            }
+            waiting::sleep(POLL);
         }
-        self.unsettled.update(|sum| sum + unsettled);
-        Ok(until)
+    }
+
+    fn does_count(&self, node: NodeId) -> bool {
+        if node == self.service.node {
+            return self.counts;
+        }
+        self.peers.iter().any(|peer| peer.id == node && peer.counts)
+    }
+
+    /// What the nodes say of each other, by the one that says it; `None`: one of them is away.
+    fn lags(&self) -> Option<Vec<(NodeId, PeerLag)>> {
+        let service = self.service;
+        let others = self.port.peers();
+        let members = service.catalog.catalog().cluster.membership.nodes.len();
+        let own = service.replication.lags().into_iter().map(|lag| (service.node, lag));
+        let said =
+            others.iter().flat_map(|(_, status)| status.lags.iter().map(|lag| (status.id, lag.clone())));
+        (others.len() + 1 == members).then(|| own.chain(said).collect())
     }
 
     /// Has it remembered what is written of some series from now on. What was written before is read.
