@@ -264,13 +264,18 @@ impl<'a> Run<'a> {
     fn is_delivered(&self) -> Result<bool, RepairError> {
         let until = waiting::now() + DELIVERY_PATIENCE;
         let Some(first) = self.lags() else { return Ok(false) };
+        let lacking = |lags: &[(NodeId, PeerLag)]| -> BTreeSet<(NodeId, NodeId)> {
+            let lacking = lags.iter().filter(|(_, lag)| lag.needs_repair && self.does_count(lag.node));
+            lacking.map(|(from, lag)| (*from, lag.node)).collect()
+        };
+        let known = lacking(&first);
         let wanted: BTreeMap<(NodeId, NodeId), Sequence> =
             first.into_iter().map(|(from, lag)| ((from, lag.node), lag.position + lag.lag_records)).collect();
         loop {
             self.check()?;
             let Some(lags) = self.lags() else { return Ok(false) };
-            // Who has missed something has no say, and that is not known of those who were asked before.
-            if lags.iter().any(|(_, lag)| lag.needs_repair && self.does_count(lag.node)) {
+            // A node that was given up meanwhile has not got it.
+            if !lacking(&lags).is_subset(&known) {
                 return Ok(false);
             }
             let has_come = |(pair, position): (&(NodeId, NodeId), &Sequence)| {
