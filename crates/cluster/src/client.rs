@@ -215,7 +215,7 @@ impl Client {
         timeout: Duration,
     ) -> Result<A, CallError> {
         let answer = self.exchange_compact(to, path, question, timeout).await?;
-        read_compact(to.address, &answer).or_else(|_| read_compact(to.address, &[&answer, &[0][..]].concat()))
+        compact_of_any_version(&answer).map_err(|error| unreadable(to.address, error))
     }
 
     /// As [`call`](Self::call), of a node that may be of a version that answers nothing.
@@ -252,10 +252,9 @@ impl Client {
         question: &Q,
         timeout: Duration,
     ) -> Result<A, CallError> {
-        let bad = |reason: String| no_answer(to.address, reason);
-        let body = serde_json::to_vec(question).map_err(|error| bad(error.to_string()))?;
+        let body = serde_json::to_vec(question).map_err(|error| no_answer(to.address, error.to_string()))?;
         let answer = self.exchange(to, path, body, timeout).await?;
-        serde_json::from_slice(&answer).map_err(|error| bad(format!("the answer cannot be read: {error}")))
+        serde_json::from_slice(&answer).map_err(|error| unreadable(to.address, error))
     }
 
     async fn exchange(
@@ -283,8 +282,16 @@ fn no_answer(address: &str, reason: String) -> CallError {
 }
 
 fn read_compact<A: DeserializeOwned>(address: &str, answer: &[u8]) -> Result<A, CallError> {
-    postcard::from_bytes(answer)
-        .map_err(|error| no_answer(address, format!("the answer cannot be read: {error}")))
+    postcard::from_bytes(answer).map_err(|error| unreadable(address, error))
+}
+
+fn unreadable(address: &str, error: impl std::fmt::Display) -> CallError {
+    no_answer(address, format!("the answer cannot be read: {error}"))
+}
+
+/// A value from a node that may be of a version that leaves out its last number.
+pub fn compact_of_any_version<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, postcard::Error> {
+    postcard::from_bytes(bytes).or_else(|_| postcard::from_bytes(&[bytes, &[0]].concat()))
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::client::compact_of_any_version;
 use crate::cluster::RepairedRequest;
 use crate::member::Inner;
 use crate::membership::{DrainRequest, JoinRequest, NodeRequest};
@@ -151,7 +152,7 @@ async fn propose(State(state): State<AppState>, body: Bytes) -> Response<Body> {
 
 /// A node of an older version does not say what was confirmed.
 fn read_batch(body: &Bytes) -> Result<PeerBatch, Refusal> {
-    compact(body).or_else(|_| compact(&[body, &[0][..]].concat().into()))
+    compact_of_any_version(body).map_err(bad)
 }
 
 async fn records(State(state): State<AppState>, body: Bytes) -> Response<Body> {

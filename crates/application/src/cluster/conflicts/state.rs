@@ -255,7 +255,7 @@ impl State {
             self.remembered -= rows.len();
             if number < self.indexed {
                 self.indexed = number;
-                rows.iter().for_each(|(key, _)| self.remove_writers(key, |writer| writer.number == number));
+                rows.iter().for_each(|(key, _)| self.remove_writers(key, number));
             }
         }
     }
@@ -267,7 +267,7 @@ impl State {
             let Some(Noted { rows, .. }) = self.records.pop_front() else { return };
             self.remembered -= rows.len();
             if self.indexed > number {
-                rows.iter().for_each(|(key, _)| self.remove_writers(key, |writer| writer.number == number));
+                rows.iter().for_each(|(key, _)| self.remove_writers(key, number));
             }
         }
         if self.rows.is_empty() && self.rows.capacity() > 1 << 16 {
@@ -281,10 +281,11 @@ impl State {
         }
     }
 
-    fn remove_writers(&mut self, key: &RowKey, is_removed: impl Fn(&Writer) -> bool) {
+    /// Takes a record from those that wrote a row.
+    fn remove_writers(&mut self, key: &RowKey, number: u64) {
         let Entry::Occupied(mut entry) = self.rows.entry(*key) else { return };
         let mut left: Vec<Writer> =
-            entry.get().iter().filter(|writer| !is_removed(writer)).copied().collect();
+            entry.get().iter().filter(|writer| writer.number != number).copied().collect();
         match left.pop() {
             None => drop(entry.remove()),
             Some(first) => *entry.get_mut() = Writers { first, others: left },

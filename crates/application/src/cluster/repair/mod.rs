@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use self::page::Partition;
-use self::run::{Peer, Run};
+use self::run::{Left, Peer, Run};
 use super::conflicts::Conflicts;
 use super::replication::Replication;
 use crate::flush::FlushService;
@@ -90,14 +90,6 @@ enum RepairError {
     Stopped,
 }
 
-/// What a run came to.
-struct Compared {
-    /// Rows that were taken.
-    rows: u64,
-    /// Values that differ and stay as they are.
-    unsettled: u64,
-}
-
 fn background() -> QueryContext {
     QueryContext { max_threads: 1, ..QueryContext::unbounded() }
 }
@@ -157,9 +149,14 @@ impl RepairService {
         peers.iter().filter_map(lag).collect()
     }
 
+    /// Whether there are no more nodes than so many others.
+    fn are_all(&self, others: usize) -> bool {
+        others + 1 == self.catalog.catalog().cluster.membership.nodes.len()
+    }
+
     /// Whether all nodes are there, and nothing that still comes can lose against what is not remembered.
     fn can_settle(&self, peers: &[(NodeAddress, NodeStatus)]) -> bool {
-        peers.len() + 1 == self.catalog.catalog().cluster.membership.nodes.len() && self.conflicts.is_whole()
+        self.are_all(peers.len()) && self.conflicts.is_whole()
     }
 
     fn run_once(
@@ -181,24 +178,24 @@ impl RepairService {
         };
         let others: Vec<Peer> = peers.iter().map(peer).collect();
         let sound = others.iter().filter(|peer| peer.counts).count();
-        let members = self.catalog.catalog().cluster.membership.nodes.len();
         let losses = &self.replication.losses;
         let (signs, doubts, can_settle) = (losses.signs(), losses.doubts(), self.can_settle(&peers));
         let is_behind = !missed.is_empty() || losses.has_lost();
         let counts = !is_behind && self.replication.is_proven();
-        let are_all_here = others.len() + 1 == members
+        let are_all_here = self.are_all(others.len())
             && self.replication.is_proven()
             && peers.iter().all(|(_, status)| status.is_proven);
         // Where each one lacks something, all know as much: most of them decide.
         let is_vote = is_behind && sound == 0 && are_all_here;
-        let settles = if is_behind { sound > 0 || is_vote } else { counts && sound + 1 == members };
-        let others = others.into_iter().map(|peer| Peer { counts: peer.counts || is_vote, ..peer }).collect();
-        let run = Run::new(self, port, stop, others, counts || is_vote, settles, only_quiet);
+        let settles = if is_behind { sound > 0 || is_vote } else { counts && self.are_all(sound) };
+        let peers = others.into_iter().map(|peer| Peer { counts: peer.counts || is_vote, ..peer }).collect();
+        let (service, counts, left) = (self, counts || is_vote, Left::default());
+        let run = Run { service, port, stop, peers, counts, settles, only_quiet, left };
         *self.state.progress.lock() =
             RepairProgress { is_running: true, error: None, repaired_rows: 0, ..self.progress() };
         let ended = run.compare();
-        self.note_end(&ended);
-        let Compared { rows, unsettled } = ended?;
+        let rows = self.note_end(&ended);
+        let unsettled = ended?;
         if rows > 0 || !missed.is_empty() {
             tracing::info!(rows, "took what this node lacked from the others");
         }
@@ -221,15 +218,16 @@ impl RepairService {
         Ok(())
     }
 
-    fn note_end(&self, ended: &Result<Compared, RepairError>) {
+    /// Returns the number of rows that were taken.
+    fn note_end(&self, ended: &Result<u64, RepairError>) -> u64 {
         let mut progress = self.state.progress.lock();
         progress.is_running = false;
         progress.error = ended.as_ref().err().map(ToString::to_string);
-        if let Ok(Compared { rows, .. }) = ended {
+        if ended.is_ok() {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             progress.finished_ms = now.as_millis() as u64;
-            progress.repaired_rows = *rows;
         }
+        progress.repaired_rows
     }
 }
 

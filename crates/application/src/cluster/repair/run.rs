@@ -15,7 +15,7 @@ use hyperbytedb_metrics as metrics;
 
 use super::merge::{Merge, Source, Wanted};
 use super::page::Partition;
-use super::{Compared, POLL, RepairError, RepairService, background};
+use super::{POLL, RepairError, RepairService, background};
 use crate::cluster::conflicts::{Hold, Reach, Rivals, Stamp, Watched, without_losers};
 use crate::cluster::peers;
 use crate::log::LogError;
@@ -46,17 +46,23 @@ pub struct Peer {
 
 /// A comparison.
 pub struct Run<'a> {
-    service: &'a RepairService,
-    port: &'a dyn RepairPeersPort,
-    stop: &'a Stop,
-    peers: Vec<Peer>,
+    pub service: &'a RepairService,
+    pub port: &'a dyn RepairPeersPort,
+    pub stop: &'a Stop,
+    pub peers: Vec<Peer>,
     /// As of a [`Peer`].
-    counts: bool,
+    pub counts: bool,
     /// Values that differ can be settled: all nodes take part, or this one is known to be wrong.
-    settles: bool,
+    pub settles: bool,
     /// Partitions that are being written are left alone.
-    only_quiet: bool,
-    rows: Cell<u64>,
+    pub only_quiet: bool,
+    pub left: Left,
+}
+
+/// What a comparison could not do.
+#[derive(Default)]
+pub struct Left {
+    /// Values that differ and stay as they are.
     unsettled: Cell<u64>,
     /// Series that could not be compared.
     busy: Cell<u64>,
@@ -76,22 +82,9 @@ struct Part<'s> {
     from: i64,
 }
 
-impl<'a> Run<'a> {
-    pub fn new(
-        service: &'a RepairService,
-        port: &'a dyn RepairPeersPort,
-        stop: &'a Stop,
-        peers: Vec<Peer>,
-        counts: bool,
-        settles: bool,
-        only_quiet: bool,
-    ) -> Self {
-        let (rows, unsettled, busy) = Default::default();
-        Self { service, port, stop, peers, counts, settles, only_quiet, rows, unsettled, busy }
-    }
-
-    /// Takes what this node lacks.
-    pub fn compare(&self) -> Result<Compared, RepairError> {
+impl Run<'_> {
+    /// Takes what this node lacks. Returns the number of values that differ and stay as they are.
+    pub fn compare(&self) -> Result<u64, RepairError> {
         let catalog = self.service.catalog.catalog();
         let partitions: Vec<Partition> =
             catalog.tables().flat_map(|table| Partition::unexpired(&catalog, table)).collect();
@@ -109,8 +102,8 @@ impl<'a> Run<'a> {
             self.check()?;
             self.service.flush.unregister_unstored(table, &background())?;
         }
-        match self.busy.get() {
-            0 => Ok(Compared { rows: self.rows.get(), unsettled: self.unsettled.get() }),
+        match self.left.busy.get() {
+            0 => Ok(self.left.unsettled.get()),
             busy => Err(RepairError::Busy(busy)),
         }
     }
@@ -190,7 +183,7 @@ impl<'a> Run<'a> {
                     self.stop.wait(POLL);
                 }
                 Err(RepairError::TooMuch { .. } | RepairError::Log(LogError::Stale)) => {
-                    self.busy.update(|busy| busy + series.len() as u64);
+                    self.left.busy.update(|busy| busy + series.len() as u64);
                 }
                 Err(error) => return Err(error),
             }
@@ -231,7 +224,7 @@ impl<'a> Run<'a> {
         if wanted.rows > 0 {
             self.take(&catalog, current, shard, wanted, reach, &hold)?;
         }
-        self.unsettled.update(|sum| sum + unsettled);
+        self.left.unsettled.update(|sum| sum + unsettled);
         Ok(until)
     }
 
@@ -302,11 +295,10 @@ impl<'a> Run<'a> {
     fn lags(&self) -> Option<Vec<(NodeId, PeerLag)>> {
         let service = self.service;
         let others = self.port.peers();
-        let members = service.catalog.catalog().cluster.membership.nodes.len();
         let own = service.replication.lags().into_iter().map(|lag| (service.node, lag));
         let said =
             others.iter().flat_map(|(_, status)| status.lags.iter().map(|lag| (status.id, lag.clone())));
-        (others.len() + 1 == members).then(|| own.chain(said).collect())
+        service.are_all(others.len()).then(|| own.chain(said).collect())
     }
 
     /// Has it remembered what is written of some series from now on. What was written before is read.
@@ -368,7 +360,6 @@ impl<'a> Run<'a> {
             }]) {
                 Ok(()) => {
                     service.state.progress.lock().repaired_rows += rows;
-                    self.rows.update(|taken| taken + rows);
                     metrics::CLUSTER_REPAIRED_ROWS.increment(rows);
                     return Ok(());
                 }
