@@ -18,6 +18,10 @@ impl CommandService {
         Self { committer }
     }
 
+    pub fn is_in_cluster(&self) -> bool {
+        self.committer.is_in_cluster()
+    }
+
     /// Returns when the command has taken effect, for deletes also in the engine. A context that ends ends the wait: the
     /// command is in the log and goes on.
     pub fn run(&self, command: Command, context: &QueryContext) -> Result<(), LogError> {

@@ -12,6 +12,11 @@ pub const fn millis_of(clock: u64) -> u64 {
     clock >> COUNTER_BITS
 }
 
+/// A time in milliseconds as what a clock's value is moved by.
+pub const fn of_millis(millis: u64) -> u64 {
+    millis << COUNTER_BITS
+}
+
 /// Tells the milliseconds since 1970.
 pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
@@ -45,7 +50,7 @@ impl HybridClock {
 
     /// The next value, greater than all before it.
     pub fn next(&self) -> u64 {
-        self.last.fetch_max((self.wall)() << COUNTER_BITS, Ordering::AcqRel);
+        self.last.fetch_max(of_millis((self.wall)()), Ordering::AcqRel);
         self.last.fetch_add(1, Ordering::AcqRel) + 1
     }
 

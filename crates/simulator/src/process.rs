@@ -172,6 +172,7 @@ impl Process {
             commands: commands.clone(),
             runs: statements.runs.clone(),
             lease: lease.clone(),
+            windows: statements.windows.clone(),
             board: Arc::default(),
         };
         Ok(Self {

@@ -65,10 +65,8 @@ impl ClusterNode {
 
     /// The records that are not here yet, resolved against the catalogue as it is.
     fn resolve(&self, batch: &PeerBatch) -> Result<Vec<ReceivedWrite>, ReceiveError> {
-        // What its origin has passed over, and has been on its way meanwhile, is taken by comparing: what it would lose against is
-        // forgotten.
-        let received = self.wal.received().get(&batch.origin).copied().unwrap_or(0);
-        let seen = received.max(self.conflicts.clock_of(batch.origin));
+        let seen = self.wal.received().get(&batch.origin).copied().unwrap_or(0);
+        let promised = self.conflicts.clock_of(batch.origin);
         let mut last = seen;
         let mut writes = LoggedWrites::new(None);
         let mut received = Vec::with_capacity(batch.records.len());
@@ -84,6 +82,13 @@ impl ClusterNode {
             }
             if clock <= seen {
                 continue;
+            }
+            // What its origin has passed over, and has been on its way meanwhile, is taken by comparing: what it would lose against
+            // is forgotten.
+            if clock <= promised {
+                return Err(ReceiveError::NotNow(format!(
+                    "node {origin} has said that this is not sent any more"
+                )));
             }
             if clock <= last {
                 return Err(ReceiveError::Bad(format!("records of node {origin} are not in their order")));

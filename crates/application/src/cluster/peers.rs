@@ -13,6 +13,8 @@ pub const CONFIRMED: &str = "note/confirmed/";
 pub const MISSED: &str = "note/missed/";
 /// The cursor of what may still meet something from another node: after a start that is read from the log.
 pub const CONFLICTS: &str = "conflicts";
+/// The note of a clock that no promise of this node to the others is past: after a start its clock goes on from there.
+pub const PROMISED: &str = "note/promised";
 
 pub fn cursor(node: NodeId) -> String {
     format!("{PREFIX}{node}")

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyperbytedb_domain::clock::millis_of;
+use hyperbytedb_domain::clock::{millis_of, of_millis};
 use hyperbytedb_domain::cluster::{Consistency, Membership, NodeId};
 use hyperbytedb_domain::ports::{CatalogPort, PeerLag, PeerPort, StoredRecord, WalPort};
 use hyperbytedb_domain::wal::{Sequence, WalEntry};
@@ -38,6 +38,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How often the oldest waiting record is looked at.
 pub(super) const AGE_INTERVAL: Duration = Duration::from_secs(1);
+/// How far ahead of a promise the one is noted that a start must keep: so often that is written to disk at most.
+const PROMISED_AHEAD: u64 = of_millis(2000);
 
 /// Settings of the replication.
 #[derive(Debug, Clone)]
@@ -264,6 +266,17 @@ impl Replication {
         }
         self.peers.lock().retain(|node, _| others.contains(node));
         others
+    }
+
+    /// Before the others are told that nothing of this node comes any more whose clock is not past this one. They forget what such
+    /// a record would meet, so a start must not take the clock back, also where its wall clock is behind those of others.
+    pub(super) fn promise(&self, clock: u64) -> Result<(), StorageError> {
+        let cursors = self.flush.cursors();
+        if cursors.position(peers::PROMISED).is_some_and(|promised| clock <= promised) {
+            return Ok(());
+        }
+        cursors.advance(peers::PROMISED, clock + PROMISED_AHEAD)?;
+        cursors.sync()
     }
 
     /// Keeps the log for what may still meet something from another node, within the bound for a node that is away.

@@ -61,6 +61,7 @@ impl<'a> Sender<'a> {
             let _applying = flush.epochs().lock();
             (self.replication.clock.next(), flush.applied())
         };
+        self.replication.promise(clock).map_err(read)?;
         if self.position >= applied {
             if waiting::now() - self.told >= CLOCK_INTERVAL {
                 let agreed_index = self.agreed_index;

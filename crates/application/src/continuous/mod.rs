@@ -25,7 +25,7 @@ use crate::cluster::Lease;
 use crate::commands::CommandService;
 use crate::threads::{Stop, Threads};
 use crate::waiting::now_ns;
-use crate::windows::with_time;
+use crate::windows::{WindowState, with_time};
 
 /// How often an idle worker looks whether it must stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
@@ -55,6 +55,8 @@ pub struct ContinuousQueries {
     pub commands: Arc<CommandService>,
     pub runs: Arc<Runs>,
     pub lease: Lease,
+    /// Told of windows that a run computes; `None`: nobody computes late ones.
+    pub windows: Option<Arc<WindowState>>,
     pub board: Arc<Board>,
 }
 
@@ -154,6 +156,9 @@ impl ContinuousQueries {
         let (database, name) = (job.key.0.clone(), job.key.1.clone());
         let started = Instant::now();
         let windows = schedule.windows(job.due, now);
+        if let Some((state, windows)) = self.windows.as_ref().zip(windows.as_ref()) {
+            state.begin_run(&database, &name, windows);
+        }
         let answer = windows.clone().map_or(Ok(0), |windows| {
             select_into(&*self.queries, &database, &with_time(&job.query.select, windows.start, windows.end)?)
         });

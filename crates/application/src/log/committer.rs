@@ -147,6 +147,7 @@ impl Committer {
     ) -> (Arc<Self>, CommitWorker) {
         let (queue, pending) = bounded(options.queue_length);
         let (wal, timeout) = (ports.wal.clone(), options.queue_timeout);
+        clock.observe(ports.flush.cursors().position(peers::PROMISED).unwrap_or(0));
         let clock = Arc::new(clock);
         let queue = RwLock::new(Some(queue));
         let committer = Self { queue, wal, clock: clock.clone(), timeout, agreement: OnceLock::new() };

@@ -1,13 +1,14 @@
 //! BACKFILL.
 
-use hyperbytedb_domain::catalog::Database;
+use hyperbytedb_domain::QueryContext;
+use hyperbytedb_domain::catalog::{Command, Database};
 use hyperbytedb_timeseriesql::ast::{BackfillStatement, BinaryExpr, BinaryOp, Expr, StoredQueryKind, VarRef};
 use hyperbytedb_timeseriesql::reduce::condition_expr;
 use jiff::tz::TimeZone;
 
 use super::{StatementError, StatementService};
 use crate::waiting::now_ns;
-use crate::windows::StoredQuery;
+use crate::windows::{QueryKey, StoredQuery};
 
 impl StatementService {
     /// Has windows of a stored query computed in the background.
@@ -34,7 +35,12 @@ impl StatementService {
             return Err(StatementError::EmptyBackfill);
         }
         let windows = self.windows.as_ref().ok_or(StatementError::ViewsDisabled)?;
-        Ok(windows.backfill(&query, &(from..to), &catalog)?)
+        if !self.commands.is_in_cluster() {
+            return Ok(windows.backfill(&query, &(from..to), &catalog)?);
+        }
+        let QueryKey { is_view, database, name } = query.key;
+        let command = Command::Backfill { database, name, is_view, from, to };
+        Ok(self.commands.run(command, &QueryContext::unbounded())?)
     }
 }
 

@@ -22,7 +22,6 @@ use super::query::{QueryKey, StoredQueries, StoredQuery};
 use super::ranges::Ranges;
 use crate::flush::FlushService;
 use crate::log::cursors::WINDOWS;
-use crate::waiting::now_ns;
 
 /// Bytes of log read at a time.
 const READ_BYTES: usize = 4 << 20;
@@ -104,7 +103,8 @@ impl Follower {
         let unknown = state.unknown.get_or_insert_with(|| {
             views().filter(|view| !self.board.knows(&view.key)).map(|view| view.key.clone()).collect()
         });
-        if !state.queries.follow_the_log() {
+        let is_in_cluster = !catalog.cluster.membership.nodes.is_empty();
+        if !state.queries.follow_the_log(is_in_cluster) {
             if std::mem::take(&mut state.is_stored) {
                 self.flush.cursors().unstore(WINDOWS)?;
             }
@@ -196,11 +196,8 @@ impl Reading<'_> {
 
     /// Whether a query is told of what the log says from here on.
     fn is_told(&self, query: &StoredQuery, marks: &Marks) -> bool {
-        if query.key.is_view {
-            marks.contains_key(&query.key) || self.board.knows(&query.key)
-        } else {
-            query.late.is_some()
-        }
+        query.is_told_of_writes()
+            && (!query.key.is_view || marks.contains_key(&query.key) || self.board.knows(&query.key))
     }
 
     fn write(&self, write: &WriteEntry, is_own: bool, came: i64, marks: &mut Marks) {
@@ -210,7 +207,8 @@ impl Reading<'_> {
             let is_foreign_result =
                 |query: &StoredQuery| !is_own && query.writes(database, policy, measurement);
             let is_wanted = |query: &&Arc<StoredQuery>| {
-                query.reads(database, policy, measurement) || is_foreign_result(query)
+                query.is_told_of_writes()
+                    && (query.reads(database, policy, measurement) || is_foreign_result(query))
             };
             self.queries.iter().filter(is_wanted).collect()
         };
@@ -219,11 +217,10 @@ impl Reading<'_> {
         }
         // What cannot be read stops the replay, not the views.
         let batches = accepted(write).unwrap_or_default();
-        let now = now_ns();
         for batch in &batches {
             for query in readers_of(&batch.measurement) {
                 if self.is_told(query, marks) {
-                    let ranges = windows_of(query, &batch.times, came, now);
+                    let ranges = windows_of(query, &batch.times, came);
                     marks.entry(query.key.clone()).or_default().ranges.extend(&ranges);
                 }
             }
@@ -241,6 +238,13 @@ impl Reading<'_> {
             }
             Command::DropMaterializedView { database, name } => {
                 marks.remove(&QueryKey { is_view: true, database: database.clone(), name: name.clone() });
+            }
+            Command::Backfill { database, name, is_view, from, to } => {
+                let key = QueryKey { is_view: *is_view, database: database.clone(), name: name.clone() };
+                let Some(query) = self.queries.get(&key) else { return };
+                let mark = marks.entry(key).or_default();
+                mark.ranges.extend(&query.backfill_over(&(*from..*to), self.catalog));
+                mark.is_backfill = true;
             }
             Command::DeletePoints { scopes } => {
                 scopes.iter().for_each(|scope| self.delete(scope, names, marks));
@@ -266,11 +270,16 @@ impl Reading<'_> {
     fn delete(&self, scope: &DeleteScope, names: &TableNames, marks: &mut Marks) {
         let times = Some((scope.time.min, scope.time.max.saturating_add(1)));
         match names.get(scope.table) {
-            Some(name) => self.mark_views(
-                marks,
-                |view| view.reads(&name.database, Some(&name.retention_policy), &name.measurement),
-                times,
-            ),
+            // What a run has deleted of its target may go only when a later one has found it there, where the first was told of
+            // a failure.
+            Some(name) => {
+                let (database, policy) = (name.database.as_str(), Some(name.retention_policy.as_str()));
+                let is_about = |view: &StoredQuery| {
+                    view.reads(database, policy, &name.measurement)
+                        || view.writes(database, policy, &name.measurement)
+                };
+                self.mark_views(marks, is_about, times);
+            }
             // A table that is gone: it may have been any.
             None => self.mark_views(marks, |_| true, times),
         }
@@ -299,11 +308,11 @@ fn within(view: &StoredQuery, extent: Ranges, times: Option<(i64, i64)>) -> Rang
     extent.within(windows.start, windows.end)
 }
 
-/// The windows that hold these times; of a continuous query those that have ended by now and were not too old when the
-/// points came, which may be long ago.
-fn windows_of(query: &StoredQuery, times: &[i64], came: i64, now: i64) -> Ranges {
+/// The windows that hold these times; of a continuous query those that were not too old when the points came, which may be
+/// long ago. Where a window has not ended, the run that is to compute it may be another node's, which has not got the points.
+fn windows_of(query: &StoredQuery, times: &[i64], came: i64) -> Ranges {
     let is_wanted = |window: &std::ops::Range<i64>| match query.late {
-        Some(late) if !query.key.is_view => window.end <= now && window.end > came.saturating_sub(late),
+        Some(late) if !query.key.is_view => window.end > came.saturating_sub(late),
         _ => true,
     };
     let mut ranges = Ranges::default();
@@ -381,10 +390,9 @@ mod tests {
         let text = "CREATE CONTINUOUS QUERY q ON d RESAMPLE LATE 2h BEGIN SELECT mean(v) INTO t FROM m \
                     GROUP BY time(1h) END";
         let query = StoredQuery::parse("d", text).expect("a query");
-        let windows = |came: i64, now: i64| windows_of(&query, &[10 * HOUR], came * HOUR, now * HOUR);
-        assert_eq!(windows(12, 20), Ranges::of(10 * HOUR, 11 * HOUR));
-        assert!(windows(13, 20).is_empty(), "it was too old when the point came");
-        assert!(windows(10, 10).is_empty(), "the window has not ended");
-        assert_eq!(windows(10, 11), Ranges::of(10 * HOUR, 11 * HOUR), "it may have ended meanwhile");
+        let windows = |came: i64| windows_of(&query, &[10 * HOUR], came * HOUR);
+        assert_eq!(windows(12), Ranges::of(10 * HOUR, 11 * HOUR));
+        assert!(windows(13).is_empty(), "it was too old when the point came");
+        assert_eq!(windows(10), Ranges::of(10 * HOUR, 11 * HOUR), "the window has not ended");
     }
 }

@@ -21,6 +21,7 @@ use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::ports::{CatalogPort, LocalStatePort, WalPort};
 use hyperbytedb_domain::{QueryContext, StorageError};
 use hyperbytedb_metrics as metrics;
+use hyperbytedb_timeseriesql::ast::StoredQueryKind;
 use parking_lot::Mutex;
 
 pub use self::dirty::Backlog;
@@ -41,6 +42,8 @@ use crate::waiting::now_ns;
 const WORKER_INTERVAL: Duration = Duration::from_millis(50);
 /// What expires within this time is no longer computed: some of it might be gone before it is read.
 const EXPIRY_MARGIN_NS: i64 = 300_000_000_000;
+/// Nodes that do not compute keep late windows of continuous queries for so many times LATE.
+const KEPT_LATE_FACTOR: i64 = 2;
 
 /// Settings of views and late windows.
 #[derive(Debug, Clone)]
@@ -103,6 +106,18 @@ impl WindowState {
         self.board.backlog(key)
     }
 
+    /// How many windows a continuous query has to compute beside those of its next run.
+    pub fn late_windows(&self, query: &StoredQuery, catalog: &Catalog) -> u64 {
+        let late = self.board.ranges(&query.key).within(i64::MIN, computable_until(query, catalog));
+        query.count_windows(late.length())
+    }
+
+    /// A run of a continuous query begins, which computes these windows with all points that have come so far.
+    pub fn begin_run(&self, database: &str, name: &str, windows: &Range<i64>) {
+        let key = QueryKey::new(StoredQueryKind::ContinuousQuery, database, name);
+        self.board.leave_out(&key, windows.start, windows.end);
+    }
+
     /// Ranges of time of the windows that a query has still to compute.
     pub fn dirty_ranges(&self, key: &QueryKey) -> Vec<(i64, i64)> {
         self.board.ranges(key).iter().collect()
@@ -119,8 +134,7 @@ impl WindowState {
         times: &Range<i64>,
         catalog: &Catalog,
     ) -> Result<(), StorageError> {
-        let windows = query.windows_over(times.start, times.end);
-        let ranges = query.extent(catalog).within(windows.start, windows.end);
+        let ranges = query.backfill_over(times, catalog);
         self.board.mark(&BTreeMap::from([(query.key.clone(), Mark { ranges, is_backfill: true })]))
     }
 }
@@ -162,9 +176,28 @@ impl WindowService {
             if let Err(error) = self.state.follower.follow() {
                 tracing::error!(%error, "the log could not be followed for views; it is tried again");
             }
+            if !self.lease.is_held() {
+                self.forget_old();
+            }
             let behind = self.state.follower.records_behind();
             metrics::VIEWS_LOG_RECORDS_BEHIND.set(behind as f64);
             self.report();
+        }
+    }
+
+    /// On a node that computes nothing: windows of continuous queries that whoever does must have computed long ago.
+    fn forget_old(&self) {
+        let mut queries = self.queries.lock();
+        queries.update(&self.catalog.catalog());
+        let now = now_ns();
+        for query in queries.iter().filter(|query| !query.key.is_view) {
+            let Some(late) = query.late else { continue };
+            // Who goes on with it may be this node, and how far it is is not known here.
+            if self.state.backlog(&query.key).backfill_ns > 0 {
+                continue;
+            }
+            let kept = late.saturating_mul(KEPT_LATE_FACTOR);
+            self.state.board.leave_out(&query.key, i64::MIN, query.window(now.saturating_sub(kept)).start);
         }
     }
 

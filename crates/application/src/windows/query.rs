@@ -182,6 +182,17 @@ impl StoredQuery {
         self.key.is_view && targets.any(|place| place.holds(database, retention_policy, measurement))
     }
 
+    /// Whether points that come make its windows dirty.
+    pub fn is_told_of_writes(&self) -> bool {
+        self.key.is_view || self.late.is_some()
+    }
+
+    /// The windows over a range of time in which there can be points.
+    pub fn backfill_over(&self, times: &Range<i64>, catalog: &Catalog) -> Ranges {
+        let windows = self.windows_over(times.start, times.end);
+        self.extent(catalog).within(windows.start, windows.end)
+    }
+
     /// The statement over these times instead of those it names.
     pub fn over(&self, times: &Range<i64>) -> Result<SelectStatement, String> {
         with_time(&self.select, times.start, times.end)
@@ -263,9 +274,9 @@ impl StoredQueries {
         self.0.values()
     }
 
-    /// Whether any of them must be told of writes.
-    pub fn follow_the_log(&self) -> bool {
-        self.iter().any(|query| query.key.is_view || query.late.is_some())
+    /// Whether any of them must be told of writes, or of what was asked of another node.
+    pub fn follow_the_log(&self, is_in_cluster: bool) -> bool {
+        self.iter().any(|query| query.is_told_of_writes() || is_in_cluster)
     }
 }
 

@@ -103,6 +103,7 @@ impl Catalog {
                 }
                 self.change_database(database, |db| db.materialized_views.retain(|v| &v.name != name))
             }
+            Command::Backfill { .. } => Ok(Effects::default()),
         }
     }
 

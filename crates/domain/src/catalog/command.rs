@@ -140,4 +140,13 @@ pub enum Command {
         database: String,
         name: String,
     },
+    /// Has windows of a stored query computed by whichever node of a cluster computes; the catalogue itself does not change.
+    /// Times are in nanoseconds, the last one excluded.
+    Backfill {
+        database: String,
+        name: String,
+        is_view: bool,
+        from: i64,
+        to: i64,
+    },
 }

@@ -127,6 +127,7 @@ impl Application {
                 commands: self.commands.clone(),
                 runs: self.statements.runs.clone(),
                 lease: self.lease(),
+                windows: self.windows.as_ref().map(|(_, state)| state.clone()),
                 board: Arc::default(),
             };
             Arc::new(continuous).start(&self.threads)?;

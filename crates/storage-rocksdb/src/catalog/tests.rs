@@ -76,6 +76,7 @@ fn commands() -> Vec<Command> {
         Command::DropEmptyTable { table: TableId(2) },
         Command::DeletePoints { scopes: Vec::new() },
         Command::SetContinuousQueryRun { database: db(), name: "cq".into(), at: 7 },
+        Command::Backfill { database: db(), name: "view".into(), is_view: true, from: 1, to: 2 },
         Command::DropContinuousQuery { database: db(), name: "cq".into() },
         Command::DropSubscription { database: db(), retention_policy: "week".into(), name: "sub".into() },
         Command::DropMaterializedView { database: db(), name: "view".into() },

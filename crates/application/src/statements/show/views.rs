@@ -88,7 +88,7 @@ pub fn dirty_windows_of_continuous_query(
         database.continuous_queries.iter().find(|query| query.name == name).map(|query| &query.query)
     });
     let query = stored.and_then(|text| StoredQuery::parse(database, text));
-    state.zip(query).map_or(0, |(state, query)| query.count_windows(state.backlog(&query.key).dirty_ns))
+    state.zip(query).map_or(0, |(state, query)| state.late_windows(&query, catalog))
 }
 
 /// The module of SHOW STATS.

@@ -47,7 +47,17 @@ impl Cluster {
         self.scheduler.run_clients();
         self.look_for_finding()?;
         let answer = answer.lock().clone();
-        answer.map_err(|error| format!("what is to be computed is refused: {error}"))
+        answer.map_err(|error| format!("what is to be computed is refused: {error}"))?;
+        // A query covers windows from its first run on.
+        self.wait_until(COMPUTED_TIME, LOOK_TIME, |cluster| {
+            let waits = cluster.computing == Some(Computing::Query) && !cluster.has_run();
+            Ok(waits.then(|| "the query does not run".to_owned()))
+        })
+    }
+
+    fn has_run(&self) -> bool {
+        let mut processes = self.members.values().filter_map(|member| member.process.as_ref());
+        processes.any(|process| process.last_runs().get(QUERY).is_some_and(Option::is_some))
     }
 
     /// All windows end, and soon each node has what the statements answer.
@@ -77,7 +87,7 @@ impl Cluster {
         let catalog = process.catalog();
         if self.computing == Some(Computing::Query) {
             let [_, direct, target] = query_statements(QUERIES, QUERY, end);
-            check_view(process, &[direct, target])?;
+            check_view(process, &[direct, target]).map_err(|text| format!("{QUERY}: {text}"))?;
         }
         let views = catalog.database(VIEWS).map(|database| &database.materialized_views);
         views.into_iter().flatten().try_for_each(|view| check_view(process, &view_statements(&view.name)))

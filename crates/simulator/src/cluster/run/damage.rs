@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyperbytedb_application::cluster::conflicts::Stamp;
+use hyperbytedb_application::cluster::peers;
+use hyperbytedb_domain::clock::millis_of;
 use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::ports::ClusterNodePort;
-use hyperbytedb_memory_ports::Disk;
+use hyperbytedb_memory_ports::{Disk, MemoryPorts, Undisturbed};
 use parking_lot::Mutex;
 
 use super::{Cluster, Member};
@@ -108,8 +110,7 @@ impl Cluster {
             return Ok(());
         }
         self.end(node, false)?;
-        // What it writes anew is later than what it has forgotten.
-        self.scheduler.sleep(Duration::from_millis(2));
+        self.wait_past_clock(node)?;
         let all = self.writes.lock().stamps().copied().collect::<BTreeSet<Stamp>>();
         let forgotten = all.difference(&taken.records).copied().collect();
         self.damaged = Some(Damaged { node, forgotten });
@@ -118,6 +119,17 @@ impl Cluster {
         if let Some(member) = self.members.get_mut(&node) {
             (member.disk, member.taken) = (disk, taken);
         }
+        Ok(())
+    }
+
+    /// What a node writes anew is later than what it has forgotten, also where its clock was ahead of the time.
+    fn wait_past_clock(&self, node: NodeId) -> Result<(), String> {
+        let Some(Member { disk, seat, .. }) = self.members.get(&node) else { return Ok(()) };
+        let ports = MemoryPorts::open(disk, Arc::new(Undisturbed)).outbound();
+        let cursors = ports.local_state.cursors().map_err(|error| error.to_string())?;
+        let promised = cursors.get(peers::PROMISED).copied().unwrap_or(0);
+        let last = millis_of(ports.wal.last_clock().max(promised));
+        self.scheduler.sleep(Duration::from_millis(2 + last.saturating_sub((seat.wall)())));
         Ok(())
     }
 
