@@ -14,7 +14,9 @@ use crossbeam_channel::{Receiver, Sender};
 use hyperbytedb_domain::catalog::{Catalog, Command};
 use hyperbytedb_domain::ports::{Caller, CatalogPort};
 use hyperbytedb_domain::{FieldValue, QueryContext};
-use hyperbytedb_timeseriesql::ast::{CreateContinuousQueryStatement, SelectStatement, Statement};
+use hyperbytedb_timeseriesql::ast::{
+    CreateContinuousQueryStatement, SelectStatement, Statement, StoredQueryKind,
+};
 use hyperbytedb_timeseriesql::parse_statement;
 use parking_lot::Mutex;
 
@@ -25,7 +27,7 @@ use crate::cluster::Lease;
 use crate::commands::CommandService;
 use crate::threads::{Stop, Threads};
 use crate::waiting::now_ns;
-use crate::windows::{WindowState, with_time};
+use crate::windows::{QueryKey, WindowState, with_time};
 
 /// How often an idle worker looks whether it must stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
@@ -156,9 +158,9 @@ impl ContinuousQueries {
         let (database, name) = (job.key.0.clone(), job.key.1.clone());
         let started = Instant::now();
         let windows = schedule.windows(job.due, now);
-        if let Some((state, windows)) = self.windows.as_ref().zip(windows.as_ref()) {
-            state.begin_run(&database, &name, windows);
-        }
+        let key = QueryKey::new(StoredQueryKind::ContinuousQuery, &database, &name);
+        let late = self.windows.as_ref().zip(windows.as_ref());
+        late.inspect(|(state, windows)| state.begin_run(&key, windows));
         let answer = windows.clone().map_or(Ok(0), |windows| {
             select_into(&*self.queries, &database, &with_time(&job.query.select, windows.start, windows.end)?)
         });
@@ -169,6 +171,7 @@ impl ContinuousQueries {
             self.commands.run(command, &QueryContext::unbounded()).map_err(|error| error.to_string())?;
             Ok(rows)
         });
+        late.inspect(|(state, _)| state.end_run(&key, stored.is_ok()));
         if windows.is_none() && stored.is_ok() {
             return Ok(());
         }

@@ -30,6 +30,8 @@ struct State {
     dirty: Ranges,
     /// What a worker is at.
     taken: Option<(i64, i64)>,
+    /// What a run of a continuous query computes anyway.
+    covered: Ranges,
     backfill_ns: u64,
     /// Since when there have been dirty windows.
     since: Option<Instant>,
@@ -40,6 +42,7 @@ impl State {
     fn all(&self) -> Ranges {
         let mut all = self.dirty.clone();
         all.extend(&self.taken.iter().copied().collect::<Vec<_>>().as_slice().into());
+        all.extend(&self.covered);
         all
     }
 
@@ -70,7 +73,7 @@ impl DirtyBoard {
             dirty: stored.ranges.as_slice().into(),
             backfill_ns: stored.backfill_ns,
             since: Some(Instant::now()).filter(|_| !stored.ranges.is_empty()),
-            taken: None,
+            ..State::default()
         };
         let stored = local_state.dirty_windows()?;
         let states = stored.into_iter().map(|(name, stored)| (name, state(stored))).collect();
@@ -145,9 +148,28 @@ impl DirtyBoard {
 
     /// What was taken is dirty again.
     pub fn give_back(&self, key: &QueryKey) {
+        if let Some(state) = self.states.lock().get_mut(&key.stored())
+            && let Some((start, end)) = state.taken.take()
+        {
+            state.dirty.insert(start, end);
+        }
+    }
+
+    /// A run of a continuous query computes these windows; what becomes dirty from now on it may not see.
+    pub fn cover(&self, key: &QueryKey, windows: &Range<i64>) {
         if let Some(state) = self.states.lock().get_mut(&key.stored()) {
-            state.dirty = state.all();
-            state.taken = None;
+            state.covered.extend(&state.dirty.within(windows.start, windows.end));
+            state.dirty.remove(windows.start, windows.end);
+        }
+    }
+
+    /// The run is over. What it covered goes from the store with the next change.
+    pub fn uncover(&self, key: &QueryKey, has_succeeded: bool) {
+        if let Some(state) = self.states.lock().get_mut(&key.stored()) {
+            let covered = std::mem::take(&mut state.covered);
+            if !has_succeeded {
+                state.dirty.extend(&covered);
+            }
         }
     }
 

@@ -21,7 +21,6 @@ use hyperbytedb_domain::cluster::NodeId;
 use hyperbytedb_domain::ports::{CatalogPort, LocalStatePort, WalPort};
 use hyperbytedb_domain::{QueryContext, StorageError};
 use hyperbytedb_metrics as metrics;
-use hyperbytedb_timeseriesql::ast::StoredQueryKind;
 use parking_lot::Mutex;
 
 pub use self::dirty::Backlog;
@@ -113,9 +112,12 @@ impl WindowState {
     }
 
     /// A run of a continuous query begins, which computes these windows with all points that have come so far.
-    pub fn begin_run(&self, database: &str, name: &str, windows: &Range<i64>) {
-        let key = QueryKey::new(StoredQueryKind::ContinuousQuery, database, name);
-        self.board.leave_out(&key, windows.start, windows.end);
+    pub fn begin_run(&self, key: &QueryKey, windows: &Range<i64>) {
+        self.board.cover(key, windows);
+    }
+
+    pub fn end_run(&self, key: &QueryKey, has_succeeded: bool) {
+        self.board.uncover(key, has_succeeded);
     }
 
     /// Ranges of time of the windows that a query has still to compute.
