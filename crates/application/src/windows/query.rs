@@ -176,10 +176,10 @@ impl StoredQuery {
         self.sources.iter().any(|place| place.holds(database, retention_policy, measurement))
     }
 
-    /// Whether this is a view with that target.
+    /// Whether that is a target of it, and its windows are computed again when something happens there.
     pub fn writes(&self, database: &str, retention_policy: Option<&str>, measurement: &str) -> bool {
         let mut targets = self.targets.iter();
-        self.key.is_view && targets.any(|place| place.holds(database, retention_policy, measurement))
+        self.is_told_of_writes() && targets.any(|place| place.holds(database, retention_policy, measurement))
     }
 
     /// Whether points that come make its windows dirty.
