@@ -30,7 +30,9 @@ struct State {
     dirty: Ranges,
     /// What a worker is at.
     taken: Option<(i64, i64)>,
-    /// What a run of a continuous query computes anyway.
+    /// The windows that a run of a continuous query is at.
+    running: Option<(i64, i64)>,
+    /// What was dirty of these when it began.
     covered: Ranges,
     backfill_ns: u64,
     /// Since when there have been dirty windows.
@@ -123,7 +125,12 @@ impl DirtyBoard {
         if state.taken.is_some() {
             return None;
         }
-        let range = pick(&state.dirty)?;
+        let mut free = state.dirty.clone();
+        if let Some((start, end)) = state.running {
+            // The run may have read them before what is dirty now, and write them later.
+            free.remove(start, end);
+        }
+        let range = pick(&free)?;
         state.dirty.remove(range.start, range.end);
         state.taken = Some((range.start, range.end));
         Some(range)
@@ -158,14 +165,21 @@ impl DirtyBoard {
     /// A run of a continuous query computes these windows; what becomes dirty from now on it may not see.
     pub fn cover(&self, key: &QueryKey, windows: &Range<i64>) {
         if let Some(state) = self.states.lock().get_mut(&key.stored()) {
-            state.covered.extend(&state.dirty.within(windows.start, windows.end));
-            state.dirty.remove(windows.start, windows.end);
+            state.running = Some((windows.start, windows.end));
+            let mut covered = state.dirty.within(windows.start, windows.end);
+            if let Some((start, end)) = state.taken {
+                // The worker may write them later than the run.
+                covered.remove(start, end);
+            }
+            covered.iter().for_each(|(start, end)| state.dirty.remove(start, end));
+            state.covered = covered;
         }
     }
 
     /// The run is over. What it covered goes from the store with the next change.
     pub fn uncover(&self, key: &QueryKey, has_succeeded: bool) {
         if let Some(state) = self.states.lock().get_mut(&key.stored()) {
+            state.running = None;
             let covered = std::mem::take(&mut state.covered);
             if !has_succeeded {
                 state.dirty.extend(&covered);
@@ -234,6 +248,24 @@ mod tests {
 
     fn newest(ranges: &Ranges) -> Option<Range<i64>> {
         ranges.iter().next_back().map(|(start, end)| start.max(end - 10)..end)
+    }
+
+    #[test]
+    fn what_a_run_computes_no_worker_does() {
+        let board = DirtyBoard::load(MemoryPorts::default().local_state).expect("a board");
+        mark(&board, 0, 30);
+        assert_eq!(board.take(&key(), newest), Some(20..30));
+        mark(&board, 20, 30);
+        board.cover(&key(), &(10..40));
+        board.done(&key()).expect("done");
+        mark(&board, 10, 15);
+        assert_eq!(board.take(&key(), newest), Some(0..10), "nothing of the run's windows");
+        board.done(&key()).expect("done");
+        board.uncover(&key(), true);
+        assert_eq!(board.ranges(&key()).iter().collect::<Vec<_>>(), [(10, 15), (20, 30)], "they came later");
+        board.cover(&key(), &(0..40));
+        board.uncover(&key(), false);
+        assert_eq!(board.backlog(&key()).dirty_ns, 15);
     }
 
     #[test]
