@@ -153,6 +153,21 @@ fn what_is_written_while_a_hold_lives_wins_against_what_a_comparison_brings() {
 }
 
 #[test]
+fn what_was_written_before_a_hold_does_not_win_against_what_a_comparison_brings() {
+    let node = Node::new();
+    let compared = node.resolve("m v=1 1").batches;
+    let conflicts = Conflicts::new(100);
+    conflicts.set_peers([(OTHER, 0)].into_iter());
+    conflicts.note(stamp(10), &node.resolve("m v=2 1").batches, 0);
+    let series = [compared[0].series[0].0].into_iter().collect();
+    let watched = Watched { table: compared[0].table.id, series, time: TimeRange { min: 0, max: 1 } };
+    let hold = conflicts.hold(watched);
+    let since = Rivals { stamp: Stamp { clock: 0, origin: 0 }, agreed_index: 0, hold: Some(hold.id) };
+    assert!(!conflicts.has_losers(since, &compared), "it was there when the rows were read");
+    assert_eq!(losing(&conflicts, &compared[0], since), [0]);
+}
+
+#[test]
 fn what_was_part_of_a_comparison_loses_when_it_comes_late() {
     let node = Node::new();
     let batches = node.resolve("m v=1 1").batches;

@@ -54,7 +54,8 @@ pub struct Rivals {
     pub stamp: Stamp,
     /// Deletes behind this agreed entry win.
     pub agreed_index: u64,
-    /// All that was written and deleted since it began wins.
+    /// Of rows of a comparison: all that was written and deleted since it began wins, and nothing else. What was there before is
+    /// part of the comparison.
     pub hold: Option<HoldId>,
 }
 

@@ -154,8 +154,10 @@ pub struct Met<'a> {
 
 impl Met<'_> {
     pub fn losing(&self, series: SeriesId, tags: &Tags, time: i64) -> u128 {
-        let held = self.held.map_or(0, |held| held.losing(self.table, series, tags, time));
-        held | self.losing_to_greater(series, tags, time)
+        match self.held {
+            Some(held) => held.losing(self.table, series, tags, time),
+            None => self.losing_to_greater(series, tags, time),
+        }
     }
 
     fn losing_to_greater(&self, series: SeriesId, tags: &Tags, time: i64) -> u128 {

@@ -68,12 +68,17 @@ pub struct Left {
     busy: Cell<u64>,
 }
 
-/// Rows of all nodes.
-struct Fetched<'p> {
-    merge: Merge<'p>,
+/// What this node lacks of a page of all nodes.
+struct Fetched<'a> {
+    wanted: Wanted,
     /// There are more, from there on.
     until: Option<i64>,
     reach: Reach,
+    /// As the rows were asked for.
+    catalog: Arc<Catalog>,
+    table: Arc<Table>,
+    /// Since before they were.
+    hold: Hold<'a>,
 }
 
 /// Series that are compared together, from a time on.
@@ -198,6 +203,34 @@ impl Run<'_> {
         series: &[SeriesId],
         from: i64,
     ) -> Result<Option<i64>, RepairError> {
+        let Some(mut fetched) = self.fetch(partition, series, from, false)? else { return Ok(None) };
+        // A value that meets something that there was no room for may be older than it.
+        let can_settle = self.settles && self.service.conflicts.is_whole();
+        if fetched.wanted.unsettled > 0 && can_settle && self.is_delivered()? {
+            // What has come meanwhile is part of it.
+            let Some(again) = self.fetch(partition, series, from, true)? else { return Ok(None) };
+            fetched = again;
+        }
+        let (until, unsettled) = (fetched.until, fetched.wanted.unsettled);
+        if unsettled > 0 {
+            // What is on its way may be what should stay.
+            fetched.reach.clear();
+        }
+        if fetched.wanted.rows > 0 {
+            self.take(fetched, partition.group.id)?;
+        }
+        self.left.unsettled.update(|sum| sum + unsettled);
+        Ok(until)
+    }
+
+    /// A page of all nodes; `None`: there is no such table any more.
+    fn fetch(
+        &self,
+        partition: &Partition,
+        series: &[SeriesId],
+        from: i64,
+        settles: bool,
+    ) -> Result<Option<Fetched<'_>>, RepairError> {
         let service = self.service;
         let hold = self.hold(partition, series, from);
         let catalog = service.catalog.catalog();
@@ -206,41 +239,19 @@ impl Run<'_> {
         let query =
             RowsQuery { agreed_index, table, shard, series: series.to_vec(), from, limit: ROWS_AT_ONCE };
         // Fields may have come since the run began.
-        let Some(current) = catalog.table_by_id(table) else { return Ok(None) };
-        let partition = Partition { table: current.clone(), group: partition.group };
-        let mut fetched = self.fetch(&partition, &query)?;
-        let mut wanted = fetched.merge.wanted(false);
-        // A value that meets something that there was no room for may be older than it.
-        if wanted.unsettled > 0 && self.settles && service.conflicts.is_whole() && self.is_delivered()? {
-            fetched = self.fetch(&partition, &query)?;
-            wanted = fetched.merge.wanted(true);
-        }
-        let Fetched { until, mut reach, .. } = fetched;
-        let unsettled = wanted.unsettled;
-        if unsettled > 0 {
-            // What is on its way may be what should stay.
-            reach.clear();
-        }
-        if wanted.rows > 0 {
-            self.take(&catalog, current, shard, wanted, reach, &hold)?;
-        }
-        self.left.unsettled.update(|sum| sum + unsettled);
-        Ok(until)
-    }
-
-    /// A page of all nodes.
-    fn fetch<'p>(&self, partition: &'p Partition, query: &RowsQuery) -> Result<Fetched<'p>, RepairError> {
-        let own = partition.read(&self.service.reader, query)?;
+        let Some(table) = catalog.table_by_id(table).cloned() else { return Ok(None) };
+        let partition = Partition { table: table.clone(), group: partition.group };
+        let own = partition.read(&service.reader, &query)?;
         let mut pages = Vec::with_capacity(self.peers.len());
         for peer in &self.peers {
             self.check()?;
-            pages.push(self.port.rows(&peer.address, query)?);
+            pages.push(self.port.rows(&peer.address, &query)?);
         }
         let until = pages.iter().chain([&own]).filter_map(|page| page.complete_before).min();
-        if until.is_some_and(|until| until <= query.from) {
-            return Err(RepairError::TooMuch { series: query.series.len() });
+        if until.is_some_and(|until| until <= from) {
+            return Err(RepairError::TooMuch { series: series.len() });
         }
-        let mut merge = Merge::new(&partition.table, until.unwrap_or(i64::MAX));
+        let mut merge = Merge::new(&table, until.unwrap_or(i64::MAX));
         merge.add(&own.lines, Source::Own, self.counts);
         for (peer, page) in self.peers.iter().zip(&pages) {
             merge.add(&page.lines, Source::Peer, peer.counts);
@@ -248,8 +259,9 @@ impl Run<'_> {
         if merge.is_ahead {
             return Err(LogError::Stale.into());
         }
+        let wanted = merge.wanted(settles);
         let reach = self.peers.iter().zip(&pages).map(|(peer, page)| (peer.id, page.clock)).collect();
-        Ok(Fetched { merge, until, reach })
+        Ok(Some(Fetched { wanted, until, reach, catalog, table, hold }))
     }
 
     /// Waits until each node has what any had when this began: else the older value of one that counts would win against a newer
@@ -310,16 +322,9 @@ impl Run<'_> {
         self.service.conflicts.hold(watched)
     }
 
-    fn take(
-        &self,
-        catalog: &Arc<Catalog>,
-        table: &Table,
-        shard: u64,
-        wanted: Wanted,
-        reach: Reach,
-        hold: &Hold<'_>,
-    ) -> Result<(), RepairError> {
+    fn take(&self, fetched: Fetched<'_>, shard: u64) -> Result<(), RepairError> {
         let service = self.service;
+        let Fetched { wanted, reach, catalog, table, hold, .. } = fetched;
         self.wait_for_room()?;
         let write = WriteEntry {
             database: table.database.clone(),
@@ -335,7 +340,7 @@ impl Run<'_> {
             form: Default::default(),
             body: wanted.lines.into(),
         };
-        // Older than everything that is remembered.
+        // Of no time.
         let stamp = Stamp { clock: 0, origin: peers::CLUSTER };
         let agreed_index = catalog.cluster.applied_index();
         let rivals = Rivals { stamp, agreed_index, hold: Some(hold.id) };
@@ -345,8 +350,8 @@ impl Run<'_> {
                 return Err(RepairError::TooMuch { series: hold.series });
             }
             let epoch = service.flush.epochs().now();
-            let write = without_losers(&service.conflicts, catalog, &write, rivals, place)?;
-            let batches = LoggedWrites::new(None).batches(catalog, &write, |_| true, place)?;
+            let write = without_losers(&service.conflicts, &catalog, &write, rivals, place)?;
+            let batches = LoggedWrites::new(None).batches(&catalog, &write, |_| true, place)?;
             let rows: u64 = batches.iter().map(|batch| batch.rows() as u64).sum();
             if rows == 0 {
                 return Ok(());
