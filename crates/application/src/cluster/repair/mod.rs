@@ -9,12 +9,13 @@ mod merge;
 mod page;
 mod run;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyperbytedb_domain::cluster::{NodeAddress, NodeId};
 use hyperbytedb_domain::ports::{
-    CatalogPort, DigestQuery, NodeStatus, PeerError, ReceiveError, RepairPeersPort, RepairPort,
+    CatalogPort, DigestQuery, NodeStatus, PeerError, PeerLag, ReceiveError, RepairPeersPort, RepairPort,
     RepairProgress, RowsPage, RowsQuery, WalPort,
 };
 use hyperbytedb_domain::scan::Digest;
@@ -63,6 +64,9 @@ pub struct RepairState {
     progress: Mutex<RepairProgress>,
     is_wanted: Mutex<bool>,
 }
+
+/// Nodes that have missed or lost something, with the one that knows of it.
+type Lacking = BTreeSet<(NodeId, NodeId)>;
 
 /// Why a run ended early.
 #[derive(Debug, Error)]
@@ -149,6 +153,23 @@ impl RepairService {
         peers.iter().filter_map(lag).collect()
     }
 
+    /// What the nodes say of each other, by the one that says it.
+    fn said(&self, peers: &[(NodeAddress, NodeStatus)]) -> impl Iterator<Item = (NodeId, PeerLag)> {
+        let own = self.replication.lags().into_iter().map(|lag| (self.node, lag));
+        own.chain(peers.iter().flat_map(|(_, status)| status.lags.iter().map(|lag| (status.id, lag.clone()))))
+    }
+
+    /// Who lacks something, or does not know that, as these nodes and this one say.
+    fn lacking(&self, peers: &[(NodeAddress, NodeStatus)]) -> Lacking {
+        let missed = self.said(peers).filter(|(_, lag)| lag.needs_repair).map(|(from, lag)| (from, lag.node));
+        let own = (self.node, self.replication.losses.has_lost(), self.replication.is_proven());
+        let of_peer =
+            |(_, status): &(NodeAddress, NodeStatus)| (status.id, status.needs_repair, status.is_proven);
+        let lost = peers.iter().map(of_peer).chain([own]);
+        let lost = lost.filter(|(_, has_lost, is_proven)| *has_lost || !is_proven);
+        missed.chain(lost.map(|(id, ..)| (id, id))).collect()
+    }
+
     /// Whether there are no more nodes than so many others.
     fn are_all(&self, others: usize) -> bool {
         others + 1 == self.catalog.catalog().cluster.membership.nodes.len()
@@ -167,21 +188,19 @@ impl RepairService {
         missed: &[(NodeAddress, Sequence)],
         only_quiet: bool,
     ) -> Result<(), RepairError> {
-        let own_lags = self.replication.lags();
-        let lags = || peers.iter().flat_map(|(_, status)| &status.lags).chain(&own_lags);
-        let has_all = |id: NodeId| !lags().any(|lag| lag.node == id && lag.needs_repair);
-        let is_sound = |status: &NodeStatus| status.is_proven && !status.needs_repair && has_all(status.id);
+        let lacking = self.lacking(&peers);
+        let is_sound = |id: NodeId| !lacking.iter().any(|(_, lacks)| *lacks == id);
         let peer = |(address, status): &(NodeAddress, NodeStatus)| Peer {
             id: status.id,
             address: address.clone(),
-            counts: is_sound(status),
+            counts: is_sound(status.id),
         };
         let others: Vec<Peer> = peers.iter().map(peer).collect();
         let sound = others.iter().filter(|peer| peer.counts).count();
         let losses = &self.replication.losses;
         let (signs, doubts, can_settle) = (losses.signs(), losses.doubts(), self.can_settle(&peers));
         let is_behind = !missed.is_empty() || losses.has_lost();
-        let counts = !is_behind && self.replication.is_proven();
+        let counts = is_sound(self.node);
         let are_all_here = self.are_all(others.len())
             && self.replication.is_proven()
             && peers.iter().all(|(_, status)| status.is_proven);
@@ -190,7 +209,7 @@ impl RepairService {
         let settles = if is_behind { sound > 0 || is_vote } else { counts && self.are_all(sound) };
         let peers = others.into_iter().map(|peer| Peer { counts: peer.counts || is_vote, ..peer }).collect();
         let (service, counts, left) = (self, counts || is_vote, Left::default());
-        let run = Run { service, port, stop, peers, counts, settles, only_quiet, left };
+        let run = Run { service, port, stop, peers, counts, lacking, settles, only_quiet, left };
         *self.state.progress.lock() =
             RepairProgress { is_running: true, error: None, repaired_rows: 0, ..self.progress() };
         let ended = run.compare();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyperbytedb_domain::catalog::{Catalog, Table};
 use hyperbytedb_domain::cluster::{NodeAddress, NodeId};
-use hyperbytedb_domain::ports::{DigestQuery, PeerLag, RepairPeersPort, RowsQuery};
+use hyperbytedb_domain::ports::{DigestQuery, NodeStatus, PeerLag, RepairPeersPort, RowsQuery};
 use hyperbytedb_domain::scan::{Digest, DigestBy};
 use hyperbytedb_domain::wal::{Sequence, TableVersion, WalEntry, WriteEntry};
 use hyperbytedb_domain::{Precision, SeriesId, TimeRange};
@@ -15,7 +15,7 @@ use hyperbytedb_metrics as metrics;
 
 use super::merge::{Merge, Source, Wanted};
 use super::page::Partition;
-use super::{POLL, RepairError, RepairService, background};
+use super::{Lacking, POLL, RepairError, RepairService, background};
 use crate::cluster::conflicts::{Hold, Reach, Rivals, Stamp, Watched, without_losers};
 use crate::cluster::peers;
 use crate::log::LogError;
@@ -52,6 +52,8 @@ pub struct Run<'a> {
     pub peers: Vec<Peer>,
     /// As of a [`Peer`].
     pub counts: bool,
+    /// What was known when it was decided who counts.
+    pub lacking: Lacking,
     /// Values that differ can be settled: all nodes take part, or this one is known to be wrong.
     pub settles: bool,
     /// Partitions that are being written are left alone.
@@ -268,21 +270,21 @@ impl Run<'_> {
     /// one that is on its way to it. False: that is not so for now.
     fn is_delivered(&self) -> Result<bool, RepairError> {
         let until = waiting::now() + DELIVERY_PATIENCE;
-        let Some(first) = self.lags() else { return Ok(false) };
-        let lacking = |lags: &[(NodeId, PeerLag)]| -> BTreeSet<(NodeId, NodeId)> {
-            let lacking = lags.iter().filter(|(_, lag)| lag.needs_repair && self.does_count(lag.node));
-            lacking.map(|(from, lag)| (*from, lag.node)).collect()
-        };
-        let known = lacking(&first);
-        let wanted: BTreeMap<(NodeId, NodeId), Sequence> =
-            first.into_iter().map(|(from, lag)| ((from, lag.node), lag.position + lag.lag_records)).collect();
+        let Some(first) = self.asked() else { return Ok(false) };
+        let wanted: BTreeMap<(NodeId, NodeId), Sequence> = self
+            .service
+            .said(&first)
+            .map(|(from, lag)| ((from, lag.node), lag.position + lag.lag_records))
+            .collect();
         loop {
             self.check()?;
-            let Some(lags) = self.lags() else { return Ok(false) };
-            // A node that was given up meanwhile has not got it.
-            if !lacking(&lags).is_subset(&known) {
+            let Some(peers) = self.asked() else { return Ok(false) };
+            // One that counts lacks something: it was given up meanwhile, or who knows of it did not answer then.
+            let lacking = self.service.lacking(&peers);
+            if lacking.iter().any(|pair| self.does_count(pair.1) && !self.lacking.contains(pair)) {
                 return Ok(false);
             }
+            let lags: Vec<(NodeId, PeerLag)> = self.service.said(&peers).collect();
             let has_come = |(pair, position): (&(NodeId, NodeId), &Sequence)| {
                 lags.iter().any(|(from, lag)| (*from, lag.node) == *pair && lag.position >= *position)
             };
@@ -303,14 +305,10 @@ impl Run<'_> {
         self.peers.iter().any(|peer| peer.id == node && peer.counts)
     }
 
-    /// What the nodes say of each other, by the one that says it; `None`: one of them is away.
-    fn lags(&self) -> Option<Vec<(NodeId, PeerLag)>> {
-        let service = self.service;
-        let others = self.port.peers();
-        let own = service.replication.lags().into_iter().map(|lag| (service.node, lag));
-        let said =
-            others.iter().flat_map(|(_, status)| status.lags.iter().map(|lag| (status.id, lag.clone())));
-        service.are_all(others.len()).then(|| own.chain(said).collect())
+    /// What the other nodes say; `None`: one of them is away.
+    fn asked(&self) -> Option<Vec<(NodeAddress, NodeStatus)>> {
+        let peers = self.port.peers();
+        self.service.are_all(peers.len()).then_some(peers)
     }
 
     /// Has it remembered what is written of some series from now on. What was written before is read.
