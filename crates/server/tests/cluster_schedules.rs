@@ -114,3 +114,26 @@ fn one_node_runs_for_all_and_the_next_goes_on() {
         });
     }
 }
+
+/// The windows are computed by the node that leads, which is not the one that is asked.
+#[test]
+fn a_backfill_may_be_asked_of_any_node() {
+    let nodes = Nodes::with(&[]);
+    nodes.change(1, "CREATE DATABASE db");
+    let lines: String = (0..600).map(|n| format!("long_ago v={n} {}\n", LONG_AGO + n)).collect();
+    assert_eq!(write(nodes.node(1), "all", &lines).0, 204);
+    nodes.change(
+        1,
+        "CREATE MATERIALIZED VIEW w ON db AS SELECT sum(v) AS s INTO u FROM long_ago GROUP BY time(1m)",
+    );
+    let leader = nodes.leader().expect("a leader");
+    let asked = (1..=3).find(|id| *id != leader).expect("another node");
+    nodes.change(asked, "BACKFILL MATERIALIZED VIEW w ON db FROM '2020-01-01' TO '2020-01-02'");
+    let direct = rows(&nodes, asked, "SELECT sum(v) AS s FROM long_ago GROUP BY time(1m) fill(none)");
+    assert_eq!(direct.len(), 10);
+    for id in 1..=3 {
+        until(&format!("node {id} has the view right"), LIMIT, || {
+            rows(&nodes, id, "SELECT s FROM u") == direct
+        });
+    }
+}
