@@ -97,8 +97,7 @@ impl<'a> Sender<'a> {
                 return Ok(true);
             }
         }
-        self.agreed_index = agreed_index;
-        self.move_to(last, last_clock.or(self.confirmed)).map_err(read)?;
+        self.move_to(last, agreed_index, last_clock.or(self.confirmed)).map_err(read)?;
         Ok(true)
     }
 
@@ -180,32 +179,52 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// The node has no more than this: it gets again what the log has of the rest.
+    /// The node has no more than this: it gets again what the log has of the rest, and takes by comparing what the log lacks.
     fn go_back(&mut self, had: u64) -> Result<(), StorageError> {
-        let first = self.first_own(self.replication.wal.first_sequence(), |own| own > had)?;
+        let Replication { wal, losses, .. } = self.replication;
+        let begin = wal.first_sequence();
+        let first = self.first_own(begin, |own| own > had)?;
         let position = first.map_or(self.position, |first| self.position.min(first - 1));
         tracing::warn!(node = self.node, position, "a node has lost records: it gets again what the log has");
-        self.agreed_index = self.replication.agreed_before(position + 1)?;
-        self.set(position, Some(had))
-    }
-
-    fn move_to(&mut self, sequence: Sequence, confirmed: Option<u64>) -> Result<(), StorageError> {
-        if confirmed == self.confirmed {
-            self.replication.flush.cursors().advance(&peers::cursor(self.node), sequence)?;
-            self.position = sequence;
-            self.replication.note_position(self.node, sequence);
-            return Ok(());
+        let reaches_back = begin == 1 || self.first_own(begin, |own| own <= had)?.is_some();
+        if !reaches_back {
+            losses.miss([(self.node, position)])?;
         }
-        self.set(sequence, confirmed)
+        self.set(position, self.replication.agreed_before(position + 1)?, Some(had))
     }
 
-    fn set(&mut self, position: Sequence, confirmed: Option<u64>) -> Result<(), StorageError> {
+    fn move_to(
+        &mut self,
+        position: Sequence,
+        agreed_index: u64,
+        confirmed: Option<u64>,
+    ) -> Result<(), StorageError> {
+        if confirmed != self.confirmed {
+            return self.set(position, agreed_index, confirmed);
+        }
+        self.replication.flush.cursors().advance(&peers::cursor(self.node), position)?;
+        self.stand(position, agreed_index);
+        Ok(())
+    }
+
+    fn set(
+        &mut self,
+        position: Sequence,
+        agreed_index: u64,
+        confirmed: Option<u64>,
+    ) -> Result<(), StorageError> {
         let cursors = self.replication.flush.cursors();
         cursors
             .set(&[(peers::cursor(self.node), Some(position)), (peers::confirmed(self.node), confirmed)])?;
-        (self.position, self.confirmed) = (position, confirmed);
-        self.replication.note_position(self.node, position);
+        self.confirmed = confirmed;
+        self.stand(position, agreed_index);
         Ok(())
+    }
+
+    /// Both at once, when the cursor is stored: a record that is sent with an entry behind it would not lose to a delete between.
+    fn stand(&mut self, position: Sequence, agreed_index: u64) {
+        (self.position, self.agreed_index) = (position, agreed_index);
+        self.replication.note_position(self.node, position);
     }
 
     /// Lets the log go when too much of it waits for this node.
@@ -235,11 +254,11 @@ impl<'a> Sender<'a> {
         );
         let applied = self.replication.flush.applied();
         self.replication.losses.miss([(node, applied)])?;
-        self.agreed_index = self.replication.agreed_before(applied + 1)?;
+        let agreed_index = self.replication.agreed_before(applied + 1)?;
         // Before its position moves past them: a write that waits for it is not confirmed by that.
         self.replication.pass_over(node, self.position + 1..applied + 1);
         // What it has taken without its answer coming here is in the log no more.
-        self.set(applied, None)
+        self.set(applied, agreed_index, None)
     }
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use hyperbytedb_domain::HybridClock;
 use hyperbytedb_domain::catalog::Catalog;
-use hyperbytedb_domain::cluster::{Consistency, NodeAddress};
+use hyperbytedb_domain::cluster::{AgreedChange, AgreedEntry, Consistency, LogPosition, NodeAddress};
 use hyperbytedb_domain::ports::{PeerBatch, PeerError, PeerPort};
+use hyperbytedb_memory_ports::Call;
 use parking_lot::Mutex;
 
 use super::Sender;
@@ -96,6 +97,41 @@ fn a_node_that_has_lost_records_gets_them_again() {
     }
     assert_eq!(receiver.sent(), [(0, clocks[1]), (1, clocks[0])]);
     assert!(!sending.losses.has_lost(), "this one has lost nothing");
+}
+
+#[test]
+fn a_node_that_has_lost_what_the_log_lacks_has_to_compare_itself() {
+    for (truncated, has_missed) in [(false, false), (true, true)] {
+        let receiver = Receiver::default();
+        let (node, clocks) = confirmed(&receiver);
+        if truncated {
+            node.ports.wal.truncate_before(node.ports.wal.last_sequence()).expect("a log");
+        }
+        let sending = replication(&node);
+        receiver.answer(clocks[0] - 1);
+        resumed(&node, &sending).step(&receiver, &NodeAddress::default()).expect("an answer");
+        assert_eq!(sending.losses.has_missed(OTHER), has_missed);
+    }
+}
+
+#[test]
+fn a_record_is_sent_again_with_the_entry_that_was_before_it() {
+    let node = Node::new();
+    node.write("m v=1 1");
+    let position = LogPosition { term: 1, leader: 1, index: 1 };
+    node.committer.agreed(AgreedEntry { position, change: AgreedChange::Nothing }, 1).expect("a log");
+    let (sending, receiver) = (replication(&node), Receiver::default());
+    let mut sender = Sender::new(&sending, OTHER, 0, 0);
+    sending.promise(u64::MAX >> 1).expect("a store");
+    for is_stored in [true, false, true] {
+        receiver.answer(0);
+        node.faults.fail(Call::StoreCursors, usize::from(!is_stored));
+        assert_eq!(sender.step(&receiver, &NodeAddress::default()).is_ok(), is_stored);
+    }
+    let batches = receiver.batches.lock();
+    let seen = |batch: &PeerBatch| batch.records.iter().map(|record| record.agreed_index).collect::<Vec<_>>();
+    let seen: Vec<_> = batches.iter().map(seen).collect();
+    assert_eq!(seen, [vec![], vec![0], vec![0]], "the cursor could not be stored the first time");
 }
 
 #[test]
