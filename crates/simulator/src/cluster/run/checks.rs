@@ -101,6 +101,15 @@ impl Cluster {
         promises.hold(&looked.contents(), |stamp| taken.has(stamp))
     }
 
+    /// A series whose part was lost before its points were deleted stays until the node has compared itself.
+    pub(super) fn no_torn_series(&self, looked: &[(NodeId, Looked)]) -> Result<(), String> {
+        let is_torn = |id: &NodeId| self.members.get(id).is_some_and(|member| member.is_torn);
+        let mut torn = looked.iter().filter(|(id, _)| self.computing.is_none() && is_torn(id));
+        torn.try_for_each(|(id, looked)| {
+            no_stray_series(&looked.observation).map_err(|text| format!("node {id}: {text}"))
+        })
+    }
+
     /// All nodes answer the same, and what they did when they were looked at last.
     pub(super) fn check_equal(&mut self) -> Result<(), String> {
         let looked = self.check_all()?;

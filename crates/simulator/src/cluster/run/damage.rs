@@ -38,7 +38,7 @@ pub struct Kept {
 /// A node that does not have what its log has taken.
 pub struct Damaged {
     pub node: NodeId,
-    /// What it has forgotten that it had it.
+    /// What it has forgotten that it had it, or may not have any more though its log says so.
     forgotten: BTreeSet<Stamp>,
 }
 
@@ -94,9 +94,13 @@ impl Cluster {
         let Some(member) = self.members.get_mut(&node) else { return Ok(()) };
         if member.disk.engine.lose_part(&mut self.random) {
             member.is_torn = self.comparing.is_some();
+            let is_whole_elsewhere = self.hints == Hints::default();
             // Those that know that they lack something have no say.
-            self.may_be_outvoted |= self.hints != Hints::default();
-            self.damaged = Some(Damaged { node, forgotten: BTreeSet::new() });
+            self.may_be_outvoted |= !is_whole_elsewhere;
+            // Else the others may have been given up, and get it from this disk alone.
+            let records = member.taken.lock().records.clone();
+            let forgotten = if is_whole_elsewhere { BTreeSet::new() } else { records };
+            self.damaged = Some(Damaged { node, forgotten });
         }
         Ok(())
     }

@@ -111,9 +111,10 @@ impl Cluster {
         self.confirmed.iter().filter(|(_, level)| is_safe(level)).map(|(stamp, _)| *stamp).collect()
     }
 
-    /// Whether the log of some node has taken a record.
+    /// Whether the log of some node that has lost no part has taken a record.
     fn is_logged(&self, stamp: &Stamp) -> bool {
-        self.members.values().any(|member| member.taken.lock().records.contains(stamp))
+        let mut whole = self.members.values().filter(|member| !member.is_torn);
+        whole.any(|member| member.taken.lock().records.contains(stamp))
     }
 
     /// Until the nodes have found out by themselves what they lack.
@@ -170,7 +171,7 @@ impl Cluster {
             return Ok(Some(disagreeing));
         }
         let looked = self.check_all()?;
-        if let Err(text) = are_equal(&looked) {
+        if let Err(text) = are_equal(&looked).and_then(|()| self.no_torn_series(&looked)) {
             return Ok(Some(text));
         }
         let kept = if self.may_be_outvoted { BTreeSet::new() } else { self.safe() };
