@@ -8,7 +8,7 @@ use hyperbytedb_domain::ports::{PeerBatch, PeerRecord};
 use hyperbytedb_domain::catalog::{DeleteScope, Table};
 use hyperbytedb_domain::{TimeRange, points::PointsBatch};
 
-use super::conflicts::{Conflicts, Rivals, Stamp, Watched};
+use super::conflicts::{Conflicts, Hold, Rivals, Stamp, Watched};
 use crate::memtable::ResolvedBatch;
 use crate::testing::Node;
 
@@ -130,6 +130,14 @@ fn what_there_was_no_room_for_is_known() {
     assert!(conflicts.is_whole(), "nothing can meet them any more");
 }
 
+/// Holds a batch's first series up to time 1, for what a comparison brings.
+fn held<'a>(conflicts: &'a Conflicts, batch: &ResolvedBatch) -> (Hold<'a>, Rivals) {
+    let series = [batch.series[0].0].into_iter().collect();
+    let hold = conflicts.hold(Watched { table: batch.table.id, series, time: TimeRange { min: 0, max: 1 } });
+    let since = Rivals { stamp: Stamp { clock: 0, origin: 0 }, agreed_index: 0, hold: Some(hold.id) };
+    (hold, since)
+}
+
 #[test]
 fn what_is_written_while_a_hold_lives_wins_against_what_a_comparison_brings() {
     let node = Node::new();
@@ -138,9 +146,7 @@ fn what_is_written_while_a_hold_lives_wins_against_what_a_comparison_brings() {
     // All other nodes are past everything, and there is no room.
     let conflicts = Conflicts::new(0);
     conflicts.set_peers([(OTHER, 100)].into_iter());
-    let series = [batch.series[0].0].into_iter().collect();
-    let hold = conflicts.hold(Watched { table: batch.table.id, series, time: TimeRange { min: 0, max: 1 } });
-    let since = Rivals { stamp: Stamp { clock: 0, origin: 0 }, agreed_index: 0, hold: Some(hold.id) };
+    let (hold, since) = held(&conflicts, batch);
     let losers = || losing(&conflicts, batch, since);
     assert_eq!((losers(), conflicts.has_losers(since, &compared)), (vec![0, 0, 0], false));
     conflicts.note(stamp(10), &node.resolve("m,h=a v=2 1\nm,h=b v=2 1\nm,h=a v=2 2").batches, 0);
@@ -159,10 +165,7 @@ fn what_was_written_before_a_hold_does_not_win_against_what_a_comparison_brings(
     let conflicts = Conflicts::new(100);
     conflicts.set_peers([(OTHER, 0)].into_iter());
     conflicts.note(stamp(10), &node.resolve("m v=2 1").batches, 0);
-    let series = [compared[0].series[0].0].into_iter().collect();
-    let watched = Watched { table: compared[0].table.id, series, time: TimeRange { min: 0, max: 1 } };
-    let hold = conflicts.hold(watched);
-    let since = Rivals { stamp: Stamp { clock: 0, origin: 0 }, agreed_index: 0, hold: Some(hold.id) };
+    let (_hold, since) = held(&conflicts, &compared[0]);
     assert!(!conflicts.has_losers(since, &compared), "it was there when the rows were read");
     assert_eq!(losing(&conflicts, &compared[0], since), [0]);
 }

@@ -125,12 +125,15 @@ impl DirtyBoard {
         if state.taken.is_some() {
             return None;
         }
-        let mut free = state.dirty.clone();
-        if let Some((start, end)) = state.running {
-            // The run may have read them before what is dirty now, and write them later.
-            free.remove(start, end);
-        }
-        let range = pick(&free)?;
+        let range = match state.running {
+            None => pick(&state.dirty)?,
+            Some((start, end)) => {
+                // The run may have read these before what is dirty now, and write them later.
+                let mut free = state.dirty.clone();
+                free.remove(start, end);
+                pick(&free)?
+            }
+        };
         state.dirty.remove(range.start, range.end);
         state.taken = Some((range.start, range.end));
         Some(range)
